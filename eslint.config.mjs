@@ -1,0 +1,41 @@
+import effect from "@effect/eslint-plugin"
+import tseslint from "typescript-eslint"
+
+export default tseslint.config(
+  { ignores: ["dist/**", "node_modules/**"] },
+  {
+    files: ["**/*.ts", "**/*.mjs", "**/*.cjs"],
+    extends: [...tseslint.configs.recommended],
+    plugins: { "@effect": effect },
+    rules: {
+      "@effect/dprint": ["error", {
+        config: {
+          indentWidth: 2,
+          lineWidth: 120,
+          operatorPosition: "maintain",
+          semiColons: "asi",
+          quoteStyle: "alwaysDouble",
+          trailingCommas: "never",
+          "arrowFunction.useParentheses": "force"
+        }
+      }],
+      "@typescript-eslint/array-type": ["error", { default: "generic", readonly: "generic" }],
+      "@typescript-eslint/consistent-type-imports": "error",
+      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
+      // interfaces and their tags share a name, as everywhere in Effect
+      "@typescript-eslint/no-redeclare": "off",
+      "no-restricted-syntax": ["error", {
+        selector: "ImportDeclaration[source.value=/^(effect|@effect\\u002f[a-z-]+)$/]:not([importKind='type'])",
+        message: "import namespaces from subpaths, such as effect/Effect"
+      }]
+    }
+  },
+  {
+    files: ["test/**/*.ts"],
+    rules: { "no-restricted-syntax": "off" }
+  },
+  {
+    files: ["**/*.cjs"],
+    languageOptions: { sourceType: "commonjs" }
+  }
+)

@@ -1,0 +1,223 @@
+/**
+ * The frames of the wsmux wire protocol.
+ *
+ * One frame is exactly one binary WebSocket message: a type byte, the stream's id as little-endian uint32, and a payload
+ * whose form the type decides. There is no length field, no version and no settings exchange.
+ *
+ * | byte 0 | frame | payload after the 5 bytes of the header |
+ * | --- | --- | --- |
+ * | 0 | `Dat` | bytes of the stream |
+ * | 1 | `Syn` | none: open a stream |
+ * | 2 | `Ack` | little-endian uint32: credit in bytes |
+ * | 3 | `Fin` | none: the sender will write no more |
+ *
+ * Source: the wire of the Go package `wsmux`, recorded in `test/fixtures/wire`.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * The bytes before a frame's payload.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const headerSize = 5
+
+/**
+ * The largest uint32: the largest stream id, and the most credit that can be outstanding.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const maxUint32 = 0xffff_ffff
+
+/**
+ * Bytes of a stream. The payload of a decoded frame is a view of the message it came in.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Dat {
+  readonly _tag: "Dat"
+  readonly id: number
+  readonly payload: Uint8Array
+}
+
+/**
+ * Opens a stream.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Syn {
+  readonly _tag: "Syn"
+  readonly id: number
+}
+
+/**
+ * Grants credit, in bytes. The first one of a stream accepts it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Ack {
+  readonly _tag: "Ack"
+  readonly id: number
+  readonly credit: number
+}
+
+/**
+ * The sender will write no more: a half-close.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Fin {
+  readonly _tag: "Fin"
+  readonly id: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Frame = Dat | Syn | Ack | Fin
+
+/**
+ * Why a message is not a frame.
+ *
+ * - `Truncated`: fewer than 5 bytes
+ * - `UnknownType`: a type above 3
+ * - `UnexpectedPayload`: a `Syn` or `Fin` with a payload
+ * - `InvalidCredit`: an `Ack` whose payload is not 4 bytes
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Malformed {
+  readonly _tag: "Malformed"
+  readonly fault: "Truncated" | "UnknownType" | "UnexpectedPayload" | "InvalidCredit"
+  /** What was found, in words that fit into the reason of a close frame. */
+  readonly detail: string
+}
+
+const DAT = 0
+const SYN = 1
+const ACK = 2
+const FIN = 3
+
+/**
+ * Decodes one message. Total: every byte string gives a frame or the reason why it is none; nothing is thrown.
+ *
+ * @example
+ * ```ts
+ * import * as Frame from "effect-wsmux/Frame"
+ *
+ * const decoded = Frame.decode(new Uint8Array([3, 7, 0, 0, 0]))
+ * if (decoded._tag === "Fin") {
+ *   console.log(decoded.id) // 7
+ * }
+ * ```
+ *
+ * @since 0.1.0
+ * @category codec
+ */
+export const decode = (message: Uint8Array): Frame | Malformed => {
+  const length = message.byteLength
+  if (length < headerSize) return malformed("Truncated", `a message of ${length} bytes`)
+  const id = readUint32(message, 1)
+  switch (message[0]) {
+    case DAT:
+      return { _tag: "Dat", id, payload: message.subarray(headerSize) }
+    case SYN:
+      return length === headerSize ? { _tag: "Syn", id } : malformed("UnexpectedPayload", `SYN of ${length} bytes`)
+    case ACK:
+      return length === headerSize + 4
+        ? { _tag: "Ack", id, credit: readUint32(message, headerSize) }
+        : malformed("InvalidCredit", `ACK of ${length} bytes`)
+    case FIN:
+      return length === headerSize ? { _tag: "Fin", id } : malformed("UnexpectedPayload", `FIN of ${length} bytes`)
+    default:
+      return malformed("UnknownType", `frame type ${message[0]}`)
+  }
+}
+
+/**
+ * Encodes one frame. The payload of a `Dat` is copied, so the caller may use its bytes again.
+ *
+ * @since 0.1.0
+ * @category codec
+ */
+export const encode = (frame: Frame): Uint8Array => {
+  switch (frame._tag) {
+    case "Dat": {
+      const message = allocateDat(frame.id, frame.payload.byteLength)
+      message.set(frame.payload, headerSize)
+      return message
+    }
+    case "Syn":
+      return syn(frame.id)
+    case "Ack":
+      return ack(frame.id, frame.credit)
+    case "Fin":
+      return fin(frame.id)
+  }
+}
+
+/**
+ * The message of a `Syn`.
+ *
+ * @since 0.1.0
+ * @category codec
+ */
+export const syn = (id: number): Uint8Array => withHeader(SYN, id, headerSize)
+
+/**
+ * The message of a `Fin`.
+ *
+ * @since 0.1.0
+ * @category codec
+ */
+export const fin = (id: number): Uint8Array => withHeader(FIN, id, headerSize)
+
+/**
+ * The message of an `Ack`, whose credit is a uint32 of bytes.
+ *
+ * @since 0.1.0
+ * @category codec
+ */
+export const ack = (id: number, credit: number): Uint8Array => {
+  const message = withHeader(ACK, id, headerSize + 4)
+  writeUint32(message, headerSize, credit)
+  return message
+}
+
+/**
+ * A message for a `Dat` whose payload, of the given length, is still to be filled in from `headerSize` on: what lets
+ * many small chunks be gathered into one frame with a single copy.
+ *
+ * @since 0.1.0
+ * @category codec
+ */
+export const allocateDat = (id: number, payloadLength: number): Uint8Array =>
+  withHeader(DAT, id, headerSize + payloadLength)
+
+const withHeader = (type: number, id: number, length: number): Uint8Array => {
+  const message = new Uint8Array(length)
+  message[0] = type
+  writeUint32(message, 1, id)
+  return message
+}
+
+const malformed = (fault: Malformed["fault"], detail: string): Malformed => ({ _tag: "Malformed", fault, detail })
+
+const readUint32 = (bytes: Uint8Array, at: number): number =>
+  (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
+
+const writeUint32 = (bytes: Uint8Array, at: number, value: number): void => {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
+  bytes[at + 2] = value >>> 16
+  bytes[at + 3] = value >>> 24
+}

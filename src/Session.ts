@@ -1,0 +1,273 @@
+/**
+ * Many streams over one WebSocket.
+ *
+ * A session is made over a `Transport`, in one of two roles. The role decides only which ids its streams get; the two
+ * ends must have different ones, whoever dialled.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { Address } from "./Address.js"
+import * as internal from "./internal/makeSession.js"
+import type { MuxStream } from "./MuxStream.js"
+import type * as SessionConfig from "./SessionConfig.js"
+import type { Transport } from "./Transport.js"
+import type { AcceptError, InvalidConfiguration, OpenError, TerminalError } from "./WsmuxError.js"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: unique symbol = Symbol.for("effect-wsmux/Session")
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = typeof TypeId
+
+/**
+ * A session. Closing the scope that made it closes it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Session {
+  readonly [TypeId]: TypeId
+
+  readonly role: "client" | "server"
+
+  readonly address: Address
+
+  readonly remoteAddress: Address
+
+  /**
+   * Opens a stream, and completes when the peer has accepted it. The scope owns the stream.
+   *
+   * Fails with `AcceptTimeout` after `streamAcceptDeadline`, counted from the call; with `StreamRefused` when the peer
+   * refuses; with `DuplicateStream` when the `id` asked for is taken; with what ended the session. At most
+   * `maxUnacknowledgedOpens` are unanswered at once; the rest wait in turn. Interrupting it is clean: the peer's late
+   * answer is answered by FIN.
+   */
+  readonly open: (options?: OpenOptions) => Effect.Effect<MuxStream, OpenError, Scope.Scope>
+
+  /**
+   * The next stream that the peer opened. The scope owns it. Fails with what ended the session. Interrupted, it takes no
+   * stream. A stream that its opener gave up while it waited is never handed out.
+   */
+  readonly accept: Effect.Effect<MuxStream, AcceptError, Scope.Scope>
+
+  /** What `accept` gives, one after the other, all owned by the scope in which it is run. */
+  readonly accepted: Stream.Stream<MuxStream, AcceptError, Scope.Scope>
+
+  /**
+   * Handles every stream that the peer opens in a fiber and a scope of its own, until the session ends. A handler that
+   * fails ends its stream, not the session; the failure is logged at debug level. Interruption ends the handlers.
+   */
+  readonly run: <E, R>(
+    handler: (stream: MuxStream) => Effect.Effect<unknown, E, R>
+  ) => Effect.Effect<never, AcceptError, Exclude<R, Scope.Scope>>
+
+  /**
+   * Closes the session and its WebSocket, and completes when it is closed: what is queued is flushed within
+   * `flushTimeout`, the close frame is answered within `closeTimeout`. Idempotent. Interrupting it does not stop the
+   * closing.
+   */
+  readonly close: Effect.Effect<void>
+
+  /** Whether the session has ended, for whatever reason. */
+  readonly isClosed: Effect.Effect<boolean>
+
+  /** Waits until the session is closed, and tells what ended it. */
+  readonly awaitClosed: Effect.Effect<TerminalError>
+
+  /** Replaces the callback that runs, once, when the session is closed. Too late once it has run. */
+  readonly setCloseCallback: (callback: (cause: TerminalError) => Effect.Effect<void>) => Effect.Effect<void>
+
+  /** The session's streams and counters at this moment, for operators. */
+  readonly snapshot: Effect.Effect<SessionSnapshot>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface OpenOptions {
+  /**
+   * An id of this role's parity to use instead of the next free one. Ids that have been used count as taken, since a Go
+   * peer may revive a dead stream. An id of the wrong parity, or no uint32, is a defect.
+   */
+  readonly id?: number | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface FrameCounts {
+  readonly dat: number
+  readonly syn: number
+  readonly ack: number
+  readonly fin: number
+}
+
+/**
+ * What a session has counted since it was made.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SessionCounters {
+  readonly framesIn: FrameCounts
+  readonly framesOut: FrameCounts
+  /** Payload bytes of DAT frames. */
+  readonly bytesIn: number
+  readonly bytesOut: number
+  /** Streams that the peer accepted from us, that we accepted from the peer, that we refused. */
+  readonly opened: number
+  readonly accepted: number
+  readonly refused: number
+  /** Faults of the peer: SYNs for live streams, frames that had no place, overrun windows, credit beyond 2^32-1. */
+  readonly duplicates: number
+  readonly ignored: number
+  readonly overruns: number
+  readonly clamped: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface StreamSnapshot {
+  readonly id: number
+  readonly state: "Opening" | "Cancelled" | "Pending" | "Open" | "HalfClosedLocal" | "HalfClosedRemote" | "Closed"
+  /** Received and not yet read. */
+  readonly bufferedBytes: number
+  /** What the peer may still send. */
+  readonly receiveCredit: number
+  /** What we may still send. */
+  readonly sendCredit: number
+  /** Written and not yet sent. */
+  readonly waitingBytes: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SessionSnapshot {
+  readonly role: "client" | "server"
+  readonly closed: boolean
+  readonly streams: ReadonlyArray<StreamSnapshot>
+  /** Streams of the peer that wait to be accepted. */
+  readonly backlog: number
+  /** Our opens that the peer has not answered, and those that wait for their turn. */
+  readonly unacknowledgedOpens: number
+  readonly waitingOpens: number
+  readonly counters: SessionCounters
+}
+
+/**
+ * The session of a program that has one.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export const Session: Context.Tag<Session, Session> = Context.GenericTag<Session>("effect-wsmux/Session")
+
+/**
+ * @since 0.1.0
+ * @category guards
+ */
+export const isSession = (u: unknown): u is Session => Predicate.hasProperty(u, TypeId)
+
+/**
+ * A session in the client role (odd ids) over the transport in the context, as Go's `wsmux.Client`. Settings that are not
+ * given come from the `SessionConfig` in the context, whose default is `SessionConfig.defaults`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeClient = (
+  options?: SessionConfig.Options
+): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> => internal.makeSession("client", options)
+
+/**
+ * A session in the server role (even ids) over the transport in the context, as Go's `wsmux.Server`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeServer = (
+  options?: SessionConfig.Options
+): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> => internal.makeSession("server", options)
+
+/**
+ * Provides a `Session` in the client role over a `Transport`.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as Stream from "effect/Stream"
+ * import * as Session from "effect-wsmux/Session"
+ * import * as WsTransport from "effect-wsmux/WsTransport"
+ *
+ * const program = Effect.scoped(Effect.gen(function*() {
+ *   const session = yield* Session.Session
+ *   const stream = yield* session.open()
+ *   yield* stream.write(new TextEncoder().encode("hello"))
+ *   yield* stream.end
+ *   return yield* Stream.mkString(Stream.decodeText(stream.readable))
+ * }))
+ *
+ * const SessionLive = Session.layerClient().pipe(
+ *   Layer.provide(WsTransport.layer("ws://127.0.0.1:8080"))
+ * )
+ *
+ * export const main = Effect.provide(program, SessionLive)
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClient = (options?: SessionConfig.Options): Layer.Layer<Session, InvalidConfiguration, Transport> =>
+  Layer.scoped(Session, makeClient(options))
+
+/**
+ * Provides a `Session` in the server role over a `Transport`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerServer = (options?: SessionConfig.Options): Layer.Layer<Session, InvalidConfiguration, Transport> =>
+  Layer.scoped(Session, makeServer(options))
+
+/**
+ * `layerClient` with settings from a `Config`, such as `SessionConfig.fromEnv`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClientConfig = (
+  options: Config.Config.Wrap<SessionConfig.Options>
+): Layer.Layer<Session, InvalidConfiguration | ConfigError, Transport> =>
+  Layer.scoped(Session, Effect.flatMap(Config.unwrap(options), makeClient))
+
+/**
+ * `layerServer` with settings from a `Config`, such as `SessionConfig.fromEnv`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerServerConfig = (
+  options: Config.Config.Wrap<SessionConfig.Options>
+): Layer.Layer<Session, InvalidConfiguration | ConfigError, Transport> =>
+  Layer.scoped(Session, Effect.flatMap(Config.unwrap(options), makeServer))

@@ -1,0 +1,238 @@
+/**
+ * The settings of a session, their defaults with the reasons, and where they may come from.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { InvalidConfiguration, type TerminalError } from "./WsmuxError.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Settings {
+  /**
+   * How often the peer is pinged, and how long it may be silent. `Duration.infinity` turns it off. Default 10 s, the
+   * specification's; later Go peers use 20 s.
+   */
+  readonly keepAliveInterval: Duration.DurationInput
+  /** How long `open` waits for the peer to accept. Default 30 s, the specification's. */
+  readonly streamAcceptDeadline: Duration.DurationInput
+  /** Runs once when the session is over, with what ended it. Default none. */
+  readonly closeCallback: ((cause: TerminalError) => Effect.Effect<void>) | undefined
+  /** Whether lifecycle (debug) and faults of the peer (warning) are logged through Effect's loggers. Default false. */
+  readonly log: boolean
+  /**
+   * The window of each stream in bytes: how much a peer may send before it is read. Throughput of a stream is at most
+   * window / round trip. Default 1024, the specification's; both ends should agree when a Go peer opens streams.
+   */
+  readonly streamBufferSize: number
+  /** How many streams may wait to be accepted; one more is refused. Default 200, what a Go peer can hold. */
+  readonly acceptBacklog: number
+  /**
+   * How many opens may wait for the peer's answer; further ones wait in turn. Default 100, half of what deadlocks a Go
+   * peer.
+   */
+  readonly maxUnacknowledgedOpens: number
+  /**
+   * The most bytes that are buffered for a stream whose acceptor believes in a larger window than ours. Default 4 MiB,
+   * the buffer of the websocktunnel service, whose streams therefore work.
+   */
+  readonly maxPeerWindow: number
+  /**
+   * The bytes that we may send on an accepted stream before its opener grants any. Default undefined: our own
+   * `streamBufferSize`, as Go peers assume.
+   */
+  readonly initialSendCredit: number | undefined
+  /** How long a closing session tries to get queued frames out. Default 1 s. */
+  readonly flushTimeout: Duration.DurationInput
+  /** How long a closing session waits for the peer's close frame. Default 1 s, since Go peers may never send it. */
+  readonly closeTimeout: Duration.DurationInput
+  /** The most payload of one frame that we send: the grain in which streams take turns. Default 64 KiB. */
+  readonly maxFrameSize: number
+  /**
+   * The most bytes that are received and thrown away for a stream that was left before its end, so that its writer is
+   * not stuck. Default 16 MiB.
+   */
+  readonly drainBudget: number
+}
+
+/**
+ * What a session is made with. Where nothing is provided it holds `defaults`; so it is never a requirement.
+ *
+ * @example
+ * ```ts
+ * import * as Duration from "effect/Duration"
+ * import * as SessionConfig from "effect-wsmux/SessionConfig"
+ *
+ * const LargeWindows = SessionConfig.layer({
+ *   streamBufferSize: 256 * 1024,
+ *   keepAliveInterval: Duration.seconds(20)
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export class SessionConfig extends Context.Reference<SessionConfig>()("effect-wsmux/SessionConfig", {
+  defaultValue: (): Settings => defaults
+}) {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export const defaults: Settings = {
+  keepAliveInterval: Duration.seconds(10),
+  streamAcceptDeadline: Duration.seconds(30),
+  closeCallback: undefined,
+  log: false,
+  streamBufferSize: 1024,
+  acceptBacklog: 200,
+  maxUnacknowledgedOpens: 100,
+  maxPeerWindow: 4 * 1024 * 1024,
+  initialSendCredit: undefined,
+  flushTimeout: Duration.seconds(1),
+  closeTimeout: Duration.seconds(1),
+  maxFrameSize: 64 * 1024,
+  drainBudget: 16 * 1024 * 1024
+}
+
+/**
+ * Some of the settings; the others are taken from the `SessionConfig` in the context.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Options = { readonly [K in keyof Settings]?: Settings[K] | undefined }
+
+/**
+ * Provides the given settings, and the defaults for the rest. Fails with `InvalidConfiguration` when built.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options = {}): Layer.Layer<SessionConfig, InvalidConfiguration> =>
+  Layer.effect(SessionConfig, validate(merge(defaults, options)))
+
+/**
+ * Settings from a description of where they come from, such as `Config.unwrap` of single ones.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  config: Config.Config.Wrap<Options>
+): Layer.Layer<SessionConfig, InvalidConfiguration | ConfigError> =>
+  Layer.effect(
+    SessionConfig,
+    Effect.flatMap(Config.unwrap(config), (options) => validate(merge(defaults, options)))
+  )
+
+/**
+ * The settings that the environment may give: `WSMUX_KEEP_ALIVE_INTERVAL`, `WSMUX_STREAM_ACCEPT_DEADLINE`, `WSMUX_LOG`,
+ * `WSMUX_STREAM_BUFFER_SIZE`, `WSMUX_ACCEPT_BACKLOG`, `WSMUX_MAX_UNACKNOWLEDGED_OPENS`, `WSMUX_MAX_PEER_WINDOW`,
+ * `WSMUX_INITIAL_SEND_CREDIT`, `WSMUX_FLUSH_TIMEOUT`, `WSMUX_CLOSE_TIMEOUT`, `WSMUX_MAX_FRAME_SIZE` and
+ * `WSMUX_DRAIN_BUDGET`. Durations are written like `10 seconds` (or `Infinity`), sizes as bytes.
+ *
+ * @since 0.1.0
+ * @category config
+ */
+export const fromEnv: Config.Config<Options> = Config.suspend(() =>
+  Config.all({
+    keepAliveInterval: duration("KEEP_ALIVE_INTERVAL"),
+    streamAcceptDeadline: duration("STREAM_ACCEPT_DEADLINE"),
+    log: optional(Config.boolean("LOG")),
+    streamBufferSize: bytes("STREAM_BUFFER_SIZE"),
+    acceptBacklog: bytes("ACCEPT_BACKLOG"),
+    maxUnacknowledgedOpens: bytes("MAX_UNACKNOWLEDGED_OPENS"),
+    maxPeerWindow: bytes("MAX_PEER_WINDOW"),
+    initialSendCredit: bytes("INITIAL_SEND_CREDIT"),
+    flushTimeout: duration("FLUSH_TIMEOUT"),
+    closeTimeout: duration("CLOSE_TIMEOUT"),
+    maxFrameSize: bytes("MAX_FRAME_SIZE"),
+    drainBudget: bytes("DRAIN_BUDGET")
+  }).pipe(Config.nested("WSMUX"))
+)
+
+/**
+ * Settings from the environment (`fromEnv`), and the defaults for the rest.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerFromEnv: Layer.Layer<SessionConfig, InvalidConfiguration | ConfigError> = Layer.suspend(() =>
+  Layer.effect(SessionConfig, Effect.flatMap(fromEnv, (options) => validate(merge(defaults, options))))
+)
+
+/**
+ * Settings with some of them replaced; `undefined` replaces nothing.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const merge = (settings: Settings, options: Options): Settings => {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  return { ...settings, ...given }
+}
+
+/**
+ * The settings, or `InvalidConfiguration` for the first that makes no sense.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const validate = (settings: Settings): Effect.Effect<Settings, InvalidConfiguration> => {
+  for (const [setting, least, most] of sizes) {
+    const value = settings[setting]
+    if (value === undefined) continue
+    if (!Number.isInteger(value) || value < least || value > most) {
+      return invalid(setting, `${value} is not a whole number from ${least} to ${most}`)
+    }
+  }
+  for (const setting of ["keepAliveInterval", "streamAcceptDeadline", "flushTimeout", "closeTimeout"] as const) {
+    const decoded = Duration.decodeUnknown(settings[setting])
+    if (decoded._tag === "None") return invalid(setting, `${String(settings[setting])} is not a duration`)
+    if (setting === "keepAliveInterval" && Duration.equals(decoded.value, Duration.zero)) {
+      return invalid(setting, "it must be longer than zero; Duration.infinity turns the keep-alive off")
+    }
+  }
+  return Effect.succeed(settings)
+}
+
+/**
+ * The largest message that a peer may legally send under these settings: the limit for a transport to enforce.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const maxMessageSize = (settings: Settings): number =>
+  Math.max(settings.streamBufferSize, settings.maxPeerWindow) + frameOverhead
+
+/** The bytes of a message beside the payload. The seam knows no frames, but its limit must leave room for their header. */
+const frameOverhead = 5
+
+const maxUint32 = 0xffff_ffff
+
+const sizes = [
+  ["streamBufferSize", 1, maxUint32],
+  ["acceptBacklog", 0, maxUint32],
+  ["maxUnacknowledgedOpens", 1, maxUint32],
+  ["maxPeerWindow", 0, maxUint32],
+  ["initialSendCredit", 0, maxUint32],
+  ["maxFrameSize", 1, maxUint32],
+  ["drainBudget", 0, Number.MAX_SAFE_INTEGER]
+] as const
+
+const invalid = (setting: string, detail: string) => Effect.fail(new InvalidConfiguration({ setting, detail }))
+
+const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> => Config.withDefault(config, undefined)
+
+const duration = (name: string) => optional(Config.duration(name))
+
+const bytes = (name: string) => optional(Config.integer(name))

@@ -1,0 +1,91 @@
+/**
+ * Sessions with everybody who dials: a `TransportServer` whose connections are sessions.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { Address } from "./Address.js"
+import * as Session from "./Session.js"
+import * as SessionConfig from "./SessionConfig.js"
+import { Transport } from "./Transport.js"
+import { TransportServer } from "./TransportServer.js"
+import type { InvalidConfiguration } from "./WsmuxError.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SessionServer {
+  readonly address: Address
+  /**
+   * Runs the handler for every session, each in a fiber and a scope of its own, until interrupted; interruption closes
+   * the sessions. When a handler returns or fails, its session is closed; the others go on.
+   */
+  readonly run: <E, R>(
+    handler: (session: Session.Session) => Effect.Effect<unknown, E, R>
+  ) => Effect.Effect<never, never, Exclude<R, Scope.Scope>>
+}
+
+/**
+ * @since 0.1.0
+ * @category context
+ */
+export const SessionServer: Context.Tag<SessionServer, SessionServer> = Context.GenericTag<SessionServer>(
+  "effect-wsmux/SessionServer"
+)
+
+/**
+ * A server of sessions in the server role, over the `TransportServer` in the context. Fails with `InvalidConfiguration`
+ * here rather than for each connection.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as SessionServer from "effect-wsmux/SessionServer"
+ * import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+ *
+ * // an echo of every stream of every session
+ * export const main = Effect.scoped(Effect.gen(function*() {
+ *   const server = yield* SessionServer.make()
+ *   return yield* server.run((session) =>
+ *     session.run((stream) => Stream.run(stream.readable, stream.writable))
+ *   )
+ * })).pipe(Effect.provide(WsTransportServer.layer({ port: 8080 })))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: SessionConfig.Options = {}
+): Effect.Effect<SessionServer, InvalidConfiguration, TransportServer> =>
+  Effect.gen(function*() {
+    const server = yield* TransportServer
+    const settings = yield* SessionConfig.validate(SessionConfig.merge(yield* SessionConfig.SessionConfig, options))
+    return {
+      get address() {
+        return server.address
+      },
+      run: (handler) =>
+        server.run((transport) =>
+          Session.makeServer(settings).pipe(
+            Effect.provideService(Transport, transport),
+            Effect.flatMap(handler)
+          )
+        )
+    }
+  })
+
+/**
+ * Provides a `SessionServer` over a `TransportServer`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options?: SessionConfig.Options
+): Layer.Layer<SessionServer, InvalidConfiguration, TransportServer> => Layer.effect(SessionServer, make(options))

@@ -1,0 +1,134 @@
+/**
+ * Transports over the package `ws`, for Node: dialled, or of a socket that was accepted elsewhere.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type * as Http from "node:http"
+import type * as Net from "node:net"
+import type * as Tls from "node:tls"
+import { WebSocket } from "ws"
+import { WsTransport } from "./internal/transport/ws.js"
+import * as SessionConfig from "./SessionConfig.js"
+import { defaultWatermark, Transport } from "./Transport.js"
+import { ConnectFailure } from "./WsmuxError.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Unsent bytes from which on the transport is not writable. Default `Transport.defaultWatermark`. */
+  readonly watermark?: number | undefined
+  /** The largest message let in. Default what the `SessionConfig` in the context needs. */
+  readonly maxMessageSize?: number | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConnectOptions extends Options {
+  /** Headers of the upgrade request, such as `authorization`. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Subprotocols to offer. */
+  readonly protocols?: ReadonlyArray<string> | undefined
+  /** For `wss://`: authorities to trust, a client certificate, and the like, as for `tls.connect`. */
+  readonly tls?: Tls.ConnectionOptions | undefined
+  /** How long the connection and the upgrade may take together. Default 10 s. */
+  readonly openTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * Dials a WebSocket. Per-message compression is off: the streams' bytes are compressed already, or do not gain enough.
+ *
+ * Fails with `ConnectFailure`, whose `reason` and `status` tell why. Interrupting it gives the attempt up. When the scope
+ * closes, the connection is terminated; a session on it has closed it properly by then.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const connect = (
+  url: string,
+  options: ConnectOptions = {}
+): Effect.Effect<Transport, ConnectFailure, Scope.Scope> =>
+  Effect.gen(function*() {
+    const settings = yield* resolve(options)
+    const attempt = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () => {
+          const ws = new WebSocket(url, [...options.protocols ?? []], {
+            ...options.tls,
+            headers: options.headers,
+            perMessageDeflate: false,
+            maxPayload: settings.maxMessageSize
+          })
+          return { ws, transport: new WsTransport(ws, settings) }
+        },
+        catch: (cause) => new ConnectFailure({ url, reason: "InvalidUrl", cause })
+      }),
+      ({ transport }) => transport.terminate
+    )
+    const { transport, ws } = attempt
+    const socket = yield* awaitOpen(ws, url).pipe(
+      Effect.timeoutFail({
+        duration: options.openTimeout ?? Duration.seconds(10),
+        onTimeout: () => new ConnectFailure({ url, reason: "Timeout" })
+      })
+    )
+    transport.connected(socket)
+    return transport
+  })
+
+/**
+ * A transport of a `ws` socket that was accepted elsewhere, such as by a `WebSocketServer` of your own. Call it in the
+ * handler of the `connection` event: messages that come before are lost. The upgrade request tells the addresses.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromWebSocket = (
+  ws: WebSocket,
+  request: Pick<Http.IncomingMessage, "socket">,
+  options: Options = {}
+): Effect.Effect<Transport, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.map(resolve(options), (settings) => {
+      const transport = new WsTransport(ws, settings)
+      transport.connected(request.socket)
+      return transport
+    }),
+    (transport) => transport.terminate
+  )
+
+/**
+ * Provides a dialled `Transport`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (url: string, options?: ConnectOptions): Layer.Layer<Transport, ConnectFailure> =>
+  Layer.scoped(Transport, connect(url, options))
+
+const resolve = (options: Options) =>
+  Effect.map(SessionConfig.SessionConfig, (config) => ({
+    watermark: options.watermark ?? defaultWatermark,
+    maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config)
+  }))
+
+const awaitOpen = (ws: WebSocket, url: string): Effect.Effect<Net.Socket, ConnectFailure> =>
+  Effect.async((resume) => {
+    let socket: Net.Socket | undefined
+    ws.once("upgrade", (response) => {
+      socket = response.socket
+    })
+    ws.once("open", () => resume(Effect.succeed(socket!)))
+    ws.once("unexpected-response", (request, response) => {
+      resume(Effect.fail(new ConnectFailure({ url, reason: "Rejected", status: response.statusCode })))
+      request.destroy()
+    })
+    ws.once("error", (cause) => resume(Effect.fail(new ConnectFailure({ url, reason: "Unreachable", cause }))))
+  })

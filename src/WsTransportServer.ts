@@ -1,0 +1,83 @@
+/**
+ * A listening WebSocket server over the package `ws`, for Node.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type * as Http from "node:http"
+import type * as Https from "node:https"
+import type * as Tls from "node:tls"
+import * as internal from "./internal/transport/wsServer.js"
+import * as SessionConfig from "./SessionConfig.js"
+import { defaultWatermark } from "./Transport.js"
+import { TransportServer } from "./TransportServer.js"
+import type { ListenFailure } from "./WsmuxError.js"
+import type * as WsTransport from "./WsTransport.js"
+
+/**
+ * Why an upgrade is refused: the HTTP answer that the client gets.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Rejection {
+  readonly status: number
+  readonly message?: string | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<R = never> extends WsTransport.Options {
+  /** The port to listen on; 0 for any free one. Default 0. */
+  readonly port?: number | undefined
+  /** The address to listen on. Default `127.0.0.1`: what shall be reached from outside must be told so. */
+  readonly host?: string | undefined
+  /** The certificate and key, and the like, to listen with TLS. */
+  readonly tls?: Tls.SecureContextOptions & Tls.TlsOptions | undefined
+  /** A listening server of yours to attach to, instead of one of our own; it is left running at the end. */
+  readonly server?: Http.Server | Https.Server | undefined
+  /** The only path that is upgraded; others get 404, or are left to the listeners of an attached server. Default any. */
+  readonly path?: string | undefined
+  /**
+   * Decides before the upgrade who may come in. A failure with a `Rejection` is the HTTP answer, and nothing is allocated
+   * for the stranger; a defect answers 500. Default everybody.
+   */
+  readonly authorize?: ((request: Http.IncomingMessage) => Effect.Effect<unknown, Rejection, R>) | undefined
+  /** How long an authorisation may take. Default 10 s. */
+  readonly upgradeTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * Listens, and answers with a `TransportServer` whose `address` tells the port. Fails with `ListenFailure`. When the scope
+ * closes, it stops listening and the connections end.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <R = never>(
+  options: Options<R> = {}
+): Effect.Effect<TransportServer, ListenFailure, R | Scope.Scope> =>
+  Effect.flatMap(SessionConfig.SessionConfig, (config) =>
+    internal.make({
+      ...options,
+      watermark: options.watermark ?? defaultWatermark,
+      maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
+      port: options.port ?? 0,
+      host: options.host ?? "127.0.0.1",
+      upgradeTimeout: Duration.decode(options.upgradeTimeout ?? Duration.seconds(10))
+    }))
+
+/**
+ * Provides a listening `TransportServer`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = <R = never>(options?: Options<R>): Layer.Layer<TransportServer, ListenFailure, R> =>
+  Layer.scoped(TransportServer, make(options)) as Layer.Layer<TransportServer, ListenFailure, R>

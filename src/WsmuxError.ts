@@ -1,0 +1,336 @@
+/**
+ * Every way in which an operation of this package can fail, each a tagged error for `Effect.catchTag`.
+ *
+ * Those of the Go package keep its names without `Err`. An error of the peer or of the network is a failure in the typed
+ * channel; a fault of the caller that no program can handle is a defect.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+
+/**
+ * The peer did not accept a stream in time (`ErrAcceptTimeout`). The id stays reserved until the peer's late answer.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class AcceptTimeout extends Data.TaggedError("AcceptTimeout")<{
+  /** How long `open` waited, in milliseconds. */
+  readonly afterMillis: number
+}> {
+  override get message(): string {
+    return `the peer did not accept the stream within ${this.afterMillis} ms`
+  }
+}
+
+/**
+ * Bytes cannot be written to or read from a stream any more (`ErrBrokenPipe`): the session is over, with its terminal
+ * error as `cause`, or the writing side has been ended here (`cause` is undefined).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class BrokenPipe extends Data.TaggedError("BrokenPipe")<{
+  readonly streamId: number
+  readonly operation: "read" | "write"
+  /** The bytes of this write that had been handed to the socket; 0 for a read. */
+  readonly written: number
+  readonly cause?: TerminalError | undefined
+}> {
+  override get message(): string {
+    const why = this.cause === undefined ? "the stream has been ended here" : this.cause.message
+    return `broken pipe: cannot ${this.operation} stream ${this.streamId}: ${why}`
+  }
+}
+
+/**
+ * A write did not finish before its deadline (`ErrWriteTimeout`). The stream lives on.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class WriteTimeout extends Data.TaggedError("WriteTimeout")<{
+  readonly streamId: number
+  /** The bytes of this write that had been handed to the socket. */
+  readonly written: number
+}> {
+  override get message(): string {
+    return `the write deadline of stream ${this.streamId} passed after ${this.written} bytes of the write`
+  }
+}
+
+/**
+ * Nothing arrived before the read deadline (`ErrReadTimeout`). The stream lives on.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ReadTimeout extends Data.TaggedError("ReadTimeout")<{ readonly streamId: number }> {
+  override get message(): string {
+    return `the read deadline of stream ${this.streamId} passed`
+  }
+}
+
+/**
+ * The peer sent more than its credit, so bytes of this stream are lost (`ErrNoCapacity`). What fitted was read before.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NoCapacity extends Data.TaggedError("NoCapacity")<{ readonly streamId: number }> {
+  override get message(): string {
+    return `the peer overran the window of stream ${this.streamId}; do both ends use the same buffer size?`
+  }
+}
+
+/**
+ * The id asked for is taken (`ErrDuplicateStream`).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class DuplicateStream extends Data.TaggedError("DuplicateStream")<{ readonly streamId: number }> {
+  override get message(): string {
+    return `stream id ${this.streamId} is taken`
+  }
+}
+
+/**
+ * The session was closed (`ErrSessionClosed`), by this side or by a close frame of the peer.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class SessionClosed extends Data.TaggedError("SessionClosed")<{
+  readonly by: "local" | "peer"
+  /** The WebSocket close code; 1005 where the peer gave none. */
+  readonly code: number
+  readonly reason: string
+}> {
+  override get message(): string {
+    const who = this.by === "local" ? "this side" : "the peer"
+    return `the session was closed by ${who} (code ${this.code}${this.reason === "" ? "" : `: ${this.reason}`})`
+  }
+}
+
+/**
+ * A deadline lies before the current time (`ErrInvalidDeadline`). The deadline in force is unchanged.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InvalidDeadline extends Data.TaggedError("InvalidDeadline")<{
+  /** Milliseconds since the epoch. */
+  readonly deadline: number
+  readonly now: number
+}> {
+  override get message(): string {
+    return Number.isNaN(this.deadline)
+      ? "the deadline is not a valid time"
+      : `the deadline lies ${this.now - this.deadline} ms in the past`
+  }
+}
+
+/**
+ * Nothing at all came from the peer for a whole keep-alive interval (`ErrKeepAliveExpired`).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class KeepAliveExpired extends Data.TaggedError("KeepAliveExpired")<{
+  readonly intervalMillis: number
+  /** The last tick at which the peer was known to live, in milliseconds since the epoch. */
+  readonly lastSeen: number
+}> {
+  override get message(): string {
+    return `keep alive expired: nothing from the peer for ${this.intervalMillis} ms`
+  }
+}
+
+/**
+ * The peer sent a message that is no frame. The session ended with close code 1008.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class MalformedFrame extends Data.TaggedError("MalformedFrame")<{
+  readonly fault: "Truncated" | "UnknownType" | "UnexpectedPayload" | "InvalidCredit"
+  readonly detail: string
+}> {
+  override get message(): string {
+    return `malformed frame: ${this.detail}`
+  }
+}
+
+/**
+ * The peer sent a text message; frames are binary. The session ended with close code 1008.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class UnexpectedText extends Data.TaggedError("UnexpectedText")<{}> {
+  override get message(): string {
+    return "unexpected text message: frames are binary"
+  }
+}
+
+/**
+ * The peer opened a stream with an id of our own parity: both ends have the same role. The session ended with close code
+ * 1008.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class WrongParity extends Data.TaggedError("WrongParity")<{
+  readonly streamId: number
+  /** The role of this end. */
+  readonly role: "client" | "server"
+}> {
+  override get message(): string {
+    return `stream id ${this.streamId} belongs to the ${this.role}: are both ends ${this.role}s?`
+  }
+}
+
+/**
+ * The peer made us queue more answers than it reads. The session ended with close code 1008.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class PeerFlood extends Data.TaggedError("PeerFlood")<{ readonly detail: string }> {
+  override get message(): string {
+    return `the peer floods the session: ${this.detail}`
+  }
+}
+
+/**
+ * The peer refused a stream: its backlog is full, or it gave the stream up.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class StreamRefused extends Data.TaggedError("StreamRefused")<{ readonly streamId: number }> {
+  override get message(): string {
+    return `the peer refused stream ${this.streamId}`
+  }
+}
+
+/**
+ * The WebSocket was lost without a close frame (code 1006), or failed. A Go peer ends every session like this.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class TransportFailure extends Data.TaggedError("TransportFailure")<{
+  readonly code: number
+  readonly reason: string
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    const detail = this.cause instanceof Error ? this.cause.message : this.reason
+    return `the connection was lost (code ${this.code}${detail === "" ? "" : `: ${detail}`})`
+  }
+}
+
+/**
+ * A WebSocket could not be established.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ConnectFailure extends Data.TaggedError("ConnectFailure")<{
+  readonly url: string
+  /** `Rejected`: the server answered, but not with a WebSocket; `status` says how. */
+  readonly reason: "Unreachable" | "Timeout" | "Rejected" | "InvalidUrl"
+  readonly status?: number | undefined
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    const detail = this.cause instanceof Error ? describe(this.cause) : ""
+    switch (this.reason) {
+      case "InvalidUrl":
+        return `cannot connect to ${this.url}: not a ws:// or wss:// address`
+      case "Timeout":
+        return `cannot connect to ${this.url}: no answer in time`
+      case "Rejected":
+        return `cannot connect to ${this.url}: the server answered ${this.status}`
+      case "Unreachable":
+        return `cannot connect to ${this.url}${detail === "" ? "" : `: ${detail}`}`
+    }
+  }
+}
+
+/**
+ * A server could not listen at its address.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ListenFailure extends Data.TaggedError("ListenFailure")<{
+  readonly address: string
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return `cannot listen on ${this.address}${this.cause instanceof Error ? `: ${describe(this.cause)}` : ""}`
+  }
+}
+
+/**
+ * A setting, alone or beside the others, makes no sense. Fails when the session is made, never later.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InvalidConfiguration extends Data.TaggedError("InvalidConfiguration")<{
+  readonly setting: string
+  readonly detail: string
+}> {
+  override get message(): string {
+    return `invalid ${this.setting}: ${this.detail}`
+  }
+}
+
+/**
+ * What can end a session. The first one wins, and is what every later operation reports.
+ *
+ * @since 0.1.0
+ * @category unions
+ */
+export type TerminalError =
+  | SessionClosed
+  | KeepAliveExpired
+  | MalformedFrame
+  | UnexpectedText
+  | WrongParity
+  | PeerFlood
+  | TransportFailure
+
+/**
+ * @since 0.1.0
+ * @category unions
+ */
+export type OpenError = AcceptTimeout | StreamRefused | DuplicateStream | TerminalError
+
+/**
+ * @since 0.1.0
+ * @category unions
+ */
+export type AcceptError = TerminalError
+
+/**
+ * @since 0.1.0
+ * @category unions
+ */
+export type ReadError = ReadTimeout | NoCapacity | BrokenPipe
+
+/**
+ * @since 0.1.0
+ * @category unions
+ */
+export type WriteError = WriteTimeout | BrokenPipe
+
+/** Node hides the reasons of a failed connection to several addresses in an AggregateError without a message. */
+const describe = (error: Error): string =>
+  error instanceof AggregateError && error.message === ""
+    ? error.errors.map((inner) => inner instanceof Error ? inner.message : String(inner)).join(", ")
+    : error.message

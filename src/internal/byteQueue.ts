@@ -1,0 +1,73 @@
+/**
+ * A queue of bytes in chunks, bounded by its owner's window.
+ *
+ * Chunks wait as they came, except small ones: those are copied, so that a view of a few bytes does not keep a whole
+ * receive buffer alive, and appended to a shared segment, so that a storm of one-byte frames costs little more than its
+ * bytes. Whoever takes a chunk owns it.
+ */
+export class ByteQueue {
+  #chunks: Array<Uint8Array> = []
+  #size = 0
+  /** The spare room behind the last chunk, where that one is a segment of ours. */
+  #tail: Uint8Array | undefined
+
+  get size(): number {
+    return this.#size
+  }
+
+  push(chunk: Uint8Array): void {
+    const length = chunk.byteLength
+    if (length === 0) return
+    this.#size += length
+    if (length >= smallChunk) {
+      this.#tail = undefined
+      // A view that is less than half of its buffer is not worth what it would pin.
+      this.#chunks.push(length * 2 < chunk.buffer.byteLength ? chunk.slice() : chunk)
+    } else if (this.#tail !== undefined && this.#tail.byteLength >= length) {
+      this.#append(chunk, this.#tail)
+    } else {
+      this.#startSegment(chunk)
+    }
+  }
+
+  /** Takes the oldest chunk. */
+  shift(): Uint8Array | undefined {
+    const chunk = this.#chunks.shift()
+    if (chunk !== undefined) this.#size -= chunk.byteLength
+    if (this.#chunks.length === 0) this.#tail = undefined
+    return chunk
+  }
+
+  /** Takes everything at once. */
+  takeAll(): Array<Uint8Array> {
+    const chunks = this.#chunks
+    this.#chunks = []
+    this.#size = 0
+    this.#tail = undefined
+    return chunks
+  }
+
+  #append(chunk: Uint8Array, room: Uint8Array): void {
+    room.set(chunk)
+    this.#tail = room.subarray(chunk.byteLength)
+    const last = this.#chunks.length - 1
+    const segment = this.#chunks[last]!
+    this.#chunks[last] = new Uint8Array(segment.buffer, segment.byteOffset, segment.byteLength + chunk.byteLength)
+  }
+
+  /** The first small chunk gets a buffer of its own size; each that follows unread gets a larger one to share. */
+  #startSegment(chunk: Uint8Array): void {
+    const last = this.#chunks[this.#chunks.length - 1]
+    const capacity = last === undefined ? chunk.byteLength : Math.min(segmentSize, (last.byteLength + chunk.byteLength) * 2)
+    const segment = new Uint8Array(Math.max(capacity, chunk.byteLength))
+    segment.set(chunk)
+    this.#chunks.push(segment.subarray(0, chunk.byteLength))
+    this.#tail = segment.subarray(chunk.byteLength)
+  }
+}
+
+/** Below this a chunk costs more as an object of its own than as a copy. */
+const smallChunk = 1024
+
+/** How large a shared segment grows. */
+const segmentSize = 16 * 1024

@@ -1,0 +1,177 @@
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError } from "../WsmuxError.js"
+import { ByteQueue } from "./byteQueue.js"
+import { ReceiveWindow } from "./receiveWindow.js"
+import { WaitList } from "./waitList.js"
+
+/** What the receiving half asks of its session. */
+export interface IncomingLink {
+  /** Returns credit to the peer. */
+  readonly sendCredit: (streamId: number, bytes: number) => void
+}
+
+/**
+ * How it goes on once the buffered bytes are read:
+ *
+ * - `Receiving`: more may come
+ * - `Ended`: the peer's FIN has come; nothing can change that any more
+ * - `Failed`: bytes are lost, or the session is over
+ * - `Draining`: nobody reads any more; bytes are thrown away and their credit is returned
+ */
+type State =
+  | { readonly _tag: "Receiving" }
+  | { readonly _tag: "Ended" }
+  | { readonly _tag: "Failed"; readonly error: ReadError }
+  | { readonly _tag: "Draining"; budget: number }
+
+const receiving: State = { _tag: "Receiving" }
+const ended: State = { _tag: "Ended" }
+
+/**
+ * The receiving half of a stream: a queue bounded in bytes by the window. It is this package's own because Effect's
+ * `Queue` bounds messages, not bytes, and cannot merge small ones.
+ */
+export class Incoming {
+  readonly #streamId: number
+  readonly #link: IncomingLink
+  readonly #queue = new ByteQueue()
+  readonly #readers = new WaitList()
+  /** Without a window (not accepted yet) nothing may come. */
+  #window = closedWindow
+  #state: State = receiving
+  #expired = false
+
+  constructor(streamId: number, link: IncomingLink) {
+    this.#streamId = streamId
+    this.#link = link
+  }
+
+  get buffered(): number {
+    return this.#queue.size
+  }
+
+  get granted(): number {
+    return this.#window.granted
+  }
+
+  /** Opens the window: `size` is what we want it to be, `granted` what the peer believes. */
+  open(size: number, granted: number): void {
+    this.#window = new ReceiveWindow(size, granted)
+    this.#return(this.#window.topUp())
+  }
+
+  /**
+   * Takes the payload of a frame. `Overrun`: it was more than the window; the stream fails after what fitted.
+   * `BudgetSpent`: nobody reads it, and enough has been thrown away.
+   */
+  receive(payload: Uint8Array): "Taken" | "Overrun" | "BudgetSpent" {
+    const fit = this.#window.receive(payload.byteLength)
+    switch (this.#state._tag) {
+      case "Receiving": {
+        const overrun = fit < payload.byteLength
+        this.#queue.push(overrun ? payload.subarray(0, fit) : payload)
+        if (overrun) this.#state = { _tag: "Failed", error: new NoCapacity({ streamId: this.#streamId }) }
+        this.#readers.wakeOne()
+        return overrun ? "Overrun" : "Taken"
+      }
+      case "Draining":
+        return this.#drain(this.#state, payload.byteLength, fit) ? "Taken" : "BudgetSpent"
+      default:
+        return "Taken"
+    }
+  }
+
+  /** The peer's FIN. */
+  end(): void {
+    if (this.#state._tag === "Failed") return
+    this.#state = ended
+    this.#readers.wakeAll()
+  }
+
+  /** The session is over. A FIN that had come before stays an end. */
+  fail(cause: TerminalError): void {
+    if (this.#state._tag !== "Receiving") return
+    const error = new BrokenPipe({ streamId: this.#streamId, operation: "read", written: 0, cause })
+    this.#state = { _tag: "Failed", error }
+    this.#readers.wakeAll()
+  }
+
+  /** Nobody will read any more. False when what was unread has spent the budget already. */
+  abandon(budget: number): boolean {
+    const unread = this.#queue.size
+    this.#queue.takeAll()
+    this.#readers.wakeAll()
+    if (this.#state._tag !== "Receiving") return true
+    const draining: State = { _tag: "Draining", budget }
+    this.#state = draining
+    return this.#drain(draining, unread, unread)
+  }
+
+  /** Whether the read deadline has passed. */
+  setExpired(expired: boolean): void {
+    this.#expired = expired
+    if (expired) this.#readers.wakeAll()
+  }
+
+  /** The next chunk, or none at the end. */
+  get read(): Effect.Effect<Option.Option<Uint8Array>, ReadError> {
+    return this.#readers.until(() => {
+      const chunk = this.#queue.shift()
+      if (chunk !== undefined) {
+        this.#consume(chunk.byteLength)
+        return Effect.succeed(Option.some(chunk))
+      }
+      const stop = this.#stop()
+      return stop === undefined ? undefined : stop === "end" ? Effect.succeedNone : Effect.fail(stop)
+    })
+  }
+
+  /** All that is there, as the pull of a `Stream`. */
+  get pull(): Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<ReadError>> {
+    return this.#readers.until(() => {
+      const size = this.#queue.size
+      if (size > 0) {
+        const chunks = this.#queue.takeAll()
+        this.#consume(size)
+        return Effect.succeed(Chunk.unsafeFromArray(chunks))
+      }
+      const stop = this.#stop()
+      return stop === undefined ? undefined : Effect.fail(stop === "end" ? Option.none() : Option.some(stop))
+    })
+  }
+
+  /** What a reader of an empty queue meets; undefined while it shall wait. */
+  #stop(): ReadError | "end" | undefined {
+    switch (this.#state._tag) {
+      case "Ended":
+        return "end"
+      case "Failed":
+        return this.#state.error
+      case "Draining":
+        return new BrokenPipe({ streamId: this.#streamId, operation: "read", written: 0 })
+      case "Receiving":
+        return this.#expired ? new ReadTimeout({ streamId: this.#streamId }) : undefined
+    }
+  }
+
+  #consume(bytes: number): void {
+    const credit = this.#window.consume(bytes)
+    // After a FIN or a failure the peer's writer has nothing left to wait for.
+    if (this.#state._tag === "Receiving") this.#return(credit)
+  }
+
+  #drain(draining: { budget: number }, arrived: number, booked: number): boolean {
+    draining.budget -= arrived
+    const credit = this.#window.consume(booked)
+    if (draining.budget >= 0) this.#return(credit)
+    return draining.budget >= 0
+  }
+
+  #return(credit: number): void {
+    if (credit > 0) this.#link.sendCredit(this.#streamId, credit)
+  }
+}
+
+const closedWindow = new ReceiveWindow(0, 0)

@@ -1,0 +1,39 @@
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type { Transport } from "../Transport.js"
+import { KeepAliveExpired } from "../WsmuxError.js"
+
+/**
+ * Pings at once and then at every interval, and fails when nothing at all came in between two ticks. Never ends where the
+ * interval is infinite or the transport cannot ping: without pings a silent peer may well be alive.
+ */
+export const keepAlive = (
+  transport: Pick<Transport, "ping" | "activity">,
+  interval: Duration.Duration
+): Effect.Effect<never, KeepAliveExpired> => {
+  const ping = transport.ping
+  if (ping === undefined || !Duration.isFinite(interval)) return Effect.never
+  return Effect.flatMap(Clock.currentTimeMillis, (start) => {
+    let lastSeen = start
+    let known = Number.NaN // nothing is expected before the first tick
+    const isSilent = () => transport.activity() === known
+    const expired = Effect.suspend(() =>
+      isSilent()
+        ? Effect.fail(new KeepAliveExpired({ intervalMillis: Duration.toMillis(interval), lastSeen }))
+        : Effect.void
+    )
+    const tick = Effect.suspend(() => {
+      // After a pause of this process the timer may fire before the socket has been read: let it be read first.
+      const check = isSilent() ? Effect.zipRight(Effect.sleep(0), expired) : Effect.void
+      return Effect.flatMap(Effect.zipRight(check, Clock.currentTimeMillis), (now) =>
+        Effect.sync(() => {
+          known = transport.activity()
+          lastSeen = now
+          ping()
+        }))
+    })
+    return Effect.zipRight(Effect.repeat(tick, Schedule.fixed(interval)), Effect.never)
+  })
+}

@@ -1,0 +1,177 @@
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { format } from "../Address.js"
+import type { MuxStream } from "../MuxStream.js"
+import type { OpenOptions, Session, TypeId } from "../Session.js"
+import * as SessionConfig from "../SessionConfig.js"
+import { Transport } from "../Transport.js"
+import { AcceptTimeout, InvalidConfiguration, SessionClosed, type TerminalError } from "../WsmuxError.js"
+import { makeJournal } from "./journal.js"
+import { keepAlive } from "./keepAlive.js"
+import { type Home, MuxStreamHandle } from "./muxStream.js"
+import { Opening } from "./opens.js"
+import { SessionState } from "./session.js"
+import type { StreamState } from "./stream.js"
+import type { Role } from "./streamIds.js"
+
+const typeId: TypeId = Symbol.for("effect-wsmux/Session") as TypeId
+
+/** Makes a session of the state machine: gives it a transport, a keep-alive, a closing routine and a scope. */
+export const makeSession = (
+  role: Role,
+  options: SessionConfig.Options | undefined
+): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> =>
+  Effect.gen(function*() {
+    const transport = yield* Transport
+    const settings = yield* SessionConfig.validate(SessionConfig.merge(yield* SessionConfig.SessionConfig, options ?? {}))
+    if (SessionConfig.maxMessageSize(settings) > transport.maxMessageSize) {
+      const detail = `the transport lets in messages of ${transport.maxMessageSize} bytes; ` +
+        `these settings need ${SessionConfig.maxMessageSize(settings)}`
+      return yield* new InvalidConfiguration({ setting: "maxMessageSize", detail })
+    }
+    const journal = yield* makeJournal(settings.log, { role, peer: format(transport.remoteAddress) })
+    const state = new SessionState(role, settings, transport, journal)
+    const lifetime = yield* Scope.make()
+    const closed = yield* Deferred.make<TerminalError>()
+    let closeCallback = settings.closeCallback
+
+    // The one closing routine. What is synchronous of it has happened in `terminate`, when the error was set.
+    const closing = Effect.gen(function*() {
+      const error = yield* Deferred.await(state.terminated)
+      journal.debug("the session ends", { cause: error.message })
+      yield* Scope.close(lifetime, Exit.void)
+      yield* state.outbox.awaitEmpty.pipe(Effect.timeoutOption(settings.flushTimeout))
+      const [code, reason] = closeFrame(error)
+      yield* transport.close(code, reason, settings.closeTimeout)
+      yield* Deferred.succeed(closed, error)
+      if (closeCallback !== undefined) {
+        const callback = closeCallback
+        yield* Effect.suspend(() => callback(error)).pipe(
+          Effect.catchAllCause((cause) => Effect.logError("the close callback of a session failed", cause))
+        )
+      }
+    })
+    const closer = yield* Effect.forkScoped(Effect.uninterruptible(closing))
+    const close = Effect.suspend(() => {
+      state.terminate(new SessionClosed({ by: "local", code: 1000, reason: "" }))
+      return Deferred.await(closed)
+    })
+    yield* Effect.addFinalizer(() => Effect.zipRight(close, Fiber.await(closer)))
+
+    transport.listen(state)
+    yield* keepAlive(transport, Duration.decode(settings.keepAliveInterval)).pipe(
+      Effect.catchAll((error) => Effect.sync(() => state.terminate(error))),
+      Effect.interruptible,
+      Effect.forkIn(lifetime)
+    )
+    journal.debug("the session starts")
+
+    const home: Home = {
+      localAddress: transport.localAddress,
+      remoteAddress: transport.remoteAddress,
+      scope: lifetime
+    }
+    const own = (stream: StreamState): Effect.Effect<MuxStream, never, Scope.Scope> => {
+      const handle = new MuxStreamHandle(stream, home)
+      return Effect.as(Effect.addFinalizer(() => MuxStreamHandle.release(handle)), handle)
+    }
+
+    const acceptDeadline = Duration.decode(settings.streamAcceptDeadline)
+    const acceptTimeout = new AcceptTimeout({ afterMillis: Duration.toMillis(acceptDeadline) })
+    const open = (options?: OpenOptions) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function*() {
+          const opening = new Opening(options?.id)
+          state.open(opening)
+          const timer = opening.settled || !Duration.isFinite(acceptDeadline) ? undefined : yield* Effect.sync(() =>
+            state.expireOpen(opening, acceptTimeout)
+          ).pipe(
+            Effect.delay(acceptDeadline),
+            Effect.interruptible,
+            Effect.forkIn(lifetime)
+          )
+          const stream = yield* restore(opening.await).pipe(
+            Effect.onError(() => Effect.sync(() => state.cancelOpen(opening))),
+            Effect.ensuring(timer === undefined ? Effect.void : Fiber.interruptFork(timer))
+          )
+          return yield* own(stream)
+        })
+      ).pipe(Effect.withSpan("Session.open", { captureStackTrace: false }))
+
+    const accept = Effect.uninterruptibleMask((restore) => Effect.flatMap(state.awaitAccepted(restore), own)).pipe(
+      Effect.withSpan("Session.accept", { captureStackTrace: false })
+    )
+
+    const run = <E, R>(handler: (stream: MuxStream) => Effect.Effect<unknown, E, R>) =>
+      Effect.scopedWith((scope) =>
+        Effect.gen(function*() {
+          const handlers = yield* Scope.extend(FiberSet.make<void>(), scope)
+          const next = Effect.uninterruptibleMask((restore) =>
+            Effect.gen(function*() {
+              const streamScope = yield* Scope.make()
+              const stream = yield* restore(Scope.extend(accept, streamScope)).pipe(
+                Effect.onError((cause) => Scope.close(streamScope, Exit.failCause(cause)))
+              )
+              const handle = Effect.suspend(() => handler(stream)).pipe(
+                Effect.provideService(Scope.Scope, streamScope),
+                restore,
+                Effect.onExit((exit) => Scope.close(streamScope, exit)),
+                Effect.catchAllCause((cause) =>
+                  Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logDebug("the handler of a stream failed", cause)
+                ),
+                Effect.annotateLogs("streamId", stream.id),
+                Effect.asVoid
+              )
+              yield* FiberSet.run(handlers, handle)
+            })
+          )
+          // Handlers may still be reading what had arrived when the session ended, so they end by themselves.
+          return yield* Effect.forever(next).pipe(Effect.onError((cause) =>
+            Cause.isInterrupted(cause) ? Effect.void : Effect.interruptible(FiberSet.awaitEmpty(handlers))
+          ))
+        })
+      ) as Effect.Effect<never, TerminalError, Exclude<R, Scope.Scope>>
+
+    const session: Session = {
+      [typeId]: typeId,
+      role,
+      address: transport.localAddress,
+      remoteAddress: transport.remoteAddress,
+      open,
+      accept,
+      accepted: Stream.repeatEffect(accept),
+      run,
+      close: Effect.asVoid(close),
+      isClosed: Effect.sync(() => state.terminal !== undefined),
+      awaitClosed: Deferred.await(closed),
+      setCloseCallback: (callback) =>
+        Effect.sync(() => {
+          closeCallback = callback
+        }),
+      snapshot: Effect.sync(() => state.snapshot())
+    }
+    return session
+  })
+
+/** The close frame that tells the peer why; a reason holds at most 123 bytes, and ours are ASCII. */
+const closeFrame = (error: TerminalError): readonly [code: number, reason: string] => {
+  switch (error._tag) {
+    case "SessionClosed":
+      return error.by === "local" ? [error.code, error.reason] : [1000, ""]
+    case "MalformedFrame":
+    case "UnexpectedText":
+    case "WrongParity":
+    case "PeerFlood":
+      return [1008, error.message.slice(0, 123)]
+    case "KeepAliveExpired":
+    case "TransportFailure":
+      return [1001, ""]
+  }
+}

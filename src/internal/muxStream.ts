@@ -1,0 +1,107 @@
+import * as Channel from "effect/Channel"
+import * as Chunk from "effect/Chunk"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Sink from "effect/Sink"
+import * as Stream from "effect/Stream"
+import type { Address } from "../Address.js"
+import type { Deadline as DeadlineInput, MuxStream, TypeId } from "../MuxStream.js"
+import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "../WsmuxError.js"
+import { Deadline } from "./deadline.js"
+import type { StreamState } from "./stream.js"
+
+const typeId: TypeId = Symbol.for("effect-wsmux/MuxStream") as TypeId
+
+/** What the handles of a session share. */
+export interface Home {
+  readonly localAddress: Address
+  readonly remoteAddress: Address
+  /** Where timers live. */
+  readonly scope: Scope.Scope
+}
+
+/** The handle that users hold: the stream's state, told as Effects. */
+export class MuxStreamHandle implements MuxStream {
+  readonly [typeId]: TypeId = typeId
+  readonly #stream: StreamState
+  readonly #home: Home
+  #readDeadline: Deadline | undefined
+  #writeDeadline: Deadline | undefined
+
+  constructor(stream: StreamState, home: Home) {
+    this.#stream = stream
+    this.#home = home
+  }
+
+  // Fields, because users pass these on unbound: `Stream.runForEach(source, stream.write)`.
+
+  readonly write = (chunk: Uint8Array): Effect.Effect<void, WriteError> => this.#stream.outgoing.write([chunk])
+
+  readonly writeAll = (chunks: Iterable<Uint8Array>): Effect.Effect<void, WriteError> =>
+    Effect.suspend(() => this.#stream.outgoing.write(Array.from(chunks)))
+
+  readonly setReadDeadline = (deadline: DeadlineInput): Effect.Effect<void, InvalidDeadline> =>
+    Effect.suspend(() => {
+      this.#readDeadline ??= new Deadline((expired) => this.#stream.incoming.setExpired(expired))
+      return this.#readDeadline.set(toMillis(deadline), this.#home.scope)
+    })
+
+  readonly setWriteDeadline = (deadline: DeadlineInput): Effect.Effect<void, InvalidDeadline> =>
+    Effect.suspend(() => {
+      this.#writeDeadline ??= new Deadline((expired) => this.#stream.outgoing.setExpired(expired))
+      return this.#writeDeadline.set(toMillis(deadline), this.#home.scope)
+    })
+
+  readonly setDeadline = (deadline: DeadlineInput): Effect.Effect<void, InvalidDeadline> =>
+    Effect.zipRight(this.setReadDeadline(deadline), this.setWriteDeadline(deadline))
+
+  get id(): number {
+    return this.#stream.id
+  }
+
+  get localAddress(): Address {
+    return this.#home.localAddress
+  }
+
+  get remoteAddress(): Address {
+    return this.#home.remoteAddress
+  }
+
+  get readable(): Stream.Stream<Uint8Array, ReadError> {
+    return Stream.repeatEffectChunkOption(this.#stream.incoming.pull)
+  }
+
+  get writable(): Sink.Sink<void, Uint8Array, never, WriteError> {
+    const { outgoing } = this.#stream
+    const loop: Channel.Channel<never, Chunk.Chunk<Uint8Array>, WriteError, never, void, unknown> = Channel.readWith({
+      onInput: (chunks: Chunk.Chunk<Uint8Array>) =>
+        Channel.zipRight(Channel.fromEffect(outgoing.write(Chunk.toReadonlyArray(chunks))), loop),
+      onFailure: (never: never) => Channel.fail(never),
+      onDone: () => Channel.fromEffect(outgoing.end)
+    })
+    return Sink.fromChannel(loop)
+  }
+
+  get read(): Effect.Effect<Option.Option<Uint8Array>, ReadError> {
+    return this.#stream.incoming.read
+  }
+
+  get end(): Effect.Effect<void, BrokenPipe> {
+    return this.#stream.outgoing.end
+  }
+
+  /** The finaliser of the scope that owns the stream. */
+  static release(handle: MuxStreamHandle): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      handle.#stream.leave()
+      return Effect.zipRight(handle.#readDeadline?.clear ?? Effect.void, handle.#writeDeadline?.clear ?? Effect.void)
+    })
+  }
+}
+
+const toMillis = (deadline: DeadlineInput): number | undefined => {
+  if (deadline === undefined || typeof deadline === "number") return deadline
+  return deadline instanceof Date ? deadline.getTime() : DateTime.toEpochMillis(deadline)
+}

@@ -1,0 +1,250 @@
+import * as Effect from "effect/Effect"
+import * as Frame from "../Frame.js"
+import { BrokenPipe, type TerminalError, type WriteError, WriteTimeout } from "../WsmuxError.js"
+import type { Sender } from "./outbox.js"
+import { SendWindow } from "./sendWindow.js"
+import { WaitList } from "./waitList.js"
+
+/** What the sending half asks of its session. */
+export interface OutgoingLink {
+  readonly schedule: (sender: Sender) => void
+  readonly isClear: () => boolean
+  readonly sendNow: (frame: Uint8Array) => void
+  readonly sendControl: (frame: Uint8Array) => void
+  /** The most payload of one frame. */
+  readonly maxPayload: number
+}
+
+/** A write that waits for credit or for its turn. Its bytes stay the caller's until it is done. */
+class Write {
+  #index = 0
+  #offset = 0
+  written = 0
+  done: ((exit: Effect.Effect<void, WriteError>) => void) | undefined
+
+  constructor(readonly chunks: ReadonlyArray<Uint8Array>, readonly size: number) {}
+
+  get remaining(): number {
+    return this.size - this.written
+  }
+
+  /** Copies as much as there is room for, from `at` on, and answers where the copy ends. */
+  copyTo(frame: Uint8Array, at: number): number {
+    while (at < frame.byteLength && this.#index < this.chunks.length) {
+      const chunk = this.chunks[this.#index]!
+      const part = Math.min(chunk.byteLength - this.#offset, frame.byteLength - at)
+      frame.set(
+        part === chunk.byteLength ? chunk : chunk.subarray(this.#offset, this.#offset + part),
+        at
+      )
+      at += part
+      this.written += part
+      this.#offset += part
+      if (this.#offset === chunk.byteLength) {
+        this.#index++
+        this.#offset = 0
+      }
+    }
+    return at
+  }
+}
+
+/**
+ * - `Open`: bytes may be written
+ * - `Ending`: no new writes; the FIN follows those that wait
+ * - `Ended`: the FIN has been handed over
+ * - `Broken`: the session is over
+ */
+type State =
+  | { readonly _tag: "Open" }
+  | { readonly _tag: "Ending" }
+  | { readonly _tag: "Ended" }
+  | { readonly _tag: "Broken"; readonly cause: TerminalError }
+
+const open: State = { _tag: "Open" }
+const ending: State = { _tag: "Ending" }
+const ended: State = { _tag: "Ended" }
+
+/**
+ * The sending half of a stream: writes in the order they were made, as far as credit and turns allow. Debiting credit and
+ * handing over the frame are one synchronous step, so an interruption never splits a frame or loses count.
+ */
+export class Outgoing implements Sender {
+  queued = false
+  readonly #streamId: number
+  readonly #link: OutgoingLink
+  readonly #finSent: () => void
+  readonly #window: SendWindow
+  readonly #writes: Array<Write> = []
+  readonly #enders = new WaitList()
+  #waiting = 0
+  #state: State = open
+  #expired = false
+
+  /** @param finSent told when our FIN has been handed over */
+  constructor(streamId: number, credit: number, link: OutgoingLink, finSent: () => void) {
+    this.#streamId = streamId
+    this.#link = link
+    this.#finSent = finSent
+    this.#window = new SendWindow(credit)
+  }
+
+  get credit(): number {
+    return this.#window.credit
+  }
+
+  /** Bytes of writes that wait. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** Credit from the peer; false when it was more than can be outstanding. */
+  grant(bytes: number): boolean {
+    const sane = this.#window.grant(bytes)
+    if (this.hasFrame()) this.#link.schedule(this)
+    return sane
+  }
+
+  hasFrame(): boolean {
+    return this.#waiting > 0 ? this.#window.credit > 0 : this.#state === ending
+  }
+
+  nextFrame(maxPayload: number): Uint8Array | undefined {
+    if (this.#waiting > 0) return this.#nextDat(maxPayload)
+    if (this.#state !== ending) return undefined
+    this.#state = ended
+    this.#enders.wakeAll()
+    this.#finSent()
+    return Frame.fin(this.#streamId)
+  }
+
+  write(chunks: ReadonlyArray<Uint8Array>): Effect.Effect<void, WriteError> {
+    return Effect.suspend(() => {
+      const refusal = this.#refusal(0)
+      if (refusal !== undefined) return Effect.fail(refusal)
+      const size = chunks.length === 1 ? chunks[0]!.byteLength : chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+      if (size === 0) return Effect.void // a DAT without bytes corrupts a Go receiver
+      const write = new Write(chunks, size)
+      if (this.#mayPass(size)) {
+        this.#window.take(size)
+        const frame = Frame.allocateDat(this.#streamId, size)
+        write.copyTo(frame, Frame.headerSize)
+        this.#link.sendNow(frame)
+        return Effect.void
+      }
+      return this.#enqueue(write)
+    })
+  }
+
+  /** Sends FIN behind the writes that wait, and waits until it is handed over. */
+  get end(): Effect.Effect<void, BrokenPipe> {
+    return Effect.suspend(() => {
+      this.#startEnding()
+      return this.#enders.until(() => {
+        switch (this.#state._tag) {
+          case "Ended":
+            return Effect.void
+          case "Broken":
+            return Effect.fail(this.#brokenPipe(0))
+          default:
+            return undefined
+        }
+      })
+    })
+  }
+
+  /** Ends without waiting; writes that wait are broken off. */
+  abandon(): void {
+    this.#startEnding()
+    this.#rejectAll((written) => this.#brokenPipe(written))
+    if (this.hasFrame()) this.#link.schedule(this)
+  }
+
+  /** The session is over. A FIN with nothing before it can still leave, within what the closing session flushes. */
+  fail(cause: TerminalError): void {
+    if (this.#state === ending && this.#waiting === 0) this.#link.sendControl(Frame.fin(this.#streamId))
+    if (this.#state !== ended) this.#state = { _tag: "Broken", cause }
+    this.#rejectAll((written) => this.#brokenPipe(written))
+    this.#enders.wakeAll()
+  }
+
+  /** Whether the write deadline has passed. */
+  setExpired(expired: boolean): void {
+    this.#expired = expired
+    if (!expired) return
+    this.#rejectAll((written) => this.#writeTimeout(written))
+    if (this.hasFrame()) this.#link.schedule(this)
+  }
+
+  /** Whether a write of this size can go as one frame now, passing nobody. */
+  #mayPass(size: number): boolean {
+    return this.#waiting === 0 && size <= this.#window.credit && size <= this.#link.maxPayload && this.#link.isClear()
+  }
+
+  /** Registers and sends what may go in one step of the fiber, so that nothing can come between. */
+  #enqueue(write: Write): Effect.Effect<void, WriteError> {
+    return Effect.async<void, WriteError>((resume) => {
+      const refusal = this.#refusal(0)
+      if (refusal !== undefined) {
+        resume(Effect.fail(refusal))
+        return
+      }
+      write.done = resume
+      this.#writes.push(write)
+      this.#waiting += write.size
+      if (this.hasFrame()) this.#link.schedule(this)
+      return Effect.sync(() => this.#remove(write))
+    })
+  }
+
+  #remove(write: Write): void {
+    const index = this.#writes.indexOf(write)
+    if (index === -1) return
+    this.#writes.splice(index, 1)
+    this.#waiting -= write.remaining
+    if (this.hasFrame()) this.#link.schedule(this)
+  }
+
+  /** Writes that wait for their turn leave together, as large a frame as may go. */
+  #nextDat(maxPayload: number): Uint8Array | undefined {
+    const size = this.#window.take(Math.min(maxPayload, this.#waiting))
+    if (size === 0) return undefined
+    const frame = Frame.allocateDat(this.#streamId, size)
+    this.#waiting -= size
+    let at = Frame.headerSize
+    while (at < frame.byteLength) {
+      const write = this.#writes[0]!
+      at = write.copyTo(frame, at)
+      if (write.remaining === 0) {
+        this.#writes.shift()
+        write.done!(Effect.void)
+      }
+    }
+    return frame
+  }
+
+  #startEnding(): void {
+    if (this.#state !== open) return
+    this.#state = ending
+    if (this.hasFrame()) this.#link.schedule(this)
+  }
+
+  #rejectAll(error: (written: number) => WriteError): void {
+    this.#waiting = 0
+    for (const write of this.#writes.splice(0)) write.done!(Effect.fail(error(write.written)))
+  }
+
+  #refusal(written: number): WriteError | undefined {
+    if (this.#state !== open) return this.#brokenPipe(written)
+    return this.#expired ? this.#writeTimeout(written) : undefined
+  }
+
+  #brokenPipe(written: number): BrokenPipe {
+    const cause = this.#state._tag === "Broken" ? this.#state.cause : undefined
+    return new BrokenPipe({ streamId: this.#streamId, operation: "write", written, cause })
+  }
+
+  #writeTimeout(written: number): WriteTimeout {
+    return new WriteTimeout({ streamId: this.#streamId, written })
+  }
+}

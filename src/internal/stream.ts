@@ -1,0 +1,106 @@
+import type { StreamSnapshot } from "../Session.js"
+import type { TerminalError } from "../WsmuxError.js"
+import * as HalfClose from "./halfClose.js"
+import { Incoming, type IncomingLink } from "./incoming.js"
+import { Outgoing, type OutgoingLink } from "./outgoing.js"
+
+/** All that a stream knows of its session. */
+export interface StreamLink extends IncomingLink, OutgoingLink {
+  readonly streamBufferSize: number
+  readonly maxPeerWindow: number
+  readonly drainBudget: number
+  /** No frame of this stream concerns the session any more. */
+  readonly over: (stream: StreamState) => void
+}
+
+/** A stream's two halves, and the half-close machine that joins them. */
+export class StreamState {
+  readonly id: number
+  readonly incoming: Incoming
+  readonly outgoing: Outgoing
+  readonly #link: StreamLink
+  #state: HalfClose.State
+
+  /** @param credit what we may send before the peer grants any */
+  constructor(id: number, state: "Opening" | "Pending", credit: number, link: StreamLink) {
+    this.id = id
+    this.#link = link
+    this.#state = state
+    this.incoming = new Incoming(id, link)
+    this.outgoing = new Outgoing(id, credit, link, () => this.#move("sendClose"))
+  }
+
+  get state(): HalfClose.State {
+    return this.#state
+  }
+
+  /** We accept the peer's stream. It learns our window, and believes to have as much. */
+  accept(): void {
+    this.#move("sendAccept")
+    this.incoming.open(this.#link.streamBufferSize, this.#link.streamBufferSize)
+  }
+
+  /** Nobody waits for the peer's answer any more. */
+  cancel(): void {
+    this.#move("cancel")
+  }
+
+  /** Nobody holds the stream any more: end what is not ended, and let the peer's writer finish. */
+  leave(): void {
+    this.outgoing.abandon()
+    if (!this.incoming.abandon(this.#link.drainBudget)) this.#link.over(this)
+  }
+
+  /**
+   * The peer accepts our stream with a window of `granted` bytes, and believes that ours is as large: so that much may
+   * come, whatever our own size.
+   */
+  recvAccept(granted: number): void {
+    const cancelled = this.#state === "Cancelled"
+    this.#move("recvAccept")
+    this.outgoing.grant(granted)
+    this.incoming.open(this.#link.streamBufferSize, Math.min(granted, this.#link.maxPeerWindow))
+    if (cancelled) this.leave()
+  }
+
+  /** `Misplaced`: the stream cannot receive bytes now. */
+  recvDat(payload: Uint8Array): "Taken" | "Overrun" | "Misplaced" {
+    if (!HalfClose.receives(this.#state)) return "Misplaced"
+    const verdict = this.incoming.receive(payload)
+    if (verdict !== "BudgetSpent") return verdict
+    this.#link.over(this)
+    return "Taken"
+  }
+
+  /** False when the peer had ended already. */
+  recvFin(): boolean {
+    if (HalfClose.next(this.#state, "recvClose") === undefined) return false
+    this.incoming.end()
+    this.#move("recvClose")
+    return true
+  }
+
+  /** The session is over. */
+  fail(cause: TerminalError): void {
+    this.incoming.fail(cause)
+    this.outgoing.fail(cause)
+  }
+
+  snapshot(): StreamSnapshot {
+    return {
+      id: this.id,
+      state: this.#state,
+      bufferedBytes: this.incoming.buffered,
+      receiveCredit: this.incoming.granted,
+      sendCredit: this.outgoing.credit,
+      waitingBytes: this.outgoing.waiting
+    }
+  }
+
+  #move(event: HalfClose.Event): void {
+    const next = HalfClose.next(this.#state, event)
+    if (next === undefined) return
+    this.#state = next
+    if (next === "Closed") this.#link.over(this)
+  }
+}

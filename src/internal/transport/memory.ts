@@ -1,0 +1,199 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { Address } from "../../Address.js"
+import { type Listener, type Transport, TypeId } from "../../Transport.js"
+import { WaitList } from "../waitList.js"
+import { Slot } from "./slot.js"
+
+type Side = "client" | "server"
+
+type Packet = Content & {
+  /** When it arrives, in milliseconds since the epoch. */
+  readonly due: number
+}
+
+type Content =
+  | { readonly _tag: "Message"; readonly bytes: Uint8Array }
+  | { readonly _tag: "Ping" }
+  | { readonly _tag: "Pong" }
+  | { readonly _tag: "Close"; readonly code: number; readonly reason: string }
+
+export interface Settings {
+  readonly capacity: number
+  readonly latency: Duration.Duration
+  readonly maxMessageSize: number
+  readonly ping: boolean
+  /** The time, in milliseconds since the epoch. */
+  readonly now: () => number
+}
+
+/** Two ends and what is on its way between them. */
+export class Link {
+  readonly client: MemoryTransport
+  readonly server: MemoryTransport
+  readonly #settings: Settings
+
+  constructor(settings: Settings, addresses: Record<Side, Address>) {
+    this.#settings = settings
+    this.client = new MemoryTransport(settings, addresses.client, addresses.server, () => this.cut())
+    this.server = new MemoryTransport(settings, addresses.server, addresses.client, () => this.cut())
+  }
+
+  cut(): void {
+    this.client.end(1006, "")
+    this.server.end(1006, "")
+  }
+
+  close(code: number, reason: string): void {
+    this.client.end(code, reason)
+    this.server.end(code, reason)
+  }
+
+  stall(from: Side): void {
+    this[from].stalled = true
+  }
+
+  resume(from: Side): void {
+    this[from].stalled = false
+    this[from].departures.wakeAll()
+  }
+
+  /** Carries what one side sends to the other, one packet after the other. */
+  deliver(from: Side): Effect.Effect<never> {
+    const sender = this[from]
+    const receiver = from === "client" ? this.server : this.client
+    const carry = Effect.suspend(() => {
+      const packet = sender.depart()
+      if (packet !== undefined) receiver.arrive(packet)
+      return Effect.yieldNow()
+    })
+    return sender.departures.until(() => sender.mayDepart() ? Effect.succeed(sender.nextDue()) : undefined).pipe(
+      Effect.flatMap((due) => Effect.delay(carry, Duration.millis(Math.max(0, due - this.#settings.now())))),
+      Effect.forever
+    )
+  }
+}
+
+class MemoryTransport implements Transport {
+  readonly [TypeId]: TypeId = TypeId
+  readonly maxMessageSize: number
+  readonly ping: (() => void) | undefined
+  /** Woken when a packet may have become ready to go. */
+  readonly departures = new WaitList()
+  stalled = false
+  readonly #settings: Settings
+  readonly #slot: Slot
+  readonly #terminate: () => void
+  readonly #ended = new WaitList()
+  readonly #outbound: Array<Packet> = []
+  #outboundBytes = 0
+  #inbound = 0
+  #blocked = false
+  #closing = false
+
+  constructor(
+    settings: Settings,
+    readonly localAddress: Address,
+    readonly remoteAddress: Address,
+    terminate: () => void
+  ) {
+    this.maxMessageSize = settings.maxMessageSize
+    this.#settings = settings
+    this.#terminate = terminate
+    this.#slot = new Slot(settings.maxMessageSize, terminate)
+    this.ping = settings.ping
+      ? () => {
+        this.#post({ _tag: "Ping" })
+        this.#post({ _tag: "Pong" })
+      }
+      : undefined
+  }
+
+  listen(listener: Listener): void {
+    this.#slot.listen(listener)
+  }
+
+  send(bytes: Uint8Array): void {
+    if (this.#closing) return
+    this.#outboundBytes += bytes.byteLength
+    this.#post({ _tag: "Message", bytes })
+  }
+
+  isWritable(): boolean {
+    if (this.#slot.ended || this.#closing) return false
+    this.#blocked = this.#outboundBytes >= this.#settings.capacity
+    return !this.#blocked
+  }
+
+  activity(): number {
+    return this.#inbound
+  }
+
+  close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.#closing) this.#post({ _tag: "Close", code, reason })
+      this.#closing = true
+      return this.#ended.until(() => this.#slot.ended ? Effect.void : undefined)
+    }).pipe(
+      Effect.interruptible,
+      Effect.timeoutOption(timeout),
+      Effect.ensuring(Effect.sync(this.#terminate)),
+      Effect.asVoid
+    )
+  }
+
+  nextDue(): number {
+    return this.#outbound[0]?.due ?? 0
+  }
+
+  mayDepart(): boolean {
+    return this.#outbound.length > 0 && !this.stalled
+  }
+
+  depart(): Packet | undefined {
+    if (!this.mayDepart()) return undefined
+    const packet = this.#outbound.shift()!
+    if (packet._tag === "Message") {
+      this.#outboundBytes -= packet.bytes.byteLength
+      if (this.#blocked && this.#outboundBytes < this.#settings.capacity) {
+        this.#blocked = false
+        this.#slot.writable()
+      }
+    }
+    return packet
+  }
+
+  arrive(packet: Packet): void {
+    this.#inbound++
+    switch (packet._tag) {
+      case "Message":
+        if (packet.bytes.byteLength > this.maxMessageSize) {
+          this.#post({ _tag: "Close", code: 1009, reason: "message too big" })
+          this.#closing = true
+          return this.end(1009, "message too big")
+        }
+        return this.#slot.message(packet.bytes)
+      case "Ping":
+        return this.#post({ _tag: "Pong" })
+      case "Pong":
+        return
+      case "Close":
+        this.#post({ _tag: "Close", code: packet.code, reason: packet.reason })
+        this.#closing = true
+        return this.end(packet.code, packet.reason)
+    }
+  }
+
+  end(code: number, reason: string): void {
+    if (code === 1006) this.#outbound.length = 0
+    this.#slot.close({ code, reason })
+    this.#ended.wakeAll()
+  }
+
+  #post(content: Content): void {
+    if (this.#slot.ended || this.#closing) return
+    const { latency, now } = this.#settings
+    this.#outbound.push({ ...content, due: now() + Duration.toMillis(latency) })
+    this.departures.wakeOne()
+  }
+}

@@ -1,0 +1,63 @@
+import type { End, Listener } from "../../Transport.js"
+
+/**
+ * Where the one listener of a transport sits. What happens before it comes is kept, within a limit, and delivered to it
+ * first; nothing is delivered after the end.
+ */
+export class Slot {
+  readonly #limit: number
+  readonly #overflow: () => void
+  #listener: Listener | undefined
+  #early: Array<(listener: Listener) => void> = []
+  #earlyBytes = 0
+  #end: End | undefined
+
+  /** @param overflow told when more than `limit` bytes came before anybody listened */
+  constructor(limit: number, overflow: () => void) {
+    this.#limit = limit
+    this.#overflow = overflow
+  }
+
+  get ended(): boolean {
+    return this.#end !== undefined
+  }
+
+  listen(listener: Listener): void {
+    if (this.#listener !== undefined) throw new Error("a transport has one listener, and this one has it already")
+    this.#listener = listener
+    for (const event of this.#early.splice(0)) event(listener)
+    if (this.#end !== undefined) listener.onClose(this.#end)
+  }
+
+  message(message: Uint8Array): void {
+    if (this.#end !== undefined) return
+    if (this.#listener !== undefined) this.#listener.onMessage(message)
+    else this.#keep(message.byteLength, (listener) => listener.onMessage(message))
+  }
+
+  text(): void {
+    if (this.#end !== undefined) return
+    if (this.#listener !== undefined) this.#listener.onText()
+    else this.#keep(0, (listener) => listener.onText())
+  }
+
+  writable(): void {
+    if (this.#end === undefined) this.#listener?.onWritable()
+  }
+
+  /** The last event; only the first call counts. */
+  close(end: End): void {
+    if (this.#end !== undefined) return
+    this.#end = end
+    this.#listener?.onClose(end)
+  }
+
+  #keep(bytes: number, event: (listener: Listener) => void): void {
+    this.#earlyBytes += bytes + perEvent
+    if (this.#earlyBytes > this.#limit) this.#overflow()
+    else this.#early.push(event)
+  }
+}
+
+/** What an event costs beside its bytes, so that empty messages have a bound, too. */
+const perEvent = 256

@@ -1,0 +1,120 @@
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Net from "node:net"
+import type { WebSocket } from "ws"
+import type { Address } from "../../Address.js"
+import { opaque, tcp, unix } from "../../Address.js"
+import { type Listener, type Transport, TypeId } from "../../Transport.js"
+import { WaitList } from "../waitList.js"
+import { Slot } from "./slot.js"
+
+export interface Settings {
+  readonly watermark: number
+  readonly maxMessageSize: number
+}
+
+/**
+ * A transport over a `WebSocket` of the package `ws`. It listens from its construction on, so nothing is missed, and knows
+ * the TCP socket below, since only that tells what is on its way in and out.
+ */
+export class WsTransport implements Transport {
+  readonly [TypeId]: TypeId = TypeId
+  readonly maxMessageSize: number
+  localAddress: Address = opaque("unconnected")
+  remoteAddress: Address = opaque("unconnected")
+  readonly #ws: WebSocket
+  readonly #watermark: number
+  readonly #slot: Slot
+  readonly #ended = new WaitList()
+  #socket: Net.Socket | undefined
+  #cause: unknown
+  #control = 0
+  #blocked = false
+
+  constructor(ws: WebSocket, settings: Settings) {
+    this.#ws = ws
+    this.#watermark = settings.watermark
+    this.maxMessageSize = settings.maxMessageSize
+    this.#slot = new Slot(settings.maxMessageSize, () => ws.close(1008, "nobody listens"))
+    ws.on("message", (data: Buffer, isBinary: boolean) => isBinary ? this.#slot.message(data) : this.#slot.text())
+    ws.on("ping", this.#onControl)
+    ws.on("pong", this.#onControl)
+    ws.on("error", (error) => {
+      this.#cause ??= error
+    })
+    ws.on("close", (code: number, reason: Buffer) => {
+      const cause = this.#cause
+      this.#slot.close({ code, reason: reason.toString(), ...(cause === undefined ? {} : { cause }) })
+      this.#ended.wakeAll()
+    })
+  }
+
+  /** Tells the transport of the socket that its WebSocket is established over. */
+  connected(socket: Net.Socket): void {
+    this.#socket = socket
+    this.localAddress = toAddress(socket.localAddress, socket.localPort)
+    this.remoteAddress = toAddress(socket.remoteAddress, socket.remotePort)
+  }
+
+  listen(listener: Listener): void {
+    this.#slot.listen(listener)
+  }
+
+  send(message: Uint8Array): void {
+    if (this.#isOpen()) this.#ws.send(message, this.#onSent)
+  }
+
+  isWritable(): boolean {
+    if (!this.#isOpen()) return false
+    this.#blocked = this.#ws.bufferedAmount >= this.#watermark
+    return !this.#blocked
+  }
+
+  activity(): number {
+    return (this.#socket?.bytesRead ?? 0) + this.#control
+  }
+
+  ping(): void {
+    if (!this.#isOpen()) return
+    this.#ws.ping(ignoreFailure)
+    this.#ws.pong(ignoreFailure)
+  }
+
+  close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.#slot.ended) this.#ws.close(code, reason)
+      return this.#ended.until(() => this.#slot.ended ? Effect.void : undefined)
+    }).pipe(
+      Effect.interruptible,
+      Effect.timeoutOption(timeout),
+      Effect.ensuring(this.terminate),
+      Effect.asVoid
+    )
+  }
+
+  /** Ends the connection at once, and waits until it has been reported. */
+  readonly terminate: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.#slot.ended) return Effect.void
+    this.#ws.terminate()
+    return this.#ended.until(() => this.#slot.ended ? Effect.void : undefined)
+  })
+
+  #isOpen(): boolean {
+    return this.#ws.readyState === 1 && !this.#slot.ended
+  }
+
+  readonly #onControl = (): void => {
+    this.#control++
+  }
+
+  /** A failure to send ends the connection, which is reported as such. */
+  readonly #onSent = (): void => {
+    if (!this.#blocked || !this.isWritable()) return
+    this.#slot.writable()
+  }
+}
+
+const ignoreFailure = (): void => {}
+
+const toAddress = (host: string | undefined, port: number | undefined): Address =>
+  host === undefined || port === undefined ? unix("") : tcp(host, port)

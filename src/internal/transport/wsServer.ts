@@ -1,0 +1,195 @@
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import type * as Scope from "effect/Scope"
+import * as Http from "node:http"
+import * as Https from "node:https"
+import type * as Net from "node:net"
+import { type WebSocket, WebSocketServer } from "ws"
+import { type Address, format, opaque, tcp, unix } from "../../Address.js"
+import type { Transport } from "../../Transport.js"
+import type { TransportServer } from "../../TransportServer.js"
+import { ListenFailure } from "../../WsmuxError.js"
+import type { Options, Rejection } from "../../WsTransportServer.js"
+import { WaitList } from "../waitList.js"
+import { type Settings as TransportSettings, WsTransport } from "./ws.js"
+
+type Settings<R> = Options<R> & TransportSettings & {
+  readonly port: number
+  readonly host: string
+  readonly upgradeTimeout: Duration.Duration
+}
+
+type Handler = (transport: Transport) => Effect.Effect<unknown>
+
+/** A request to upgrade, with the socket it came on. */
+interface Upgrade {
+  readonly request: Http.IncomingMessage
+  readonly socket: Net.Socket
+  readonly head: Buffer
+}
+
+/** How many upgrades may wait for `run`; more get 503. */
+const maxWaiting = 128
+
+export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, ListenFailure, R | Scope.Scope> =>
+  Effect.gen(function*() {
+    const server = settings.server ?? (yield* listen(settings))
+    const upgrader = new WebSocketServer({
+      noServer: true,
+      perMessageDeflate: false,
+      clientTracking: false,
+      maxPayload: settings.maxMessageSize
+    })
+    const connections = yield* FiberSet.make<void>()
+    const fork = yield* FiberSet.runtime(connections)<R>()
+    let handler: Handler | undefined
+    let waiting = 0
+    const handlers = new WaitList()
+
+    const awaitHandler = Effect.suspend(() => {
+      if (waiting >= maxWaiting) return Effect.fail<Rejection>({ status: 503 })
+      waiting++
+      return handlers.until(() => handler === undefined ? undefined : Effect.succeed(handler)).pipe(
+        Effect.ensuring(Effect.sync(() => waiting--))
+      )
+    })
+    const serve = (upgrade: Upgrade) =>
+      authorize(settings, upgrade.request).pipe(
+        Effect.zipRight(awaitHandler),
+        Effect.matchCauseEffect({
+          onFailure: (cause) => turnAway(upgrade.socket, cause),
+          onSuccess: (handle) =>
+            Effect.scoped(
+              Effect.flatMap(
+                accept(upgrader, upgrade, settings),
+                (transport) => transport === undefined ? Effect.void : handle(transport)
+              )
+            )
+        }),
+        Effect.asVoid
+      )
+    const onUpgrade = (request: Http.IncomingMessage, socket: Net.Socket, head: Buffer) => {
+      // Without a listener an early error of a stranger's socket would be thrown.
+      socket.on("error", ignoreError)
+      if (settings.path === undefined || pathOf(request) === settings.path) {
+        fork(serve({ request, socket, head }))
+      } else if (server.listenerCount("upgrade") === 1) {
+        answer(socket, { status: 404 })
+      }
+    }
+    yield* Effect.acquireRelease(
+      Effect.sync(() => server.on("upgrade", onUpgrade)),
+      () => Effect.sync(() => server.off("upgrade", onUpgrade))
+    )
+
+    const run = <E, R2>(handle: (transport: Transport) => Effect.Effect<unknown, E, R2>) =>
+      Effect.acquireUseRelease(
+        Effect.map(Effect.context<R2>(), (context) => {
+          handler = (transport) => contained(Effect.provide(Effect.suspend(() => handle(transport)), context))
+          handlers.wakeAll()
+        }),
+        () => Effect.never,
+        () =>
+          Effect.suspend(() => {
+            handler = undefined
+            return FiberSet.clear(connections)
+          })
+      )
+    return {
+      get address() {
+        return addressOf(server)
+      },
+      run: run as TransportServer["run"]
+    }
+  })
+
+/** A handler's failure ends its connection and nothing else. */
+const contained = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<void, never, R> =>
+  Effect.catchAllCause(
+    Effect.asVoid(effect),
+    (cause) => Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logDebug("the handler of a connection failed", cause)
+  )
+
+const listen = <R>(settings: Settings<R>): Effect.Effect<Http.Server | Https.Server, ListenFailure, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.async<Http.Server | Https.Server, ListenFailure>((resume) => {
+      const timeouts = { headersTimeout: Duration.toMillis(settings.upgradeTimeout), connectionsCheckingInterval: 1000 }
+      const upgradeOnly: Http.RequestListener = (_request, response) => {
+        response.writeHead(426, { connection: "close", upgrade: "websocket" }).end("this is a WebSocket server\n")
+      }
+      const server = settings.tls === undefined
+        ? Http.createServer(timeouts, upgradeOnly)
+        : Https.createServer({ ...settings.tls, ...timeouts }, upgradeOnly)
+      const onError = (cause: Error) => {
+        const address = format(tcp(settings.host, settings.port))
+        resume(Effect.fail(new ListenFailure({ address, cause })))
+      }
+      server.once("error", onError)
+      server.listen(settings.port, settings.host, () => {
+        server.off("error", onError)
+        resume(Effect.succeed(server))
+      })
+    }),
+    (server) =>
+      Effect.async<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        server.closeAllConnections()
+      })
+  )
+
+const authorize = <R>(settings: Settings<R>, request: Http.IncomingMessage): Effect.Effect<unknown, Rejection, R> =>
+  settings.authorize === undefined
+    ? Effect.void
+    : Effect.timeoutFail(settings.authorize(request), {
+      duration: settings.upgradeTimeout,
+      onTimeout: (): Rejection => ({ status: 503, message: "the authorisation took too long" })
+    })
+
+/** Upgrades, or answers the client why not and gives none. */
+const accept = (
+  upgrader: WebSocketServer,
+  { head, request, socket }: Upgrade,
+  settings: TransportSettings
+): Effect.Effect<Transport | undefined, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      let accepted: WsTransport | undefined
+      // Calls back before it returns, or answers an invalid request by itself and never calls back.
+      upgrader.handleUpgrade(request, socket, head, (ws: WebSocket) => {
+        accepted = new WsTransport(ws, settings)
+        accepted.connected(socket)
+      })
+      return accepted
+    }),
+    (accepted) => accepted?.terminate ?? Effect.void
+  )
+
+const turnAway = (socket: Net.Socket, cause: Cause.Cause<Rejection>): Effect.Effect<void> => {
+  if (Cause.isInterruptedOnly(cause)) return Effect.sync(() => socket.destroy())
+  const failure = Cause.failureOption(cause)
+  return failure._tag === "Some"
+    ? Effect.sync(() => answer(socket, failure.value))
+    : Effect.zipRight(Effect.logError("an authorisation failed", cause), Effect.sync(() => answer(socket, { status: 500 })))
+}
+
+const answer = (socket: Net.Socket, rejection: Rejection): void => {
+  const body = `${rejection.message ?? Http.STATUS_CODES[rejection.status] ?? ""}\n`
+  const headers = { connection: "close", "content-length": Buffer.byteLength(body), ...rejection.headers }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.once("finish", () => socket.destroy())
+  socket.end(
+    `HTTP/1.1 ${rejection.status} ${Http.STATUS_CODES[rejection.status] ?? ""}\r\n${lines.join("")}\r\n${body}`
+  )
+}
+
+const pathOf = (request: Http.IncomingMessage): string => (request.url ?? "/").split("?", 1)[0]!
+
+const addressOf = (server: Net.Server): Address => {
+  const address = server.address()
+  if (address === null) return opaque("not listening")
+  return typeof address === "string" ? unix(address) : tcp(address.address, address.port)
+}
+
+const ignoreError = (): void => {}

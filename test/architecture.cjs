@@ -1,0 +1,54 @@
+/** The floors of the house (see README, "Architecture"): imports point downwards only, and never in a circle. */
+const leaves = "^src/(Frame|WsmuxError|Address)\\.ts$|^src/internal/(sendWindow|receiveWindow|halfClose|streamIds|byteQueue)\\.ts$"
+const seam = "^src/(Transport|TransportServer|SessionConfig)\\.ts$"
+const transports = "^src/(MemoryTransport|WebSocketTransport|WsTransport|WsTransportServer)\\.ts$"
+const core = "^src/(Session|MuxStream|SessionServer)\\.ts$|^src/internal/"
+
+/** @type {import("dependency-cruiser").IConfiguration} */
+module.exports = {
+  forbidden: [
+    { name: "no-cycles", severity: "error", from: {}, to: { circular: true, dependencyTypesNot: ["type-only"] } },
+    {
+      name: "leaves-know-nothing",
+      severity: "error",
+      from: { path: leaves },
+      to: { path: "^src/", pathNot: leaves }
+    },
+    {
+      name: "the-seam-knows-no-frames",
+      severity: "error",
+      from: { path: seam },
+      to: { path: "^src/", pathNot: `${seam}|^src/(WsmuxError|Address)\\.ts$` }
+    },
+    {
+      name: "transports-know-the-seam-only",
+      severity: "error",
+      from: { path: transports },
+      to: { path: "^src/", pathNot: `${transports}|${seam}|^src/(WsmuxError|Address)\\.ts$|^src/internal/transport/` }
+    },
+    {
+      name: "the-core-knows-no-transport",
+      severity: "error",
+      from: { path: core, pathNot: "^src/internal/transport/" },
+      to: { path: `${transports}|^src/cli/` }
+    },
+    {
+      name: "the-portable-root-is-portable",
+      severity: "error",
+      from: { path: "^src/index\\.ts$" },
+      to: { path: "^(node:|ws$)|node_modules/ws/|@effect/platform-node|^src/(WsTransport|WsTransportServer)\\.ts$", reachable: true }
+    },
+    {
+      name: "the-command-line-uses-the-public-api",
+      severity: "error",
+      from: { path: "^src/cli/" },
+      to: { path: "^src/internal/" }
+    }
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    tsConfig: { fileName: "tsconfig.json" },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "types"] }
+  }
+}
