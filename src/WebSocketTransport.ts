@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { fromSocket as fromPlatformSocket } from "./internal/transport/platformSocket.js"
 import * as internal from "./internal/transport/webSocket.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { defaultWatermark, Transport } from "./Transport.js"
@@ -86,7 +87,7 @@ export const fromSocket = (
   socket: PlatformSocket.Socket,
   options: Options = {}
 ): Effect.Effect<Transport, PlatformSocket.SocketError, Scope.Scope> =>
-  Effect.flatMap(resolve(options), (settings) => internal.fromSocket(socket, settings))
+  Effect.flatMap(resolve(options), (settings) => fromPlatformSocket(socket, settings))
 
 /**
  * Provides a dialled `Transport`.

@@ -168,7 +168,7 @@ export class MalformedFrame extends Data.TaggedError("MalformedFrame")<{
  * @since 0.1.0
  * @category errors
  */
-export class UnexpectedText extends Data.TaggedError("UnexpectedText")<{}> {
+export class UnexpectedText extends Data.TaggedError("UnexpectedText") {
   override get message(): string {
     return "unexpected text message: frames are binary"
   }

@@ -30,7 +30,8 @@ export const makeSession = (
 ): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> =>
   Effect.gen(function*() {
     const transport = yield* Transport
-    const settings = yield* SessionConfig.validate(SessionConfig.merge(yield* SessionConfig.SessionConfig, options ?? {}))
+    const provided = yield* SessionConfig.SessionConfig
+    const settings = yield* SessionConfig.validate(SessionConfig.merge(provided, options ?? {}))
     if (SessionConfig.maxMessageSize(settings) > transport.maxMessageSize) {
       const detail = `the transport lets in messages of ${transport.maxMessageSize} bytes; ` +
         `these settings need ${SessionConfig.maxMessageSize(settings)}`
@@ -85,21 +86,22 @@ export const makeSession = (
 
     const acceptDeadline = Duration.decode(settings.streamAcceptDeadline)
     const acceptTimeout = new AcceptTimeout({ afterMillis: Duration.toMillis(acceptDeadline) })
+    const expire = (opening: Opening) =>
+      Effect.sync(() => state.expireOpen(opening, acceptTimeout)).pipe(
+        Effect.delay(acceptDeadline),
+        Effect.interruptible,
+        Effect.forkIn(lifetime)
+      )
     const open = (options?: OpenOptions) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.gen(function*() {
           const opening = new Opening(options?.id)
           state.open(opening)
-          const timer = opening.settled || !Duration.isFinite(acceptDeadline) ? undefined : yield* Effect.sync(() =>
-            state.expireOpen(opening, acceptTimeout)
-          ).pipe(
-            Effect.delay(acceptDeadline),
-            Effect.interruptible,
-            Effect.forkIn(lifetime)
-          )
+          if (opening.settled) return yield* Effect.flatMap(opening.await, own)
+          const timer = yield* expire(opening)
           const stream = yield* restore(opening.await).pipe(
             Effect.onError(() => Effect.sync(() => state.cancelOpen(opening))),
-            Effect.ensuring(timer === undefined ? Effect.void : Fiber.interruptFork(timer))
+            Effect.ensuring(Fiber.interruptFork(timer))
           )
           return yield* own(stream)
         })
@@ -124,7 +126,9 @@ export const makeSession = (
                 restore,
                 Effect.onExit((exit) => Scope.close(streamScope, exit)),
                 Effect.catchAllCause((cause) =>
-                  Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logDebug("the handler of a stream failed", cause)
+                  Cause.isInterruptedOnly(cause)
+                    ? Effect.void
+                    : Effect.logDebug("the handler of a stream failed", cause)
                 ),
                 Effect.annotateLogs("streamId", stream.id),
                 Effect.asVoid
@@ -133,9 +137,11 @@ export const makeSession = (
             })
           )
           // Handlers may still be reading what had arrived when the session ended, so they end by themselves.
-          return yield* Effect.forever(next).pipe(Effect.onError((cause) =>
-            Cause.isInterrupted(cause) ? Effect.void : Effect.interruptible(FiberSet.awaitEmpty(handlers))
-          ))
+          return yield* Effect.forever(next).pipe(
+            Effect.onError((cause) =>
+              Cause.isInterrupted(cause) ? Effect.void : Effect.interruptible(FiberSet.awaitEmpty(handlers))
+            )
+          )
         })
       ) as Effect.Effect<never, TerminalError, Exclude<R, Scope.Scope>>
 

@@ -122,7 +122,9 @@ export class Outgoing implements Sender {
     return Effect.suspend(() => {
       const refusal = this.#refusal(0)
       if (refusal !== undefined) return Effect.fail(refusal)
-      const size = chunks.length === 1 ? chunks[0]!.byteLength : chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+      const size = chunks.length === 1
+        ? chunks[0]!.byteLength
+        : chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
       if (size === 0) return Effect.void // a DAT without bytes corrupts a Go receiver
       const write = new Write(chunks, size)
       if (this.#mayPass(size)) {

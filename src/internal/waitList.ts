@@ -41,7 +41,7 @@ export class WaitList {
     this.#wakeUps++
     const sleepers = this.#sleepers
     this.#sleepers = undefined
-    if (sleepers !== undefined) for (const wake of sleepers) wake()
+    if (sleepers !== undefined) { for (const wake of sleepers) wake() }
   }
 
   /** A fiber may yield between asking and registering, so it tells how many wake-ups it knew of when it asked. */

@@ -28,7 +28,7 @@ export class WsTransport implements Transport {
   readonly #ended = new WaitList()
   #socket: Net.Socket | undefined
   #cause: unknown
-  #control = 0
+  #signs = 0
   #blocked = false
 
   constructor(ws: WebSocket, settings: Settings) {
@@ -36,9 +36,13 @@ export class WsTransport implements Transport {
     this.#watermark = settings.watermark
     this.maxMessageSize = settings.maxMessageSize
     this.#slot = new Slot(settings.maxMessageSize, () => ws.close(1008, "nobody listens"))
-    ws.on("message", (data: Buffer, isBinary: boolean) => isBinary ? this.#slot.message(data) : this.#slot.text())
-    ws.on("ping", this.#onControl)
-    ws.on("pong", this.#onControl)
+    ws.on("message", (data: Buffer, isBinary: boolean) => {
+      this.#signs++
+      if (isBinary) this.#slot.message(data)
+      else this.#slot.text()
+    })
+    ws.on("ping", this.#onSign)
+    ws.on("pong", this.#onSign)
     ws.on("error", (error) => {
       this.#cause ??= error
     })
@@ -71,7 +75,7 @@ export class WsTransport implements Transport {
   }
 
   activity(): number {
-    return (this.#socket?.bytesRead ?? 0) + this.#control
+    return (this.#socket?.bytesRead ?? 0) + this.#signs
   }
 
   ping(): void {
@@ -103,8 +107,8 @@ export class WsTransport implements Transport {
     return this.#ws.readyState === 1 && !this.#slot.ended
   }
 
-  readonly #onControl = (): void => {
-    this.#control++
+  readonly #onSign = (): void => {
+    this.#signs++
   }
 
   /** A failure to send ends the connection, which is reported as such. */

@@ -109,7 +109,8 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
 const contained = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<void, never, R> =>
   Effect.catchAllCause(
     Effect.asVoid(effect),
-    (cause) => Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logDebug("the handler of a connection failed", cause)
+    (cause) =>
+      Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logDebug("the handler of a connection failed", cause)
   )
 
 const listen = <R>(settings: Settings<R>): Effect.Effect<Http.Server | Https.Server, ListenFailure, Scope.Scope> =>
@@ -171,7 +172,10 @@ const turnAway = (socket: Net.Socket, cause: Cause.Cause<Rejection>): Effect.Eff
   const failure = Cause.failureOption(cause)
   return failure._tag === "Some"
     ? Effect.sync(() => answer(socket, failure.value))
-    : Effect.zipRight(Effect.logError("an authorisation failed", cause), Effect.sync(() => answer(socket, { status: 500 })))
+    : Effect.zipRight(
+      Effect.logError("an authorisation failed", cause),
+      Effect.sync(() => answer(socket, { status: 500 }))
+    )
 }
 
 const answer = (socket: Net.Socket, rejection: Rejection): void => {

@@ -23,16 +23,17 @@ export default tseslint.config(
       "@typescript-eslint/consistent-type-imports": "error",
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
       // interfaces and their tags share a name, as everywhere in Effect
-      "@typescript-eslint/no-redeclare": "off",
+      "@typescript-eslint/no-redeclare": "off"
+    }
+  },
+  {
+    files: ["src/**/*.ts"],
+    rules: {
       "no-restricted-syntax": ["error", {
         selector: "ImportDeclaration[source.value=/^(effect|@effect\\u002f[a-z-]+)$/]:not([importKind='type'])",
         message: "import namespaces from subpaths, such as effect/Effect"
       }]
     }
-  },
-  {
-    files: ["test/**/*.ts"],
-    rules: { "no-restricted-syntax": "off" }
   },
   {
     files: ["**/*.cjs"],

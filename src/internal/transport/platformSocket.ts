@@ -1,0 +1,214 @@
+import * as PlatformSocket from "@effect/platform/Socket"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import { type Address, opaque } from "../../Address.js"
+import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
+import { WaitList } from "../waitList.js"
+import { Slot } from "./slot.js"
+import { adoptOpen, type Settings, type Terminable } from "./webSocket.js"
+
+/**
+ * A transport over a platform `Socket`, once it is open.
+ *
+ * Such a socket runs an effect per message and writes by effects; but to the effect of a message it shows the WebSocket
+ * below. So the first message tells us where to go on directly, and until then a session has nothing to send but frames
+ * that open streams.
+ */
+export const fromSocket = (
+  socket: PlatformSocket.Socket,
+  settings: Settings
+): Effect.Effect<Transport, PlatformSocket.SocketError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const scope = yield* Effect.scope
+    const write = yield* socket.writer
+    const transport = new PlatformTransport(settings)
+    const opened = yield* Deferred.make<void, PlatformSocket.SocketError>()
+    const adopt = Effect.flatMap(Effect.serviceOption(PlatformSocket.WebSocket), (ws) => {
+      if (ws._tag === "None") return Effect.void // all goes on by effects
+      if (ws.value.binaryType === "blob") {
+        return Effect.fail(new PlatformSocket.SocketGenericError({ reason: "Read", cause: new Error(blobs) }))
+      }
+      return Effect.map(Scope.extend(adoptOpen(ws.value, settings), scope), (below) => transport.settle(below))
+    })
+    const reading = yield* socket.runRaw(
+      (message: string | Uint8Array | ArrayBuffer) => transport.arrive(message) ? adopt : undefined,
+      { onOpen: Effect.asVoid(Deferred.succeed(opened, undefined)) }
+    ).pipe(
+      Effect.onExit((exit) =>
+        Effect.zipRight(
+          Deferred.done(opened, Exit.isFailure(exit) ? exit : Exit.void),
+          Effect.sync(() => transport.end(endOf(exit)))
+        )
+      ),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
+    transport.stopReading = Fiber.interrupt(reading)
+    yield* transport.departures.until(() => transport.next()).pipe(
+      Effect.flatMap((message) => write(message)),
+      Effect.zipRight(Effect.sync(() => transport.departed())),
+      Effect.forever,
+      Effect.catchAll(() => Effect.void), // a socket that cannot be written to ends its reading, too
+      Effect.interruptible,
+      Effect.forkScoped
+    )
+    yield* Effect.addFinalizer(() => transport.terminate)
+    yield* Deferred.await(opened)
+    return transport
+  })
+
+const blobs = "the WebSocket delivers Blobs, whose order is not kept: set its binaryType to \"arraybuffer\""
+
+type Outbound = Uint8Array | PlatformSocket.CloseEvent
+
+/** A transport that goes on with another one as soon as that is known. */
+class PlatformTransport implements Terminable {
+  readonly [TypeId]: TypeId = TypeId
+  readonly maxMessageSize: number
+  /** Woken when there is something to write, or a transport to go on with. */
+  readonly departures = new WaitList()
+  stopReading: Effect.Effect<unknown> = Effect.void
+  readonly #watermark: number
+  readonly #slot: Slot
+  readonly #ended = new WaitList()
+  readonly #outbound: Array<Outbound> = []
+  #outboundBytes = 0
+  #writing = false
+  #blocked = false
+  /** Known from the first message on; used once what was written before it is out. */
+  #below: Terminable | undefined
+  #asked = false
+  #signs = 0
+
+  constructor(settings: Settings) {
+    this.maxMessageSize = settings.maxMessageSize
+    this.#watermark = settings.watermark
+    this.#slot = new Slot(
+      settings.maxMessageSize,
+      () => this.#push(new PlatformSocket.CloseEvent(1008, "nobody listens"))
+    )
+  }
+
+  get localAddress(): Address {
+    return this.#below?.localAddress ?? opaque("socket")
+  }
+
+  get remoteAddress(): Address {
+    return this.#below?.remoteAddress ?? opaque("socket")
+  }
+
+  /** A message of the platform's socket; true when the WebSocket shall be asked for. */
+  arrive(message: string | Uint8Array | ArrayBuffer): boolean {
+    if (this.#below !== undefined) return false // it hears of everything itself
+    if (typeof message === "string") this.#slot.text()
+    else this.#slot.message(message instanceof Uint8Array ? message : new Uint8Array(message))
+    const first = !this.#asked
+    this.#asked = true
+    return first
+  }
+
+  /** Goes on with the WebSocket of the socket. */
+  settle(below: Terminable): void {
+    this.#below = below
+    below.listen({
+      onMessage: (message) => this.#slot.message(message),
+      onText: () => this.#slot.text(),
+      onWritable: () => this.#slot.writable(),
+      onClose: (end) => this.end(end)
+    })
+    if (!this.#writing) this.#hurry(below)
+  }
+
+  listen(listener: Listener): void {
+    this.#slot.listen(listener)
+  }
+
+  send(message: Uint8Array): void {
+    if (this.#isSettled()) this.#below!.send(message)
+    else this.#push(message)
+  }
+
+  isWritable(): boolean {
+    if (this.#slot.ended) return false
+    if (this.#isSettled()) return this.#below!.isWritable()
+    this.#blocked = this.#outboundBytes >= this.#watermark
+    return !this.#blocked
+  }
+
+  /** Before the first message nothing can be asked of the peer, so it is taken to be alive. */
+  activity(): number {
+    return this.#below === undefined ? ++this.#signs : this.#signs + this.#below.activity()
+  }
+
+  readonly ping = (): void => this.#below?.ping?.()
+
+  close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.#isSettled()) return this.#below!.close(code, reason, timeout)
+      if (!this.#slot.ended) this.#push(new PlatformSocket.CloseEvent(code, reason))
+      return this.#ended.until(() => this.#slot.ended ? Effect.void : undefined)
+    }).pipe(
+      Effect.interruptible,
+      Effect.timeoutOption(timeout),
+      Effect.ensuring(this.terminate),
+      Effect.asVoid
+    )
+  }
+
+  readonly terminate: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.zipRight(this.#below?.terminate ?? Effect.void, this.stopReading)
+  )
+
+  /** The next message to write by effect. */
+  next(): Effect.Effect<Outbound> | undefined {
+    const message = this.#outbound.shift()
+    if (message === undefined) return undefined
+    this.#writing = true
+    return Effect.succeed(message)
+  }
+
+  /** It is written. */
+  departed(): void {
+    this.#writing = false
+    if (this.#below !== undefined) return this.#hurry(this.#below)
+    this.#outboundBytes = this.#outbound.reduce((sum, message) => sum + sizeOf(message), 0)
+    if (this.#blocked && this.isWritable()) this.#slot.writable()
+  }
+
+  end(end: End): void {
+    this.#slot.close(end)
+    this.#ended.wakeAll()
+  }
+
+  #isSettled(): boolean {
+    return this.#below !== undefined && !this.#writing
+  }
+
+  /** What still waits goes ahead of everything else. */
+  #hurry(below: Terminable): void {
+    for (const message of this.#outbound.splice(0)) if (message instanceof Uint8Array) below.send(message)
+    this.#slot.writable()
+  }
+
+  #push(message: Outbound): void {
+    if (this.#slot.ended) return
+    this.#outbound.push(message)
+    this.#outboundBytes += sizeOf(message)
+    this.departures.wakeOne()
+  }
+}
+
+const sizeOf = (message: Outbound): number => message instanceof Uint8Array ? message.byteLength : 0
+
+/** The platform counts 1006 among the clean ends and then does not tell it from 1000; a loss is what we must assume. */
+const endOf = (exit: Exit.Exit<void, PlatformSocket.SocketError>): End => {
+  if (Exit.isSuccess(exit) || exit.cause._tag !== "Fail") return { code: 1006, reason: "" }
+  const error = exit.cause.error
+  return PlatformSocket.SocketCloseError.is(error)
+    ? { code: error.code, reason: error.closeReason ?? "" }
+    : { code: 1006, reason: "", cause: error }
+}

@@ -1,0 +1,203 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Net from "node:net"
+import type { WebSocket as NodeWebSocket } from "ws"
+import { type Address, opaque } from "../../Address.js"
+import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
+import { ConnectFailure } from "../../WsmuxError.js"
+import { WaitList } from "../waitList.js"
+import { Slot } from "./slot.js"
+import { WsTransport } from "./ws.js"
+
+export interface Settings {
+  readonly watermark: number
+  readonly maxMessageSize: number
+  readonly openTimeout: Duration.Duration
+}
+
+/** A transport that can be ended at once. */
+export interface Terminable extends Transport {
+  readonly terminate: Effect.Effect<void>
+}
+
+/** Opens what `construct` makes, and ends it with the scope. */
+export const connect = (
+  url: string,
+  construct: () => globalThis.WebSocket,
+  settings: Settings
+): Effect.Effect<Transport, ConnectFailure, Scope.Scope> =>
+  Effect.gen(function*() {
+    const { transport, ws } = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () => {
+          const ws = construct()
+          return { ws, transport: adopt(ws, settings) }
+        },
+        catch: (cause) => new ConnectFailure({ url, reason: "InvalidUrl", cause })
+      }),
+      ({ transport }) => transport.terminate
+    )
+    yield* awaitOpen(ws, url).pipe(
+      Effect.timeoutFail({
+        duration: settings.openTimeout,
+        onTimeout: () => new ConnectFailure({ url, reason: "Timeout" })
+      })
+    )
+    if (transport instanceof WsTransport) connected(transport, ws)
+    else yield* Effect.forkScoped(transport.watchBuffer)
+    return transport
+  })
+
+/**
+ * The transport of a socket that is connecting: what the package `ws` made shows more than the standard, such as pings and
+ * when its buffer runs empty.
+ */
+const adopt = (ws: globalThis.WebSocket, settings: Settings): StandardTransport | WsTransport =>
+  isNodeWebSocket(ws) ? new WsTransport(ws, settings) : new StandardTransport(ws, settings)
+
+/** The transport of a socket that is open. */
+export const adoptOpen = (
+  ws: globalThis.WebSocket,
+  settings: Settings
+): Effect.Effect<Terminable, never, Scope.Scope> =>
+  Effect.suspend((): Effect.Effect<Terminable, never, Scope.Scope> => {
+    const transport = adopt(ws, settings)
+    if (transport instanceof StandardTransport) return Effect.as(Effect.forkScoped(transport.watchBuffer), transport)
+    connected(transport, ws)
+    return Effect.succeed(transport)
+  })
+
+/** Told by what it can do, since the package itself is not there in a browser. */
+const isNodeWebSocket = (ws: unknown): ws is NodeWebSocket =>
+  ["on", "ping", "pong", "terminate"].every((name) => typeof (ws as Record<string, unknown>)[name] === "function")
+
+/** The package keeps the TCP socket to itself; without it the addresses are unknown, and nothing else is missed. */
+const connected = (transport: WsTransport, ws: unknown): void => {
+  const socket = (ws as { readonly _socket?: Net.Socket | null })._socket
+  if (socket) transport.connected(socket)
+}
+
+const awaitOpen = (ws: globalThis.WebSocket, url: string): Effect.Effect<void, ConnectFailure> =>
+  Effect.async((resume) => {
+    if (ws.readyState === 1) return resume(Effect.void)
+    const fail = (cause: unknown) => resume(Effect.fail(new ConnectFailure({ url, reason: "Unreachable", cause })))
+    if (ws.readyState > 1) return fail(new Error("the socket is closed"))
+    ws.addEventListener("open", () => resume(Effect.void), { once: true })
+    ws.addEventListener("error", (event) => fail(causeOf(event)), { once: true })
+    ws.addEventListener("close", (event) => fail(new Error(`closed with code ${event.code}`)), { once: true })
+  })
+
+/** A transport over a standard `WebSocket`, which has no pings and does not tell when its buffer runs empty. */
+class StandardTransport implements Terminable {
+  readonly [TypeId]: TypeId = TypeId
+  readonly maxMessageSize: number
+  readonly localAddress: Address = opaque("browser")
+  readonly remoteAddress: Address
+  readonly ping: undefined
+  readonly #ws: globalThis.WebSocket
+  readonly #watermark: number
+  readonly #slot: Slot
+  readonly #ended = new WaitList()
+  readonly #watcher = new WaitList()
+  #cause: unknown
+  #messages = 0
+  #blocked = false
+
+  constructor(ws: globalThis.WebSocket, settings: Settings) {
+    this.#ws = ws
+    this.#watermark = settings.watermark
+    this.maxMessageSize = settings.maxMessageSize
+    this.remoteAddress = opaque(ws.url)
+    this.#slot = new Slot(settings.maxMessageSize, () => this.#startClose(1008, "nobody listens"))
+    ws.binaryType = "arraybuffer" // a Blob would have to be awaited, and order would be lost
+    ws.addEventListener("message", (event) => this.#onMessage(event.data))
+    ws.addEventListener("error", (event) => {
+      this.#cause ??= causeOf(event)
+    })
+    ws.addEventListener("close", (event) => this.#end({ code: event.code, reason: event.reason }))
+  }
+
+  listen(listener: Listener): void {
+    this.#slot.listen(listener)
+  }
+
+  send(message: Uint8Array): void {
+    if (this.#isOpen()) this.#ws.send(message as Uint8Array<ArrayBuffer>)
+  }
+
+  isWritable(): boolean {
+    if (!this.#isOpen()) return false
+    const blocked = this.#ws.bufferedAmount >= this.#watermark
+    if (blocked && !this.#blocked) {
+      this.#blocked = true
+      this.#watcher.wakeAll()
+    }
+    return !blocked
+  }
+
+  activity(): number {
+    return this.#messages
+  }
+
+  close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#startClose(code, reason)
+      return this.#ended.until(() => this.#slot.ended ? Effect.void : undefined)
+    }).pipe(
+      Effect.interruptible,
+      Effect.timeoutOption(timeout),
+      Effect.ensuring(this.terminate),
+      Effect.asVoid
+    )
+  }
+
+  /** The standard cannot end a connection at once, but we can stop waiting for it. */
+  readonly terminate: Effect.Effect<void> = Effect.sync(() => {
+    this.#startClose(1000, "")
+    this.#end({ code: 1006, reason: "" })
+  })
+
+  /** Looks at the buffer, again and again, while somebody waits for it to run empty. */
+  readonly watchBuffer: Effect.Effect<never> = this.#watcher.until(() => this.#blocked ? Effect.void : undefined).pipe(
+    Effect.zipRight(Effect.sleep(pollInterval)),
+    Effect.zipRight(Effect.sync(() => {
+      if (this.#ws.bufferedAmount >= this.#watermark) return
+      this.#blocked = false
+      this.#slot.writable()
+    })),
+    Effect.forever
+  )
+
+  #onMessage(data: unknown): void {
+    this.#messages++
+    if (!(data instanceof ArrayBuffer)) return this.#slot.text()
+    if (data.byteLength <= this.maxMessageSize) return this.#slot.message(new Uint8Array(data))
+    this.#startClose(1009, "message too big")
+    this.#end({ code: 1009, reason: "message too big" })
+  }
+
+  /** Scripts may close with 1000 or a code of their own only, so 1008 becomes 4008, and so on. */
+  #startClose(code: number, reason: string): void {
+    if (this.#ws.readyState <= 1) this.#ws.close(code === 1000 ? code : code + 3000, reason)
+  }
+
+  #end(end: End): void {
+    const cause = this.#cause
+    this.#slot.close(cause === undefined ? end : { ...end, cause })
+    this.#ended.wakeAll()
+  }
+
+  #isOpen(): boolean {
+    return this.#ws.readyState === 1 && !this.#slot.ended
+  }
+}
+
+/** How often a buffer is looked at: what browsers allow timers at most. */
+const pollInterval = Duration.millis(4)
+
+/** Browsers tell nothing, other platforms the error or its text. */
+const causeOf = (event: Event): unknown => {
+  const { error, message } = event as { readonly error?: unknown; readonly message?: unknown }
+  return error ?? new Error(typeof message === "string" && message !== "" ? message : "the socket failed")
+}
