@@ -35,13 +35,13 @@ export class Link {
 
   constructor(settings: Settings, addresses: Record<Side, Address>) {
     this.#settings = settings
-    this.client = new MemoryTransport(settings, addresses.client, addresses.server, () => this.cut())
-    this.server = new MemoryTransport(settings, addresses.server, addresses.client, () => this.cut())
+    this.client = new MemoryTransport(settings, addresses.client, addresses.server)
+    this.server = new MemoryTransport(settings, addresses.server, addresses.client)
   }
 
   cut(): void {
-    this.client.end(1006, "")
-    this.server.end(1006, "")
+    this.client.lose()
+    this.server.lose()
   }
 
   close(code: number, reason: string): void {
@@ -68,7 +68,10 @@ export class Link {
       return Effect.yieldNow()
     })
     return sender.departures.until(() => sender.mayDepart() ? Effect.succeed(sender.nextDue()) : undefined).pipe(
-      Effect.flatMap((due) => Effect.delay(carry, Duration.millis(Math.max(0, due - this.#settings.now())))),
+      Effect.flatMap((due) => {
+        const wait = due - this.#settings.now()
+        return wait > 0 ? Effect.delay(carry, Duration.millis(wait)) : carry
+      }),
       Effect.forever
     )
   }
@@ -83,7 +86,6 @@ class MemoryTransport implements Transport {
   stalled = false
   readonly #settings: Settings
   readonly #slot: Slot
-  readonly #terminate: () => void
   readonly #ended = new WaitList()
   readonly #outbound: Array<Packet> = []
   #outboundBytes = 0
@@ -94,13 +96,11 @@ class MemoryTransport implements Transport {
   constructor(
     settings: Settings,
     readonly localAddress: Address,
-    readonly remoteAddress: Address,
-    terminate: () => void
+    readonly remoteAddress: Address
   ) {
     this.maxMessageSize = settings.maxMessageSize
     this.#settings = settings
-    this.#terminate = terminate
-    this.#slot = new Slot(settings.maxMessageSize, terminate)
+    this.#slot = new Slot(settings.maxMessageSize, () => this.#terminate())
     this.ping = settings.ping
       ? () => {
         this.#post({ _tag: "Ping" })
@@ -137,7 +137,7 @@ class MemoryTransport implements Transport {
     }).pipe(
       Effect.interruptible,
       Effect.timeoutOption(timeout),
-      Effect.ensuring(Effect.sync(this.#terminate)),
+      Effect.ensuring(Effect.sync(() => this.#terminate())),
       Effect.asVoid
     )
   }
@@ -178,16 +178,30 @@ class MemoryTransport implements Transport {
       case "Pong":
         return
       case "Close":
-        this.#post({ _tag: "Close", code: packet.code, reason: packet.reason })
+        if (packet.code !== 1006) this.#post({ _tag: "Close", code: packet.code, reason: packet.reason })
         this.#closing = true
         return this.end(packet.code, packet.reason)
     }
   }
 
   end(code: number, reason: string): void {
-    if (code === 1006) this.#outbound.length = 0
     this.#slot.close({ code, reason })
     this.#ended.wakeAll()
+  }
+
+  /** The connection is gone, with all that was on its way. */
+  lose(): void {
+    this.#outbound.length = 0
+    this.end(1006, "")
+  }
+
+  /** Ends at once. The other end learns of it behind what had been sent. */
+  #terminate(): void {
+    if (this.#slot.ended) return
+    this.#closing = false
+    this.#post({ _tag: "Close", code: 1006, reason: "" })
+    this.#closing = true
+    this.end(1006, "")
   }
 
   #post(content: Content): void {

@@ -1,0 +1,119 @@
+// Command peer is the Go side of the interoperability tests: a wsmux session
+// over a WebSocket that serves streams, opens streams, or both.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+type options struct {
+	listen, dial   string
+	role           string
+	buffer         int
+	keepAlive      time.Duration
+	acceptDeadline time.Duration
+	serve, open    string
+	streams        int
+	bytes          int64
+	repeatFor      time.Duration
+	close          bool
+	verbose        bool
+	stdin          bool
+}
+
+func main() {
+	o := parse()
+	if o.stdin {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			os.Exit(0)
+		}()
+	}
+	if o.dial != "" {
+		dial(o)
+	}
+	listen(o)
+}
+
+func parse() options {
+	var o options
+	flag.StringVar(&o.listen, "listen", "", "address to accept WebSockets on, e.g. 127.0.0.1:0")
+	flag.StringVar(&o.dial, "dial", "", "WebSocket URL to connect to")
+	flag.StringVar(&o.role, "role", "", "client or server (default: server when listening, client when dialling)")
+	flag.IntVar(&o.buffer, "buffer", 1024, "bytes of StreamBufferSize")
+	flag.DurationVar(&o.keepAlive, "keepalive", 10*time.Second, "keep-alive interval")
+	flag.DurationVar(&o.acceptDeadline, "accept-deadline", 30*time.Second, "how long an open may take")
+	flag.StringVar(&o.serve, "serve", "none", "echo, sink, source, http, hold or none")
+	flag.StringVar(&o.open, "open", "none", "echo, sink, source, http or none")
+	flag.IntVar(&o.streams, "streams", 1, "streams of an -open round")
+	flag.Int64Var(&o.bytes, "bytes", 1024, "bytes of each -open stream")
+	flag.DurationVar(&o.repeatFor, "repeat-for", 0, "repeat the -open round for that long")
+	flag.BoolVar(&o.close, "close", false, "close the session after the -open result")
+	flag.BoolVar(&o.verbose, "verbose", false, "log the session to standard error")
+	flag.BoolVar(&o.stdin, "stdin", false, "exit when standard input ends")
+	flag.Parse()
+	if err := o.check(); err != nil {
+		fatal(err)
+	}
+	return o
+}
+
+func (o *options) check() error {
+	if (o.listen == "") == (o.dial == "") {
+		return errors.New("give one of -listen and -dial")
+	}
+	if o.role == "" {
+		o.role = "server"
+		if o.dial != "" {
+			o.role = "client"
+		}
+	}
+	if o.role != "client" && o.role != "server" {
+		return fmt.Errorf("unknown role %q", o.role)
+	}
+	if _, ok := services[o.serve]; !ok && o.serve != "http" && o.serve != "none" {
+		return fmt.Errorf("unknown service %q", o.serve)
+	}
+	if _, ok := drivers[o.open]; !ok && o.open != "http" && o.open != "none" {
+		return fmt.Errorf("unknown load %q", o.open)
+	}
+	if o.buffer < 1 || o.streams < 1 || o.bytes < 0 || o.bytes > maxPattern {
+		return errors.New("-buffer, -streams or -bytes is out of range")
+	}
+	return nil
+}
+
+func dial(o options) {
+	dialer := websocket.Dialer{HandshakeTimeout: 10 * time.Second}
+	ws, _, err := dialer.Dial(o.dial, nil)
+	if err != nil {
+		fatal(err)
+	}
+	if !run(ws, o.role, o) {
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func listen(o options) {
+	listener, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		fatal(err)
+	}
+	emit(event{Event: "listening", Address: listener.Addr().String()})
+	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	fatal(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ws, err := upgrader.Upgrade(w, r, nil); err == nil {
+			run(ws, o.role, o)
+		}
+	})))
+}

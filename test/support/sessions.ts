@@ -1,0 +1,46 @@
+import * as MemoryTransport from "effect-wsmux/MemoryTransport"
+import type { MuxStream } from "effect-wsmux/MuxStream"
+import * as Session from "effect-wsmux/Session"
+import type * as SessionConfig from "effect-wsmux/SessionConfig"
+import { Transport } from "effect-wsmux/Transport"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { concat } from "./bytes.js"
+
+export interface Options {
+  readonly client?: SessionConfig.Options
+  readonly server?: SessionConfig.Options
+  readonly link?: MemoryTransport.Options
+}
+
+/** Both ends of a session over an in-memory pair, owned by the scope. */
+export const makeSessions = (options: Options = {}) =>
+  Effect.gen(function*() {
+    const pair = yield* MemoryTransport.makePair(options.link)
+    const client = yield* Effect.provideService(Session.makeClient(options.client), Transport, pair.client)
+    const server = yield* Effect.provideService(Session.makeServer(options.server), Transport, pair.server)
+    return { client, server, pair }
+  })
+
+/** A stream that the client opened and the server accepted: its two ends, owned by the scope. */
+export const makeStreams = (options: Options = {}) =>
+  Effect.gen(function*() {
+    const sessions = yield* makeSessions(options)
+    const [near, far] = yield* Effect.all([sessions.client.open(), sessions.server.accept], { concurrency: 2 })
+    return { ...sessions, near, far }
+  })
+
+/** Lets every fiber run that can, and every message arrive that is on its way, without letting time go by. */
+export const settle: Effect.Effect<void> = Effect.yieldNow().pipe(Effect.repeatN(200))
+
+/** All bytes up to the end. */
+export const readAll = (stream: Pick<MuxStream, "readable">) =>
+  Effect.map(Stream.runCollect(stream.readable), (chunks) => concat(Chunk.toReadonlyArray(chunks)))
+
+/** The bytes that have arrived, and nothing that is still to come. */
+export const readSome = (stream: Pick<MuxStream, "read">) =>
+  Effect.flatMap(
+    stream.read,
+    (chunk) => chunk._tag === "Some" ? Effect.succeed(chunk.value) : Effect.dieMessage("end of stream")
+  )
