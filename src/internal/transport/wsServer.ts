@@ -113,32 +113,40 @@ const contained = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<void,
       Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logDebug("the handler of a connection failed", cause)
   )
 
-const listen = <R>(settings: Settings<R>): Effect.Effect<Http.Server | Https.Server, ListenFailure, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.async<Http.Server | Https.Server, ListenFailure>((resume) => {
-      const timeouts = { headersTimeout: Duration.toMillis(settings.upgradeTimeout), connectionsCheckingInterval: 1000 }
-      const upgradeOnly: Http.RequestListener = (_request, response) => {
-        response.writeHead(426, { connection: "close", upgrade: "websocket" }).end("this is a WebSocket server\n")
-      }
-      const server = settings.tls === undefined
-        ? Http.createServer(timeouts, upgradeOnly)
-        : Https.createServer({ ...settings.tls, ...timeouts }, upgradeOnly)
-      const onError = (cause: Error) => {
-        const address = format(tcp(settings.host, settings.port))
-        resume(Effect.fail(new ListenFailure({ address, cause })))
-      }
-      server.once("error", onError)
-      server.listen(settings.port, settings.host, () => {
-        server.off("error", onError)
-        resume(Effect.succeed(server))
-      })
-    }),
-    (server) =>
-      Effect.async<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        server.closeAllConnections()
-      })
+const listen = <R>(settings: Settings<R>): Effect.Effect<Http.Server | Https.Server, ListenFailure, Scope.Scope> => {
+  const failure = (cause: unknown) =>
+    new ListenFailure({ address: format(tcp(settings.host, settings.port)), cause })
+  return Effect.try({ try: () => createServer(settings), catch: failure }).pipe(
+    Effect.flatMap((server) =>
+      Effect.acquireRelease(
+        Effect.async<Http.Server | Https.Server, ListenFailure>((resume) => {
+          const onError = (cause: Error) => resume(Effect.fail(failure(cause)))
+          server.once("error", onError)
+          server.listen(settings.port, settings.host, () => {
+            server.off("error", onError)
+            resume(Effect.succeed(server))
+          })
+        }),
+        (server) =>
+          Effect.async<void>((resume) => {
+            server.close(() => resume(Effect.void))
+            server.closeAllConnections()
+          })
+      )
+    )
   )
+}
+
+/** Throws when the TLS settings make no sense. */
+const createServer = <R>(settings: Settings<R>): Http.Server | Https.Server => {
+  const timeouts = { headersTimeout: Duration.toMillis(settings.upgradeTimeout), connectionsCheckingInterval: 1000 }
+  const upgradeOnly: Http.RequestListener = (_request, response) => {
+    response.writeHead(426, { connection: "close", upgrade: "websocket" }).end("this is a WebSocket server\n")
+  }
+  return settings.tls === undefined
+    ? Http.createServer(timeouts, upgradeOnly)
+    : Https.createServer({ ...settings.tls, ...timeouts }, upgradeOnly)
+}
 
 const authorize = <R>(settings: Settings<R>, request: Http.IncomingMessage): Effect.Effect<unknown, Rejection, R> =>
   settings.authorize === undefined

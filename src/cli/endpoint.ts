@@ -1,0 +1,21 @@
+import * as Option from "effect/Option"
+import * as Net from "node:net"
+
+/** A host and a port of the command line, such as `127.0.0.1:8080`, `localhost:80` or `[::1]:5432`. */
+export interface Endpoint {
+  readonly host: string
+  readonly port: number
+}
+
+export const parse = (text: string): Option.Option<Endpoint> => {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
+  if (match === null) return Option.none()
+  const port = Number(match[3])
+  return port > 65_535 ? Option.none() : Option.some({ host: match[1] ?? match[2]!, port })
+}
+
+export const format = ({ host, port }: Endpoint): string => `${host.includes(":") ? `[${host}]` : host}:${port}`
+
+/** Whether only this machine can reach it. */
+export const isLoopback = ({ host }: Endpoint): boolean =>
+  host === "localhost" || host === "::1" || (Net.isIPv4(host) && host.startsWith("127."))

@@ -1,0 +1,51 @@
+import * as Console from "effect/Console"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { format } from "../Address.js"
+import type { Session, SessionCounters } from "../Session.js"
+import * as SessionConfig from "../SessionConfig.js"
+import type { InvalidConfiguration, TerminalError } from "../WsmuxError.js"
+
+/** The settings that the commands give their sessions and transports. */
+export const settings = (given: {
+  readonly bufferSize: number
+  readonly keepAlive: Duration.Duration
+}): Layer.Layer<SessionConfig.SessionConfig, InvalidConfiguration> =>
+  SessionConfig.layer({ streamBufferSize: given.bufferSize, keepAliveInterval: given.keepAlive, log: true })
+
+/**
+ * Waits for the end of a session, and reports its counters meanwhile. Interruption closes the session before anything that
+ * was going on in it is interrupted: streams that are not at their end are then lost with the session, instead of being
+ * left, which their peers could not tell from an end.
+ */
+export const attend = (
+  session: Session,
+  stats: Option.Option<Duration.Duration>
+): Effect.Effect<TerminalError> =>
+  Effect.raceFirst(session.awaitClosed, report(session, stats)).pipe(Effect.onInterrupt(() => session.close))
+
+/** One line of `--stats`. */
+export interface Report extends SessionCounters {
+  readonly peer: string
+  /** How many streams are alive. */
+  readonly streams: number
+}
+
+/** Prints a session's counters as JSON whenever they have changed since the last look. */
+const report = (session: Session, interval: Option.Option<Duration.Duration>): Effect.Effect<never> => {
+  if (Option.isNone(interval)) return Effect.never
+  let last = ""
+  return session.snapshot.pipe(
+    Effect.flatMap(({ counters, streams }) => {
+      const line: Report = { peer: format(session.remoteAddress), streams: streams.length, ...counters }
+      const text = JSON.stringify(line)
+      if (text === last) return Effect.void
+      last = text
+      return Console.log(text)
+    }),
+    Effect.zipRight(Effect.sleep(interval.value)),
+    Effect.forever
+  )
+}
