@@ -46,6 +46,6 @@ const plain = (doc: HelpDoc.HelpDoc): string =>
 
 const layer = Layer.mergeAll(
   NodeContext.layer,
-  CliConfig.layer({ showBuiltIns: false, isCaseSensitive: true }),
+  CliConfig.layer({ isCaseSensitive: true }),
   Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
 )

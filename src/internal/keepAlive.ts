@@ -8,10 +8,13 @@ import { KeepAliveExpired } from "../WsmuxError.js"
 /**
  * Pings at once and then at every interval, and fails when nothing at all came in between two ticks. Never ends where the
  * interval is infinite or the transport cannot ping: without pings a silent peer may well be alive.
+ *
+ * @param atTick what else is done at every tick
  */
 export const keepAlive = (
   transport: Pick<Transport, "ping" | "activity">,
-  interval: Duration.Duration
+  interval: Duration.Duration,
+  atTick: Effect.Effect<void>
 ): Effect.Effect<never, KeepAliveExpired> => {
   const ping = transport.ping
   if (ping === undefined || !Duration.isFinite(interval)) return Effect.never
@@ -27,12 +30,15 @@ export const keepAlive = (
     const tick = Effect.suspend(() => {
       // After a pause of this process the timer may fire before the socket has been read: let it be read first.
       const check = isSilent() ? Effect.zipRight(Effect.sleep(0), expired) : Effect.void
-      return Effect.flatMap(Effect.zipRight(check, Clock.currentTimeMillis), (now) =>
-        Effect.sync(() => {
-          known = transport.activity()
-          lastSeen = now
-          ping()
-        }))
+      return Effect.zipRight(
+        Effect.flatMap(Effect.zipRight(check, Clock.currentTimeMillis), (now) =>
+          Effect.sync(() => {
+            known = transport.activity()
+            lastSeen = now
+            ping()
+          })),
+        atTick
+      )
     })
     return Effect.zipRight(Effect.repeat(tick, Schedule.fixed(interval)), Effect.never)
   })

@@ -15,6 +15,7 @@ import { Transport } from "../Transport.js"
 import { AcceptTimeout, InvalidConfiguration, SessionClosed, type TerminalError } from "../WsmuxError.js"
 import { makeJournal } from "./journal.js"
 import { keepAlive } from "./keepAlive.js"
+import { meter } from "./meter.js"
 import { type Home, MuxStreamHandle } from "./muxStream.js"
 import { Opening } from "./opens.js"
 import { SessionState } from "./session.js"
@@ -48,7 +49,7 @@ export const makeSession = (
       const error = yield* Deferred.await(state.terminated)
       journal.debug("the session ends", { cause: error.message })
       yield* Scope.close(lifetime, Exit.void)
-      yield* state.outbox.awaitEmpty.pipe(Effect.timeoutOption(settings.flushTimeout))
+      yield* state.outbox.awaitEmpty.pipe(Effect.interruptible, Effect.timeoutOption(settings.flushTimeout))
       const [code, reason] = closeFrame(error)
       yield* transport.close(code, reason, settings.closeTimeout)
       yield* Deferred.succeed(closed, error)
@@ -67,7 +68,8 @@ export const makeSession = (
     yield* Effect.addFinalizer(() => Effect.zipRight(close, Fiber.await(closer)))
 
     transport.listen(state)
-    yield* keepAlive(transport, Duration.decode(settings.keepAliveInterval)).pipe(
+    const report = yield* Scope.extend(meter(role, () => state.snapshot()), lifetime)
+    yield* keepAlive(transport, Duration.decode(settings.keepAliveInterval), report).pipe(
       Effect.catchAll((error) => Effect.sync(() => state.terminate(error))),
       Effect.interruptible,
       Effect.forkIn(lifetime)
@@ -100,7 +102,7 @@ export const makeSession = (
           if (opening.settled) return yield* Effect.flatMap(opening.await, own)
           const timer = yield* expire(opening)
           const stream = yield* restore(opening.await).pipe(
-            Effect.onError(() => Effect.sync(() => state.cancelOpen(opening))),
+            Effect.onInterrupt(() => Effect.sync(() => state.cancelOpen(opening))),
             Effect.ensuring(Fiber.interruptFork(timer))
           )
           return yield* own(stream)
@@ -164,7 +166,7 @@ export const makeSession = (
       snapshot: Effect.sync(() => state.snapshot())
     }
     return session
-  })
+  }).pipe(Effect.uninterruptible)
 
 /** The close frame that tells the peer why; a reason holds at most 123 bytes, and ours are ASCII. */
 const closeFrame = (error: TerminalError): readonly [code: number, reason: string] => {

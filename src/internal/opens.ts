@@ -1,15 +1,14 @@
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type { OpenError, TerminalError } from "../WsmuxError.js"
 import type { StreamState } from "./stream.js"
-
-type Answer = Effect.Effect<StreamState, OpenError>
 
 /** An `open` in progress: it waits for its turn, then for the peer's answer, and is settled once. */
 export class Opening {
   /** The stream, from its SYN on. */
   stream: StreamState | undefined
-  #answer: Answer | undefined
-  #resume: ((answer: Answer) => void) | undefined
+  #answer: Either.Either<StreamState, OpenError> | undefined
+  #resume: ((answer: Either.Either<StreamState, OpenError>) => void) | undefined
 
   /** @param id the id that the caller chose, undefined for the next free one */
   constructor(readonly id: number | undefined) {}
@@ -18,13 +17,17 @@ export class Opening {
     return this.#answer !== undefined
   }
 
-  settle(answer: Answer): void {
+  get failed(): boolean {
+    return this.#answer !== undefined && Either.isLeft(this.#answer)
+  }
+
+  settle(answer: Either.Either<StreamState, OpenError>): void {
     if (this.#answer !== undefined) return
     this.#answer = answer
     this.#resume?.(answer)
   }
 
-  readonly await: Answer = Effect.async((resume) => {
+  readonly await: Effect.Effect<StreamState, OpenError> = Effect.async((resume) => {
     if (this.#answer !== undefined) resume(this.#answer)
     else this.#resume = resume
   })
@@ -76,7 +79,7 @@ export class Opens {
 
   /** The session is over. */
   fail(cause: TerminalError): void {
-    for (const opening of this.#queue) opening.settle(Effect.fail(cause))
+    for (const opening of this.#queue) opening.settle(Either.left(cause))
     this.#queue.clear()
   }
 

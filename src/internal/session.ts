@@ -1,5 +1,6 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
 import * as Frame from "../Frame.js"
 import type { SessionSnapshot } from "../Session.js"
@@ -112,9 +113,9 @@ export class SessionState implements Listener {
 
   /** Starts an open, or says why it cannot. */
   open(opening: Opening): void {
-    if (this.#terminal !== undefined) return opening.settle(Effect.fail(this.#terminal))
+    if (this.#terminal !== undefined) return opening.settle(Either.left(this.#terminal))
     if (opening.id !== undefined && !this.#reserve(opening.id)) {
-      return opening.settle(Effect.fail(new DuplicateStream({ streamId: opening.id })))
+      return opening.settle(Either.left(new DuplicateStream({ streamId: opening.id })))
     }
     this.opens.add(opening)
   }
@@ -122,6 +123,7 @@ export class SessionState implements Listener {
   /** Gives an open up, whatever had become of it: a turn that never came, an unanswered SYN, or a stream. */
   cancelOpen(opening: Opening): void {
     const stream = opening.stream
+    if (opening.failed) return
     if (stream === undefined) {
       this.opens.remove(opening)
     } else if (this.#openings.delete(stream)) {
@@ -134,8 +136,8 @@ export class SessionState implements Listener {
   /** The same, because it took too long. */
   expireOpen(opening: Opening, error: AcceptTimeout): void {
     if (opening.settled) return
-    opening.settle(Effect.fail(error))
     this.cancelOpen(opening)
+    opening.settle(Either.left(error))
   }
 
   /** Takes the next stream of the backlog and accepts it; undefined when there is none. */
@@ -169,7 +171,7 @@ export class SessionState implements Listener {
     this.#backlog.clear()
     this.#acceptors.wakeAll()
     this.opens.fail(error)
-    for (const opening of this.#openings.values()) opening.settle(Effect.fail(error))
+    for (const opening of this.#openings.values()) opening.settle(Either.left(error))
     this.#openings.clear()
     const streams = [...this.#streams.values()]
     this.#streams.clear()
@@ -219,7 +221,7 @@ export class SessionState implements Listener {
     stream.recvAccept(frame.credit)
     this.counters.opened++
     this.opens.answered()
-    opening?.settle(Effect.succeed(stream))
+    opening?.settle(Either.right(stream))
   }
 
   #recvSyn({ id }: Frame.Syn): void {
@@ -256,7 +258,7 @@ export class SessionState implements Listener {
         const opening = this.#openings.get(stream)
         this.#openings.delete(stream)
         this.opens.answered()
-        opening?.settle(Effect.fail(new StreamRefused({ streamId: id })))
+        opening?.settle(Either.left(new StreamRefused({ streamId: id })))
       }
     }
   }

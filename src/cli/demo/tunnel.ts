@@ -18,7 +18,16 @@ export const start = (name: "serve" | "connect", args: ReadonlyArray<string>, to
   Effect.gen(function*() {
     const listening = yield* Deferred.make<string, DemoFailure>()
     const reports = yield* Queue.sliding<Report>(1)
-    const process_ = yield* Command.make(process.execPath, bin, name, "--stats", "100ms", ...args).pipe(
+    const process_ = yield* Command.make(
+      process.execPath,
+      bin,
+      name,
+      "--log-level",
+      "warning",
+      "--stats",
+      "100ms",
+      ...args
+    ).pipe(
       Command.env({ WSMUX_TOKEN: token }),
       Command.stderr("inherit"),
       Command.start

@@ -114,8 +114,7 @@ const contained = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<void,
   )
 
 const listen = <R>(settings: Settings<R>): Effect.Effect<Http.Server | Https.Server, ListenFailure, Scope.Scope> => {
-  const failure = (cause: unknown) =>
-    new ListenFailure({ address: format(tcp(settings.host, settings.port)), cause })
+  const failure = (cause: unknown) => new ListenFailure({ address: format(tcp(settings.host, settings.port)), cause })
   return Effect.try({ try: () => createServer(settings), catch: failure }).pipe(
     Effect.flatMap((server) =>
       Effect.acquireRelease(
