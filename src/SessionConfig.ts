@@ -4,11 +4,13 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type { ConfigError } from "effect/ConfigError"
+import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { InvalidConfiguration, type TerminalError } from "./WsmuxError.js"
 
 /**
@@ -128,7 +130,7 @@ export const layer = (options: Options = {}): Layer.Layer<SessionConfig, Invalid
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
-): Layer.Layer<SessionConfig, InvalidConfiguration | ConfigError> =>
+): Layer.Layer<SessionConfig, InvalidConfiguration | ConfigError.ConfigError> =>
   Layer.effect(
     SessionConfig,
     Effect.flatMap(Config.unwrap(config), (options) => validate(merge(defaults, options)))
@@ -166,8 +168,8 @@ export const fromEnv: Config.Config<Options> = Config.suspend(() =>
  * @since 0.1.0
  * @category layers
  */
-export const layerFromEnv: Layer.Layer<SessionConfig, InvalidConfiguration | ConfigError> = Layer.suspend(() =>
-  Layer.effect(SessionConfig, Effect.flatMap(fromEnv, (options) => validate(merge(defaults, options))))
+export const layerFromEnv: Layer.Layer<SessionConfig, InvalidConfiguration | ConfigError.ConfigError> = Layer.suspend(
+  () => Layer.effect(SessionConfig, Effect.flatMap(fromEnv, (options) => validate(merge(defaults, options))))
 )
 
 /**
@@ -196,8 +198,12 @@ export const validate = (settings: Settings): Effect.Effect<Settings, InvalidCon
     }
   }
   for (const setting of ["keepAliveInterval", "streamAcceptDeadline", "flushTimeout", "closeTimeout"] as const) {
-    const decoded = Duration.decodeUnknown(settings[setting])
-    if (decoded._tag === "None") return invalid(setting, `${String(settings[setting])} is not a duration`)
+    const value = settings[setting]
+    const decoded = Duration.decodeUnknown(value)
+    // Effect takes numbers below zero, and those that are none, for zero.
+    if (decoded._tag === "None" || (typeof value === "number" && !(value >= 0))) {
+      return invalid(setting, `${String(value)} is not a duration`)
+    }
     if (setting === "keepAliveInterval" && Duration.equals(decoded.value, Duration.zero)) {
       return invalid(setting, "it must be longer than zero; Duration.infinity turns the keep-alive off")
     }
@@ -233,6 +239,11 @@ const invalid = (setting: string, detail: string) => Effect.fail(new InvalidConf
 
 const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> => Config.withDefault(config, undefined)
 
-const duration = (name: string) => optional(Config.duration(name))
+const duration = (name: string) =>
+  optional(Config.mapOrFail(Config.string(name), (text) => {
+    const decoded = text === "Infinity" ? Option.some(Duration.infinity) : Duration.decodeUnknown(text)
+    return Either.fromOption(decoded, () =>
+      ConfigError.InvalidData([], `Expected a duration such as 10 seconds but received ${JSON.stringify(text)}`))
+  }))
 
 const bytes = (name: string) => optional(Config.integer(name))

@@ -5,10 +5,15 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import { InvalidDeadline } from "../WsmuxError.js"
 
-/** One movable point in time, by the program's `Clock`. A fiber exists only while a deadline is set and not reached. */
+/**
+ * One movable point in time, by the program's `Clock`. A fiber exists only while a deadline is set and not reached. Fibers
+ * that set it at once do so one after the other: the last one wins, and no timer of the others stays.
+ */
 export class Deadline {
   readonly #setExpired: (expired: boolean) => void
   #timer: Fiber.RuntimeFiber<void> | undefined
+  /** Which setting is in force. */
+  #version = 0
 
   constructor(setExpired: (expired: boolean) => void) {
     this.#setExpired = setExpired
@@ -17,38 +22,40 @@ export class Deadline {
   /** Sets, moves or (with undefined) clears it. The timer lives in `scope`. */
   set(at: number | undefined, scope: Scope.Scope): Effect.Effect<void, InvalidDeadline> {
     return Effect.uninterruptible(Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (at === undefined) {
-        return Effect.zipRight(this.clear, Effect.sync(() => this.#setExpired(false)))
-      }
-      if (!(at >= now)) return Effect.fail(new InvalidDeadline({ deadline: at, now }))
-      return Effect.zipRight(this.clear, this.#start(at - now, scope))
+      if (at !== undefined && !(at >= now)) return Effect.fail(new InvalidDeadline({ deadline: at, now }))
+      const millis = at === undefined ? Infinity : at - now
+      const stop = this.#stop()
+      this.#setExpired(millis === 0)
+      return millis === 0 || millis === Infinity ? stop : Effect.zipRight(this.#start(millis, scope), stop)
     }))
   }
 
   /** Stops the timer. */
   get clear(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      const timer = this.#timer
-      this.#timer = undefined
-      return timer === undefined ? Effect.void : Fiber.interrupt(timer)
-    })
+    return Effect.suspend(() => this.#stop())
+  }
+
+  /** Takes the timer out of force at once, and answers with its interruption. */
+  #stop(): Effect.Effect<void> {
+    this.#version++
+    const timer = this.#timer
+    this.#timer = undefined
+    return timer === undefined ? Effect.void : Effect.asVoid(Fiber.interrupt(timer))
   }
 
   #start(millis: number, scope: Scope.Scope): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.#setExpired(millis === 0)
-      if (millis === 0 || millis === Infinity) return Effect.void
-      return Effect.sync(() => {
-        this.#timer = undefined
-        this.#setExpired(true)
-      }).pipe(
-        Effect.delay(Duration.millis(millis)),
-        Effect.interruptible,
-        Effect.forkIn(scope),
-        Effect.map((timer) => {
-          this.#timer = timer
-        })
-      )
-    })
+    const version = this.#version
+    return Effect.sync(() => {
+      if (version === this.#version) this.#setExpired(true)
+    }).pipe(
+      Effect.delay(Duration.millis(millis)),
+      Effect.interruptible,
+      Effect.forkIn(scope),
+      Effect.flatMap((timer) => {
+        if (version !== this.#version) return Fiber.interrupt(timer)
+        this.#timer = timer
+        return Effect.void
+      })
+    )
   }
 }

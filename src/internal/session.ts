@@ -252,7 +252,7 @@ export class SessionState implements Listener {
       case "Pending":
         // The opener gave it up. Our FIN lets it forget the id.
         this.#backlog.delete(stream)
-        return this.outbox.sendControl(Frame.fin(id))
+        return this.#answer(Frame.fin(id))
       case "Opening":
       case "Cancelled": {
         const opening = this.#openings.get(stream)
@@ -277,7 +277,12 @@ export class SessionState implements Listener {
   #refuse(id: number): void {
     this.counters.refused++
     this.journal.warning("refused a stream: the backlog is full", { streamId: id })
-    this.outbox.sendControl(Frame.fin(id))
+    this.#answer(Frame.fin(id))
+  }
+
+  /** Sends what the peer can ask for as often as it likes. */
+  #answer(frame: Uint8Array): void {
+    this.outbox.sendControl(frame)
     if (this.outbox.waitingControl > maxWaitingControl) {
       this.terminate(new PeerFlood({ detail: `${maxWaitingControl} answers wait to be read` }))
     }
