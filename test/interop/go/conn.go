@@ -7,8 +7,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/taskcluster/taskcluster/v104/tools/websocktunnel/wsmux"
 )
 
 // streamLimit bounds one stream of an -open load, and every drain.
@@ -40,7 +38,7 @@ func (c *httpConn) Read(b []byte) (int, error) {
 	}
 	for {
 		n, err := c.Conn.Read(b)
-		if !errors.Is(err, wsmux.ErrReadTimeout) {
+		if !errors.Is(err, errReadTimeout) {
 			return n, err
 		}
 		if !c.rearm() {
@@ -63,7 +61,7 @@ func (c *httpConn) rearm() bool {
 
 func (c *httpConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	if errors.Is(err, wsmux.ErrWriteTimeout) {
+	if errors.Is(err, errWriteTimeout) {
 		err = os.ErrDeadlineExceeded
 	}
 	return n, err

@@ -2,7 +2,4 @@ module effect-wsmux-interop
 
 go 1.26.4
 
-require (
-	github.com/gorilla/websocket v1.5.3
-	github.com/taskcluster/taskcluster/v104 v104.0.0
-)
+require github.com/gorilla/websocket v1.5.3

@@ -8,22 +8,20 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/taskcluster/taskcluster/v104/tools/websocktunnel/wsmux"
 )
 
 // httpListener hands the streams of a session to net/http.
-type httpListener struct{ *wsmux.Session }
+type httpListener struct{ *muxSession }
 
 func (l httpListener) Accept() (net.Conn, error) {
-	stream, err := l.Session.Accept()
+	stream, err := l.muxSession.Accept()
 	if err != nil {
 		return nil, err
 	}
 	return &httpConn{Conn: stream}, nil
 }
 
-func serveHTTP(session *wsmux.Session) {
+func serveHTTP(session *muxSession) {
 	server := &http.Server{Handler: routes(), ErrorLog: log.New(io.Discard, "", 0)}
 	_ = server.Serve(httpListener{session})
 }

@@ -8,8 +8,6 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"github.com/taskcluster/taskcluster/v104/tools/websocktunnel/wsmux"
 )
 
 const (
@@ -18,7 +16,10 @@ const (
 	writeChunk = 32 * 1024
 )
 
-var errGaveUp = errors.New("not opened: an earlier open of this round failed")
+var (
+	errGaveUp = errors.New("not opened: an earlier open of this round failed")
+	errStuck  = errors.New("stuck")
+)
 
 // drivers check one stream of index i with size bytes, and return how many
 // bytes proved right.
@@ -32,13 +33,13 @@ var drivers = map[string]func(stream net.Conn, i int, size int64) (int64, error)
 // first failure the waiting ones give up, so that a deaf peer costs one
 // accept deadline and not one per batch.
 type opener struct {
-	session *wsmux.Session
+	session *muxSession
 	slots   chan struct{}
 	broken  chan struct{}
 	once    sync.Once
 }
 
-func newOpener(session *wsmux.Session) *opener {
+func newOpener(session *muxSession) *opener {
 	return &opener{
 		session: session,
 		slots:   make(chan struct{}, maxOpening),
@@ -49,25 +50,26 @@ func newOpener(session *wsmux.Session) *opener {
 // enter waits for a slot; open gives it back.
 func (o *opener) enter() error {
 	select {
+	case o.slots <- struct{}{}:
 	case <-o.broken:
 		return errGaveUp
-	default:
 	}
 	select {
-	case o.slots <- struct{}{}:
-		return nil
-	case <-o.broken:
+	case <-o.broken: // both were ready
+		<-o.slots
 		return errGaveUp
+	default:
+		return nil
 	}
 }
 
 func (o *opener) fail() { o.once.Do(func() { close(o.broken) }) }
 
 func (o *opener) open() (net.Conn, error) {
+	defer func() { <-o.slots }()
 	stream, err := o.session.Open()
-	<-o.slots
 	if err != nil {
-		o.fail()
+		o.fail() // before the slot is free
 		return nil, fmt.Errorf("open: %w", err)
 	}
 	return stream, nil
@@ -89,12 +91,12 @@ func within(limit time.Duration, work func() (int64, error)) (int64, error) {
 	case o := <-done:
 		return o.n, o.err
 	case <-time.After(limit):
-		return 0, fmt.Errorf("stuck for %v", limit)
+		return 0, fmt.Errorf("%w for %v", errStuck, limit)
 	}
 }
 
 // load repeats rounds of streams until the time is up or a round fails.
-func load(session *wsmux.Session, o options) result {
+func load(session *muxSession, o options) result {
 	start := time.Now()
 	r := result{Event: "result", Mode: o.open, Streams: o.streams, Errors: []string{}}
 	for {
@@ -110,7 +112,7 @@ func load(session *wsmux.Session, o options) result {
 }
 
 // round runs all streams once, at the same time, and adds up into r.
-func round(session *wsmux.Session, o options, r *result) {
+func round(session *muxSession, o options, r *result) {
 	opener := newOpener(session)
 	drive, done := streamDriver(opener, o)
 	defer done()
@@ -153,8 +155,8 @@ func streamDriver(opener *opener, o options) (func(int) (int64, error), func()) 
 			finish(stream)
 			return n, err
 		})
-		if err != nil {
-			opener.fail()
+		if errors.Is(err, errStuck) {
+			opener.fail() // its slot may be lost
 		}
 		return n, err
 	}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-
-	"github.com/taskcluster/taskcluster/v104/tools/websocktunnel/wsmux"
 )
 
 // services maps the names of -serve to what is done with an accepted stream.
@@ -20,7 +18,7 @@ var services = map[string]func(net.Conn){
 }
 
 // serve accepts streams until the session ends.
-func serve(session *wsmux.Session, kind string) {
+func serve(session *muxSession, kind string) {
 	if kind == "none" {
 		return
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/taskcluster/taskcluster/v104/tools/websocktunnel/wsmux"
 )
 
 const closeLimit = 2 * time.Second
@@ -18,7 +17,7 @@ func run(ws *websocket.Conn, role string, o options) bool {
 	// The callback runs under the session's lock, so it does nothing but this.
 	closed := make(chan struct{})
 	var once sync.Once
-	config := wsmux.Config{
+	config := muxConfig{
 		KeepAliveInterval:    o.keepAlive,
 		StreamAcceptDeadline: o.acceptDeadline,
 		StreamBufferSize:     o.buffer,
@@ -27,11 +26,11 @@ func run(ws *websocket.Conn, role string, o options) bool {
 	if o.verbose {
 		config.Log = log.New(os.Stderr, role+" ", log.Ltime|log.Lmicroseconds)
 	}
-	var session *wsmux.Session
+	var session *muxSession
 	if role == "server" {
-		session = wsmux.Server(ws, config)
+		session = newServer(ws, config)
 	} else {
-		session = wsmux.Client(ws, config)
+		session = newClient(ws, config)
 	}
 
 	go serve(session, o.serve)
@@ -52,7 +51,7 @@ func run(ws *websocket.Conn, role string, o options) bool {
 
 // closeSession closes a session and reports its end. One that hangs in a
 // socket write may never close: that is reported, and left behind.
-func closeSession(session *wsmux.Session, closed <-chan struct{}) {
+func closeSession(session *muxSession, closed <-chan struct{}) {
 	go func() { _ = session.Close() }()
 	select {
 	case <-closed:

@@ -1,0 +1,75 @@
+import * as Address from "effect-wsmux/Address"
+import * as Session from "effect-wsmux/Session"
+import type * as SessionConfig from "effect-wsmux/SessionConfig"
+import * as SessionServer from "effect-wsmux/SessionServer"
+import { Transport } from "effect-wsmux/Transport"
+import { TransportServer } from "effect-wsmux/TransportServer"
+import * as WsTransport from "effect-wsmux/WsTransport"
+import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { type Flags, type GoProcess, start } from "./goPeer.js"
+
+/** A session of ours with a Go process at its other end. */
+export interface Link {
+  readonly session: Session.Session
+  readonly go: GoProcess
+}
+
+interface Options extends SessionConfig.Options {
+  /** The largest message that our transport lets in. */
+  readonly maxMessageSize?: number
+}
+
+/** Go listens, and we dial: as the client, unless Go is told to be that. */
+export const dialGo = ({ maxMessageSize, ...options }: Options = {}, flags: Flags = {}) =>
+  Effect.gen(function*() {
+    const go = yield* start({ listen: "127.0.0.1:0", ...flags })
+    const { address } = yield* go.next("listening")
+    const transport = yield* WsTransport.connect(`ws://${address}`, { maxMessageSize })
+    const make = flags.role === "client" ? Session.makeServer : Session.makeClient
+    const session = yield* Effect.provideService(make(options), Transport, transport)
+    return { session, go } satisfies Link
+  })
+
+/** We listen, and Go dials, as the client. */
+export const listenForGo = (options: SessionConfig.Options = {}, flags: Flags = {}) =>
+  Effect.gen(function*() {
+    const connected = yield* Deferred.make<Session.Session>()
+    const server = yield* Effect.provideServiceEffect(
+      SessionServer.make(options),
+      TransportServer,
+      WsTransportServer.make()
+    )
+    yield* Effect.forkScoped(server.run((session) => keep(connected, session)))
+    return yield* dialUs(server.address, flags, connected)
+  })
+
+/** The same with the roles swapped: Go dials as the server. */
+export const listenForGoServer = (options: SessionConfig.Options = {}, flags: Flags = {}) =>
+  Effect.gen(function*() {
+    const connected = yield* Deferred.make<Session.Session>()
+    const server = yield* WsTransportServer.make()
+    const run = server.run((transport) =>
+      Session.makeClient(options).pipe(
+        Effect.provideService(Transport, transport),
+        Effect.flatMap((session) => keep(connected, session))
+      )
+    )
+    yield* Effect.forkScoped(run)
+    return yield* dialUs(server.address, { role: "server", ...flags }, connected)
+  })
+
+const keep = (connected: Deferred.Deferred<Session.Session>, session: Session.Session) =>
+  Effect.zipRight(Deferred.succeed(connected, session), session.awaitClosed)
+
+const dialUs = (
+  address: Address.Address,
+  flags: Flags,
+  connected: Deferred.Deferred<Session.Session>
+): Effect.Effect<Link, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const go = yield* start({ dial: `ws://${Address.format(address)}`, ...flags })
+    return { session: yield* Deferred.await(connected), go }
+  })

@@ -1,0 +1,120 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as WsmuxError from "effect-wsmux/WsmuxError"
+import * as Effect from "effect/Effect"
+
+type AnyError = InstanceType<(typeof WsmuxError)[keyof typeof WsmuxError]>
+
+const broken = new Error("read ECONNRESET")
+const refused = new AggregateError([new Error("connect ECONNREFUSED ::1:80"), "connect ECONNREFUSED 127.0.0.1:80"])
+const closed = new WsmuxError.SessionClosed({ by: "peer", code: 1000, reason: "" })
+const url = "ws://example.test"
+
+const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
+  [new WsmuxError.AcceptTimeout({ afterMillis: 30_000 }), "the peer did not accept the stream within 30000 ms"],
+  [
+    new WsmuxError.BrokenPipe({ streamId: 3, operation: "write", written: 7 }),
+    "broken pipe: cannot write stream 3: the stream has been ended here"
+  ],
+  [
+    new WsmuxError.BrokenPipe({ streamId: 3, operation: "read", written: 0, cause: closed }),
+    "broken pipe: cannot read stream 3: the session was closed by the peer (code 1000)"
+  ],
+  [
+    new WsmuxError.WriteTimeout({ streamId: 3, written: 7 }),
+    "the write deadline of stream 3 passed after 7 bytes of the write"
+  ],
+  [new WsmuxError.ReadTimeout({ streamId: 3 }), "the read deadline of stream 3 passed"],
+  [
+    new WsmuxError.NoCapacity({ streamId: 3 }),
+    "the peer overran the window of stream 3; do both ends use the same buffer size?"
+  ],
+  [new WsmuxError.DuplicateStream({ streamId: 3 }), "stream id 3 is taken"],
+  [closed, "the session was closed by the peer (code 1000)"],
+  [
+    new WsmuxError.SessionClosed({ by: "local", code: 1001, reason: "going away" }),
+    "the session was closed by this side (code 1001: going away)"
+  ],
+  [new WsmuxError.InvalidDeadline({ deadline: 1000, now: 1500 }), "the deadline lies 500 ms in the past"],
+  [new WsmuxError.InvalidDeadline({ deadline: NaN, now: 1500 }), "the deadline is not a valid time"],
+  [
+    new WsmuxError.KeepAliveExpired({ intervalMillis: 10_000, lastSeen: 5 }),
+    "keep alive expired: nothing from the peer for 10000 ms"
+  ],
+  [
+    new WsmuxError.MalformedFrame({ fault: "UnknownType", detail: "frame type 9" }),
+    "malformed frame: frame type 9"
+  ],
+  [new WsmuxError.UnexpectedText(), "unexpected text message: frames are binary"],
+  [
+    new WsmuxError.WrongParity({ streamId: 3, role: "client" }),
+    "stream id 3 belongs to the client: are both ends clients?"
+  ],
+  [
+    new WsmuxError.WrongParity({ streamId: 2, role: "server" }),
+    "stream id 2 belongs to the server: are both ends servers?"
+  ],
+  [new WsmuxError.PeerFlood({ detail: "too many SYNs" }), "the peer floods the session: too many SYNs"],
+  [new WsmuxError.StreamRefused({ streamId: 3 }), "the peer refused stream 3"],
+  [new WsmuxError.TransportFailure({ code: 1006, reason: "" }), "the connection was lost (code 1006)"],
+  [
+    new WsmuxError.TransportFailure({ code: 1009, reason: "too big" }),
+    "the connection was lost (code 1009: too big)"
+  ],
+  [
+    new WsmuxError.TransportFailure({ code: 1006, reason: "", cause: broken }),
+    "the connection was lost (code 1006: read ECONNRESET)"
+  ],
+  [
+    new WsmuxError.ConnectFailure({ url: "nowhere", reason: "InvalidUrl" }),
+    "cannot connect to nowhere: not a ws:// or wss:// address"
+  ],
+  [new WsmuxError.ConnectFailure({ url, reason: "Timeout" }), `cannot connect to ${url}: no answer in time`],
+  [
+    new WsmuxError.ConnectFailure({ url, reason: "Rejected", status: 401 }),
+    `cannot connect to ${url}: the server answered 401`
+  ],
+  [new WsmuxError.ConnectFailure({ url, reason: "Unreachable" }), `cannot connect to ${url}`],
+  [
+    new WsmuxError.ConnectFailure({ url, reason: "Unreachable", cause: broken }),
+    `cannot connect to ${url}: read ECONNRESET`
+  ],
+  [
+    new WsmuxError.ConnectFailure({ url, reason: "Unreachable", cause: refused }),
+    `cannot connect to ${url}: connect ECONNREFUSED ::1:80, connect ECONNREFUSED 127.0.0.1:80`
+  ],
+  [new WsmuxError.ListenFailure({ address: "127.0.0.1:80" }), "cannot listen on 127.0.0.1:80"],
+  [
+    new WsmuxError.ListenFailure({ address: "127.0.0.1:80", cause: new Error("listen EACCES") }),
+    "cannot listen on 127.0.0.1:80: listen EACCES"
+  ],
+  [
+    new WsmuxError.InvalidConfiguration({ setting: "streamBufferSize", detail: "0 is too small" }),
+    "invalid streamBufferSize: 0 is too small"
+  ]
+]
+
+describe("an error", () => {
+  it("is here, whichever the package exports", () => {
+    expect([...new Set(messages.map(([error]) => error._tag))].sort()).toEqual(Object.keys(WsmuxError).sort())
+  })
+
+  for (const [error, message] of messages) {
+    it(`says: ${message}`, () => {
+      expect(error.message).toBe(message)
+    })
+  }
+
+  for (const [name, Class] of Object.entries(WsmuxError)) {
+    it(`is caught by its tag: ${name}`, () => {
+      const [error] = messages.find(([error]) => error instanceof Class)!
+      expect([Class.name, error._tag, error.name, error instanceof Error]).toEqual([name, name, name, true])
+      const failure = Effect.fail<AnyError>(error)
+      expect(Effect.runSync(Effect.catchTag(failure, error._tag, (caught) => Effect.succeed(caught)))).toBe(error)
+    })
+  }
+
+  it("keeps what caused it", () => {
+    expect(messages.flatMap(([error]) => "cause" in error && error.cause !== undefined ? [error.cause] : []))
+      .toEqual([closed, broken, broken, refused, new Error("listen EACCES")])
+  })
+})

@@ -1,0 +1,112 @@
+import { describe, expect, it } from "@effect/vitest"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import ts from "typescript"
+
+const root = fileURLToPath(new URL("../../", import.meta.url))
+const source = (file: string): string => readFileSync(join(root, "src", file), "utf8")
+const publicModules = readdirSync(join(root, "src")).filter((file) => file.endsWith(".ts")).sort()
+
+interface Documentation {
+  /** What an exported member, or the module itself, lacks. */
+  readonly faults: ReadonlyArray<string>
+  /** The names that are there at run time. */
+  readonly values: ReadonlyArray<string>
+}
+
+/** Reads a module as its users' editors do. A re-export is documented in the module that it names. */
+const inspect = (file: string, text: string): Documentation => {
+  const parsed = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true)
+  const faults: Array<string> = []
+  const values: Array<string> = []
+  const at = (node: ts.Node) => `${file}:${parsed.getLineAndCharacterOfPosition(node.getStart()).line + 1}`
+
+  const header = /^\/\*\*\n \* \S[^]*?\*\//.exec(text)?.[0] ?? ""
+  if (!/^ \* @since \d+\.\d+\.\d+$/m.test(header)) faults.push(`${file}:1 the module has no description with @since`)
+
+  for (const statement of parsed.statements) {
+    if (ts.isExportDeclaration(statement) || ts.isExportAssignment(statement)) {
+      const { exportClause, moduleSpecifier } = statement as Partial<ts.ExportDeclaration>
+      const target = moduleSpecifier !== undefined && ts.isStringLiteral(moduleSpecifier) ? moduleSpecifier.text : ""
+      if (exportClause === undefined || !ts.isNamespaceExport(exportClause)) {
+        faults.push(`${at(statement)} only declarations, and modules as a whole, are exported`)
+      } else {
+        values.push(exportClause.name.text)
+        if (!publicModules.includes(target.replace(/^\.\/(.*)\.js$/, "$1.ts"))) {
+          faults.push(`${at(statement)} ${target} is no public module`)
+        }
+      }
+    } else if (
+      ts.canHaveModifiers(statement) &&
+      ts.getModifiers(statement)?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword)
+    ) {
+      const names = ts.isVariableStatement(statement)
+        ? statement.declarationList.declarations.map(({ name }) => name.getText())
+        : [(statement as ts.DeclarationStatement).name?.text ?? "default"]
+      if (!ts.isInterfaceDeclaration(statement) && !ts.isTypeAliasDeclaration(statement)) values.push(...names)
+      const tags = ts.getJSDocTags(statement)
+      for (const [tag, pattern] of [["since", /^\d+\.\d+\.\d+$/], ["category", /^[a-z][a-z -]*$/]] as const) {
+        const given = tags.filter(({ tagName }) => tagName.text === tag)
+        if (given.length !== 1 || !pattern.test(ts.getTextOfJSDocComment(given[0]?.comment) ?? "")) {
+          faults.push(`${at(statement)} ${names.join(", ")} needs one @${tag}`)
+        }
+      }
+    }
+  }
+  return { faults, values }
+}
+
+describe("the documentation", () => {
+  it("of every public module says what it is for, and of every member since when it is there and where it belongs", () => {
+    expect(publicModules.flatMap((file) => inspect(file, source(file)).faults)).toEqual([])
+  })
+
+  it("is missed where it is not", () => {
+    const bare = `import * as Effect from "effect/Effect"
+
+/** @since 1.0.0 */
+export const uncategorised = 1
+
+/**
+ * @since 1.0.0
+ * @category models
+ */
+export interface Documented {}
+export type Bare = 1
+const hidden = 1
+export { hidden }
+export * as Inside from "./internal/outbox.js"
+`
+    expect(inspect("bare.ts", bare).faults).toEqual([
+      "bare.ts:1 the module has no description with @since",
+      "bare.ts:4 uncategorised needs one @category",
+      "bare.ts:11 Bare needs one @since",
+      "bare.ts:11 Bare needs one @category",
+      "bare.ts:13 only declarations, and modules as a whole, are exported",
+      "bare.ts:14 ./internal/outbox.js is no public module"
+    ])
+  })
+})
+
+describe("the public modules", () => {
+  it("are those that the package's exports can name, built and typed", () => {
+    expect(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).exports).toEqual({
+      "./package.json": "./package.json",
+      ".": { types: "./dist/index.d.ts", default: "./dist/index.js" },
+      "./internal/*": null,
+      "./cli/*": null,
+      "./*": { types: "./dist/*.d.ts", default: "./dist/*.js" }
+    })
+    expect(existsSync(join(root, "dist")), "dist is missing: run `npm run build` first").toBe(true)
+    const built = publicModules.flatMap((file) => [file.replace(".ts", ".d.ts"), file.replace(".ts", ".js")])
+    expect(readdirSync(join(root, "dist")).filter((file) => /\.(js|d\.ts)$/.test(file)).sort()).toEqual(built.sort())
+  })
+
+  for (const file of publicModules) {
+    it(`can be imported, and hold what they declare: ${file}`, async () => {
+      const module: object = await import(pathToFileURL(join(root, "src", file)).href)
+      expect(Object.keys(module).sort()).toEqual([...inspect(file, source(file)).values].sort())
+    })
+  }
+})

@@ -1,0 +1,78 @@
+import { describe, expect, it } from "@effect/vitest"
+import type { Complaint } from "../support/examples.js"
+import { documents, extract, typeCheck } from "../support/examples.js"
+
+const wrongReadme = `# A title
+
+\`\`\`sh
+npm install nothing --that --is typescript
+\`\`\`
+
+\`\`\`ts
+import * as Effect from "effect/Effect"
+
+export const fine = Effect.succeed(1)
+\`\`\`
+
+\`\`\`ts
+import * as Session from "effect-wsmux/Session"
+
+export const session = Session.makeClient({ streamBufferSize: "large" })
+export const fine: string | undefined = ["also an export of the block above"][0]
+export const strict: string = [""][0]
+\`\`\`
+`
+
+const wrongSource = `/**
+ * A doc comment.
+ *
+ * @example
+ * \`\`\`ts
+ * import * as Frame from "effect-wsmux/Frame"
+ *
+ * export const nothing = (
+ *   Frame.noSuchFunction
+ * )
+ * \`\`\`
+ */
+export {}
+`
+
+// One program for everything: most of the time goes into reading the types of effect.
+const complaints = typeCheck([
+  ...documents().flatMap(({ file, text }) => extract(file, text)),
+  ...extract("wrong.md", wrongReadme),
+  ...extract("wrong.ts", wrongSource)
+])
+
+const isWrong = ({ file }: Complaint) => file === "wrong.md" || file === "wrong.ts"
+
+const report = (found: ReadonlyArray<Complaint>) => found.map(({ file, line, message }) => `${file}:${line} ${message}`)
+
+describe("the examples", () => {
+  it("compile", () => {
+    expect(report(complaints.filter((complaint) => !isWrong(complaint)))).toEqual([])
+  })
+
+  it("that do not compile are reported where they stand", () => {
+    expect(report(complaints.filter(isWrong))).toEqual([
+      "wrong.md:16 TS2322: Type 'string' is not assignable to type 'number'.",
+      expect.stringMatching(/^wrong\.md:18 TS2322: Type 'string \| undefined' is not assignable to type 'string'/),
+      expect.stringMatching(/^wrong\.ts:9 TS2339: Property 'noSuchFunction' does not exist/)
+    ])
+  })
+
+  it("are found, in the README and behind every @example", () => {
+    const found = documents().map(({ file, text }) => ({ file, blocks: extract(file, text).length, text }))
+    expect(found.find(({ file }) => file === "README.md")?.blocks).toBeGreaterThan(0)
+    expect(
+      found.filter(({ blocks, file, text }) => file.endsWith(".ts") && blocks !== text.split("@example").length - 1)
+    ).toEqual([])
+  })
+
+  for (const [file, text] of [["open.md", "```ts\ncode"], ["open.ts", "/**\n * ```ts\n * code\n */\n"]] as const) {
+    it(`cannot hide in a block that is not closed (${file})`, () => {
+      expect(() => extract(file, text)).toThrow(/^open\.(md:1|ts:2) /)
+    })
+  }
+})

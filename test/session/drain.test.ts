@@ -1,0 +1,105 @@
+import { describe, expect, it } from "@effect/vitest"
+import type * as SessionConfig from "effect-wsmux/SessionConfig"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { bytes, pattern } from "../support/bytes.js"
+import { expectWaiting, quietly, start } from "../support/observe.js"
+import { ack, dat, fin, makePeer, syn } from "../support/scriptedPeer.js"
+import { makeSessions, readAll, settle } from "../support/sessions.js"
+
+/** A stream of the peer, accepted and left, after `unread` had come; and the frames up to there. */
+const makeLeft = (unread: ReadonlyArray<Uint8Array>, options?: SessionConfig.Options) =>
+  Effect.gen(function*() {
+    const peer = yield* makePeer("server", options)
+    yield* peer.send(syn(1))
+    yield* Effect.scoped(Effect.zipRight(peer.session.accept, peer.send(...unread.map((chunk) => dat(1, chunk)))))
+    const streams = Effect.map(peer.session.snapshot, (snapshot) => snapshot.streams.length)
+    return { ...peer, streams, before: yield* peer.frames }
+  })
+
+describe("a stream that is left before its end", () => {
+  it.scoped("sends FIN, then returns the credit of what comes until the peer's FIN", () =>
+    Effect.gen(function*() {
+      const { before, frames, send, streams } = yield* makeLeft([])
+      expect(before).toEqual([ack(1, 1024), fin(1)])
+      yield* send(dat(1, pattern(1024)), dat(1, pattern(512)), dat(1, pattern(100)))
+      expect(yield* frames).toEqual([ack(1, 1024), ack(1, 512)])
+      expect(yield* streams).toBe(1)
+      yield* send(fin(1))
+      expect(yield* streams).toBe(0)
+      expect(yield* frames).toEqual([])
+    }))
+
+  it.scoped("returns the credit of what nobody had read", () =>
+    Effect.gen(function*() {
+      const { before } = yield* makeLeft([pattern(1000), pattern(24)])
+      expect(before).toHaveLength(3)
+      expect(before).toEqual(expect.arrayContaining([fin(1), ack(1, 1024)]))
+    }))
+
+  it.scoped("is forgotten without more credit once the budget is spent", () =>
+    Effect.gen(function*() {
+      const { frames, send, session, streams } = yield* makeLeft([], { drainBudget: 1500 })
+      yield* send(dat(1, pattern(1000)), dat(1, pattern(500)))
+      expect(yield* frames).toEqual([ack(1, 1000)]) // the rest is less than half a window
+      expect(yield* streams).toBe(1)
+      yield* send(dat(1, pattern(24)))
+      expect(yield* streams).toBe(0)
+      yield* send(dat(1, pattern(500)), fin(1))
+      expect(yield* frames).toEqual([])
+      expect((yield* session.snapshot).counters.ignored).toBe(2)
+      expect(yield* session.isClosed).toBe(false)
+    }))
+
+  it.scoped("is forgotten at once when what nobody had read spends the budget", () =>
+    Effect.gen(function*() {
+      const { before, streams } = yield* makeLeft([pattern(1024)], { drainBudget: 1023 })
+      expect(before).toEqual([ack(1, 1024), fin(1)])
+      expect(yield* streams).toBe(0)
+    }))
+
+  it.scoped("may have been overrun: its peer's writer gets its credit all the same", () =>
+    Effect.gen(function*() {
+      const { frames, send, streams } = yield* makeLeft([pattern(1500)])
+      yield* send(dat(1, pattern(700)))
+      const credit = (yield* frames).reduce((sum, frame) => sum + (frame._tag === "Ack" ? frame.credit : 0), 0)
+      expect(credit).toBeGreaterThan(0)
+      yield* send(fin(1))
+      expect(yield* streams).toBe(0)
+    }))
+
+  it.scoped("is over at once when the peer had ended", () =>
+    Effect.gen(function*() {
+      const { frames, send, session } = yield* makePeer("server")
+      yield* send(syn(1), dat(1, new Uint8Array(0)))
+      yield* Effect.scoped(Effect.zipRight(session.accept, send(dat(1, bytes("x")), fin(1))))
+      expect(yield* frames).toEqual([ack(1, 1024), fin(1)])
+      expect((yield* session.snapshot).streams).toEqual([])
+    }))
+
+  it.scoped("lets the peer's writer finish within the budget", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly())
+      const near = yield* Effect.zipLeft(
+        Effect.zipRight(Effect.fork(Effect.scoped(server.accept)), client.open()),
+        settle
+      )
+      yield* near.write(pattern(1_000_000))
+      yield* near.end
+      expect((yield* readAll(near)).byteLength).toBe(0)
+      yield* settle
+      expect([(yield* client.snapshot).streams, (yield* server.snapshot).streams]).toEqual([[], []])
+    }))
+
+  it.scoped("leaves the peer's writer waiting beyond the budget, where a deadline frees it", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly({ server: { drainBudget: 10_000 } }))
+      yield* Effect.fork(Effect.scoped(server.accept))
+      const near = yield* client.open()
+      const write = yield* start(near.write(pattern(100_000)))
+      yield* expectWaiting(write)
+      expect((yield* server.snapshot).streams).toEqual([])
+      yield* near.setWriteDeadline(0)
+      expect(yield* Effect.flip(Fiber.join(write))).toMatchObject({ _tag: "WriteTimeout" })
+    }))
+})

@@ -1,0 +1,50 @@
+import { expect } from "@effect/vitest"
+import { type Transport, TypeId } from "effect-wsmux/Transport"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Supervisor from "effect/Supervisor"
+import type { Options } from "./sessions.js"
+import { settle } from "./sessions.js"
+
+/** No keep-alive, for tests in which much time goes by. */
+export const quiet = { keepAliveInterval: Duration.infinity }
+
+/** The same for both sides. */
+export const quietly = (options: Options = {}): Options => ({
+  ...options,
+  client: { ...quiet, ...options.client },
+  server: { ...quiet, ...options.server }
+})
+
+/** Starts an operation and lets it come to where it waits, or to its end. */
+export const start = <A, E, R>(operation: Effect.Effect<A, E, R>) => Effect.zipLeft(Effect.fork(operation), settle)
+
+/** Fails unless all of these still wait, after everything has run that can. */
+export const expectWaiting = (...fibers: ReadonlyArray<Fiber.RuntimeFiber<unknown, unknown>>): Effect.Effect<void> =>
+  Effect.map(settle, () => expect(fibers.map((fiber) => fiber.unsafePoll())).toEqual(fibers.map(() => null)))
+
+/** What an operation that was started failed with. */
+export const failureOf = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<E, A> => Effect.flip(Fiber.join(fiber))
+
+/** Runs a program that can ask how many of the fibers that it started, itself or deep within, are still alive. */
+export const countingFibers = <A, E, R>(program: (fibers: Effect.Effect<number>) => Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Supervisor.track, (supervisor) => {
+    const fibers = Effect.map(Effect.zipRight(settle, supervisor.value), (alive) => alive.length)
+    return Effect.supervised(program(fibers), supervisor)
+  })
+
+/** A transport with some of its parts replaced, to look over a session's shoulder or to play a strange network. */
+export const withParts = (transport: Transport, parts: Partial<Transport>): Transport => ({
+  [TypeId]: TypeId,
+  localAddress: transport.localAddress,
+  remoteAddress: transport.remoteAddress,
+  maxMessageSize: transport.maxMessageSize,
+  listen: (listener) => transport.listen(listener),
+  send: (message) => transport.send(message),
+  isWritable: () => transport.isWritable(),
+  activity: () => transport.activity(),
+  ping: transport.ping,
+  close: (code, reason, timeout) => transport.close(code, reason, timeout),
+  ...parts
+})

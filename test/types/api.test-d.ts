@@ -1,0 +1,297 @@
+import type * as PlatformSocket from "@effect/platform/Socket"
+import type { Address } from "effect-wsmux/Address"
+import * as MemoryTransport from "effect-wsmux/MemoryTransport"
+import type * as MuxStream from "effect-wsmux/MuxStream"
+import * as Session from "effect-wsmux/Session"
+import * as SessionConfig from "effect-wsmux/SessionConfig"
+import * as SessionServer from "effect-wsmux/SessionServer"
+import type { Transport } from "effect-wsmux/Transport"
+import type { TransportServer } from "effect-wsmux/TransportServer"
+import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
+import type * as WsmuxError from "effect-wsmux/WsmuxError"
+import * as WsTransport from "effect-wsmux/WsTransport"
+import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type * as Sink from "effect/Sink"
+import type * as Stream from "effect/Stream"
+import type * as Http from "node:http"
+import { describe, expectTypeOf, it } from "vitest"
+import type { WebSocket } from "ws"
+
+// The unions are written out here, so that no class can join or leave one unseen.
+
+type Terminal =
+  | WsmuxError.SessionClosed
+  | WsmuxError.KeepAliveExpired
+  | WsmuxError.MalformedFrame
+  | WsmuxError.UnexpectedText
+  | WsmuxError.WrongParity
+  | WsmuxError.PeerFlood
+  | WsmuxError.TransportFailure
+type Open = WsmuxError.AcceptTimeout | WsmuxError.StreamRefused | WsmuxError.DuplicateStream | Terminal
+type Read = WsmuxError.ReadTimeout | WsmuxError.NoCapacity | WsmuxError.BrokenPipe
+type Write = WsmuxError.WriteTimeout | WsmuxError.BrokenPipe
+type Invalid = WsmuxError.InvalidConfiguration
+type Connect = WsmuxError.ConnectFailure
+
+class Users extends Context.Tag("Users")<Users, { readonly known: Effect.Effect<boolean, "unknown"> }>() {}
+class Files extends Context.Tag("Files")<Files, { readonly serve: Effect.Effect<string, "not found"> }>() {}
+
+declare const session: Session.Session
+declare const stream: MuxStream.MuxStream
+declare const server: SessionServer.SessionServer
+declare const transports: TransportServer
+declare const serveFiles: (with_: unknown) => Effect.Effect<string, "not found", Files | Scope.Scope>
+
+describe("the errors of", () => {
+  it("a session's end", () => expectTypeOf<WsmuxError.TerminalError>().toEqualTypeOf<Terminal>())
+
+  it("open", () => expectTypeOf<WsmuxError.OpenError>().toEqualTypeOf<Open>())
+
+  it("accept", () => expectTypeOf<WsmuxError.AcceptError>().toEqualTypeOf<Terminal>())
+
+  it("reading", () => expectTypeOf<WsmuxError.ReadError>().toEqualTypeOf<Read>())
+
+  it("writing", () => expectTypeOf<WsmuxError.WriteError>().toEqualTypeOf<Write>())
+
+  it("all carry what they are about", () => {
+    expectTypeOf<WsmuxError.BrokenPipe["cause"]>().toEqualTypeOf<Terminal | undefined>()
+    expectTypeOf<WsmuxError.BrokenPipe["operation"]>().toEqualTypeOf<"read" | "write">()
+    expectTypeOf<WsmuxError.SessionClosed["by"]>().toEqualTypeOf<"local" | "peer">()
+    expectTypeOf<WsmuxError.WriteTimeout["written"]>().toEqualTypeOf<number>()
+  })
+})
+
+describe("a session", () => {
+  it("opens", () => {
+    expectTypeOf(session.open).parameters.toEqualTypeOf<[options?: Session.OpenOptions]>()
+    expectTypeOf(session.open).returns.toEqualTypeOf<Effect.Effect<MuxStream.MuxStream, Open, Scope.Scope>>()
+  })
+
+  it("accepts", () => {
+    expectTypeOf(session.accept).toEqualTypeOf<Effect.Effect<MuxStream.MuxStream, Terminal, Scope.Scope>>()
+    expectTypeOf(session.accepted).toEqualTypeOf<Stream.Stream<MuxStream.MuxStream, Terminal, Scope.Scope>>()
+  })
+
+  it("runs a handler, which brings its requirements but its scope, and keeps its errors", () => {
+    expectTypeOf(session.run(serveFiles)).toEqualTypeOf<Effect.Effect<never, Terminal, Files>>()
+    expectTypeOf(session.run(() => Effect.void)).toEqualTypeOf<Effect.Effect<never, Terminal>>()
+    expectTypeOf(session.run<never, never>).parameter(0).parameters.toEqualTypeOf<[stream: MuxStream.MuxStream]>()
+  })
+
+  it("closes", () => {
+    expectTypeOf(session.close).toEqualTypeOf<Effect.Effect<void>>()
+    expectTypeOf(session.isClosed).toEqualTypeOf<Effect.Effect<boolean>>()
+    expectTypeOf(session.awaitClosed).toEqualTypeOf<Effect.Effect<Terminal>>()
+    expectTypeOf(session.setCloseCallback).toEqualTypeOf<
+      (callback: (cause: Terminal) => Effect.Effect<void>) => Effect.Effect<void>
+    >()
+  })
+
+  it("tells of itself", () => {
+    expectTypeOf(session.role).toEqualTypeOf<"client" | "server">()
+    expectTypeOf(session.address).toEqualTypeOf<Address>()
+    expectTypeOf(session.remoteAddress).toEqualTypeOf<Address>()
+    expectTypeOf(session.snapshot).toEqualTypeOf<Effect.Effect<Session.SessionSnapshot>>()
+  })
+
+  it("is made over a transport, in a scope", () => {
+    type Make = (
+      options?: SessionConfig.Options
+    ) => Effect.Effect<Session.Session, Invalid, Transport | Scope.Scope>
+    expectTypeOf(Session.makeClient).toEqualTypeOf<Make>()
+    expectTypeOf(Session.makeServer).toEqualTypeOf<Make>()
+  })
+
+  it("is a service", () => {
+    type Provide = (options?: SessionConfig.Options) => Layer.Layer<Session.Session, Invalid, Transport>
+    type ProvideConfig = (
+      options: Config.Config.Wrap<SessionConfig.Options>
+    ) => Layer.Layer<Session.Session, Invalid | ConfigError, Transport>
+    expectTypeOf(Session.Session).toEqualTypeOf<Context.Tag<Session.Session, Session.Session>>()
+    expectTypeOf(Session.layerClient).toEqualTypeOf<Provide>()
+    expectTypeOf(Session.layerServer).toEqualTypeOf<Provide>()
+    expectTypeOf(Session.layerClientConfig).toEqualTypeOf<ProvideConfig>()
+    expectTypeOf(Session.layerServerConfig).toEqualTypeOf<ProvideConfig>()
+    expectTypeOf(Session.layerClientConfig).toBeCallableWith(SessionConfig.fromEnv)
+  })
+
+  it("loses an error that is caught by its tag", () => {
+    expectTypeOf(Effect.catchTag(session.open(), "AcceptTimeout", () => Effect.void)).toEqualTypeOf<
+      Effect.Effect<MuxStream.MuxStream | void, Exclude<Open, WsmuxError.AcceptTimeout>, Scope.Scope>
+    >()
+    expectTypeOf(Effect.catchTags(stream.read, {
+      BrokenPipe: (error) => Effect.succeed(error.cause),
+      NoCapacity: (error) => Effect.succeed(error.streamId)
+    })).toEqualTypeOf<
+      Effect.Effect<Option.Option<Uint8Array> | Terminal | number | undefined, WsmuxError.ReadTimeout>
+    >()
+  })
+})
+
+describe("a stream", () => {
+  it("is a Stream and a Sink", () => {
+    expectTypeOf(stream.readable).toEqualTypeOf<Stream.Stream<Uint8Array, Read>>()
+    expectTypeOf(stream.writable).toEqualTypeOf<Sink.Sink<void, Uint8Array, never, Write>>()
+  })
+
+  it("reads and writes", () => {
+    expectTypeOf(stream.read).toEqualTypeOf<Effect.Effect<Option.Option<Uint8Array>, Read>>()
+    expectTypeOf(stream.write).toEqualTypeOf<(chunk: Uint8Array) => Effect.Effect<void, Write>>()
+    expectTypeOf(stream.writeAll).toEqualTypeOf<(chunks: Iterable<Uint8Array>) => Effect.Effect<void, Write>>()
+    expectTypeOf(stream.end).toEqualTypeOf<Effect.Effect<void, WsmuxError.BrokenPipe>>()
+  })
+
+  it("has deadlines", () => {
+    type Set = (
+      deadline: number | Date | DateTime.DateTime | undefined
+    ) => Effect.Effect<void, WsmuxError.InvalidDeadline>
+    expectTypeOf(stream.setReadDeadline).toEqualTypeOf<Set>()
+    expectTypeOf(stream.setWriteDeadline).toEqualTypeOf<Set>()
+    expectTypeOf(stream.setDeadline).toEqualTypeOf<Set>()
+  })
+
+  it("tells of itself", () => {
+    expectTypeOf(stream.id).toEqualTypeOf<number>()
+    expectTypeOf(stream.localAddress).toEqualTypeOf<Address>()
+    expectTypeOf(stream.remoteAddress).toEqualTypeOf<Address>()
+  })
+})
+
+describe("settings", () => {
+  type Provided = Layer.Layer<SessionConfig.SessionConfig, Invalid>
+  type ProvidedConfig = Layer.Layer<SessionConfig.SessionConfig, Invalid | ConfigError>
+
+  it("are never required", () => {
+    const settings = Effect.map(SessionConfig.SessionConfig, (settings) => settings)
+    expectTypeOf(settings).toEqualTypeOf<Effect.Effect<SessionConfig.Settings>>()
+  })
+
+  it("come from layers", () => {
+    expectTypeOf(SessionConfig.layer).toEqualTypeOf<(options?: SessionConfig.Options) => Provided>()
+    expectTypeOf(SessionConfig.layerConfig).toEqualTypeOf<
+      (config: Config.Config.Wrap<SessionConfig.Options>) => ProvidedConfig
+    >()
+    expectTypeOf(SessionConfig.layerFromEnv).toEqualTypeOf<ProvidedConfig>()
+    expectTypeOf(SessionConfig.fromEnv).toEqualTypeOf<Config.Config<SessionConfig.Options>>()
+  })
+
+  it("are validated", () => {
+    expectTypeOf(SessionConfig.validate).toEqualTypeOf<
+      (settings: SessionConfig.Settings) => Effect.Effect<SessionConfig.Settings, Invalid>
+    >()
+  })
+
+  it("may each be left out, or undefined", () => {
+    type Undefined = { readonly [K in keyof SessionConfig.Settings]: undefined }
+    expectTypeOf<Record<never, never>>().toExtend<SessionConfig.Options>()
+    expectTypeOf<Undefined>().toExtend<SessionConfig.Options>()
+    expectTypeOf<keyof SessionConfig.Options>().toEqualTypeOf<keyof SessionConfig.Settings>()
+  })
+})
+
+describe("a server of sessions", () => {
+  it("is made over a server of transports", () => {
+    expectTypeOf(SessionServer.make).toEqualTypeOf<
+      (options?: SessionConfig.Options) => Effect.Effect<SessionServer.SessionServer, Invalid, TransportServer>
+    >()
+    expectTypeOf(SessionServer.layer).toEqualTypeOf<
+      (options?: SessionConfig.Options) => Layer.Layer<SessionServer.SessionServer, Invalid, TransportServer>
+    >()
+  })
+
+  it("runs a handler, which brings its requirements but its scope, and keeps its errors", () => {
+    expectTypeOf(server.run(serveFiles)).toEqualTypeOf<Effect.Effect<never, never, Files>>()
+    expectTypeOf(transports.run(serveFiles)).toEqualTypeOf<Effect.Effect<never, never, Files>>()
+    expectTypeOf(server.run<never, never>).parameter(0).parameters.toEqualTypeOf<[session: Session.Session]>()
+    expectTypeOf(transports.run<never, never>).parameter(0).parameters.toEqualTypeOf<[transport: Transport]>()
+  })
+})
+
+describe("a transport", () => {
+  it("in memory has two ends in a scope", () => {
+    expectTypeOf(MemoryTransport.makePair).toEqualTypeOf<
+      (options?: MemoryTransport.Options) => Effect.Effect<MemoryTransport.Pair, never, Scope.Scope>
+    >()
+    expectTypeOf(MemoryTransport.layer).toEqualTypeOf<(transport: Transport) => Layer.Layer<Transport>>()
+  })
+
+  it("over ws is dialled, or of an accepted socket", () => {
+    expectTypeOf(WsTransport.connect).toEqualTypeOf<
+      (url: string, options?: WsTransport.ConnectOptions) => Effect.Effect<Transport, Connect, Scope.Scope>
+    >()
+    expectTypeOf(WsTransport.layer).toEqualTypeOf<
+      (url: string, options?: WsTransport.ConnectOptions) => Layer.Layer<Transport, Connect>
+    >()
+    expectTypeOf(WsTransport.fromWebSocket).toEqualTypeOf<
+      (
+        ws: WebSocket,
+        request: Pick<Http.IncomingMessage, "socket">,
+        options?: WsTransport.Options
+      ) => Effect.Effect<Transport, never, Scope.Scope>
+    >()
+  })
+
+  it("over a standard WebSocket is dialled with a constructor from the context, or of a socket", () => {
+    type Constructor = PlatformSocket.WebSocketConstructor
+    expectTypeOf(WebSocketTransport.connect).toEqualTypeOf<
+      (
+        url: string,
+        options?: WebSocketTransport.ConnectOptions
+      ) => Effect.Effect<Transport, Connect, Constructor | Scope.Scope>
+    >()
+    expectTypeOf(WebSocketTransport.layer).toEqualTypeOf<
+      (url: string, options?: WebSocketTransport.ConnectOptions) => Layer.Layer<Transport, Connect, Constructor>
+    >()
+    expectTypeOf(WebSocketTransport.fromWebSocket).toEqualTypeOf<
+      (
+        ws: globalThis.WebSocket,
+        options?: WebSocketTransport.Options
+      ) => Effect.Effect<Transport, Connect, Scope.Scope>
+    >()
+    expectTypeOf(WebSocketTransport.fromSocket).toEqualTypeOf<
+      (
+        socket: PlatformSocket.Socket,
+        options?: WebSocketTransport.Options
+      ) => Effect.Effect<Transport, PlatformSocket.SocketError, Scope.Scope>
+    >()
+  })
+})
+
+describe("a server of transports", () => {
+  type Listen = WsmuxError.ListenFailure
+
+  const authorize = (_request: Http.IncomingMessage) =>
+    Users.pipe(
+      Effect.flatMap((users) => users.known),
+      Effect.mapError(() => ({ status: 401 }))
+    )
+
+  it("listens in a scope", () => {
+    expectTypeOf(WsTransportServer.make({ port: 0 })).toEqualTypeOf<
+      Effect.Effect<TransportServer, Listen, Scope.Scope>
+    >()
+    expectTypeOf(WsTransportServer.layer({ port: 0 })).toEqualTypeOf<Layer.Layer<TransportServer, Listen>>()
+  })
+
+  it("requires what its authorisation does", () => {
+    expectTypeOf(WsTransportServer.make({ authorize })).toEqualTypeOf<
+      Effect.Effect<TransportServer, Listen, Users | Scope.Scope>
+    >()
+    expectTypeOf(WsTransportServer.layer({ authorize })).toEqualTypeOf<Layer.Layer<TransportServer, Listen, Users>>()
+  })
+
+  it("is told of a stranger by a rejection and nothing else", () => {
+    type Authorize = NonNullable<WsTransportServer.Options<Users>["authorize"]>
+    expectTypeOf<Authorize>().toEqualTypeOf<
+      (request: Http.IncomingMessage) => Effect.Effect<unknown, WsTransportServer.Rejection, Users>
+    >()
+  })
+})
