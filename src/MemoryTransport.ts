@@ -66,7 +66,7 @@ export interface Pair {
  * import { Transport } from "effect-wsmux/Transport"
  *
  * // both ends of a session, in one process and without a network
- * const sessions = Effect.gen(function*() {
+ * export const sessions = Effect.gen(function*() {
  *   const pair = yield* MemoryTransport.makePair()
  *   const client = yield* Effect.provideService(Session.makeClient(), Transport, pair.client)
  *   const server = yield* Effect.provideService(Session.makeServer(), Transport, pair.server)

@@ -47,9 +47,9 @@ export type Deadline = number | Date | DateTime.DateTime | undefined
  * import type { MuxStream } from "effect-wsmux/MuxStream"
  *
  * // sends everything back, then the end
- * const echo = (stream: MuxStream) => Stream.run(stream.readable, stream.writable)
+ * export const echo = (stream: MuxStream) => Stream.run(stream.readable, stream.writable)
  *
- * const shout = (stream: MuxStream, text: string) =>
+ * export const shout = (stream: MuxStream, text: string) =>
  *   stream.write(new TextEncoder().encode(text.toUpperCase())).pipe(
  *     Effect.zipRight(stream.end),
  *     Effect.catchTag("BrokenPipe", (error) => Effect.logError(error.message))

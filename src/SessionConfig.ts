@@ -72,7 +72,7 @@ export interface Settings {
  * import * as Duration from "effect/Duration"
  * import * as SessionConfig from "effect-wsmux/SessionConfig"
  *
- * const LargeWindows = SessionConfig.layer({
+ * export const LargeWindows = SessionConfig.layer({
  *   streamBufferSize: 256 * 1024,
  *   keepAliveInterval: Duration.seconds(20)
  * })

