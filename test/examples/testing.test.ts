@@ -1,0 +1,22 @@
+import { expect, it } from "@effect/vitest"
+import * as MemoryTransport from "effect-wsmux/MemoryTransport"
+import * as Session from "effect-wsmux/Session"
+import { Transport } from "effect-wsmux/Transport"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/TestClock"
+
+it.scoped("gives up when nobody accepts", () =>
+  Effect.gen(function*() {
+    const pair = yield* MemoryTransport.makePair()
+    const client = yield* Effect.provideService(Session.makeClient(), Transport, pair.client)
+    yield* Effect.provideService(Session.makeServer(), Transport, pair.server)
+
+    const open = yield* Effect.fork(Effect.flip(client.open()))
+    yield* TestClock.adjust("30 seconds") // streamAcceptDeadline, without waiting
+    expect((yield* Fiber.join(open))._tag).toBe("AcceptTimeout")
+
+    yield* pair.stall("server") // and nothing more comes from there
+    yield* TestClock.adjust("21 seconds") // two intervals of the keep-alive, and closeTimeout
+    expect((yield* client.awaitClosed)._tag).toBe("KeepAliveExpired")
+  }))
