@@ -13,13 +13,13 @@ export const parity = (role: Role): 0 | 1 => (role === "server" ? 0 : 1)
 export class StreamIds {
   readonly #parity: 0 | 1
   #next: number
-  #lapped = false
   /** Ids that callers chose ahead of the counter in this lap. */
   readonly #chosen = new Set<number>()
 
-  constructor(role: Role) {
+  /** @param next where to begin; elsewhere than at the first id only in tests of the wrap */
+  constructor(role: Role, next: number = parity(role)) {
     this.#parity = parity(role)
-    this.#next = this.#parity
+    this.#next = next
   }
 
   isOurs(id: number): boolean {
@@ -37,7 +37,7 @@ export class StreamIds {
 
   /** Reserves an id of the caller's choice; false when it is taken: live, or used in this lap. */
   reserve(id: number, isLive: (id: number) => boolean): boolean {
-    const usedInThisLap = (!this.#lapped && id < this.#next) || this.#chosen.has(id)
+    const usedInThisLap = id < this.#next || this.#chosen.has(id)
     if (usedInThisLap || isLive(id)) return false
     this.#chosen.add(id)
     return true
@@ -45,9 +45,6 @@ export class StreamIds {
 
   #advance(): void {
     this.#next += 2
-    if (this.#next > maxUint32) {
-      this.#next = this.#parity
-      this.#lapped = true
-    }
+    if (this.#next > maxUint32) this.#next = this.#parity
   }
 }

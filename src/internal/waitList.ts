@@ -21,9 +21,10 @@ export class WaitList {
     restore: <A1, E1>(effect: Effect.Effect<A1, E1>) => Effect.Effect<A1, E1> = identity
   ): Effect.Effect<A, E> {
     return Effect.suspend(() => {
+      const known = this.#wakeUps
       const answer = poll()
       if (answer !== undefined) return answer
-      return Effect.zipRight(restore(this.#sleep(this.#wakeUps)), this.until(poll, restore))
+      return Effect.zipRight(restore(this.#sleep(known)), this.until(poll, restore))
     })
   }
 

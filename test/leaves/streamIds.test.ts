@@ -38,6 +38,20 @@ for (const [role, first] of roles) {
       expect(takeMany(ids, 3)).toEqual([first + 2, first + 6, first + 8])
     })
 
+    it("begin again after the last, where those that live or were reserved are left out", () => {
+      const last = first + 0xffff_fffe
+      const ids = new StreamIds(role, last - 2)
+      expect([ids.reserve(last, nothingLives), ...takeMany(ids, 3)]).toEqual([true, last - 2, first, first + 2])
+      const live = (id: number) => id === first + 4
+      expect([
+        ids.reserve(first + 2, live), // used in this lap
+        ids.reserve(first + 4, live),
+        ids.reserve(first + 6, live),
+        ids.take(live),
+        ids.reserve(last, live)
+      ]).toEqual([false, false, true, first + 8, true])
+    })
+
     it("can be reserved unless they live or have been used", () => {
       const ids = new StreamIds(role)
       takeMany(ids, 2)

@@ -9,8 +9,10 @@ import { settle } from "../support/sessions.js"
 const makePool = () => {
   const list = new WaitList()
   const takers: Array<string> = []
+  const asked: Array<string> = []
   let things = 0
   const poll = (name: string) => () => {
+    asked.push(name)
     if (things === 0) return undefined
     things--
     takers.push(name)
@@ -19,6 +21,7 @@ const makePool = () => {
   return {
     list,
     takers,
+    asked,
     get things() {
       return things
     },
@@ -85,6 +88,19 @@ describe("a wait list", () => {
       expect(sleeps(fiber)).toBe(true)
       pool.put()
       expect(yield* Fiber.join(fiber)).toBe("a")
+    }))
+
+  it.effect("disturbs nobody but the first", () =>
+    Effect.gen(function*() {
+      const pool = makePool()
+      const [first] = yield* Effect.forEach(["a", "b", "c"], (name) => Effect.fork(pool.take(name)))
+      yield* settle
+      pool.list.wakeOne()
+      yield* settle
+      expect(pool.asked).toEqual(["a", "b", "c", "a"])
+      yield* Fiber.interrupt(first!)
+      yield* settle
+      expect(pool.asked).toEqual(["a", "b", "c", "a"])
     }))
 
   it.effect("wakes everybody at once, and those who find nothing sleep on", () =>
