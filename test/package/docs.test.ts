@@ -58,7 +58,7 @@ const inspect = (file: string, text: string): Documentation => {
 }
 
 describe("the documentation", () => {
-  it("of every public module says what it is for, and of every member since when it is there and where it belongs", () => {
+  it("says what every public module is for, and of every member its version and its category", () => {
     expect(publicModules.flatMap((file) => inspect(file, source(file)).faults)).toEqual([])
   })
 

@@ -28,7 +28,7 @@ export const extract = (file: string, text: string): Array<Snippet> => {
   for (const [index, line] of text.split("\n").entries()) {
     const content = margin.test(line) ? line.replace(margin, "") : undefined
     if (open === undefined) {
-      if (content !== undefined && /^\s*```ts\s*$/.test(content)) open = { line: index + 2, code: [] }
+      if (content !== undefined && /^\s*```(ts|typescript)(\s.*)?$/.test(content)) open = { line: index + 2, code: [] }
     } else if (content === undefined) {
       throw new Error(`${file}:${open.line - 1} opens a block that its comment does not close`)
     } else if (/^\s*```\s*$/.test(content)) {
