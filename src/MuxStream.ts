@@ -72,8 +72,8 @@ export interface MuxStream {
   readonly remoteAddress: Address
 
   /**
-   * The bytes from the peer, everything that has arrived at each pull. Ends only at the peer's FIN; a lost session is a
-   * `BrokenPipe`. Taking bytes returns their credit, in halves of the window. Run again, it goes on where it stopped.
+   * The bytes from the peer, one chunk at each pull. Ends only at the peer's FIN; a lost session is a `BrokenPipe`. Taking
+   * bytes returns their credit, in halves of the window. Run again, it goes on where it stopped.
    */
   readonly readable: Stream.Stream<Uint8Array, ReadError>
 

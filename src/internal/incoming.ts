@@ -1,4 +1,3 @@
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError } from "../WsmuxError.js"
@@ -103,7 +102,10 @@ export class Incoming {
     const unread = this.#queue.size
     this.#queue.takeAll()
     this.#readers.wakeAll()
-    if (this.#state._tag !== "Receiving") return true
+    // After a FIN or the session's end nothing more comes; after an overrun the peer's writer still waits for credit.
+    if (this.#state._tag === "Ended" || (this.#state._tag === "Failed" && this.#state.error._tag !== "NoCapacity")) {
+      return true
+    }
     const draining: State = { _tag: "Draining", budget }
     this.#state = draining
     return this.#drain(draining, unread, unread)
@@ -128,14 +130,13 @@ export class Incoming {
     })
   }
 
-  /** All that is there, as the pull of a `Stream`. */
-  get pull(): Effect.Effect<Chunk.Chunk<Uint8Array>, Option.Option<ReadError>> {
+  /** The same as the pull of a `Stream`. One chunk each, since a consumer that stops early loses the rest of a pull. */
+  get pull(): Effect.Effect<Uint8Array, Option.Option<ReadError>> {
     return this.#readers.until(() => {
-      const size = this.#queue.size
-      if (size > 0) {
-        const chunks = this.#queue.takeAll()
-        this.#consume(size)
-        return Effect.succeed(Chunk.unsafeFromArray(chunks))
+      const chunk = this.#queue.shift()
+      if (chunk !== undefined) {
+        this.#consume(chunk.byteLength)
+        return Effect.succeed(chunk)
       }
       const stop = this.#stop()
       return stop === undefined ? undefined : Effect.fail(stop === "end" ? Option.none() : Option.some(stop))

@@ -70,7 +70,7 @@ export class MuxStreamHandle implements MuxStream {
   }
 
   get readable(): Stream.Stream<Uint8Array, ReadError> {
-    return Stream.repeatEffectChunkOption(this.#stream.incoming.pull)
+    return Stream.repeatEffectOption(this.#stream.incoming.pull)
   }
 
   get writable(): Sink.Sink<void, Uint8Array, never, WriteError> {

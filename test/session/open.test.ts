@@ -199,11 +199,13 @@ describe("opens that the peer does not answer", () => {
 })
 
 describe("open with an id", () => {
-  it.scoped("uses it, and the counter goes around it", () =>
+  it.scoped("uses it, and the counter goes around it, whether it is live or over", () =>
     Effect.gen(function*() {
-      const { frames, session } = yield* makePeer("client", quiet)
-      for (const id of [undefined, 5, undefined, undefined, 0xffff_ffff]) yield* start(session.open({ id }))
-      expect(yield* frames).toEqual([syn(1), syn(5), syn(3), syn(7), syn(0xffff_ffff)])
+      const { frames, send, session } = yield* makePeer("client", quiet)
+      for (const id of [undefined, 5, 7, 0xffff_ffff]) yield* start(session.open({ id }))
+      yield* send(fin(5))
+      yield* Effect.replicateEffect(start(session.open()), 2)
+      expect(yield* frames).toEqual([1, 5, 7, 0xffff_ffff, 3, 9].map(syn))
     }))
 
   it.scoped("carries bytes as any other", () =>

@@ -12,7 +12,7 @@ export class Slot {
   #earlyBytes = 0
   #end: End | undefined
 
-  /** @param overflow told when more than `limit` bytes came before anybody listened */
+  /** @param overflow told when something came although more than `limit` bytes wait already */
   constructor(limit: number, overflow: () => void) {
     this.#limit = limit
     this.#overflow = overflow
@@ -53,9 +53,9 @@ export class Slot {
   }
 
   #keep(bytes: number, event: (listener: Listener) => void): void {
+    if (this.#earlyBytes > this.#limit) return this.#overflow()
     this.#earlyBytes += bytes + perEvent
-    if (this.#earlyBytes > this.#limit) this.#overflow()
-    else this.#early.push(event)
+    this.#early.push(event)
   }
 }
 
