@@ -16,8 +16,7 @@ export const keepAlive = (
   interval: Duration.Duration,
   atTick: Effect.Effect<void>
 ): Effect.Effect<never, KeepAliveExpired> => {
-  const ping = transport.ping
-  if (ping === undefined || !Duration.isFinite(interval)) return Effect.never
+  if (transport.ping === undefined || !Duration.isFinite(interval)) return Effect.never
   return Effect.flatMap(Clock.currentTimeMillis, (start) => {
     let lastSeen = start
     let known = Number.NaN // nothing is expected before the first tick
@@ -35,7 +34,7 @@ export const keepAlive = (
           Effect.sync(() => {
             known = transport.activity()
             lastSeen = now
-            ping()
+            transport.ping?.()
           })),
         atTick
       )

@@ -12,7 +12,13 @@ import type { MuxStream } from "../MuxStream.js"
 import type { OpenOptions, Session, TypeId } from "../Session.js"
 import * as SessionConfig from "../SessionConfig.js"
 import { Transport } from "../Transport.js"
-import { AcceptTimeout, InvalidConfiguration, SessionClosed, type TerminalError } from "../WsmuxError.js"
+import {
+  AcceptTimeout,
+  InvalidConfiguration,
+  SessionClosed,
+  type TerminalError,
+  TransportFailure
+} from "../WsmuxError.js"
 import { makeJournal } from "./journal.js"
 import { keepAlive } from "./keepAlive.js"
 import { meter } from "./meter.js"
@@ -70,6 +76,7 @@ export const makeSession = (
     transport.listen(state)
     const report = yield* Scope.extend(meter(role, () => state.snapshot()), lifetime)
     yield* keepAlive(transport, Duration.decode(settings.keepAliveInterval), report).pipe(
+      Effect.catchAllDefect((cause) => Effect.fail(new TransportFailure({ code: 1006, reason: "cannot ping", cause }))),
       Effect.catchAll((error) => Effect.sync(() => state.terminate(error))),
       Effect.interruptible,
       Effect.forkIn(lifetime)

@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url"
 export interface GoPeer {
   readonly path: string
   readonly kind: "reference" | "stand-in"
+  /** Why it is not the reference. */
+  readonly reason?: string
 }
 
 declare module "vitest" {
@@ -18,8 +20,13 @@ declare module "vitest" {
 const source = fileURLToPath(new URL("./go/", import.meta.url))
 const output = join(source, "peer")
 
-/** The published module is taken from a module proxy or not at all, and not waited for long. */
-const reference = { timeout: 60_000, env: { ...process.env, GOVCS: "*:off" } }
+interface Options {
+  readonly timeout?: number
+  readonly env?: NodeJS.ProcessEnv
+}
+
+/** The published module comes from a module proxy or not at all, and is not waited for long. */
+const publishedOnly: Options = { timeout: 60_000, env: { ...process.env, GOVCS: "*:off" } }
 
 export const hasGo = (): boolean => go(["version"]).status === 0
 
@@ -39,25 +46,26 @@ export const buildPeer = (): GoPeer => {
 
 const build = (room: string): GoPeer => {
   const wish = process.env.WSMUX_GO_REFERENCE
-  if (wish !== "0") {
-    // go adds the sums that it has verified, so it gets copies
-    for (const file of ["reference.mod", "reference.sum"]) copyFileSync(join(source, file), join(room, file))
-    const modfile = `-modfile=${join(room, "reference.mod")}`
-    const built = go(["build", "-mod=mod", "-tags=reference", modfile, "-o", join(room, "reference"), "."], reference)
-    if (built.status === 0) return install(room, "reference")
-    if (wish === "1") throw new Error(`cannot build the Go peer with the published package:\n${built.stderr}`)
+  if (wish === "0") return { ...compile(room, "stand-in", []), reason: "WSMUX_GO_REFERENCE=0" }
+  // go adds the sums that it has verified, so it gets copies
+  for (const file of ["reference.mod", "reference.sum"]) copyFileSync(join(source, file), join(room, file))
+  const modfile = `-modfile=${join(room, "reference.mod")}`
+  try {
+    return compile(room, "reference", ["-mod=mod", "-tags=reference", modfile], publishedOnly)
+  } catch (error) {
+    if (wish === "1") throw error
+    return { ...compile(room, "stand-in", []), reason: (error as Error).message }
   }
-  const built = go(["build", "-o", join(room, "stand-in"), "."])
-  if (built.status !== 0) throw new Error(`cannot build the Go peer:\n${built.stderr}`)
-  return install(room, "stand-in")
 }
 
 /** Replaces in one step what another run may be using. */
-const install = (room: string, kind: GoPeer["kind"]): GoPeer => {
+const compile = (room: string, kind: GoPeer["kind"], flags: ReadonlyArray<string>, options: Options = {}): GoPeer => {
+  const { error, status, stderr } = go(["build", ...flags, "-o", join(room, kind), "."], options)
+  if (status !== 0) throw new Error(`go build of the ${kind}: ${error?.message ?? stderr.trim()}`)
   const path = join(output, kind)
   renameSync(join(room, kind), path)
   return { path, kind }
 }
 
-const go = (args: ReadonlyArray<string>, options: { readonly timeout?: number; readonly env?: NodeJS.ProcessEnv } = {}) =>
+const go = (args: ReadonlyArray<string>, options: Options = {}) =>
   spawnSync("go", args, { cwd: source, encoding: "utf8", ...options })

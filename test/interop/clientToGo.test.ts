@@ -1,21 +1,16 @@
-import { expect, it } from "@effect/vitest"
-import * as Effect from "effect/Effect"
 import { describeGo } from "./goPeer.js"
 import { dialGo } from "./links.js"
-import { expectNoFaults, openMany, serveMany } from "./traffic.js"
+import { carries, carriesEverything, halfCloses } from "./suites.js"
+
+const mebibyte = 1024 * 1024
 
 describeGo("our client and Go's server", () => {
-  it.scopedLive("echo what we open", () =>
-    Effect.gen(function*() {
-      const { session } = yield* dialGo({}, { serve: "echo" })
-      yield* openMany(session, "echo", 1, 5000)
-      yield* expectNoFaults(session)
-    }))
+  carriesEverything(dialGo)
+  carries(dialGo, "sink", 65536, 1, 64 * mebibyte)
+  carries(dialGo, "source", 65536, 1, 64 * mebibyte)
+  halfCloses(dialGo)
+})
 
-  it.scopedLive("echo what Go opens", () =>
-    Effect.gen(function*() {
-      const link = yield* dialGo({}, { open: "echo", bytes: 5000 })
-      yield* serveMany(link, "echo", 1, 5000)
-      yield* expectNoFaults(link.session)
-    }))
+describeGo("our server role dials Go's client role", () => {
+  carries((options, flags) => dialGo(options, { role: "client", ...flags }), "echo", 4096, 10, 100_000)
 })

@@ -5,14 +5,15 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import { createInterface } from "node:readline"
-import { inject } from "vitest"
+import { inject, type TestOptions } from "vitest"
 import type {} from "./build.js"
 
 const built = inject("goPeer")
 
 /** A suite whose name tells which Go peer ran; skipped where there is none, as the global setup has said. */
-export const describeGo = (name: string, suite: () => void): void =>
-  describe.runIf(built !== null)(`${name} (${built?.kind ?? "no Go"})`, suite)
+export const describeGo = (name: string, suite: () => void, options: TestOptions = {}): void => {
+  describe.runIf(built !== null)(`${name} (${built?.kind ?? "no Go"})`, options, suite)
+}
 
 /** The peer's command line; its README tells what each flag does. */
 export interface Flags {
@@ -21,6 +22,7 @@ export interface Flags {
   readonly role?: "client" | "server"
   readonly buffer?: number
   readonly keepalive?: string
+  readonly "accept-deadline"?: string
   readonly serve?: "echo" | "sink" | "source" | "http" | "hold" | "none"
   readonly open?: "echo" | "sink" | "source" | "http" | "none"
   readonly streams?: number

@@ -83,14 +83,17 @@ export const serveMany = ({ go, session }: Link, service: Service, streams: numb
 
 /** Neither side has complained of the other. */
 export const expectNoFaults = (session: Session) =>
-  Effect.map(session.snapshot, ({ closed, counters: { clamped, duplicates, overruns, refused } }) =>
-    expect({ closed, clamped, duplicates, overruns, refused }).toEqual({
-      closed: false,
-      clamped: 0,
-      duplicates: 0,
-      overruns: 0,
-      refused: 0
-    }))
+  Effect.map(
+    session.snapshot,
+    ({ closed, counters: { clamped, duplicates, overruns, refused } }) =>
+      expect({ closed, clamped, duplicates, overruns, refused }).toEqual({
+        closed: false,
+        clamped: 0,
+        duplicates: 0,
+        overruns: 0,
+        refused: 0
+      })
+  )
 
 /** What `source` is asked with. */
 export const request = (size: number): Uint8Array => {
@@ -135,7 +138,7 @@ const pieces = (content: Uint8Array): Array<Uint8Array> =>
 
 const readExactly = (stream: MuxStream, length: number) =>
   Effect.gen(function*() {
-    let content = new Uint8Array()
+    let content: Uint8Array = new Uint8Array()
     while (content.byteLength < length) content = concat([content, yield* readSome(stream)])
     expect(content.byteLength).toBe(length)
     return content

@@ -1,17 +1,21 @@
 import type { TestProject } from "vitest/node"
 import { buildPeer, type GoPeer, hasGo } from "../interop/build.js"
 
-const banners = {
-  "reference": "INTEROP: against the published Go package wsmux",
-  "stand-in": "INTEROP: against our own Go stand-in, because the published Go package cannot be had here",
-  "missing": "SKIPPED: every test against Go peers, because `go` is not installed here"
-}
-
 /** Builds the Go peer, and tells loudly what this machine cannot run; in CI nothing may be missing. */
 export default function setup(project: TestProject): void {
-  let peer: GoPeer | null = null
-  if (hasGo()) peer = buildPeer()
-  else if (process.env.CI !== undefined) throw new Error("Go is missing, and in CI the Go suites must run")
+  const peer = hasGo() ? buildPeer() : null
+  if (peer === null && process.env.CI !== undefined) throw new Error("Go is missing, and in CI the Go suites must run")
   project.provide("goPeer", peer)
-  process.stderr.write(`\n*** ${banners[peer?.kind ?? "missing"]} ***\n\n`)
+  process.stderr.write(`\n*** ${banner(peer)} ***\n\n`)
+}
+
+const banner = (peer: GoPeer | null): string => {
+  switch (peer?.kind) {
+    case "reference":
+      return "INTEROP: against the published Go package wsmux"
+    case "stand-in":
+      return `INTEROP: against our own Go stand-in, NOT the published Go package wsmux (${peer.reason})`
+    case undefined:
+      return "SKIPPED: every test against Go peers, because `go` is not installed here"
+  }
 }
