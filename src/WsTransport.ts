@@ -77,7 +77,8 @@ export const connect = (
       Effect.timeoutFail({
         duration: options.openTimeout ?? Duration.seconds(10),
         onTimeout: () => new ConnectFailure({ url, reason: "Timeout" })
-      })
+      }),
+      Effect.onError(() => transport.terminate)
     )
     transport.connected(socket)
     return transport

@@ -184,4 +184,18 @@ describe("the keep-alive", () => {
       yield* TestClock.adjust("1 minute")
       expect(pings).toEqual([0])
     }))
+
+  it.scoped("ends the session when the transport cannot ping after all, instead of going without", () =>
+    Effect.gen(function*() {
+      const pair = yield* MemoryTransport.makePair()
+      const cause = new Error("no")
+      const transport = withParts(pair.client, {
+        ping: () => {
+          throw cause
+        }
+      })
+      const session = yield* Effect.provideService(Session.makeClient(), Transport, transport)
+      yield* TestClock.adjust("1 second")
+      expect(yield* session.awaitClosed).toMatchObject({ _tag: "TransportFailure", reason: "cannot ping", cause })
+    }))
 })

@@ -102,8 +102,29 @@ export const webSocket = (url: string, ...rest: [protocols?: Array<string>, opti
     (ws) => Effect.sync(() => ws.terminate())
   )
 
+/** A TCP client that asks for a WebSocket and then does only what the test does. */
+export const rawClient = (url: string, headers: ReadonlyArray<string> = upgradeHeaders) =>
+  Effect.gen(function*() {
+    const { hostname, pathname, port } = new URL(url)
+    const socket = yield* Effect.acquireRelease(
+      Effect.sync(() => Net.connect(Number(port), hostname).on("error", () => {})),
+      (socket) => Effect.sync(() => socket.destroy())
+    )
+    const answered = signal<[Buffer]>(socket, "data")
+    const closed = signal(socket, "close")
+    socket.write([`GET ${pathname} HTTP/1.1`, "host: 127.0.0.1", ...headers, "", ""].join("\r\n"))
+    return { socket, closed, answer: Effect.map(answered, ([head]) => head.toString().split("\r\n", 1)[0]) }
+  })
+
+const upgradeHeaders = [
+  "connection: upgrade",
+  "upgrade: websocket",
+  "sec-websocket-version: 13",
+  "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="
+]
+
 /** What `acquire` gives, and how its scope closes at once. */
-const detachable = <A, E>(acquire: Effect.Effect<A, E, Scope.Scope>) =>
+export const detachable = <A, E>(acquire: Effect.Effect<A, E, Scope.Scope>) =>
   Effect.gen(function*() {
     const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     return [yield* Scope.extend(acquire, scope), Scope.close(scope, Exit.void)] as const
@@ -164,13 +185,9 @@ export const acceptPlatform: Acceptor = (options) =>
   Effect.gen(function*() {
     const accepted = yield* Deferred.make<Transport>()
     const over = yield* Deferred.make<void>()
-    // it waits for its connections to end, and does not end them itself, so its scope closes after they were told to
     const [server] = yield* detachable(
       NodeHttpServer.make(() => Http.createServer(), { port: 0, host: "127.0.0.1" })
     )
-    yield* Effect.addFinalizer(() => Effect.sync(() => console.log("over'")))
-    yield* Effect.addFinalizer(() => Deferred.succeed(over, undefined))
-    yield* Effect.addFinalizer(() => Effect.sync(() => console.log("over")))
     yield* server.serve(
       Effect.gen(function*() {
         const request = yield* HttpServerRequest.HttpServerRequest
@@ -180,7 +197,8 @@ export const acceptPlatform: Acceptor = (options) =>
         return HttpServerResponse.empty()
       })
     )
-    yield* Effect.addFinalizer(() => Effect.sync(() => console.log("serve")))
+    // server and requests wait for their connections to end, and do not end them themselves
+    yield* Effect.addFinalizer(() => Deferred.succeed(over, undefined))
     const { port } = server.address as Extract<typeof server.address, { readonly _tag: "TcpAddress" }>
     return { url: `ws://127.0.0.1:${port}`, accepted: Deferred.await(accepted) }
   })

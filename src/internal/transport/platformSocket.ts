@@ -82,6 +82,7 @@ class PlatformTransport implements Terminable {
   /** Known from the first message on; used once what was written before it is out. */
   #below: Terminable | undefined
   #asked = false
+  #refused = false
   #signs = 0
 
   constructor(settings: Settings) {
@@ -103,8 +104,9 @@ class PlatformTransport implements Terminable {
 
   /** A message of the platform's socket; true when the WebSocket shall be asked for. */
   arrive(message: string | Uint8Array | ArrayBuffer): boolean {
-    if (this.#below !== undefined) return false // it hears of everything itself
+    if (this.#below !== undefined || this.#refused) return false // the one below hears of everything itself
     if (typeof message === "string") this.#slot.text()
+    else if (message.byteLength > this.maxMessageSize) this.#refuse()
     else this.#slot.message(message instanceof Uint8Array ? message : new Uint8Array(message))
     const first = !this.#asked
     this.#asked = true
@@ -139,9 +141,9 @@ class PlatformTransport implements Terminable {
     return !this.#blocked
   }
 
-  /** Before the first message nothing can be asked of the peer, so it is taken to be alive. */
+  /** Where nothing can be asked of the peer, as before the first message, it is taken to be alive. */
   activity(): number {
-    return this.#below === undefined ? ++this.#signs : this.#signs + this.#below.activity()
+    return this.#below?.ping === undefined ? ++this.#signs : this.#signs + this.#below.activity()
   }
 
   readonly ping = (): void => this.#below?.ping?.()
@@ -184,6 +186,11 @@ class PlatformTransport implements Terminable {
     this.#ended.wakeAll()
   }
 
+  #refuse(): void {
+    this.#refused = true
+    this.#push(new PlatformSocket.CloseEvent(1009, "message too big"))
+  }
+
   #isSettled(): boolean {
     return this.#below !== undefined && !this.#writing
   }
@@ -191,7 +198,7 @@ class PlatformTransport implements Terminable {
   /** What still waits goes ahead of everything else. */
   #hurry(below: Terminable): void {
     for (const message of this.#outbound.splice(0)) if (message instanceof Uint8Array) below.send(message)
-    this.#slot.writable()
+    if (this.#blocked && this.isWritable()) this.#slot.writable()
   }
 
   #push(message: Outbound): void {

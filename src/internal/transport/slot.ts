@@ -7,9 +7,11 @@ import type { End, Listener } from "../../Transport.js"
 export class Slot {
   readonly #limit: number
   readonly #overflow: () => void
-  #listener: Listener | undefined
-  #early: Array<(listener: Listener) => void> = []
+  readonly #early: Array<(listener: Listener) => void> = []
   #earlyBytes = 0
+  #taken = false
+  /** Set once it has heard what came before it. */
+  #listener: Listener | undefined
   #end: End | undefined
 
   /** @param overflow told when something came although more than `limit` bytes wait already */
@@ -23,9 +25,11 @@ export class Slot {
   }
 
   listen(listener: Listener): void {
-    if (this.#listener !== undefined) throw new Error("a transport has one listener, and this one has it already")
+    if (this.#taken) throw new Error("a transport has one listener, and this one has it already")
+    this.#taken = true
+    // What a listener brings about while it hears of earlier events queues up behind them.
+    while (this.#early.length > 0) this.#early.shift()!(listener)
     this.#listener = listener
-    for (const event of this.#early.splice(0)) event(listener)
     if (this.#end !== undefined) listener.onClose(this.#end)
   }
 

@@ -42,7 +42,8 @@ export const connect = (
       Effect.timeoutFail({
         duration: settings.openTimeout,
         onTimeout: () => new ConnectFailure({ url, reason: "Timeout" })
-      })
+      }),
+      Effect.onError(() => transport.terminate)
     )
     if (transport instanceof WsTransport) connected(transport, ws)
     else yield* Effect.forkScoped(transport.watchBuffer)
@@ -116,6 +117,7 @@ class StandardTransport implements Terminable {
       this.#cause ??= causeOf(event)
     })
     ws.addEventListener("close", (event) => this.#end({ code: event.code, reason: event.reason }))
+    if (ws.readyState === 3) this.#end({ code: 1006, reason: "" })
   }
 
   listen(listener: Listener): void {
@@ -154,7 +156,7 @@ class StandardTransport implements Terminable {
 
   /** The standard cannot end a connection at once, but we can stop waiting for it. */
   readonly terminate: Effect.Effect<void> = Effect.sync(() => {
-    this.#startClose(1000, "")
+    this.#startClose(1006, "")
     this.#end({ code: 1006, reason: "" })
   })
 
@@ -177,9 +179,9 @@ class StandardTransport implements Terminable {
     this.#end({ code: 1009, reason: "message too big" })
   }
 
-  /** Scripts may close with 1000 or a code of their own only, so 1008 becomes 4008, and so on. */
+  /** Scripts may close with 1000 or a code from 3000 on only, so 1008 becomes 4008, and so on. */
   #startClose(code: number, reason: string): void {
-    if (this.#ws.readyState <= 1) this.#ws.close(code === 1000 ? code : code + 3000, reason)
+    if (this.#ws.readyState <= 1) this.#ws.close(code === 1000 || code >= 3000 ? code : code + 3000, reason)
   }
 
   #end(end: End): void {

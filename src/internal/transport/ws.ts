@@ -38,24 +38,24 @@ export class WsTransport implements Transport {
     this.#slot = new Slot(settings.maxMessageSize, () => ws.close(1008, "nobody listens"))
     ws.on("message", (data: Buffer, isBinary: boolean) => {
       this.#signs++
-      if (isBinary) this.#slot.message(data)
-      else this.#slot.text()
+      if (this.#cause !== undefined) return // behind what was not delivered
+      if (!isBinary) return this.#slot.text()
+      if (data.byteLength <= this.maxMessageSize) return this.#slot.message(data)
+      // The package stops it earlier, unless somebody else made the socket without a limit.
+      this.#cause ??= new RangeError("message too big")
+      ws.close(1009, "message too big")
     })
     ws.on("ping", this.#onSign)
     ws.on("pong", this.#onSign)
-    ws.on("error", (error) => {
-      this.#cause ??= error
-    })
-    ws.on("close", (code: number, reason: Buffer) => {
-      const cause = this.#cause
-      this.#slot.close({ code, reason: reason.toString(), ...(cause === undefined ? {} : { cause }) })
-      this.#ended.wakeAll()
-    })
+    ws.on("error", this.#onError)
+    ws.on("close", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
+    if (ws.readyState === 3) this.#end(1006, "")
   }
 
   /** Tells the transport of the socket that its WebSocket is established over. */
   connected(socket: Net.Socket): void {
     this.#socket = socket
+    socket.on("error", this.#onError) // the package keeps it to itself
     this.localAddress = toAddress(socket.localAddress, socket.localPort)
     this.remoteAddress = toAddress(socket.remoteAddress, socket.remotePort)
   }
@@ -105,6 +105,16 @@ export class WsTransport implements Transport {
 
   #isOpen(): boolean {
     return this.#ws.readyState === 1 && !this.#slot.ended
+  }
+
+  #end(code: number, reason: string): void {
+    const cause = this.#cause
+    this.#slot.close({ code, reason, ...(cause === undefined ? {} : { cause }) })
+    this.#ended.wakeAll()
+  }
+
+  readonly #onError = (error: Error): void => {
+    this.#cause ??= error
   }
 
   readonly #onSign = (): void => {

@@ -58,6 +58,7 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
     const serve = (upgrade: Upgrade) =>
       authorize(settings, upgrade.request).pipe(
         Effect.zipRight(awaitHandler),
+        Effect.onInterrupt(() => Effect.sync(() => upgrade.socket.destroy())),
         Effect.matchCauseEffect({
           onFailure: (cause) => turnAway(upgrade.socket, cause),
           onSuccess: (handle) =>
@@ -147,11 +148,14 @@ const createServer = <R>(settings: Settings<R>): Http.Server | Https.Server => {
     : Https.createServer({ ...settings.tls, ...timeouts }, upgradeOnly)
 }
 
-const authorize = <R>(settings: Settings<R>, request: Http.IncomingMessage): Effect.Effect<unknown, Rejection, R> =>
-  settings.authorize === undefined
+const authorize = <R>(
+  { authorize, upgradeTimeout }: Settings<R>,
+  request: Http.IncomingMessage
+): Effect.Effect<unknown, Rejection, R> =>
+  authorize === undefined
     ? Effect.void
-    : Effect.timeoutFail(settings.authorize(request), {
-      duration: settings.upgradeTimeout,
+    : Effect.timeoutFail(Effect.suspend(() => authorize(request)), {
+      duration: upgradeTimeout,
       onTimeout: (): Rejection => ({ status: 503, message: "the authorisation took too long" })
     })
 
@@ -175,7 +179,6 @@ const accept = (
   )
 
 const turnAway = (socket: Net.Socket, cause: Cause.Cause<Rejection>): Effect.Effect<void> => {
-  if (Cause.isInterruptedOnly(cause)) return Effect.sync(() => socket.destroy())
   const failure = Cause.failureOption(cause)
   return failure._tag === "Some"
     ? Effect.sync(() => answer(socket, failure.value))

@@ -1,0 +1,188 @@
+import * as Socket from "@effect/platform/Socket"
+import { describe, expect, it } from "@effect/vitest"
+import { Transport } from "effect-wsmux/Transport"
+import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
+import { ConnectFailure } from "effect-wsmux/WsmuxError"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as TestClock from "effect/TestClock"
+import type * as Http from "node:http"
+import type { Socket as TcpSocket } from "node:net"
+import { WebSocket } from "ws"
+import {
+  detachable,
+  dialStandard,
+  dialWsConstructor,
+  signal,
+  standardConstructor,
+  tcpServer,
+  webSocket,
+  webSocketServer,
+  wired
+} from "../support/transports.js"
+import { listen, transportSuite } from "./suite.js"
+
+transportSuite("a WebSocket made by the package ws", wired["a WebSocket made by the package ws"]!)
+transportSuite("a standard WebSocket", wired["a standard WebSocket"]!, { script: true, addresses: false })
+
+const makePeer = Effect.gen(function*() {
+  const { url, webSockets } = yield* webSocketServer
+  const connected = signal<[WebSocket, Http.IncomingMessage]>(webSockets, "connection")
+  return { url, connected }
+})
+
+/** An address at which nothing listens any more. */
+const refusing = Effect.scoped(Effect.map(tcpServer(() => {}), ({ port }) => `ws://127.0.0.1:${port}/`))
+
+for (const [name, dial] of [["the package ws", dialWsConstructor], ["the standard", dialStandard]] as const) {
+  describe(`dialling with the WebSocket of ${name}`, () => {
+    it.scopedLive("fails as unreachable when nobody listens", () =>
+      Effect.gen(function*() {
+        const url = yield* refusing
+        const failure = yield* Effect.flip(dial(url))
+        expect(failure).toMatchObject({ _tag: "ConnectFailure", url, reason: "Unreachable" })
+        expect((failure as ConnectFailure).cause).toBeInstanceOf(Error)
+      }))
+
+    it.scopedLive("fails as an invalid address when the constructor throws", () =>
+      Effect.gen(function*() {
+        const failure = yield* Effect.flip(dial("ftp://127.0.0.1"))
+        expect(failure).toMatchObject({ _tag: "ConnectFailure", url: "ftp://127.0.0.1", reason: "InvalidUrl" })
+      }))
+
+    it.scoped("fails when it is not answered within 10 seconds, and gives the attempt up", () =>
+      Effect.gen(function*() {
+        const { attempted, url } = yield* silentServer
+        const dialling = yield* Effect.fork(Effect.flip(dial(url)))
+        const { closed } = yield* attempted
+        yield* TestClock.adjust("9999 millis")
+        expect(dialling.unsafePoll()).toBe(null)
+        yield* TestClock.adjust("1 millis")
+        expect(yield* Fiber.join(dialling)).toEqual(new ConnectFailure({ url, reason: "Timeout" }))
+        yield* closed
+      }))
+
+    it.scopedLive("gives the attempt up when it is interrupted", () =>
+      Effect.gen(function*() {
+        const { attempted, url } = yield* silentServer
+        const dialling = yield* Effect.fork(dial(url))
+        const { closed } = yield* attempted
+        yield* Fiber.interrupt(dialling)
+        yield* closed
+      }))
+
+    it.scopedLive("keeps apart text and binary messages", () =>
+      Effect.gen(function*() {
+        const { connected, url } = yield* makePeer
+        const events = yield* listen(yield* dial(url))
+        const [peer] = yield* connected
+        peer.send("text")
+        peer.send(Buffer.from("binary"))
+        expect(Buffer.from(yield* events.next).toString()).toBe("binary")
+        expect(events.told).toEqual(["text", "message"])
+      }))
+
+    it.scopedLive("hears of a loss", () =>
+      Effect.gen(function*() {
+        const { connected, url } = yield* makePeer
+        const transport = yield* dial(url)
+        const events = yield* listen(transport)
+        const [peer, request] = yield* connected
+        peer.send(Buffer.from("hello"))
+        yield* events.next
+        request.socket.destroy()
+        expect((yield* events.ended).code).toBe(1006)
+        yield* transport.close(1000, "", 0)
+        expect(events.told).toEqual(["message", "close"])
+      }))
+  })
+}
+
+/** A server that takes TCP connections and says nothing. */
+const silentServer = Effect.gen(function*() {
+  let take: (socket: TcpSocket) => void = () => {}
+  const { port } = yield* tcpServer((socket) => take(socket))
+  const attempted = Effect.async<{ readonly closed: Effect.Effect<unknown> }>((resume) => {
+    take = (socket) => {
+      socket.resume()
+      resume(Effect.succeed({ closed: signal(socket, "close") }))
+    }
+  })
+  return { url: `ws://127.0.0.1:${port}/`, attempted: yield* Effect.fork(attempted) }
+}).pipe(Effect.map(({ attempted, url }) => ({ url, attempted: Fiber.join(attempted) })))
+
+describe("a transport over a standard WebSocket", () => {
+  it.scopedLive("offers its subprotocols", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      yield* WebSocketTransport.connect(url, { protocols: ["one", "two"] }).pipe(
+        Effect.provideService(Socket.WebSocketConstructor, standardConstructor)
+      )
+      const [, request] = yield* connected
+      expect(request.headers["sec-websocket-protocol"]).toBe("one, two")
+    }))
+
+  it.scopedLive("cannot ping, and knows the address that it dialled", () =>
+    Effect.gen(function*() {
+      const { url } = yield* makePeer
+      const transport = yield* dialStandard(url)
+      expect(transport.ping).toBe(undefined)
+      expect([transport.localAddress, transport.remoteAddress]).toEqual([
+        { _tag: "OpaqueAddress", name: "browser" },
+        { _tag: "OpaqueAddress", name: `${url}/` }
+      ])
+    }))
+
+  it.scopedLive("is provided by a layer, for as long as that lives", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      yield* Effect.provide(
+        Effect.map(Transport, (transport) => expect(transport.isWritable()).toBe(true)),
+        Layer.provide(WebSocketTransport.layer(url), Layer.succeed(Socket.WebSocketConstructor, standardConstructor))
+      )
+      const [peer] = yield* connected
+      if (peer.readyState !== WebSocket.CLOSED) yield* signal(peer, "close")
+    }))
+
+  for (const [name, open] of [["connecting", false], ["open", true]] as const) {
+    it.scopedLive(`takes over a socket that is ${name}`, () =>
+      Effect.gen(function*() {
+        const { connected, url } = yield* makePeer
+        const ws = standardConstructor(url)
+        if (open) {
+          yield* Effect.async<void>((resume) => {
+            ws.addEventListener("open", () => resume(Effect.void))
+          })
+        }
+        const [transport, leave] = yield* detachable(WebSocketTransport.fromWebSocket(ws))
+        const events = yield* listen(transport)
+        const [peer] = yield* connected
+        peer.send(Buffer.from("hello"))
+        expect(Buffer.from(yield* events.next).toString()).toBe("hello")
+        const closed = signal(peer, "close")
+        yield* leave
+        yield* closed
+      }))
+  }
+
+  it.scopedLive("does not take over a socket that is closed, of whatever make", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      const ws = yield* webSocket(url)
+      yield* connected
+      const closed = signal(ws, "close")
+      ws.terminate()
+      yield* closed
+      const standard = standardConstructor(url)
+      yield* Effect.async<void>((resume) => {
+        standard.addEventListener("close", () => resume(Effect.void))
+        standard.addEventListener("open", () => standard.close())
+      })
+      for (const over of [standard, ws as unknown as globalThis.WebSocket]) {
+        const failure = yield* Effect.flip(Effect.scoped(WebSocketTransport.fromWebSocket(over)))
+        expect(failure).toMatchObject({ _tag: "ConnectFailure", reason: "Unreachable" })
+        expect(failure.message).toContain("the socket is closed")
+      }
+    }))
+})

@@ -1,0 +1,165 @@
+import { describe, expect, it } from "@effect/vitest"
+import type { Transport } from "effect-wsmux/Transport"
+import * as WsTransport from "effect-wsmux/WsTransport"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import type * as Scope from "effect/Scope"
+import { WebSocket } from "ws"
+import { bytes } from "../support/bytes.js"
+import {
+  acceptWebSocket,
+  acceptWsServer,
+  detachable,
+  eventually,
+  rawClient,
+  signal,
+  webSocket,
+  webSocketServer,
+  wired
+} from "../support/transports.js"
+import { listen, transportSuite } from "./suite.js"
+
+transportSuite("ws", wired["ws"]!)
+transportSuite("ws, accepted elsewhere", wired["ws, accepted elsewhere"]!)
+
+/** A transport of ours, and a TCP client that its WebSocket has been established over. */
+const makeRaw = Effect.gen(function*() {
+  const { accepted, url } = yield* acceptWsServer()
+  const raw = yield* rawClient(url)
+  expect(yield* raw.answer).toBe("HTTP/1.1 101 Switching Protocols")
+  const transport = yield* accepted
+  return { ...raw, transport, events: yield* listen(transport) }
+})
+
+/** A frame of a client, with a mask of zeros; `length` is what its header says. */
+const frame = (first: number, payload: string, length = payload.length) =>
+  Buffer.concat([Buffer.from([first, 0x80 | length, 0, 0, 0, 0]), bytes(payload)])
+
+const binary = 0x82
+
+describe("a transport over ws and a peer that does as it likes", () => {
+  it.scopedLive("takes a part of a message for a sign of life", () =>
+    Effect.gen(function*() {
+      const { events, socket, transport } = yield* makeRaw
+      const before = transport.activity()
+      socket.write(frame(binary, "a part", 100))
+      yield* eventually(() => transport.activity() !== before)
+      expect(events.told).toEqual([])
+    }))
+
+  it.scopedLive("tells of text messages, not of their text", () =>
+    Effect.gen(function*() {
+      const { events, socket } = yield* makeRaw
+      socket.write(Buffer.concat([frame(0x81, "text"), frame(binary, "binary")]))
+      yield* events.next
+      expect(events.told).toEqual(["text", "message"])
+    }))
+
+  it.scopedLive("puts a fragmented message together", () =>
+    Effect.gen(function*() {
+      const { events, socket } = yield* makeRaw
+      socket.write(Buffer.concat([frame(0x02, "in "), frame(0x00, "three "), frame(0x80, "parts")]))
+      expect(Buffer.from(yield* events.next).toString()).toBe("in three parts")
+      expect(events.told).toEqual(["message"])
+    }))
+
+  const endings: ReadonlyArray<readonly [string, (raw: Effect.Effect.Success<typeof makeRaw>) => void, object]> = [
+    ["sends a close frame without a code", ({ socket }) => socket.write(frame(0x88, "")), { code: 1005, reason: "" }],
+    ["ends TCP without a close frame", ({ socket }) => socket.end(), { code: 1006, reason: "" }],
+    [
+      "resets TCP",
+      ({ socket }) => socket.resetAndDestroy(),
+      { code: 1006, reason: "", cause: expect.objectContaining({ code: "ECONNRESET" }) }
+    ],
+    [
+      "sends what is no frame",
+      ({ socket }) => socket.write(frame(0x8b, "")),
+      { code: 1006, reason: "", cause: expect.objectContaining({ code: "WS_ERR_INVALID_OPCODE" }) }
+    ]
+  ]
+  for (const [what, act, end] of endings) {
+    it.scopedLive(`tells as what it was when the peer ${what}`, () =>
+      Effect.gen(function*() {
+        const raw = yield* makeRaw
+        act(raw)
+        expect(yield* raw.events.ended).toEqual(end)
+        expect(raw.transport.isWritable()).toBe(false)
+        yield* raw.transport.close(1000, "", Duration.infinity)
+        expect(raw.events.told).toEqual(["close"])
+      }))
+  }
+
+  it.scopedLive("terminates a peer that does not answer the close frame in time", () =>
+    Effect.gen(function*() {
+      const { closed, events, transport } = yield* makeRaw
+      yield* transport.close(1000, "", "20 millis")
+      yield* closed
+      expect(yield* events.ended).toEqual({ code: 1006, reason: "" })
+      expect(events.told).toEqual(["close"])
+    }))
+
+  it.scopedLive("terminates at once when a closing that waits for the peer is interrupted", () =>
+    Effect.gen(function*() {
+      const { closed, events, socket, transport } = yield* makeRaw
+      const closeFrame = signal(socket, "data")
+      const closing = yield* Effect.fork(transport.close(1000, "", Duration.infinity))
+      yield* closeFrame
+      yield* Fiber.interrupt(closing)
+      expect(events.told).toEqual(["close"])
+      yield* closed
+    }))
+
+  it.scopedLive("terminates a peer that does not answer when its scope closes", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      const acquired = Deferred.unsafeMake<readonly [Transport, Effect.Effect<void>]>(FiberId.none)
+      const runtime = yield* Effect.runtime<Scope.Scope>()
+      webSockets.on("connection", (ws, request) => {
+        Effect.runFork(
+          WsTransport.fromWebSocket(ws, request).pipe(
+            detachable,
+            Effect.intoDeferred(acquired),
+            Effect.provide(runtime)
+          )
+        )
+      })
+      const { closed } = yield* rawClient(url)
+      const [transport, leave] = yield* Deferred.await(acquired)
+      const events = yield* listen(transport)
+      yield* leave
+      yield* closed
+      expect(events.told).toEqual(["close"])
+    }))
+})
+
+describe("a transport of a ws that was accepted elsewhere", () => {
+  it.scopedLive("knows the addresses from the request", () =>
+    Effect.gen(function*() {
+      const { accepted, url } = yield* acceptWebSocket()
+      yield* webSocket(url)
+      expect((yield* accepted).localAddress).toEqual({
+        _tag: "TcpAddress",
+        hostname: "127.0.0.1",
+        port: Number(new URL(url).port)
+      })
+    }))
+
+  it.scopedLive("is over from the start when its ws is", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      const connected = signal<[WebSocket, never]>(webSockets, "connection")
+      yield* webSocket(url)
+      const [ws, request] = yield* connected
+      const closed = signal(ws, "close")
+      ws.terminate()
+      yield* closed
+      expect(ws.readyState).toBe(WebSocket.CLOSED)
+      const [transport, leave] = yield* detachable(WsTransport.fromWebSocket(ws, request))
+      const events = yield* listen(transport)
+      expect(events.told).toEqual(["close"])
+      yield* leave
+    }))
+})

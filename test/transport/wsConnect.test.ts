@@ -1,0 +1,193 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Transport } from "effect-wsmux/Transport"
+import type { ConnectFailure } from "effect-wsmux/WsmuxError"
+import * as WsTransport from "effect-wsmux/WsTransport"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/TestClock"
+import * as Http from "node:http"
+import type * as Net from "node:net"
+import { WebSocket } from "ws"
+import { bytes, text } from "../support/bytes.js"
+import { listening, portOf, signal, tcpServer, webSocketServer } from "../support/transports.js"
+import { listen } from "./suite.js"
+
+const failureOf = (url: string) => Effect.flip(Effect.scoped(WsTransport.connect(url)))
+
+/** A server that takes TCP connections, reads and says nothing. */
+const makeSilent = Effect.gen(function*() {
+  const { server, taken } = yield* taking((socket) => socket.resume())
+  return { url: `ws://127.0.0.1:${server.port}/`, taken }
+})
+
+/** The next TCP connection of a server, and when that is closed. */
+const taking = (onConnection: (socket: Net.Socket) => void) =>
+  Effect.gen(function*() {
+    let take: (socket: Net.Socket) => void = () => {}
+    const server = yield* tcpServer((socket) => {
+      onConnection(socket)
+      take(socket)
+    })
+    const fiber = yield* Effect.fork(
+      Effect.async<{ readonly closed: Effect.Effect<unknown> }>((resume) => {
+        take = (socket) => resume(Effect.succeed({ closed: signal(socket, "close") }))
+      })
+    )
+    return { server, taken: Fiber.join(fiber) }
+  })
+
+/** Answers upgrade requests as an HTTP server that knows no WebSocket, or worse. */
+const makeAnswering = (answer: string) =>
+  Effect.map(
+    tcpServer((socket) => socket.once("data", () => socket.write(answer))),
+    ({ port }) => `ws://127.0.0.1:${port}/`
+  )
+
+describe("dialling", () => {
+  for (const url of ["", "no address", "ftp://127.0.0.1", "ws://127.0.0.1/#fragment", "ws://"]) {
+    it.effect(`fails at once when the address is ${JSON.stringify(url)}`, () =>
+      Effect.gen(function*() {
+        const failure = yield* failureOf(url)
+        expect(failure).toMatchObject({ _tag: "ConnectFailure", url, reason: "InvalidUrl" })
+        expect(failure.cause).toBeInstanceOf(Error)
+        expect(failure.message).toBe(`cannot connect to ${url}: not a ws:// or wss:// address`)
+      }))
+  }
+
+  it.live("fails as unreachable when nobody listens", () =>
+    Effect.gen(function*() {
+      const { port } = yield* Effect.scoped(tcpServer(() => {}))
+      const url = `ws://127.0.0.1:${port}`
+      const failure = yield* failureOf(url)
+      expect(failure).toMatchObject({
+        _tag: "ConnectFailure",
+        url,
+        reason: "Unreachable",
+        cause: { code: "ECONNREFUSED" }
+      })
+      expect(failure.message).toBe(`cannot connect to ${url}: connect ECONNREFUSED 127.0.0.1:${port}`)
+    }))
+
+  it.scopedLive("says of every address of a name why it is unreachable", () =>
+    Effect.gen(function*() {
+      const { port } = yield* Effect.scoped(tcpServer(() => {}))
+      const failure = yield* failureOf(`ws://localhost:${port}`)
+      expect(failure.reason).toBe("Unreachable")
+      expect(failure.message).toContain("ECONNREFUSED")
+    }))
+
+  it.scopedLive("fails as unreachable when the server hangs up", () =>
+    Effect.gen(function*() {
+      const { port } = yield* tcpServer((socket) => socket.destroy())
+      expect(yield* failureOf(`ws://127.0.0.1:${port}`)).toMatchObject({ reason: "Unreachable" })
+    }))
+
+  for (const status of [200, 301, 401, 403, 404, 500, 503]) {
+    it.scopedLive(`fails as rejected with the status when the server answers ${status}`, () =>
+      Effect.gen(function*() {
+        const server = yield* listening(Http.createServer((_, response) => {
+          response.writeHead(status, { location: "/elsewhere" }).end("no")
+        }))
+        server.on("upgrade", (_, socket) => socket.end(`HTTP/1.1 ${status} No\r\nlocation: /elsewhere\r\n\r\n`))
+        const url = `ws://127.0.0.1:${portOf(server)}/`
+        const failure = yield* failureOf(url)
+        expect(failure).toMatchObject({ _tag: "ConnectFailure", url, reason: "Rejected", status })
+        expect(failure.message).toBe(`cannot connect to ${url}: the server answered ${status}`)
+      }))
+  }
+
+  it.scopedLive("fails when what answers does not speak HTTP, or gets the handshake wrong", () =>
+    Effect.gen(function*() {
+      const wrongKey = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n" +
+        "sec-websocket-accept: wrong\r\n\r\n"
+      for (const answer of ["220 mail.example ESMTP\r\n", wrongKey]) {
+        const failure = yield* Effect.flatMap(makeAnswering(answer), failureOf)
+        expect(failure).toMatchObject({ reason: "Unreachable", cause: expect.any(Error) })
+      }
+    }))
+
+  for (const [openTimeout, millis] of [[undefined, 10_000], ["3 seconds", 3000]] as const) {
+    it.scoped(`fails when nothing answers for ${millis} ms, and gives the attempt up`, () =>
+      Effect.gen(function*() {
+        const { taken, url } = yield* makeSilent
+        const dialling = yield* Effect.fork(Effect.flip(WsTransport.connect(url, { openTimeout })))
+        const { closed } = yield* taken
+        yield* TestClock.adjust(millis - 1)
+        expect(dialling.unsafePoll()).toBe(null)
+        yield* TestClock.adjust(1)
+        const failure: ConnectFailure = yield* Fiber.join(dialling)
+        expect({ ...failure }).toMatchObject({ url, reason: "Timeout" })
+        expect(failure.message).toBe(`cannot connect to ${url}: no answer in time`)
+        yield* closed
+      }))
+  }
+
+  it.scopedLive("gives the attempt up when it is interrupted, before its scope closes", () =>
+    Effect.gen(function*() {
+      const { taken, url } = yield* makeSilent
+      const dialling = yield* Effect.fork(WsTransport.connect(url))
+      const { closed } = yield* taken
+      yield* Fiber.interrupt(dialling)
+      yield* closed
+    }))
+
+  it.scopedLive("closes the connection of an answer that is no WebSocket, before its scope closes", () =>
+    Effect.gen(function*() {
+      const { server, taken } = yield* taking((socket) =>
+        socket.once("data", () => socket.write("HTTP/1.1 403 Forbidden\r\ncontent-length: 100\r\n\r\n"))
+      )
+      const failure = yield* Effect.flip(WsTransport.connect(`ws://127.0.0.1:${server.port}/`))
+      expect(failure).toMatchObject({ reason: "Rejected", status: 403 })
+      const { closed } = yield* taken
+      yield* closed
+    }))
+
+  it.scopedLive("sends headers and subprotocols, and offers no compression", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      const connected = signal<[WebSocket, Http.IncomingMessage]>(webSockets, "connection")
+      yield* WsTransport.connect(`${url}/path?query`, {
+        headers: { authorization: "Bearer secret", "x-extra": "1" },
+        protocols: ["one", "two"]
+      })
+      const [ws, request] = yield* connected
+      expect(request.url).toBe("/path?query")
+      expect(request.headers).toMatchObject({
+        "authorization": "Bearer secret",
+        "x-extra": "1",
+        "sec-websocket-protocol": "one,two"
+      })
+      expect(request.headers["sec-websocket-extensions"]).toBe(undefined)
+      expect(ws.extensions).toBe("")
+    }))
+
+  it.scopedLive("loses nothing that comes together with the answer", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      webSockets.on("connection", (ws) => {
+        ws.send(Buffer.from("at once"))
+        ws.close(4321, "enough")
+      })
+      const transport = yield* WsTransport.connect(url)
+      const events = yield* listen(transport)
+      expect(yield* events.ended).toEqual({ code: 4321, reason: "enough" })
+      expect(text(yield* events.next)).toBe("at once")
+      expect(transport.remoteAddress).toMatchObject({ _tag: "TcpAddress", hostname: "127.0.0.1" })
+    }))
+
+  it.scopedLive("is provided by a layer, for as long as that lives", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      const connected = signal<[WebSocket]>(webSockets, "connection")
+      const program = Effect.gen(function*() {
+        const transport = yield* Transport
+        const [ws] = yield* connected
+        const message = signal<[Buffer]>(ws, "message")
+        transport.send(bytes("hello"))
+        expect((yield* message)[0].toString()).toBe("hello")
+        return ws
+      })
+      const ws = yield* Effect.provide(program, WsTransport.layer(url))
+      if (ws.readyState !== WebSocket.CLOSED) yield* signal(ws, "close")
+    }))
+})

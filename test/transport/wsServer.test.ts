@@ -1,0 +1,393 @@
+import { describe, expect, it } from "@effect/vitest"
+import type { Transport } from "effect-wsmux/Transport"
+import { TransportServer } from "effect-wsmux/TransportServer"
+import { ConnectFailure } from "effect-wsmux/WsmuxError"
+import * as WsTransport from "effect-wsmux/WsTransport"
+import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as Queue from "effect/Queue"
+import { readFileSync } from "node:fs"
+import * as Http from "node:http"
+import * as Https from "node:https"
+import { text } from "../support/bytes.js"
+import {
+  detachable,
+  firstOf,
+  listening,
+  portOf,
+  rawClient,
+  signal,
+  tcpServer,
+  urlOf,
+  webSocket
+} from "../support/transports.js"
+import { listen } from "./suite.js"
+
+const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}.pem`, import.meta.url))
+const tls = { key: pem("key"), cert: pem("cert") }
+
+/** Serves every connection with nothing, and answers with the transports as they come. */
+const keepAll = (server: TransportServer) =>
+  Effect.gen(function*() {
+    const transports = yield* Queue.unbounded<Transport>()
+    const running = yield* Effect.forkScoped(
+      server.run((transport) => Effect.zipRight(Queue.offer(transports, transport), Effect.never))
+    )
+    return { running, next: Queue.take(transports) }
+  })
+
+const rejected = (url: string, status: number) => new ConnectFailure({ url, reason: "Rejected", status })
+
+describe("a listening server", () => {
+  it.scopedLive("listens on a free port of the loopback unless told otherwise, and only until its scope closes", () =>
+    Effect.gen(function*() {
+      const [server, leave] = yield* detachable(WsTransportServer.make())
+      expect(server.address).toMatchObject({ _tag: "TcpAddress", hostname: "127.0.0.1", port: expect.any(Number) })
+      const url = urlOf(server)
+      const accepted = yield* firstOf(server)
+      const events = yield* listen(yield* WsTransport.connect(url))
+      yield* accepted
+      yield* leave
+      expect((yield* events.ended).code).toBe(1006)
+      expect(server.address).toEqual({ _tag: "OpaqueAddress", name: "not listening" })
+      const again = yield* WsTransportServer.make({ port: Number(new URL(url).port) })
+      expect(urlOf(again)).toBe(url)
+    }))
+
+  it.scopedLive("fails when its port is taken, and says which", () =>
+    Effect.gen(function*() {
+      const { port } = yield* tcpServer(() => {})
+      const failure = yield* Effect.flip(WsTransportServer.make({ port }))
+      expect(failure).toMatchObject({
+        _tag: "ListenFailure",
+        address: `127.0.0.1:${port}`,
+        cause: { code: "EADDRINUSE" }
+      })
+      expect(failure.message).toBe(
+        `cannot listen on 127.0.0.1:${port}: listen EADDRINUSE: address already in use 127.0.0.1:${port}`
+      )
+    }))
+
+  it.scopedLive("fails when its host is not of this machine, or its certificate is none", () =>
+    Effect.gen(function*() {
+      for (const options of [{ host: "192.0.2.1" }, { tls: { key: "no key", cert: "no certificate" } }]) {
+        const failure = yield* Effect.flip(WsTransportServer.make(options))
+        expect(failure).toMatchObject({ _tag: "ListenFailure", cause: expect.any(Error) })
+      }
+    }))
+
+  it.scopedLive("upgrades its path only, with any query", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make({ path: "/session" })
+      const { next } = yield* keepAll(server)
+      yield* WsTransport.connect(`${urlOf(server)}/session?token=1`)
+      yield* next
+      for (const path of ["/", "/session/", "/other", "/SESSION"]) {
+        const url = `${urlOf(server)}${path}`
+        expect(yield* Effect.flip(WsTransport.connect(url))).toEqual(rejected(url, 404))
+      }
+    }))
+
+  it.scopedLive("negotiates no compression", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make()
+      yield* keepAll(server)
+      const ws = yield* webSocket(urlOf(server), [], { perMessageDeflate: true })
+      const upgraded = signal<[Http.IncomingMessage]>(ws, "upgrade")
+      yield* signal(ws, "open")
+      const [response] = yield* upgraded
+      expect([response.headers["sec-websocket-extensions"], ws.extensions]).toEqual([undefined, ""])
+    }))
+
+  it.scopedLive("answers what is no upgrade with 426", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make()
+      const response = yield* Effect.promise(() => fetch(urlOf(server).replace("ws:", "http:")))
+      expect([response.status, response.headers.get("upgrade")]).toEqual([426, "websocket"])
+      expect(yield* Effect.promise(() => response.text())).toBe("this is a WebSocket server\n")
+    }))
+
+  it.scopedLive("survives requests that are malformed, of other protocols, or cut off", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make()
+      const { next } = yield* keepAll(server)
+      const url = urlOf(server)
+      const upgrade = ["connection: upgrade", "upgrade: websocket"]
+      const answers: Array<string | undefined> = []
+      const requests = [
+        upgrade,
+        [...upgrade, "sec-websocket-version: 13", "sec-websocket-key: short"],
+        [...upgrade, "sec-websocket-version: 99", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="],
+        ["connection: upgrade", "upgrade: h2c"],
+        ["no header"]
+      ]
+      for (const headers of requests) {
+        const { answer, closed } = yield* rawClient(url, headers)
+        answers.push(yield* answer)
+        yield* closed
+      }
+      const bad = "HTTP/1.1 400 Bad Request"
+      expect(answers).toEqual([bad, bad, bad, bad, bad])
+      const { socket } = yield* rawClient(url)
+      socket.resetAndDestroy()
+      yield* WsTransport.connect(url)
+      yield* next
+    }))
+
+  it.scopedLive("is provided by a layer", () =>
+    Effect.gen(function*() {
+      const accepted = yield* firstOf(yield* TransportServer)
+      yield* WsTransport.connect(urlOf(yield* TransportServer))
+      yield* accepted
+    }).pipe(Effect.provide(WsTransportServer.layer())))
+})
+
+describe("running a server", () => {
+  it.scopedLive("serves connections that came before, with what they have sent", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make()
+      const dialling = yield* Effect.replicateEffect(Effect.fork(WsTransport.connect(urlOf(server))), 3)
+      const { next } = yield* keepAll(server)
+      for (const dial of dialling) (yield* Fiber.join(dial)).send(Buffer.from("hello"))
+      for (const _ of dialling) {
+        const events = yield* listen(yield* next)
+        expect(text(yield* events.next)).toBe("hello")
+      }
+    }))
+
+  it.scopedLive("ends the connections when it is interrupted, and can be run again", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make()
+      const { next, running } = yield* keepAll(server)
+      const clients = [yield* WsTransport.connect(urlOf(server)), yield* WsTransport.connect(urlOf(server))]
+      const events = yield* Effect.forEach(clients, listen)
+      yield* next
+      yield* next
+      yield* Fiber.interrupt(running)
+      for (const { ended } of events) expect((yield* ended).code).toBe(1006)
+      const later = yield* Effect.fork(WsTransport.connect(urlOf(server)))
+      const again = yield* keepAll(server)
+      yield* again.next
+      yield* Fiber.join(later)
+    }))
+
+  it.scopedLive("ends a connection and its scope when its handler succeeds, fails or dies, and no other", () =>
+    Effect.gen(function*() {
+      const outcomes: ReadonlyArray<Effect.Effect<unknown, string>> = [
+        Effect.void,
+        Effect.fail("failure"),
+        Effect.die("defect"),
+        Effect.never
+      ]
+      const order = yield* Queue.unbounded<Effect.Effect<unknown, string>>()
+      yield* Queue.offerAll(order, outcomes)
+      const server = yield* WsTransportServer.make()
+      let released = 0
+      yield* Effect.forkScoped(server.run((transport) =>
+        Effect.gen(function*() {
+          const outcome = yield* Queue.take(order)
+          yield* Effect.addFinalizer(() => Effect.sync(() => released++))
+          yield* (yield* listen(transport)).next
+          return yield* outcome
+        })
+      ))
+      const ends: Array<readonly [ReadonlyArray<string>, boolean]> = []
+      for (const outcome of outcomes) {
+        const client = yield* WsTransport.connect(urlOf(server))
+        const events = yield* listen(client)
+        client.send(Buffer.from("go"))
+        if (outcome !== Effect.never) yield* events.ended
+        ends.push([events.told, client.isWritable()])
+      }
+      expect(ends).toEqual([[["close"], false], [["close"], false], [["close"], false], [[], true]])
+      expect(released).toBe(3)
+    }))
+
+  it.scopedLive("provides its handlers with what they need", () =>
+    Effect.gen(function*() {
+      const Name = Context.GenericTag<string>("Name")
+      const named = yield* Deferred.make<string>()
+      const server = yield* WsTransportServer.make()
+      yield* server.run(() => Effect.intoDeferred(Name, named)).pipe(
+        Effect.provideService(Name, "echo"),
+        Effect.forkScoped
+      )
+      yield* WsTransport.connect(urlOf(server))
+      expect(yield* Deferred.await(named)).toBe("echo")
+    }))
+
+  it.scopedLive("lets go of clients that wait for it, or to be let in, when the server is closed", () =>
+    Effect.gen(function*() {
+      for (const outcome of [Effect.void, Effect.never]) {
+        const asked = yield* Deferred.make<void>()
+        const [server, leave] = yield* detachable(
+          WsTransportServer.make({ authorize: () => Effect.zipRight(Deferred.succeed(asked, undefined), outcome) })
+        )
+        const { closed } = yield* rawClient(urlOf(server))
+        yield* Deferred.await(asked)
+        yield* leave
+        yield* closed
+      }
+    }))
+
+  it.scopedLive("lets 128 clients wait for it and turns away the next", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make()
+      const clients = yield* Effect.replicateEffect(rawClient(urlOf(server)), 129)
+      expect(yield* Effect.raceAll(clients.map(({ answer }) => answer))).toBe("HTTP/1.1 503 Service Unavailable")
+      yield* keepAll(server)
+      const answers = yield* Effect.all(clients.map(({ answer }) => answer))
+      expect(answers.filter((answer) => answer === "HTTP/1.1 101 Switching Protocols").length).toBe(128)
+    }))
+})
+
+describe("authorisation", () => {
+  it.scopedLive("sees the request, is provided with what it needs and lets in", () =>
+    Effect.gen(function*() {
+      const Secret = Context.GenericTag<string>("Secret")
+      const server = yield* WsTransportServer.make({
+        authorize: (request) =>
+          Effect.flatMap(
+            Secret,
+            (secret) => request.headers.authorization === secret ? Effect.void : Effect.fail({ status: 401 })
+          )
+      }).pipe(Effect.provideService(Secret, "Bearer secret"))
+      const { next } = yield* keepAll(server)
+      const url = urlOf(server)
+      expect(yield* Effect.flip(WsTransport.connect(url))).toEqual(rejected(url, 401))
+      yield* WsTransport.connect(url, { headers: { authorization: "Bearer secret" } })
+      yield* next
+    }))
+
+  it.scopedLive("turns away with a status, a message and headers", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make({
+        authorize: () =>
+          Effect.fail({ status: 401, message: "who are you?", headers: { "www-authenticate": "Bearer" } })
+      })
+      const ws = yield* webSocket(urlOf(server))
+      const [, response] = yield* signal<[unknown, Http.IncomingMessage]>(ws, "unexpected-response")
+      let body = ""
+      response.on("data", (chunk) => body += chunk)
+      yield* signal(response, "end")
+      expect([response.statusCode, response.headers["www-authenticate"], body]).toEqual([
+        401,
+        "Bearer",
+        "who are you?\n"
+      ])
+    }))
+
+  for (
+    const [what, authorize] of [
+      ["dies", () => Effect.die("defect")],
+      ["throws", () => {
+        throw new Error("defect")
+      }]
+    ] as const
+  ) {
+    it.scopedLive(`answers 500 when it ${what}, and goes on`, () =>
+      Effect.gen(function*() {
+        const server = yield* WsTransportServer.make({
+          authorize: (request) => request.url === "/good" ? Effect.void : authorize()
+        }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)))
+        yield* keepAll(server)
+        const url = `${urlOf(server)}/bad`
+        const failure = yield* Effect.flip(WsTransport.connect(url, { openTimeout: "2 seconds" }))
+        expect(failure).toEqual(rejected(url, 500))
+        yield* WsTransport.connect(`${urlOf(server)}/good`)
+      }))
+  }
+
+  it.scopedLive("answers 503 when it takes too long, and interrupts it", () =>
+    Effect.gen(function*() {
+      const interrupted = yield* Deferred.make<void>()
+      const server = yield* WsTransportServer.make({
+        authorize: () => Effect.onInterrupt(Effect.never, () => Deferred.succeed(interrupted, undefined)),
+        upgradeTimeout: "20 millis"
+      })
+      const url = `${urlOf(server)}/`
+      expect(yield* Effect.flip(WsTransport.connect(url))).toEqual(rejected(url, 503))
+      yield* Deferred.await(interrupted)
+    }))
+})
+
+describe("a server attached to another one", () => {
+  it.scopedLive("upgrades there, and leaves it running and as it was", () =>
+    Effect.gen(function*() {
+      const http = yield* listening(Http.createServer((_, response) => response.end("hello")))
+      const url = `ws://127.0.0.1:${portOf(http)}`
+      const [server, leave] = yield* detachable(WsTransportServer.make({ server: http }))
+      expect(urlOf(server)).toBe(url)
+      const accepted = yield* firstOf(server)
+      const events = yield* listen(yield* WsTransport.connect(url))
+      yield* accepted
+      const get = Effect.promise(() => fetch(url.replace("ws:", "http:")).then((response) => response.text()))
+      expect(yield* get).toBe("hello")
+      yield* leave
+      expect((yield* events.ended).code).toBe(1006)
+      expect([http.listening, http.listenerCount("upgrade")]).toEqual([true, 0])
+      expect(yield* get).toBe("hello")
+    }))
+
+  it.scopedLive("leaves other paths to the other listeners, and answers 404 where there are none", () =>
+    Effect.gen(function*() {
+      const http = yield* listening(Http.createServer())
+      const server = yield* WsTransportServer.make({ server: http, path: "/session" })
+      const { next } = yield* keepAll(server)
+      const other = `${urlOf(server)}/other`
+      expect(yield* Effect.flip(WsTransport.connect(other))).toEqual(rejected(other, 404))
+      const seen: Array<string | undefined> = []
+      http.on("upgrade", (request, socket) => {
+        seen.push(request.url)
+        if (request.url === "/other") socket.end("HTTP/1.1 418 Teapot\r\n\r\n")
+      })
+      expect(yield* Effect.flip(WsTransport.connect(other))).toEqual(rejected(other, 418))
+      yield* WsTransport.connect(`${urlOf(server)}/session`)
+      yield* next
+      expect(seen).toEqual(["/other", "/session"])
+    }))
+
+  it.scopedLive("shares it with a second one at another path", () =>
+    Effect.gen(function*() {
+      const http = yield* listening(Http.createServer())
+      for (const path of ["/one", "/two"]) {
+        const server = yield* WsTransportServer.make({ server: http, path })
+        yield* firstOf(server)
+      }
+      for (const path of ["/one", "/two"]) yield* WsTransport.connect(`ws://127.0.0.1:${portOf(http)}${path}`)
+    }))
+})
+
+describe("TLS", () => {
+  const dial = (port: number, options?: WsTransport.ConnectOptions) =>
+    WsTransport.connect(`wss://127.0.0.1:${port}`, options)
+
+  it.scopedLive("carries messages between ends that trust each other", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make({ tls })
+      const accepted = yield* firstOf(server)
+      const client = yield* dial(Number(new URL(urlOf(server)).port), { tls: { ca: tls.cert } })
+      const events = yield* listen(yield* accepted)
+      client.send(Buffer.from("hello"))
+      expect(text(yield* events.next)).toBe("hello")
+    }))
+
+  it.scopedLive("does not connect to a certificate that nobody vouches for", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make({ tls })
+      const failure = yield* Effect.flip(dial(Number(new URL(urlOf(server)).port)))
+      expect(failure).toMatchObject({ reason: "Unreachable", cause: { code: "DEPTH_ZERO_SELF_SIGNED_CERT" } })
+    }))
+
+  it.scopedLive("is that of the server to which one attaches", () =>
+    Effect.gen(function*() {
+      const https = yield* listening(Https.createServer(tls))
+      const accepted = yield* firstOf(yield* WsTransportServer.make({ server: https }))
+      yield* dial(portOf(https), { tls: { ca: tls.cert } })
+      yield* accepted
+    }))
+})
