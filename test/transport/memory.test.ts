@@ -169,7 +169,7 @@ describe("an in-memory pair", () => {
         onWritable: () => told.push("writable"),
         onClose: () => told.push("close")
       })
-      expect(told).toEqual(["one", "close"])
+      expect(told).toEqual(["one", "two", "close"])
     }))
 
   it.scoped("cannot ping when it plays a browser", () =>

@@ -88,7 +88,9 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
     const run = <E, R2>(handle: (transport: Transport) => Effect.Effect<unknown, E, R2>) =>
       Effect.acquireUseRelease(
         Effect.map(Effect.context<R2>(), (context) => {
-          handler = (transport) => contained(Effect.provide(Effect.suspend(() => handle(transport)), context))
+          // A scope of its own: the context has one, too, which is that of whoever runs the server.
+          handler = (transport) =>
+            contained(Effect.provide(Effect.scoped(Effect.suspend(() => handle(transport))), context))
           handlers.wakeAll()
         }),
         () => Effect.never,
