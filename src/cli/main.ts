@@ -22,13 +22,13 @@ const wsmux = Command.make("wsmux").pipe(
 
 /** Runs the command line, and answers with the exit code: 0, 1 for a failure, 2 for a fault of the command line. */
 export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
-  quietly(Command.run(wsmux, { name: "wsmux", version })(argv)).pipe(
+  quietly(Command.run(wsmux, { name: "wsmux", version })(builtInsFirst(argv))).pipe(
     Effect.as(0),
     Effect.catchAllCause((cause) => {
       if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
       const error = Cause.squash(cause)
       return ValidationError.isValidationError(error)
-        ? Effect.as(complain(plain(error.error)), 2)
+        ? Effect.as(complain(strangerIn(argv) ?? plain(error.error)), 2)
         : Effect.as(complain(error instanceof Error ? error.message : String(error)), 1)
     }),
     Effect.provide(layer)
@@ -38,11 +38,34 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
 const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.consoleWith((console) => Effect.withConsole(effect, { ...console, error: () => Effect.void }))
 
-const complain = (text: string) => Effect.sync(() => process.stderr.write(`wsmux: ${text}\n`))
+const complain = (text: string) => Effect.sync(() => process.stderr.write(`wsmux: ${onOneLine(text)}\n`))
+
+const onOneLine = (text: string): string => text.replace(/\s+/g, " ").trim()
+
+/** The parser takes its built-in options right behind the command only; people write them anywhere. */
+const builtInsFirst = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const [node = "", script = "", command, ...args] = argv
+  if (command === undefined || command.startsWith("-")) return argv
+  const isBuiltIn = (arg: string | undefined, i: number) =>
+    arg === "--help" || arg === "-h" || arg?.startsWith("--log-level") === true || args[i - 1] === "--log-level"
+  return [node, script, command, ...args.filter(isBuiltIn), ...args.filter((arg, i) => !isBuiltIn(arg, i))]
+}
+
+/** What is wrong with an option makes the parser complain of whatever else it then does not find. */
+const strangerIn = (argv: ReadonlyArray<string>): string | undefined => {
+  const known: ReadonlyArray<string> = plain(Command.getHelp(wsmux, CliConfig.defaultConfig)).match(/--[a-z-]+/g) ?? []
+  const stranger = argv.slice(2).find((arg) => arg.startsWith("--") && !known.includes(arg.split("=", 1)[0]!))
+  if (stranger !== undefined) return `Received unknown argument: '${stranger}'`
+  const level = argv[argv.indexOf("--log-level") + 1]
+  return argv.includes("--log-level") && !(level !== undefined && logLevels.includes(level))
+    ? `--log-level wants one of ${logLevels.join(", ")}, not ${level}`
+    : undefined
+}
+
+const logLevels = ["all", "trace", "debug", "info", "warning", "error", "fatal", "none"]
 
 /** The parser's errors are paragraphs in colour; one plain line is what scripts and people read. */
-const plain = (doc: HelpDoc.HelpDoc): string =>
-  stripVTControlCharacters(HelpDoc.toAnsiText(doc)).replace(/\s+/g, " ").trim()
+const plain = (doc: HelpDoc.HelpDoc): string => onOneLine(stripVTControlCharacters(HelpDoc.toAnsiText(doc)))
 
 const layer = Layer.mergeAll(
   NodeContext.layer,

@@ -1,0 +1,22 @@
+import * as Effect from "effect/Effect"
+
+/** Waiting for what events of Node bring about: whoever waits is asked again at every `wake`, until it has an answer. */
+export const makeWaits = () => {
+  const watchers = new Set<() => void>()
+  const wake = (): void => {
+    for (const watcher of [...watchers]) watcher()
+  }
+  const until = <A>(poll: () => Effect.Effect<A> | undefined): Effect.Effect<A> =>
+    Effect.async((resume) => {
+      const watcher = () => {
+        const answer = poll()
+        if (answer === undefined) return
+        watchers.delete(watcher)
+        resume(answer)
+      }
+      watchers.add(watcher)
+      watcher()
+      return Effect.sync(() => watchers.delete(watcher))
+    })
+  return { wake, until }
+}
