@@ -45,7 +45,7 @@ export const connect = Command.make("connect", options, (given) =>
     const dial = given.reconnect
       ? attempt.pipe(
         Effect.tapError((error) =>
-          Effect.logWarning(error.message)
+          mayPass(error) ? Effect.logWarning(error.message) : Effect.void
         ),
         Effect.retry({ schedule: backOff, while: mayPass })
       )
