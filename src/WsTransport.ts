@@ -11,6 +11,7 @@ import type * as Http from "node:http"
 import type * as Net from "node:net"
 import type * as Tls from "node:tls"
 import { WebSocket } from "ws"
+import { isWebSocketUrl } from "./internal/transport/webSocket.js"
 import { WsTransport } from "./internal/transport/ws.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { defaultWatermark, Transport } from "./Transport.js"
@@ -68,7 +69,7 @@ export const connect = (
           })
           return { ws, transport: new WsTransport(ws, settings) }
         },
-        catch: (cause) => new ConnectFailure({ url, reason: "InvalidUrl", cause })
+        catch: (cause) => new ConnectFailure({ url, reason: isWebSocketUrl(url) ? "Unreachable" : "InvalidUrl", cause })
       }),
       ({ transport }) => transport.terminate
     )

@@ -8,14 +8,17 @@ import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type { Transport } from "effect-wsmux/Transport"
 import type { TransportServer } from "effect-wsmux/TransportServer"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
+import { ConnectFailure } from "effect-wsmux/WsmuxError"
 import * as WsTransport from "effect-wsmux/WsTransport"
 import * as WsTransportServer from "effect-wsmux/WsTransportServer"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberSet from "effect/FiberSet"
+import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import type { EventEmitter } from "node:events"
 import * as Http from "node:http"
@@ -85,6 +88,28 @@ export const tcpServer = (onConnection: (socket: Net.Socket) => void) =>
     return { port: portOf(server), sockets }
   })
 
+/** A TCP server, and when the next connection that it takes is closed. */
+export const taking = (onConnection: (socket: Net.Socket) => unknown) =>
+  Effect.gen(function*() {
+    let take: (socket: Net.Socket) => void = () => {}
+    const server = yield* tcpServer((socket) => {
+      onConnection(socket)
+      take(socket)
+    })
+    const fiber = yield* Effect.fork(
+      Effect.async<{ readonly closed: Effect.Effect<unknown> }>((resume) => {
+        take = (socket) => resume(Effect.succeed({ closed: signal(socket, "close") }))
+      })
+    )
+    return { server, taken: Fiber.join(fiber) }
+  })
+
+/** A server that takes TCP connections, reads and says nothing. */
+export const silentServer = Effect.map(taking((socket) => socket.resume()), ({ server, taken }) => ({
+  url: `ws://127.0.0.1:${server.port}/`,
+  taken
+}))
+
 /** A `WebSocketServer` of the test's own. */
 export const webSocketServer = Effect.gen(function*() {
   const server = yield* listening(Http.createServer())
@@ -130,15 +155,20 @@ export const detachable = <A, E>(acquire: Effect.Effect<A, E, Scope.Scope>) =>
     return [yield* Scope.extend(acquire, scope), Scope.close(scope, Exit.void)] as const
   })
 
-/** The first connection of a server that keeps its connections. */
-export const firstOf = (server: TransportServer): Effect.Effect<Effect.Effect<Transport>, never, Scope.Scope> =>
+/** Serves every connection with nothing, and answers with the transports as they come. */
+export const keepAll = (server: TransportServer) =>
   Effect.gen(function*() {
-    const accepted = yield* Deferred.make<Transport>()
-    yield* Effect.forkScoped(
-      server.run((transport) => Effect.zipRight(Deferred.succeed(accepted, transport), Effect.never))
+    const transports = yield* Queue.unbounded<Transport>()
+    const running = yield* Effect.forkScoped(
+      server.run((transport) => Effect.zipRight(Queue.offer(transports, transport), Effect.never))
     )
-    return Deferred.await(accepted)
+    return { running, next: Queue.take(transports) }
   })
+
+/** The first connection of a server that keeps its connections. */
+export const firstOf = (server: TransportServer) => Effect.map(keepAll(server), ({ next }) => next)
+
+export const rejected = (url: string, status: number) => new ConnectFailure({ url, reason: "Rejected", status })
 
 export const urlOf = (server: TransportServer): string => `ws://${Address.format(server.address)}`
 

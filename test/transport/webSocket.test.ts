@@ -8,13 +8,13 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/TestClock"
 import type * as Http from "node:http"
-import type { Socket as TcpSocket } from "node:net"
 import { WebSocket } from "ws"
 import {
   detachable,
   dialStandard,
   dialWsConstructor,
   signal,
+  silentServer,
   standardConstructor,
   tcpServer,
   webSocket,
@@ -53,9 +53,9 @@ for (const [name, dial] of [["the package ws", dialWsConstructor], ["the standar
 
     it.scoped("fails when it is not answered within 10 seconds, and gives the attempt up", () =>
       Effect.gen(function*() {
-        const { attempted, url } = yield* silentServer
+        const { taken, url } = yield* silentServer
         const dialling = yield* Effect.fork(Effect.flip(dial(url)))
-        const { closed } = yield* attempted
+        const { closed } = yield* taken
         yield* TestClock.adjust("9999 millis")
         expect(dialling.unsafePoll()).toBe(null)
         yield* TestClock.adjust("1 millis")
@@ -65,9 +65,9 @@ for (const [name, dial] of [["the package ws", dialWsConstructor], ["the standar
 
     it.scopedLive("gives the attempt up when it is interrupted", () =>
       Effect.gen(function*() {
-        const { attempted, url } = yield* silentServer
+        const { taken, url } = yield* silentServer
         const dialling = yield* Effect.fork(dial(url))
-        const { closed } = yield* attempted
+        const { closed } = yield* taken
         yield* Fiber.interrupt(dialling)
         yield* closed
       }))
@@ -98,19 +98,6 @@ for (const [name, dial] of [["the package ws", dialWsConstructor], ["the standar
       }))
   })
 }
-
-/** A server that takes TCP connections and says nothing. */
-const silentServer = Effect.gen(function*() {
-  let take: (socket: TcpSocket) => void = () => {}
-  const { port } = yield* tcpServer((socket) => take(socket))
-  const attempted = Effect.async<{ readonly closed: Effect.Effect<unknown> }>((resume) => {
-    take = (socket) => {
-      socket.resume()
-      resume(Effect.succeed({ closed: signal(socket, "close") }))
-    }
-  })
-  return { url: `ws://127.0.0.1:${port}/`, attempted: yield* Effect.fork(attempted) }
-}).pipe(Effect.map(({ attempted, url }) => ({ url, attempted: Fiber.join(attempted) })))
 
 describe("a transport over a standard WebSocket", () => {
   it.scopedLive("offers its subprotocols", () =>

@@ -6,35 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 import * as Http from "node:http"
-import type * as Net from "node:net"
 import { WebSocket } from "ws"
 import { bytes, text } from "../support/bytes.js"
-import { listening, portOf, signal, tcpServer, webSocketServer } from "../support/transports.js"
+import { listening, portOf, signal, silentServer, taking, tcpServer, webSocketServer } from "../support/transports.js"
 import { listen } from "./suite.js"
 
 const failureOf = (url: string) => Effect.flip(Effect.scoped(WsTransport.connect(url)))
-
-/** A server that takes TCP connections, reads and says nothing. */
-const makeSilent = Effect.gen(function*() {
-  const { server, taken } = yield* taking((socket) => socket.resume())
-  return { url: `ws://127.0.0.1:${server.port}/`, taken }
-})
-
-/** The next TCP connection of a server, and when that is closed. */
-const taking = (onConnection: (socket: Net.Socket) => void) =>
-  Effect.gen(function*() {
-    let take: (socket: Net.Socket) => void = () => {}
-    const server = yield* tcpServer((socket) => {
-      onConnection(socket)
-      take(socket)
-    })
-    const fiber = yield* Effect.fork(
-      Effect.async<{ readonly closed: Effect.Effect<unknown> }>((resume) => {
-        take = (socket) => resume(Effect.succeed({ closed: signal(socket, "close") }))
-      })
-    )
-    return { server, taken: Fiber.join(fiber) }
-  })
 
 /** Answers upgrade requests as an HTTP server that knows no WebSocket, or worse. */
 const makeAnswering = (answer: string) =>
@@ -109,7 +86,7 @@ describe("dialling", () => {
   for (const [openTimeout, millis] of [[undefined, 10_000], ["3 seconds", 3000]] as const) {
     it.scoped(`fails when nothing answers for ${millis} ms, and gives the attempt up`, () =>
       Effect.gen(function*() {
-        const { taken, url } = yield* makeSilent
+        const { taken, url } = yield* silentServer
         const dialling = yield* Effect.fork(Effect.flip(WsTransport.connect(url, { openTimeout })))
         const { closed } = yield* taken
         yield* TestClock.adjust(millis - 1)
@@ -124,7 +101,7 @@ describe("dialling", () => {
 
   it.scopedLive("gives the attempt up when it is interrupted, before its scope closes", () =>
     Effect.gen(function*() {
-      const { taken, url } = yield* makeSilent
+      const { taken, url } = yield* silentServer
       const dialling = yield* Effect.fork(WsTransport.connect(url))
       const { closed } = yield* taken
       yield* Fiber.interrupt(dialling)

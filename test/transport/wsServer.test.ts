@@ -1,46 +1,26 @@
 import { describe, expect, it } from "@effect/vitest"
-import type { Transport } from "effect-wsmux/Transport"
 import { TransportServer } from "effect-wsmux/TransportServer"
-import { ConnectFailure } from "effect-wsmux/WsmuxError"
 import * as WsTransport from "effect-wsmux/WsTransport"
 import * as WsTransportServer from "effect-wsmux/WsTransportServer"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
-import { readFileSync } from "node:fs"
-import * as Http from "node:http"
-import * as Https from "node:https"
+import type * as Http from "node:http"
 import { text } from "../support/bytes.js"
 import {
   detachable,
   firstOf,
-  listening,
-  portOf,
+  keepAll,
   rawClient,
+  rejected,
   signal,
   tcpServer,
   urlOf,
   webSocket
 } from "../support/transports.js"
 import { listen } from "./suite.js"
-
-const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}.pem`, import.meta.url))
-const tls = { key: pem("key"), cert: pem("cert") }
-
-/** Serves every connection with nothing, and answers with the transports as they come. */
-const keepAll = (server: TransportServer) =>
-  Effect.gen(function*() {
-    const transports = yield* Queue.unbounded<Transport>()
-    const running = yield* Effect.forkScoped(
-      server.run((transport) => Effect.zipRight(Queue.offer(transports, transport), Effect.never))
-    )
-    return { running, next: Queue.take(transports) }
-  })
-
-const rejected = (url: string, status: number) => new ConnectFailure({ url, reason: "Rejected", status })
 
 describe("a listening server", () => {
   it.scopedLive("listens on a free port of the loopback unless told otherwise, and only until its scope closes", () =>
@@ -242,152 +222,5 @@ describe("running a server", () => {
       yield* keepAll(server)
       const answers = yield* Effect.all(clients.map(({ answer }) => answer))
       expect(answers.filter((answer) => answer === "HTTP/1.1 101 Switching Protocols").length).toBe(128)
-    }))
-})
-
-describe("authorisation", () => {
-  it.scopedLive("sees the request, is provided with what it needs and lets in", () =>
-    Effect.gen(function*() {
-      const Secret = Context.GenericTag<string>("Secret")
-      const server = yield* WsTransportServer.make({
-        authorize: (request) =>
-          Effect.flatMap(
-            Secret,
-            (secret) => request.headers.authorization === secret ? Effect.void : Effect.fail({ status: 401 })
-          )
-      }).pipe(Effect.provideService(Secret, "Bearer secret"))
-      const { next } = yield* keepAll(server)
-      const url = urlOf(server)
-      expect(yield* Effect.flip(WsTransport.connect(url))).toEqual(rejected(url, 401))
-      yield* WsTransport.connect(url, { headers: { authorization: "Bearer secret" } })
-      yield* next
-    }))
-
-  it.scopedLive("turns away with a status, a message and headers", () =>
-    Effect.gen(function*() {
-      const server = yield* WsTransportServer.make({
-        authorize: () =>
-          Effect.fail({ status: 401, message: "who are you?", headers: { "www-authenticate": "Bearer" } })
-      })
-      const ws = yield* webSocket(urlOf(server))
-      const [, response] = yield* signal<[unknown, Http.IncomingMessage]>(ws, "unexpected-response")
-      let body = ""
-      response.on("data", (chunk) => body += chunk)
-      yield* signal(response, "end")
-      expect([response.statusCode, response.headers["www-authenticate"], body]).toEqual([
-        401,
-        "Bearer",
-        "who are you?\n"
-      ])
-    }))
-
-  for (
-    const [what, authorize] of [
-      ["dies", () => Effect.die("defect")],
-      ["throws", () => {
-        throw new Error("defect")
-      }]
-    ] as const
-  ) {
-    it.scopedLive(`answers 500 when it ${what}, and goes on`, () =>
-      Effect.gen(function*() {
-        const server = yield* WsTransportServer.make({
-          authorize: (request) => request.url === "/good" ? Effect.void : authorize()
-        }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)))
-        yield* keepAll(server)
-        const url = `${urlOf(server)}/bad`
-        const failure = yield* Effect.flip(WsTransport.connect(url, { openTimeout: "2 seconds" }))
-        expect(failure).toEqual(rejected(url, 500))
-        yield* WsTransport.connect(`${urlOf(server)}/good`)
-      }))
-  }
-
-  it.scopedLive("answers 503 when it takes too long, and interrupts it", () =>
-    Effect.gen(function*() {
-      const interrupted = yield* Deferred.make<void>()
-      const server = yield* WsTransportServer.make({
-        authorize: () => Effect.onInterrupt(Effect.never, () => Deferred.succeed(interrupted, undefined)),
-        upgradeTimeout: "20 millis"
-      })
-      const url = `${urlOf(server)}/`
-      expect(yield* Effect.flip(WsTransport.connect(url))).toEqual(rejected(url, 503))
-      yield* Deferred.await(interrupted)
-    }))
-})
-
-describe("a server attached to another one", () => {
-  it.scopedLive("upgrades there, and leaves it running and as it was", () =>
-    Effect.gen(function*() {
-      const http = yield* listening(Http.createServer((_, response) => response.end("hello")))
-      const url = `ws://127.0.0.1:${portOf(http)}`
-      const [server, leave] = yield* detachable(WsTransportServer.make({ server: http }))
-      expect(urlOf(server)).toBe(url)
-      const accepted = yield* firstOf(server)
-      const events = yield* listen(yield* WsTransport.connect(url))
-      yield* accepted
-      const get = Effect.promise(() => fetch(url.replace("ws:", "http:")).then((response) => response.text()))
-      expect(yield* get).toBe("hello")
-      yield* leave
-      expect((yield* events.ended).code).toBe(1006)
-      expect([http.listening, http.listenerCount("upgrade")]).toEqual([true, 0])
-      expect(yield* get).toBe("hello")
-    }))
-
-  it.scopedLive("leaves other paths to the other listeners, and answers 404 where there are none", () =>
-    Effect.gen(function*() {
-      const http = yield* listening(Http.createServer())
-      const server = yield* WsTransportServer.make({ server: http, path: "/session" })
-      const { next } = yield* keepAll(server)
-      const other = `${urlOf(server)}/other`
-      expect(yield* Effect.flip(WsTransport.connect(other))).toEqual(rejected(other, 404))
-      const seen: Array<string | undefined> = []
-      http.on("upgrade", (request, socket) => {
-        seen.push(request.url)
-        if (request.url === "/other") socket.end("HTTP/1.1 418 Teapot\r\n\r\n")
-      })
-      expect(yield* Effect.flip(WsTransport.connect(other))).toEqual(rejected(other, 418))
-      yield* WsTransport.connect(`${urlOf(server)}/session`)
-      yield* next
-      expect(seen).toEqual(["/other", "/session"])
-    }))
-
-  it.scopedLive("shares it with a second one at another path", () =>
-    Effect.gen(function*() {
-      const http = yield* listening(Http.createServer())
-      for (const path of ["/one", "/two"]) {
-        const server = yield* WsTransportServer.make({ server: http, path })
-        yield* firstOf(server)
-      }
-      for (const path of ["/one", "/two"]) yield* WsTransport.connect(`ws://127.0.0.1:${portOf(http)}${path}`)
-    }))
-})
-
-describe("TLS", () => {
-  const dial = (port: number, options?: WsTransport.ConnectOptions) =>
-    WsTransport.connect(`wss://127.0.0.1:${port}`, options)
-
-  it.scopedLive("carries messages between ends that trust each other", () =>
-    Effect.gen(function*() {
-      const server = yield* WsTransportServer.make({ tls })
-      const accepted = yield* firstOf(server)
-      const client = yield* dial(Number(new URL(urlOf(server)).port), { tls: { ca: tls.cert } })
-      const events = yield* listen(yield* accepted)
-      client.send(Buffer.from("hello"))
-      expect(text(yield* events.next)).toBe("hello")
-    }))
-
-  it.scopedLive("does not connect to a certificate that nobody vouches for", () =>
-    Effect.gen(function*() {
-      const server = yield* WsTransportServer.make({ tls })
-      const failure = yield* Effect.flip(dial(Number(new URL(urlOf(server)).port)))
-      expect(failure).toMatchObject({ reason: "Unreachable", cause: { code: "DEPTH_ZERO_SELF_SIGNED_CERT" } })
-    }))
-
-  it.scopedLive("is that of the server to which one attaches", () =>
-    Effect.gen(function*() {
-      const https = yield* listening(Https.createServer(tls))
-      const accepted = yield* firstOf(yield* WsTransportServer.make({ server: https }))
-      yield* dial(portOf(https), { tls: { ca: tls.cert } })
-      yield* accepted
     }))
 })

@@ -117,8 +117,8 @@ class PlatformTransport implements Terminable {
   settle(below: Terminable): void {
     this.#below = below
     below.listen({
-      onMessage: (message) => this.#slot.message(message),
-      onText: () => this.#slot.text(),
+      onMessage: (message) => this.#refused || this.#slot.message(message),
+      onText: () => this.#refused || this.#slot.text(),
       onWritable: () => this.#slot.writable(),
       onClose: (end) => this.end(end)
     })
@@ -195,9 +195,14 @@ class PlatformTransport implements Terminable {
     return this.#below !== undefined && !this.#writing
   }
 
-  /** What still waits goes ahead of everything else. */
+  /** Frames that still wait go ahead of everything else; a close frame is written as it would have been. */
   #hurry(below: Terminable): void {
-    for (const message of this.#outbound.splice(0)) if (message instanceof Uint8Array) below.send(message)
+    const closing: Array<Outbound> = []
+    for (const message of this.#outbound.splice(0)) {
+      if (message instanceof Uint8Array) below.send(message)
+      else closing.push(message)
+    }
+    this.#outbound.push(...closing)
     if (this.#blocked && this.isWritable()) this.#slot.writable()
   }
 

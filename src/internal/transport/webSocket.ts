@@ -34,7 +34,7 @@ export const connect = (
           const ws = construct()
           return { ws, transport: adopt(ws, settings) }
         },
-        catch: (cause) => new ConnectFailure({ url, reason: "InvalidUrl", cause })
+        catch: (cause) => new ConnectFailure({ url, reason: isWebSocketUrl(url) ? "Unreachable" : "InvalidUrl", cause })
       }),
       ({ transport }) => transport.terminate
     )
@@ -49,6 +49,10 @@ export const connect = (
     else yield* Effect.forkScoped(transport.watchBuffer)
     return transport
   })
+
+/** Whether it is the URL, if a socket cannot even be made for it. */
+export const isWebSocketUrl = (url: string): boolean =>
+  /^wss?:\/\/[^/]/.test(url) && !url.includes("#") && URL.canParse(url)
 
 /**
  * The transport of a socket that is connecting: what the package `ws` made shows more than the standard, such as pings and
@@ -161,7 +165,9 @@ class StandardTransport implements Terminable {
   })
 
   /** Looks at the buffer, again and again, while somebody waits for it to run empty. */
-  readonly watchBuffer: Effect.Effect<never> = this.#watcher.until(() => this.#blocked ? Effect.void : undefined).pipe(
+  readonly watchBuffer: Effect.Effect<never> = this.#watcher.until(() =>
+    this.#blocked && !this.#slot.ended ? Effect.void : undefined
+  ).pipe(
     Effect.zipRight(Effect.sleep(pollInterval)),
     Effect.zipRight(Effect.sync(() => {
       if (this.#ws.bufferedAmount >= this.#watermark) return
