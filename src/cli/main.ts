@@ -34,9 +34,17 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
     Effect.provide(layer)
   )
 
-/** Without what the parser itself prints of its errors. */
+/** Without what the parser itself prints of its errors, and without colours where nobody sees them. */
 const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.consoleWith((console) => Effect.withConsole(effect, { ...console, error: () => Effect.void }))
+  Effect.consoleWith((console) =>
+    Effect.withConsole(effect, {
+      ...console,
+      error: () => Effect.void,
+      log: (...args) => console.log(...(process.stdout.isTTY ? args : args.map(uncoloured)))
+    })
+  )
+
+const uncoloured = (arg: unknown): unknown => typeof arg === "string" ? stripVTControlCharacters(arg) : arg
 
 const complain = (text: string) => Effect.sync(() => process.stderr.write(`wsmux: ${onOneLine(text)}\n`))
 
