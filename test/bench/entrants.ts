@@ -1,0 +1,49 @@
+import type { GoPeer } from "./go.js"
+import type { Options, Settings } from "./options.js"
+import { peers } from "./peers/index.js"
+import type { Workload } from "./workloads.js"
+
+/** Who runs a workload: a peer at each end, as it is named in the report. */
+export interface Entrant {
+  readonly name: string
+  readonly client: string
+  readonly server: string
+  readonly settings: Settings
+}
+
+const kib = 1 << 10
+const both = (name: string, settings: Settings, peer = name): Entrant => ({
+  name,
+  client: peer,
+  server: peer,
+  settings
+})
+
+export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, go: GoPeer | undefined) => {
+  const wanted = (name: string) => chosen.includes(name)
+  const standard = { window: sizes["window-kib"] * kib }
+  const small = { window: 64 * kib }
+  const large = 16 * kib * kib
+  switch (workload.id) {
+    case "W8":
+      return [
+        both("ws", small),
+        both("ours", small),
+        ...go === undefined ? [] : [
+          { name: "ours to Go", client: "ours", server: "go", settings: small },
+          { name: "Go to ours", client: "go", server: "ours", settings: small },
+          both("Go to Go", small, "go")
+        ]
+      ].filter(({ client, server }) => wanted(client) && wanted(server))
+    case "W9":
+      return [
+        both("ws", standard),
+        both("auto-tuned", { ...standard, maxWindow: large }, "ours"),
+        both("window 16 MiB", { window: large }, "ours")
+      ].filter(({ client }) => wanted(client))
+    default:
+      return Object.keys(peers)
+        .filter((name) => wanted(name) && (workload.bare || name !== "ws"))
+        .map((name) => both(name, standard))
+  }
+}

@@ -1,0 +1,46 @@
+import { spawnSync } from "node:child_process"
+import { copyFileSync, mkdirSync } from "node:fs"
+import { join } from "node:path"
+
+/** The Go program, and whose wsmux is in it: the published package's, or the tests' own. */
+export interface GoPeer {
+  readonly path: string
+  readonly kind: "reference" | "stand-in"
+}
+
+/**
+ * Builds the program, with the published package where this machine can have it; nothing where Go is missing.
+ * `WSMUX_GO_REFERENCE=1` insists on the package, `WSMUX_GO_REFERENCE=0` does not try.
+ */
+export const buildGo = (source: string, output: string): GoPeer | undefined => {
+  const go = (...args: ReadonlyArray<string>) =>
+    spawnSync("go", args, {
+      cwd: source,
+      encoding: "utf8",
+      timeout: 120_000,
+      env: { ...process.env, GOVCS: "*:off" }
+    })
+  if (go("version").status !== 0) return undefined
+  mkdirSync(output, { recursive: true })
+  const wish = process.env.WSMUX_GO_REFERENCE
+  if (wish !== "0") {
+    // go adds the sums that it has verified, so it gets copies
+    for (const file of ["reference.mod", "reference.sum"]) copyFileSync(join(source, file), join(output, file))
+    const path = join(output, "go-reference")
+    const built = go(
+      "build",
+      "-mod=mod",
+      "-tags=reference",
+      `-modfile=${join(output, "reference.mod")}`,
+      "-o",
+      path,
+      "."
+    )
+    if (built.status === 0) return { path, kind: "reference" }
+    if (wish === "1") throw new Error(`cannot build the Go side with the published package:\n${built.stderr}`)
+  }
+  const path = join(output, "go-stand-in")
+  const built = go("build", "-o", path, ".")
+  if (built.status !== 0) throw new Error(`cannot build the Go side:\n${built.stderr}`)
+  return { path, kind: "stand-in" }
+}

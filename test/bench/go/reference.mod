@@ -1,0 +1,8 @@
+module effect-wsmux-bench
+
+go 1.26.4
+
+require (
+	github.com/gorilla/websocket v1.5.3
+	github.com/taskcluster/taskcluster/v104 v104.0.0
+)

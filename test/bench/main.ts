@@ -1,0 +1,80 @@
+/** `npm run bench`: every peer runs every workload, round by round. What they are, and what must be reached, is said in workloads.ts. */
+import { mkdirSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
+import { fileURLToPath } from "node:url"
+import { chart } from "./chart.js"
+import { entrants } from "./entrants.js"
+import { bufferutil, caption, describe } from "./environment.js"
+import { buildGo } from "./go.js"
+import { type Options, parse, usage } from "./options.js"
+import { peers } from "./peers/index.js"
+import { markdown, type Report } from "./report.js"
+import { resultsOf, verdictsOf } from "./results.js"
+import { run } from "./run.js"
+import { type Sample, workloads } from "./workloads.js"
+
+/** The sources, of which this is a build. */
+const home = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
+
+const bench = async (options: Options): Promise<Report> => {
+  const began = performance.now()
+  const chosen = workloads.filter(({ id }) => options.only.includes(id))
+  const go = options.only.includes("W8") ? buildGo(home("go"), home("build/go")) : undefined
+  const environment = describe(options, go)
+  const failures: Array<string> = []
+  const field = chosen.map((workload) => ({
+    workload,
+    entrants: entrants(workload, options, go),
+    samples: new Map<string, Array<Sample | undefined>>()
+  }))
+
+  const seconds = () => (performance.now() - began) / 1000
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const { entrants, samples, workload } of field) {
+      for (const entrant of entrants) {
+        const name = `${workload.id} ${entrant.name}, round ${round}`
+        if (seconds() > options.budget) {
+          if (round === 1) failures.push(`${name}: no time was left`)
+          continue
+        }
+        const sample = await run(workload, entrant, options, go).catch((error: Error) => {
+          failures.push(`${name}: ${error.message}`)
+          return undefined
+        })
+        samples.set(entrant.name, [...samples.get(entrant.name) ?? [], sample])
+        process.stderr.write(`${name}: ${sample === undefined ? failures.at(-1) : show(sample)}\n`)
+      }
+    }
+  }
+
+  return {
+    environment: { ...environment, took: `${Math.round(seconds())} s` },
+    titles: Object.fromEntries(chosen.map(({ id, title }) => [id, title(options.sizes)])),
+    results: field.flatMap(({ samples, workload }) => resultsOf(workload, samples)),
+    verdicts: field.flatMap(({ samples, workload }) => verdictsOf(workload, samples, bufferutil)),
+    failures
+  }
+}
+
+const show = (sample: Sample): string =>
+  Object.entries(sample).map(([metric, value]) => `${Math.round(value)} ${metric}`).join(", ")
+
+try {
+  const options = parse({
+    workloads: workloads.map(({ id }) => id),
+    peers: [...Object.keys(peers), "go"]
+  })
+  if (options === undefined) console.log(usage())
+  else {
+    const report = await bench(options)
+    const out = options.out ?? home(`results/${options.quick ? "quick" : bufferutil ? "bench-bufferutil" : "bench"}`)
+    mkdirSync(dirname(out), { recursive: true })
+    writeFileSync(`${out}.json`, `${JSON.stringify({ ...report, sizes: options.sizes }, null, 2)}\n`)
+    writeFileSync(`${out}.svg`, await chart(report, caption))
+    console.log(markdown(report))
+    if (report.failures.length > 0) process.exitCode = 1
+  }
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 2
+}

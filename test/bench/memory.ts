@@ -1,0 +1,18 @@
+import { setTimeout } from "node:timers/promises"
+
+export interface Memory {
+  /** Bytes of the process that are in RAM. */
+  readonly resident: number
+  /** Bytes that are in use: of the heap, and of buffers beside it. */
+  readonly heap: number
+}
+
+/** This process's memory, after everything that is garbage has been collected. */
+export const memory = async (): Promise<Memory> => {
+  for (let i = 0; i < 5; i++) {
+    globalThis.gc!()
+    await setTimeout(50)
+  }
+  const { external, heapUsed, rss } = process.memoryUsage()
+  return { resident: rss, heap: heapUsed + external }
+}

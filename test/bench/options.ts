@@ -1,0 +1,111 @@
+import { parseArgs } from "node:util"
+
+/** What a peer is told. It uses what it has, and states it. */
+export interface Settings {
+  /** Bytes of a stream's window. */
+  readonly window: number
+  /** Up to where our windows may grow by themselves, from the default size on. */
+  readonly maxWindow?: number
+}
+
+/** The sizes of the workloads: what they are, in full, and with --quick. */
+const sizes = {
+  "bulk-mib": ["MiB of W1, W1r and W8", 512, 32],
+  "chunk-kib": ["KiB of a large write", 64, 64],
+  "streams": ["streams of W2", 100, 100],
+  "stream-kib": ["KiB of each of them", 4096, 256],
+  "round-trips": ["of W3", 30_000, 2000],
+  "short-streams": ["streams of W4", 10_000, 1000],
+  "workers": ["of W4, and who opens in W5", 100, 100],
+  "idle-streams": ["of W5", 10_000, 2000],
+  "small-mib": ["MiB of W6, in writes of 1 KiB", 64, 8],
+  "mixed-ms": ["milliseconds of W7", 3000, 500],
+  "delayed-mib": ["MiB of W9", 512, 16],
+  "delay-ms": ["milliseconds each way in W9", 20, 20],
+  "first-mib": ["MiB of the warm-up row", 16, 16],
+  "warm-ms": ["how long a run is warmed up", 1000, 150],
+  "window-kib": ["our window, for all rows without another", 256, 256]
+} as const
+
+export type Sizes = { readonly [K in keyof typeof sizes]: number }
+
+export interface Options {
+  readonly sizes: Sizes
+  readonly quick: boolean
+  readonly rounds: number
+  readonly only: ReadonlyArray<string>
+  readonly peers: ReadonlyArray<string>
+  /** Seconds that a run may take, and after which none is started. */
+  readonly timeout: number
+  readonly budget: number
+  /** Where to write profiles of the processes of ours and of the Node peers. */
+  readonly profile: string | undefined
+  readonly out: string | undefined
+}
+
+const flags = {
+  quick: ["small sizes, and nothing is started after 90 s"],
+  rounds: ["how often each peer runs each workload (3)", "N"],
+  only: ["the workloads to run, such as W1,W3", "LIST"],
+  peers: ["the peers to run, such as ours,ws,bpmux", "LIST"],
+  timeout: ["how long a run may take in seconds (120, quick 15)", "N"],
+  profile: ["writes the CPU profiles of all processes there", "DIR"],
+  out: ["where the .json and the .svg go, without the extension", "PATH"],
+  help: ["this"]
+} as const
+
+export const usage = (): string => {
+  const line = (name: string, text: string) => `  ${name.padEnd(22)} ${text}`
+  return [
+    "npm run bench -- [options]",
+    ...Object.entries(flags).map(([flag, [text, value]]) => line(`--${flag}${value ? ` ${value}` : ""}`, text)),
+    ...Object.entries(sizes).map(([flag, [text, full, quick]]) =>
+      line(`--${flag} N`, `${text} (${full}${full === quick ? "" : `, quick ${quick}`})`)
+    )
+  ].join("\n")
+}
+
+/** What may be chosen from. */
+export interface Known {
+  readonly workloads: ReadonlyArray<string>
+  readonly peers: ReadonlyArray<string>
+}
+
+/** The options, or undefined where help is asked for. */
+export const parse = (known: Known): Options | undefined => {
+  const names = [...Object.keys(flags), ...Object.keys(sizes)]
+  const isSwitch = (name: string) => name === "quick" || name === "help"
+  const { values } = parseArgs({
+    options: Object.fromEntries(names.map((name) => [name, { type: isSwitch(name) ? "boolean" : "string" }]))
+  })
+  if (values.help === true) return undefined
+  const quick = values.quick === true
+  const number = (name: string, standard: number): number => {
+    const value = values[name] === undefined ? standard : Number(values[name])
+    if (!Number.isInteger(value) || value < 1) throw new Error(`--${name}: ${values[name]} is not a number from 1 on`)
+    return value
+  }
+  const text = (name: string) => {
+    const value = values[name]
+    return typeof value === "string" ? value : undefined
+  }
+  const list = (name: string, known: ReadonlyArray<string>) => {
+    const chosen = text(name)?.split(",") ?? known
+    const unknown = chosen.find((item) => !known.includes(item))
+    if (unknown !== undefined) throw new Error(`--${name}: ${unknown} is none of ${known.join(", ")}`)
+    return chosen
+  }
+  return {
+    sizes: Object.fromEntries(
+      Object.entries(sizes).map(([name, [, full, small]]) => [name, number(name, quick ? small : full)])
+    ) as unknown as Sizes,
+    quick,
+    rounds: number("rounds", 3),
+    only: list("only", known.workloads),
+    peers: list("peers", known.peers),
+    timeout: number("timeout", quick ? 15 : 120),
+    budget: quick ? 90 : Infinity,
+    profile: text("profile"),
+    out: text("out")
+  }
+}

@@ -1,0 +1,75 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { createInterface } from "node:readline"
+
+/** A line of JSON from one of the two processes of a run. */
+export type Event =
+  | { readonly event: "listening"; readonly port: number }
+  | { readonly event: "memory"; readonly resident: number; readonly heap: number }
+  | { readonly event: "ask memory" }
+  | { readonly event: "sample"; readonly sample: Record<string, number> }
+  | { readonly event: "failed"; readonly message: string }
+
+export interface Command {
+  readonly file: string
+  readonly args: ReadonlyArray<string>
+}
+
+/** A process that tells its events on standard output, and ends when its standard input does. */
+export class Side {
+  readonly #child: ChildProcess
+  readonly #events: Array<Event> = []
+  #wake: (() => void) | undefined
+  #complaints = ""
+  #gone: string | undefined
+
+  constructor(readonly name: string, { args, file }: Command) {
+    this.#child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"] })
+    createInterface(this.#child.stdout!).on("line", (line) => {
+      this.#events.push(JSON.parse(line))
+      this.#wake?.()
+    })
+    this.#child.stderr!.on("data", (text) => {
+      this.#complaints += text
+    })
+    this.#child.stdin!.on("error", () => {})
+    this.#child.on("error", (error) => this.#end(error.message))
+    this.#child.on("close", (code, signal) => this.#end(`exited with ${signal ?? code}`))
+  }
+
+  #end(how: string): void {
+    this.#gone ??= how
+    this.#wake?.()
+  }
+
+  /** The next event; fails when the process says that it failed, or is gone. */
+  async next(): Promise<Event> {
+    while (this.#events.length === 0) {
+      if (this.#gone !== undefined) throw new Error(`${this.name} ${this.#gone} ${this.#complaints}`.trim())
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+    const event = this.#events.shift()!
+    if (event.event === "failed") throw new Error(`${this.name}: ${event.message}`)
+    return event
+  }
+
+  async expect<K extends Event["event"]>(kind: K): Promise<Extract<Event, { readonly event: K }>> {
+    const event = await this.next()
+    if (event.event !== kind) throw new Error(`${this.name} said ${event.event} instead of ${kind}`)
+    return event as Extract<Event, { readonly event: K }>
+  }
+
+  send(message: unknown): void {
+    this.#child.stdin!.write(`${JSON.stringify(message)}\n`)
+  }
+
+  /** Lets it end by itself, or else kills it. */
+  async stop(): Promise<void> {
+    if (this.#gone !== undefined) return
+    this.#child.stdin!.end()
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), 5000)
+    await new Promise<void>((resolve) => this.#child.once("close", () => resolve()))
+    clearTimeout(timer)
+  }
+}

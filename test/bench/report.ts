@@ -1,0 +1,59 @@
+import type { Result, Verdict } from "./results.js"
+import type { Summary } from "./statistics.js"
+
+/** Where and how it was measured: name and value. */
+export type Environment = Readonly<Record<string, string>>
+
+export interface Report {
+  readonly environment: Environment
+  readonly titles: Readonly<Record<string, string>>
+  readonly results: ReadonlyArray<Result>
+  readonly verdicts: ReadonlyArray<Verdict>
+  readonly failures: ReadonlyArray<string>
+}
+
+export const markdown = ({ environment, failures, results, titles, verdicts }: Report): string =>
+  [
+    ...Object.entries(environment).map(([name, value]) => `- ${name}: ${value}`),
+    "",
+    "Each cell: the median of the rounds (least to most), and by how much it is that of the comparison, marked 1.00x.",
+    ...Object.entries(titles).flatMap(([id, title]) => {
+      const rows = table(id, results)
+      return rows.length === 0 ? [] : ["", `**${id}**: ${title}`, "", ...rows]
+    }),
+    "",
+    ...verdicts.length === 0 ? [] : [
+      "| | bar | reached | |",
+      "| --- | --- | --- | --- |",
+      ...verdicts.map(({ bar, met, reached, workload }) =>
+        `| ${workload} | ${bar} | ${round(reached)} | ${met ? "met" : "**missed**"} |`
+      ),
+      ""
+    ],
+    ...failures.map((failure) => `FAILED ${failure}`)
+  ].join("\n")
+
+const table = (id: string, all: ReadonlyArray<Result>): ReadonlyArray<string> => {
+  const results = all.filter(({ workload }) => workload === id)
+  if (results.length === 0) return []
+  const metrics = [...new Set(results.map(({ metric }) => metric))]
+  const names = [...new Set(results.map(({ entrant }) => entrant))]
+  const cell = (metric: string, name: string) => {
+    const found = results.find(({ entrant, metric: other }) => entrant === name && metric === other)
+    return found === undefined ? "" : text(found.values, found.ratio)
+  }
+  return [
+    `| | ${names.join(" | ")} |`,
+    `| --- |${" --- |".repeat(names.length)}`,
+    ...metrics.map((metric) => `| ${metric} | ${names.map((name) => cell(metric, name)).join(" | ")} |`)
+  ]
+}
+
+const text = ({ max, median, min }: Summary, ratio: Summary | undefined): string =>
+  `${round(median)} (${round(min)}–${round(max)})${ratio === undefined ? "" : ` ${ratio.median.toFixed(2)}x`}`
+
+/** Three digits that matter. */
+const round = (value: number): string =>
+  Math.abs(value) >= 100
+    ? Math.round(value).toLocaleString("en")
+    : value.toPrecision(3)

@@ -1,0 +1,88 @@
+import { summarise, type Summary } from "./statistics.js"
+import { type Bar, bestOther, type Sample, type Workload } from "./workloads.js"
+
+/** What an entrant reached in a metric of a workload. */
+export interface Result {
+  readonly workload: string
+  readonly metric: string
+  readonly better: "more" | "less"
+  readonly entrant: string
+  readonly values: Summary
+  /** By what it is divided, round by round, and what that gives. */
+  readonly against?: string
+  readonly ratio?: Summary
+}
+
+export interface Verdict {
+  readonly workload: string
+  readonly bar: string
+  readonly reached: number
+  readonly met: boolean
+}
+
+/** The samples of one workload: of each entrant, one a round; none where a run failed. */
+export type Samples = ReadonlyMap<string, ReadonlyArray<Sample | undefined>>
+
+/** Whom the others are compared with, the first that takes part. */
+const limits = ["Go to Go", "window 16 MiB", "ws"]
+
+export const resultsOf = (workload: Workload, samples: Samples): Array<Result> => {
+  const against = limits.find((name) => samples.has(name))
+  return Object.entries(workload.metrics).flatMap(([metric, better]) =>
+    [...samples].flatMap(([entrant, rounds]) => {
+      const values = rounds.flatMap((sample) => sample === undefined ? [] : [sample[metric]!])
+      if (values.length === 0) return []
+      const ratios = against === undefined ? [] : ratiosOf(metric, rounds, samples.get(against)!)
+      return {
+        workload: workload.id,
+        metric,
+        better,
+        entrant,
+        values: summarise(values),
+        ...against === undefined || ratios.length === 0 ? {} : { against, ratio: summarise(ratios) }
+      }
+    })
+  )
+}
+
+/** Compared within each round, so that what the machine does meanwhile falls out. */
+const ratiosOf = (
+  metric: string,
+  rounds: ReadonlyArray<Sample | undefined>,
+  others: ReadonlyArray<Sample | undefined>
+): Array<number> =>
+  rounds.flatMap((sample, i) => {
+    const other = others[i]
+    return sample === undefined || other === undefined ? [] : [sample[metric]! / other[metric]!]
+  })
+
+/** Which bars were met, of those for which all that they compare was run. */
+export const verdictsOf = (workload: Workload, samples: Samples, bufferutil: boolean): Array<Verdict> => {
+  const results = resultsOf(workload, samples)
+  return workload.bars.flatMap((bar) => {
+    const of = bar.of ?? "ours"
+    const mine = results.find(({ entrant, metric }) => entrant === of && metric === bar.metric)
+    if (mine === undefined) return []
+    const other = bar.against === undefined ? undefined : rival(bar, mine, results)
+    if (bar.against !== undefined && other === undefined) return []
+    const reached = other === undefined
+      ? mine.values.median
+      : summarise(ratiosOf(bar.metric, samples.get(of)!, samples.get(other.entrant)!)).median
+    const least = bufferutil ? bar.withBufferutil ?? bar.atLeast : bar.atLeast
+    const met = (least === undefined || reached >= least) && (bar.atMost === undefined || reached <= bar.atMost)
+    const demand = least === undefined ? `at most ${bar.atMost}` : `at least ${least}`
+    const than = other === undefined
+      ? ""
+      : ` of ${bar.against === bestOther ? `the best other (${other.entrant})` : other.entrant}`
+    return { workload: workload.id, bar: `${of}, ${bar.metric}: ${demand}${than}`, reached, met }
+  })
+}
+
+const rival = (bar: Bar, mine: Result, results: ReadonlyArray<Result>): Result | undefined => {
+  const others = results.filter(({ entrant, metric }) => metric === bar.metric && entrant !== mine.entrant)
+  if (bar.against !== bestOther) return others.find(({ entrant }) => entrant === bar.against)
+  const sign = mine.better === "more" ? -1 : 1
+  return others
+    .filter(({ entrant }) => entrant !== "ws")
+    .sort((a, b) => sign * (a.values.median - b.values.median))[0]
+}
