@@ -108,7 +108,7 @@ export class Incoming {
     }
     const draining: State = { _tag: "Draining", budget }
     this.#state = draining
-    return this.#drain(draining, unread, unread)
+    return this.#drain(draining, unread, this.#window.buffered)
   }
 
   /** Whether the read deadline has passed. */
@@ -158,9 +158,8 @@ export class Incoming {
   }
 
   #consume(bytes: number): void {
-    const credit = this.#window.consume(bytes)
-    // After a FIN or a failure the peer's writer has nothing left to wait for.
-    if (this.#state._tag === "Receiving") this.#return(credit)
+    // After a FIN or a failure no reader waits for more, and credit that is not returned must not count as granted.
+    if (this.#state._tag === "Receiving") this.#return(this.#window.consume(bytes))
   }
 
   #drain(draining: { budget: number }, arrived: number, booked: number): boolean {
