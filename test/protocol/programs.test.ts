@@ -1,197 +1,283 @@
 import { expect, it } from "@effect/vitest"
+import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type { MuxStream } from "effect-wsmux/MuxStream"
-import type { Session } from "effect-wsmux/Session"
-import * as Clock from "effect/Clock"
+import * as Session from "effect-wsmux/Session"
+import { Transport } from "effect-wsmux/Transport"
+import type { InvalidDeadline, OpenError } from "effect-wsmux/WsmuxError"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import * as TestContext from "effect/TestContext"
-import { concat, pattern } from "../support/bytes.js"
-import { makeSessions, readAll } from "../support/sessions.js"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import { bytes } from "../support/bytes.js"
+import { type End, makeEnd, other, type Side, Wire } from "../support/numberedEnds.js"
+import { quiet, withParts } from "../support/observe.js"
+import { readAll } from "../support/sessions.js"
 
-/** One write of a program, and what becomes of it. */
-interface Step {
-  readonly size: number
-  readonly fate: "finish" | "interrupt" | "deadline"
-  /** After how many turns of the others it is interrupted. */
-  readonly turns: number
-}
+type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
-/** What one end of a stream does. */
-interface End {
-  readonly steps: ReadonlyArray<Step>
-  /** Whether it ends its half after the last write; otherwise it leaves it to the closing of its scope. */
-  readonly ends: boolean
-  /** How many chunks it reads before it leaves, and how often a read that waits is interrupted first. */
-  readonly reads: number
-  readonly interrupted: number
-}
+const sides = ["client", "server"] as const
 
-interface Program {
-  readonly buffers: readonly [client: number, server: number]
-  readonly capacity: number
-  readonly streams: ReadonlyArray<{ readonly opener: 0 | 1; readonly ends: readonly [client: End, server: End] }>
-}
+const side = FastCheck.constantFrom(...sides)
+/** Which of the ends, or of the opens, that exist by then. */
+const at = FastCheck.nat(9)
+const millis = FastCheck.nat(40)
+const doing = <const Do extends string>(...what: ReadonlyArray<Do>) => FastCheck.constantFrom(...what)
 
-const step = FastCheck.record({
-  size: FastCheck.nat(3000),
-  fate: FastCheck.constantFrom("finish", "finish", "finish", "interrupt", "deadline"),
-  turns: FastCheck.nat(12)
-}) as FastCheck.Arbitrary<Step>
-
-const end: FastCheck.Arbitrary<End> = FastCheck.record({
-  steps: FastCheck.array(step, { maxLength: 5 }),
-  ends: FastCheck.boolean(),
-  reads: FastCheck.oneof(FastCheck.constant(Infinity), FastCheck.nat(6)),
-  interrupted: FastCheck.nat(2)
-})
-
-const program: FastCheck.Arbitrary<Program> = FastCheck.record({
-  buffers: FastCheck.tuple(FastCheck.integer({ min: 1, max: 2000 }), FastCheck.integer({ min: 1, max: 2000 })),
-  capacity: FastCheck.integer({ min: 64, max: 8192 }),
-  streams: FastCheck.array(
-    FastCheck.record({ opener: FastCheck.constantFrom(0, 1), ends: FastCheck.tuple(end, end) }),
-    { minLength: 1, maxLength: 4 }
-  ) as FastCheck.Arbitrary<Program["streams"]>
-})
-
-/** What a write added to the stream: all of its bytes, the first few, or an unknown number of the first. */
-interface Contribution {
-  readonly bytes: Uint8Array
-  known: number | undefined
-}
-
-/** Whether the bytes that were read can be what the writes contributed, as far as they were read. */
-const explains = (writes: ReadonlyArray<Contribution>, read: Uint8Array, complete: boolean): boolean => {
-  const [write, ...rest] = writes
-  if (write === undefined) return read.byteLength === 0
-  if (!complete && read.byteLength === 0) return true
-  const shared = sharedPrefix(write.bytes, read)
-  if (write.known !== undefined) {
-    if (shared >= write.known) return explains(rest, read.subarray(write.known), complete)
-    return !complete && shared === read.byteLength
-  }
-  for (let length = shared; length >= 0; length--) if (explains(rest, read.subarray(length), complete)) return true
-  return false
-}
-
-const sharedPrefix = (a: Uint8Array, b: Uint8Array): number => {
-  let length = 0
-  while (length < a.byteLength && length < b.byteLength && a[length] === b[length]) length++
-  return length
-}
-
-const write = (stream: MuxStream, { fate, turns }: Step, contribution: Contribution) =>
-  Effect.gen(function*() {
-    const writing = yield* Effect.fork(stream.write(contribution.bytes))
-    yield* Effect.yieldNow().pipe(Effect.repeatN(turns))
-    if (fate === "deadline") yield* stream.setWriteDeadline(yield* Clock.currentTimeMillis)
-    const exit = fate === "interrupt" ? yield* Fiber.interrupt(writing) : yield* Fiber.await(writing)
-    if (fate === "deadline") yield* stream.setWriteDeadline(undefined)
-    if (Exit.isSuccess(exit)) contribution.known = contribution.bytes.byteLength
-    else if (exit.cause._tag === "Fail") contribution.known = exit.cause.error.written
-  })
-
-/** Runs one end until it is done, or nothing can happen any more. */
-const run = (stream: MuxStream, own: End, seed: number, quiet: Effect.Effect<void>) =>
-  Effect.gen(function*() {
-    const outcome = { contributions: [] as Array<Contribution>, chunks: [] as Array<Uint8Array>, complete: false }
-    const writing = Effect.gen(function*() {
-      for (const [index, step] of own.steps.entries()) {
-        const contribution: Contribution = { bytes: pattern(step.size, seed + index), known: undefined }
-        outcome.contributions.push(contribution)
-        yield* write(stream, step, contribution)
-      }
-      if (own.ends) yield* stream.end
+const step = FastCheck.oneof(
+  {
+    weight: 10,
+    arbitrary: FastCheck.record({
+      do: doing("write"),
+      at,
+      windows: FastCheck.oneof(FastCheck.constantFrom(0, 1, 2, 3), FastCheck.nat(24).map((eighths) => eighths / 8)),
+      parts: FastCheck.integer({ min: 1, max: 3 })
     })
-    const reading = Effect.gen(function*() {
-      for (let i = 0; i < own.interrupted; i++) {
-        const waiting = yield* Effect.fork(stream.read)
-        yield* Effect.yieldNow()
-        const exit = yield* Fiber.interrupt(waiting)
-        if (Exit.isSuccess(exit) && exit.value._tag === "Some") outcome.chunks.push(exit.value.value)
-      }
-      while (outcome.chunks.length < own.reads) {
-        const chunk = yield* stream.read
-        if (chunk._tag === "None") return void (outcome.complete = true)
-        outcome.chunks.push(chunk.value)
-      }
-    })
-    yield* Effect.raceFirst(Effect.all([writing, reading], { concurrency: 2, discard: true }), quiet)
-    return outcome
-  })
+  },
+  { weight: 8, arbitrary: FastCheck.record({ do: doing("read"), at }) },
+  { weight: 5, arbitrary: FastCheck.record({ do: doing("yield"), turns: FastCheck.integer({ min: 1, max: 30 }) }) },
+  { weight: 3, arbitrary: FastCheck.record({ do: doing("wait"), millis }) },
+  { weight: 2, arbitrary: FastCheck.record({ do: doing("interruptWrite", "interruptRead"), at }) },
+  { weight: 2, arbitrary: FastCheck.record({ do: doing("writeBy", "readBy"), at, millis }) },
+  { weight: 2, arbitrary: FastCheck.record({ do: doing("noDeadline", "end", "end", "sink", "leave"), at }) },
+  { weight: 1, arbitrary: FastCheck.record({ do: doing("accept", "interruptAccept"), side }) },
+  { weight: 1, arbitrary: FastCheck.record({ do: doing("interruptOpen"), at }) }
+)
 
-/** Waits until no frame has come or gone for many turns: what still waits then waits for ever. */
-const settled = (sessions: readonly [Session, Session]): Effect.Effect<void> => {
-  const traffic = Effect.map(
-    Effect.all([sessions[0].snapshot, sessions[1].snapshot]),
-    (snapshots) => JSON.stringify(snapshots.map(({ counters }) => counters))
+interface Scale {
+  readonly latency: FastCheck.Arbitrary<number>
+  readonly maxBuffer: number
+  readonly maxSteps: number
+}
+
+const bufferSize = (max: number) =>
+  FastCheck.oneof(
+    FastCheck.integer({ min: 1, max: 16 }),
+    FastCheck.integer({ min: 1, max }),
+    FastCheck.constant(max / 4)
   )
-  const look = (before: string): Effect.Effect<void> =>
-    Effect.yieldNow().pipe(
-      Effect.repeatN(100),
-      Effect.zipRight(traffic),
-      Effect.flatMap((now) => now === before ? Effect.void : look(now))
-    )
-  return Effect.flatMap(traffic, look)
-}
 
-const execute = ({ buffers, capacity, streams }: Program) =>
+const programs = ({ latency, maxBuffer, maxSteps }: Scale) =>
+  FastCheck.record({
+    buffer: FastCheck.record({ client: bufferSize(maxBuffer), server: bufferSize(maxBuffer) }),
+    capacity: FastCheck.oneof(FastCheck.integer({ min: 64, max: 4096 }), FastCheck.constant(64 * 1024)),
+    latency,
+    settings: FastCheck.record({
+      maxFrameSize: FastCheck.constantFrom(100, 64 * 1024),
+      maxUnacknowledgedOpens: FastCheck.constantFrom(1, 100),
+      streamAcceptDeadline: FastCheck.constantFrom(60, 30_000)
+    }),
+    opens: FastCheck.array(
+      // the accepting of the others is a step, or comes last
+      FastCheck.record({ side, accepted: FastCheck.constantFrom(true, true, true, false) }),
+      { minLength: 1, maxLength: 5 }
+    ),
+    steps: FastCheck.array(step, { minLength: 1, maxLength: maxSteps, size: "max" }),
+    /** Whether all streams are written and read to their ends before the scopes close. */
+    finished: FastCheck.boolean()
+  })
+
+type Program = ReturnType<typeof programs> extends FastCheck.Arbitrary<infer A> ? A : never
+
+const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }: Program) =>
   Effect.gen(function*() {
-    const { client, server } = yield* makeSessions({
-      client: { keepAliveInterval: Infinity, streamBufferSize: buffers[0] },
-      server: { keepAliveInterval: Infinity, streamBufferSize: buffers[1] },
-      link: { capacity }
-    })
-    const sessions: readonly [Session, Session] = [client, server]
-    const quiet = settled(sessions)
-    const connect = (opener: 0 | 1) =>
-      Effect.gen(function*() {
-        const scopes = [yield* Scope.make(), yield* Scope.make()] as const
-        const [opened, accepted] = yield* Effect.all([
-          Scope.extend(sessions[opener].open(), scopes[opener]),
-          Scope.extend(sessions[1 - opener]!.accept, scopes[1 - opener]!)
-        ], { concurrency: 2 })
-        return { scopes, stream: opener === 0 ? [opened, accepted] as const : [accepted, opened] as const }
-      })
-    // Each is opened and accepted before the next, so that its two ends know of each other.
-    const pairs = yield* Effect.forEach(streams, ({ opener }) => connect(opener))
-    yield* Effect.forEach(pairs, ({ scopes, stream }, index) =>
-      Effect.gen(function*() {
-        const { ends } = streams[index]!
-        const outcomes = yield* Effect.forEach([0, 1] as const, (side) =>
-          Effect.ensuring(
-            run(stream[side], ends[side], (index * 2 + side) * 1000 + 1, quiet),
-            Scope.close(scopes[side], Exit.void)
-          ), { concurrency: 2 })
-        for (const side of [0, 1] as const) {
-          const [writer, reader] = [outcomes[1 - side]!, outcomes[side]!]
-          expect(explains(writer.contributions, concat(reader.chunks), reader.complete)).toBe(true)
+    const wire = new Wire(buffer)
+    const pair = yield* MemoryTransport.makePair({ capacity, latency })
+    const makeSession = (side: Side) => {
+      const transport = withParts(pair[side], {
+        send: (message) => {
+          wire.see(side, message)
+          pair[side].send(message)
         }
-      }), { concurrency: "unbounded", discard: true })
+      })
+      const make = side === "client" ? Session.makeClient : Session.makeServer
+      return Effect.provideService(
+        make({ ...settings, streamBufferSize: buffer[side], ...quiet }),
+        Transport,
+        transport
+      )
+    }
+    const sessions = { client: yield* makeSession("client"), server: yield* makeSession("server") }
+    // nobody lets time go by while the scope closes
+    yield* Effect.addFinalizer(() => pair.cut)
+    const snapshots = Effect.all([sessions.client.snapshot, sessions.server.snapshot])
 
-    const last = yield* connect(0)
-    yield* Effect.fork(Effect.zipRight(last.stream[0].write(pattern(5000)), last.stream[0].end))
-    expect(yield* readAll(last.stream[1])).toEqual(pattern(5000))
-    for (const scope of last.scopes) yield* Scope.close(scope, Exit.void)
-    yield* quiet
-    for (const session of sessions) {
-      const { backlog, streams, unacknowledgedOpens } = yield* session.snapshot
-      expect({ backlog, streams, unacknowledgedOpens }).toEqual({ backlog: 0, streams: [], unacknowledgedOpens: 0 })
+    const check = Effect.gen(function*() {
+      for (const { role, streams } of yield* snapshots) {
+        for (const { bufferedBytes, id, receiveCredit } of streams) {
+          const isOpener = (id % 2 === 1) === (role === "client")
+          const bound = isOpener ? Math.max(buffer.client, buffer.server) : buffer[role]
+          wire.expect(bufferedBytes + receiveCredit <= bound, `stream ${id} may hold more than ${bound} bytes`)
+        }
+      }
+      expect(wire.faults).toEqual([])
+    })
+    /** Lets time go by until a condition holds, which it must before long. */
+    const until = (what: string, condition: Effect.Effect<boolean>) =>
+      Effect.gen(function*() {
+        for (let turns = 0; !(yield* condition); turns++) {
+          yield* check
+          if (turns === 3000) expect.fail(`never: ${what}`)
+          yield* TestClock.adjust(Math.max(1, 10 * latency))
+        }
+        yield* check
+      })
+    const isDone = (fiber: AnyFiber) => fiber.unsafePoll() !== null
+    const isQuiet = Effect.map(
+      snapshots,
+      (all) =>
+        all.every(({ backlog, unacknowledgedOpens, waitingOpens }) =>
+          backlog + unacknowledgedOpens + waitingOpens === 0
+        )
+    )
+    const isEmpty = Effect.zipWith(
+      isQuiet,
+      snapshots,
+      (quiet, all) => quiet && all.every((s) => s.streams.length === 0)
+    )
+
+    const isSilent = Effect.map(snapshots, ([{ counters: client }, { counters: server }]) =>
+      Equal.equals(Data.struct(client.framesIn), Data.struct(server.framesOut)) &&
+      Equal.equals(Data.struct(server.framesIn), Data.struct(client.framesOut)))
+    /** Once nothing is on its way, a writer can send exactly what its reader can take; after a FIN nobody cares. */
+    const checkCredit = Effect.gen(function*() {
+      yield* until("nothing is on its way", isSilent)
+      const [client, server] = yield* snapshots
+      for (const near of client.streams) {
+        const far = server.streams.find(({ id }) => id === near.id)
+        if (far === undefined) continue
+        const balance = { client: near.sendCredit - far.receiveCredit, server: far.sendCredit - near.receiveCredit }
+        const open = sides.filter((side) => !wire.direction(side, near.id).ended)
+        for (const side of open) {
+          wire.expect(balance[side] === 0, `credit of stream ${near.id} is off by ${balance[side]}`)
+        }
+      }
+      yield* check
+    })
+    const ends: Array<End> = []
+    const own = (side: Side, get: Effect.Effect<MuxStream, OpenError, Scope.Scope>) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function*() {
+          const scope = yield* Scope.make()
+          const stream = yield* Effect.onError(restore(Scope.extend(get, scope)), () => Scope.close(scope, Exit.void))
+          ends.push(yield* makeEnd(wire, side, stream, scope))
+        })
+      ).pipe(Effect.onExit((exit) => Effect.sync(() => wire.judge(exit, (error) => error._tag === "AcceptTimeout"))))
+    const opening: Array<AnyFiber> = []
+    const accepting: Record<Side, Array<AnyFiber>> = { client: [], server: [] }
+    const accept = (side: Side) =>
+      Effect.map(Effect.fork(own(side, sessions[side].accept)), (fiber) => accepting[side].push(fiber))
+
+    const larger = Math.max(buffer.client, buffer.server)
+    /** The first write may be larger than what the writer believes in; the others go by what its reader grants. */
+    const sizeOf = (end: End, windows: number) => {
+      const window = buffer[other(end.side)]
+      return Math.floor(end.isFresh() ? Math.min(windows * larger, larger + 4 * window) : windows * window)
+    }
+
+    const take = (step: Program["steps"][number]): Effect.Effect<unknown, InvalidDeadline, Scope.Scope> => {
+      switch (step.do) {
+        case "yield":
+          return Effect.repeatN(Effect.yieldNow(), step.turns)
+        case "wait":
+          return TestClock.adjust(step.millis)
+        case "accept":
+          return accept(step.side)
+        case "interruptAccept":
+          return Effect.forEach(accepting[step.side].slice(-1), Fiber.interrupt)
+        case "interruptOpen":
+          return Fiber.interrupt(opening[step.at % opening.length]!)
+      }
+      const end = ends[step.at % ends.length]
+      if (end === undefined) return Effect.void
+      switch (step.do) {
+        case "write":
+          return end.order({ do: "write", size: sizeOf(end, step.windows), parts: step.parts })
+        case "sink":
+          return end.order({ do: "sink", size: sizeOf(end, 1), parts: 2 })
+        case "writeBy":
+          return end.setDeadline("write", step.millis)
+        case "readBy":
+          return end.setDeadline("read", step.millis)
+        case "noDeadline":
+          return end.clearDeadlines
+        default:
+          return end[step.do]
+      }
+    }
+
+    for (const { accepted, side } of opens) {
+      opening.push(yield* Effect.fork(own(side, sessions[side].open())))
+      if (accepted) yield* accept(other(side))
+    }
+    yield* TestClock.adjust(2 * latency)
+    for (const step of steps) {
+      yield* take(step)
+      yield* check
+    }
+
+    const rest = yield* Effect.forEach(sides, (side) => Effect.fork(Effect.forever(own(side, sessions[side].accept))))
+    yield* until("every open is answered", Effect.map(isQuiet, (quiet) => quiet && opening.every(isDone)))
+    yield* Fiber.interruptAll([...rest, ...accepting.client, ...accepting.server])
+    yield* checkCredit
+    if (finished) {
+      const held = ends.filter((end) => !end.isLeft())
+      for (const [index, end] of held.entries()) {
+        yield* end.clearDeadlines
+        yield* end.interruptRead
+        yield* end.order({ do: index % 2 === 0 ? "end" : "sink", size: sizeOf(end, 1), parts: 3 })
+      }
+      const readers = yield* Effect.forEach(held, (end) => end.readAll)
+      yield* until("every stream is read to its end", Effect.sync(() => readers.every(isDone)))
+      yield* until("every write is done", Effect.sync(() => held.every((end) => end.isIdle())))
+      expect(held.map((end) => end.isWhole())).toEqual(held.map(() => true))
+    }
+    yield* Effect.forEach(ends, (end) => end.leave)
+    yield* until("nothing is left of the streams", isEmpty)
+    yield* until("every writer has been told", Effect.sync(() => ends.every((end) => end.isIdle())))
+
+    wire.numbered = false
+    const word = bytes("still there?")
+    for (const side of sides) {
+      const asks = Effect.gen(function*() {
+        const stream = yield* sessions[side].open()
+        // both at once, since a window may be smaller than the word
+        const tells = Stream.run(Stream.make(word), stream.writable)
+        return yield* Effect.zipRight(tells, readAll(stream), { concurrent: true })
+      })
+      const echoes = Effect.flatMap(
+        sessions[other(side)].accept,
+        (stream) => Stream.run(stream.readable, stream.writable)
+      )
+      const fiber = yield* Effect.fork(Effect.scoped(Effect.all([asks, echoes], { concurrency: 2 })))
+      yield* until("the sessions still work", Effect.sync(() => isDone(fiber)))
+      expect((yield* Fiber.join(fiber))[0]).toEqual(word)
+    }
+    yield* until("nothing is left of the last streams", isEmpty)
+
+    const [client, server] = (yield* snapshots).map((snapshot) => snapshot.counters)
+    expect([client!.bytesIn, server!.bytesIn]).toEqual([server!.bytesOut, client!.bytesOut])
+    for (const { clamped, duplicates, overruns, refused } of [client!, server!]) {
+      expect({ clamped, duplicates, overruns, refused }).toEqual({ clamped: 0, duplicates: 0, overruns: 0, refused: 0 })
     }
   })
 
-it(
-  "any program reads a prefix of what was written, and all of it at an end",
-  { timeout: 120_000 },
-  () =>
-    FastCheck.assert(
-      FastCheck.asyncProperty(program, (program) =>
-        Effect.runPromise(
-          Effect.scoped(execute(program)).pipe(Effect.provide(TestContext.TestContext))
-        )),
-      { numRuns: 100 }
-    )
-)
+const links = {
+  "a link without latency": { latency: FastCheck.constant(0), maxBuffer: 4096, maxSteps: 40, numRuns: 120 },
+  // a step of the TestClock takes milliseconds, and every message that travels needs one
+  "a slow link": { latency: FastCheck.integer({ min: 1, max: 20 }), maxBuffer: 256, maxSteps: 15, numRuns: 20 }
+}
+
+for (const [link, { numRuns, ...scale }] of Object.entries(links)) {
+  it.scoped.prop(
+    `over ${link} any program reads what was written, in order, and all of it at an end`,
+    [programs(scale)],
+    ([program]) => execute(program),
+    // a failing program is made smaller for as long as the time limit lets it
+    { timeout: 60_000, fastCheck: { numRuns, interruptAfterTimeLimit: 40_000, markInterruptAsFailure: true } }
+  )
+}
