@@ -7,6 +7,7 @@ import { opaque, tcp, unix } from "../../Address.js"
 import { type Listener, type Transport, TypeId } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
 import { Slot } from "./slot.js"
+import { WsSender } from "./wsSender.js"
 
 export interface Settings {
   readonly watermark: number
@@ -27,6 +28,7 @@ export class WsTransport implements Transport {
   readonly #slot: Slot
   readonly #ended = new WaitList()
   #socket: Net.Socket | undefined
+  #sender: WsSender | undefined
   #cause: unknown
   #signs = 0
   #blocked = false
@@ -56,6 +58,8 @@ export class WsTransport implements Transport {
   connected(socket: Net.Socket): void {
     this.#socket = socket
     socket.on("error", this.#onError) // the package keeps it to itself
+    // Only what was dialled has a URL. An extension would have to have its way with every message.
+    if (this.#ws.extensions === "") this.#sender = new WsSender(socket, typeof this.#ws.url === "string")
     this.localAddress = toAddress(socket.localAddress, socket.localPort)
     this.remoteAddress = toAddress(socket.remoteAddress, socket.remotePort)
   }
@@ -65,12 +69,12 @@ export class WsTransport implements Transport {
   }
 
   send(message: Uint8Array): void {
-    if (this.#isOpen()) this.#ws.send(message, this.#onSent)
+    if (this.#isOpen()) (this.#sender ?? this.#ws).send(message, this.#onSent)
   }
 
   isWritable(): boolean {
     if (!this.#isOpen()) return false
-    this.#blocked = this.#ws.bufferedAmount >= this.#watermark
+    this.#blocked = (this.#sender?.unsent ?? this.#ws.bufferedAmount) >= this.#watermark
     return !this.#blocked
   }
 
