@@ -152,7 +152,7 @@ export const decode = (message: Uint8Array): Frame | Malformed => {
 export const encode = (frame: Frame): Uint8Array => {
   switch (frame._tag) {
     case "Dat": {
-      const message = allocateDat(frame.id, frame.payload.byteLength)
+      const message = withHeader(DAT, frame.id, headerSize + frame.payload.byteLength)
       message.set(frame.payload, headerSize)
       return message
     }
@@ -194,14 +194,12 @@ export const ack = (id: number, credit: number): Uint8Array => {
 }
 
 /**
- * A message for a `Dat` whose payload, of the given length, is still to be filled in from `headerSize` on: what lets
- * many small chunks be gathered into one frame with a single copy.
+ * The message of a `Dat` without its payload, which follows: what lets chunks leave as parts of a message, uncopied.
  *
  * @since 0.1.0
  * @category codec
  */
-export const allocateDat = (id: number, payloadLength: number): Uint8Array =>
-  withHeader(DAT, id, headerSize + payloadLength)
+export const datHeader = (id: number): Uint8Array => withHeader(DAT, id, headerSize)
 
 const withHeader = (type: number, id: number, length: number): Uint8Array => {
   const message = new Uint8Array(length)

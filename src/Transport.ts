@@ -42,8 +42,11 @@ export interface Transport {
   readonly maxMessageSize: number
   /** Attaches the one listener. What arrived before is delivered first, within this call. */
   readonly listen: (listener: Listener) => void
-  /** Hands over one message. The transport owns the bytes from here on. Does nothing once closed. */
-  readonly send: (message: Uint8Array) => void
+  /**
+   * Sends one message, given in parts so that nobody has to join them first. The transport copies what it keeps, so the
+   * bytes are the caller's again when this returns. Does nothing once closed.
+   */
+  readonly send: (...parts: ReadonlyArray<Uint8Array>) => void
   /**
    * Whether the transport holds less than its watermark of unsent bytes. After it answered false, `Listener.onWritable`
    * follows, or `onClose` does: nobody waits for ever. Always false once closed.

@@ -1,5 +1,5 @@
-import { headerSize } from "../Frame.js"
 import type { FrameCounts, SessionCounters } from "../Session.js"
+import type { FrameParts } from "./outbox.js"
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -17,10 +17,10 @@ export class Counters {
   overruns = 0
   clamped = 0
 
-  sent(frame: Uint8Array): void {
-    const kind = kinds[frame[0]!]!
+  sent([header, ...payload]: FrameParts): void {
+    const kind = kinds[header[0]!]!
     this.framesOut[kind]++
-    if (kind === "dat") this.bytesOut += frame.byteLength - headerSize
+    for (const chunk of payload) this.bytesOut += chunk.byteLength
   }
 
   snapshot(): SessionCounters {

@@ -4,12 +4,15 @@ import type { Transport } from "../Transport.js"
 import type { Counters } from "./counters.js"
 import { WaitList } from "./waitList.js"
 
+/** A message in parts: a header, and the chunks of its payload. The chunks are the writers', until it is handed over. */
+export type FrameParts = readonly [header: Uint8Array, ...payload: Array<Uint8Array>]
+
 /** A stream as the outbox sees it: a source of frames that waits for its turn. */
 export interface Sender {
   /** Whether it stands in the outbox's queue; owned by the outbox. */
   queued: boolean
   /** Takes its next frame, with at most `maxPayload` bytes, or undefined when nothing may go now. */
-  readonly nextFrame: (maxPayload: number) => Uint8Array | undefined
+  readonly nextFrame: (maxPayload: number) => FrameParts | undefined
   /** Whether another frame could go right after the one taken. */
   readonly hasFrame: () => boolean
 }
@@ -58,7 +61,7 @@ export class Outbox {
   }
 
   /** Hands over a frame of a stream, for which `isClear` has just said yes. */
-  sendNow(frame: Uint8Array): void {
+  sendNow(frame: FrameParts): void {
     this.#handOver(frame)
   }
 
@@ -100,8 +103,8 @@ export class Outbox {
     return this.#senders.length === 0 && this.#control.length === 0 && this.#credit.size === 0
   }
 
-  #next(): Uint8Array | undefined {
-    if (this.#control.length > 0) return this.#control.shift()
+  #next(): FrameParts | undefined {
+    if (this.#control.length > 0) return [this.#control.shift()!]
     if (this.#credit.size > 0) return this.#nextCredit()
     while (this.#senders.length > 0) {
       const sender = this.#senders.shift()!
@@ -113,16 +116,16 @@ export class Outbox {
     return undefined
   }
 
-  #nextCredit(): Uint8Array | undefined {
+  #nextCredit(): FrameParts | undefined {
     for (const [id, bytes] of this.#credit) {
       this.#credit.delete(id)
-      return Frame.ack(id, bytes)
+      return [Frame.ack(id, bytes)]
     }
     return undefined
   }
 
-  #handOver(frame: Uint8Array): void {
+  #handOver(frame: FrameParts): void {
     this.#counters.sent(frame)
-    this.#transport.send(frame)
+    this.#transport.send(...frame)
   }
 }

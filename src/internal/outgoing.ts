@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Frame from "../Frame.js"
 import { BrokenPipe, type TerminalError, type WriteError, WriteTimeout } from "../WsmuxError.js"
-import type { Sender } from "./outbox.js"
+import type { FrameParts, Sender } from "./outbox.js"
 import { SendWindow } from "./sendWindow.js"
 import { WaitList } from "./waitList.js"
 
@@ -9,7 +9,7 @@ import { WaitList } from "./waitList.js"
 export interface OutgoingLink {
   readonly schedule: (sender: Sender) => void
   readonly isClear: () => boolean
-  readonly sendNow: (frame: Uint8Array) => void
+  readonly sendNow: (frame: FrameParts) => void
   readonly sendControl: (frame: Uint8Array) => void
   /** The most payload of one frame. */
   readonly maxPayload: number
@@ -28,24 +28,22 @@ class Write {
     return this.size - this.written
   }
 
-  /** Copies as much as there is room for, from `at` on, and answers where the copy ends. */
-  copyTo(frame: Uint8Array, at: number): number {
-    while (at < frame.byteLength && this.#index < this.chunks.length) {
+  /** Adds as much of it as may go, at most `limit` bytes, and answers how many that are. */
+  moveTo(parts: Array<Uint8Array>, limit: number): number {
+    let moved = 0
+    while (moved < limit && this.#index < this.chunks.length) {
       const chunk = this.chunks[this.#index]!
-      const part = Math.min(chunk.byteLength - this.#offset, frame.byteLength - at)
-      frame.set(
-        part === chunk.byteLength ? chunk : chunk.subarray(this.#offset, this.#offset + part),
-        at
-      )
-      at += part
-      this.written += part
+      const part = Math.min(chunk.byteLength - this.#offset, limit - moved)
+      parts.push(part === chunk.byteLength ? chunk : chunk.subarray(this.#offset, this.#offset + part))
+      moved += part
       this.#offset += part
       if (this.#offset === chunk.byteLength) {
         this.#index++
         this.#offset = 0
       }
     }
-    return at
+    this.written += moved
+    return moved
   }
 }
 
@@ -109,13 +107,13 @@ export class Outgoing implements Sender {
     return this.#waiting > 0 ? this.#window.credit > 0 : this.#state === ending
   }
 
-  nextFrame(maxPayload: number): Uint8Array | undefined {
+  nextFrame(maxPayload: number): FrameParts | undefined {
     if (this.#waiting > 0) return this.#nextDat(maxPayload)
     if (this.#state !== ending) return undefined
     this.#state = ended
     this.#enders.wakeAll()
     this.#finSent()
-    return Frame.fin(this.#streamId)
+    return [Frame.fin(this.#streamId)]
   }
 
   write(chunks: ReadonlyArray<Uint8Array>): Effect.Effect<void, WriteError> {
@@ -126,15 +124,10 @@ export class Outgoing implements Sender {
         ? chunks[0]!.byteLength
         : chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
       if (size === 0) return Effect.void // a DAT without bytes corrupts a Go receiver
-      const write = new Write(chunks, size)
-      if (this.#mayPass(size)) {
-        this.#window.take(size)
-        const frame = Frame.allocateDat(this.#streamId, size)
-        write.copyTo(frame, Frame.headerSize)
-        this.#link.sendNow(frame)
-        return Effect.void
-      }
-      return this.#enqueue(write)
+      if (!this.#mayPass(size)) return this.#enqueue(new Write(chunks, size))
+      this.#window.take(size)
+      this.#link.sendNow([Frame.datHeader(this.#streamId), ...chunks])
+      return Effect.void
     })
   }
 
@@ -208,21 +201,21 @@ export class Outgoing implements Sender {
   }
 
   /** Writes that wait for their turn leave together, as large a frame as may go. */
-  #nextDat(maxPayload: number): Uint8Array | undefined {
+  #nextDat(maxPayload: number): FrameParts | undefined {
     const size = this.#window.take(Math.min(maxPayload, this.#waiting))
     if (size === 0) return undefined
-    const frame = Frame.allocateDat(this.#streamId, size)
+    const payload: Array<Uint8Array> = []
     this.#waiting -= size
-    let at = Frame.headerSize
-    while (at < frame.byteLength) {
+    let missing = size
+    while (missing > 0) {
       const write = this.#writes[0]!
-      at = write.copyTo(frame, at)
+      missing -= write.moveTo(payload, missing)
       if (write.remaining === 0) {
         this.#writes.shift()
         write.done!(Effect.void)
       }
     }
-    return frame
+    return [Frame.datHeader(this.#streamId), ...payload]
   }
 
   #startEnding(): void {

@@ -66,7 +66,7 @@ describe("a frame", () => {
   })
 
   it("can be allocated for bytes that are still to come", () => {
-    expect(Frame.allocateDat(7, 3)).toEqual(hex("00 07000000 000000"))
+    expect(Frame.datHeader(7)).toEqual(hex("00 07000000"))
   })
 
   it("can be encoded without being an object first", () => {

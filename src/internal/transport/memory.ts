@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type { Address } from "../../Address.js"
 import { type Listener, type Transport, TypeId } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
+import { concat } from "./concat.js"
 import { Slot } from "./slot.js"
 
 type Side = "client" | "server"
@@ -86,7 +87,6 @@ class MemoryTransport implements Transport {
   stalled = false
   readonly #settings: Settings
   readonly #slot: Slot
-  readonly #ended = new WaitList()
   readonly #outbound: Array<Packet> = []
   #outboundBytes = 0
   #inbound = 0
@@ -113,8 +113,9 @@ class MemoryTransport implements Transport {
     this.#slot.listen(listener)
   }
 
-  send(bytes: Uint8Array): void {
+  send(...parts: ReadonlyArray<Uint8Array>): void {
     if (this.#closing) return
+    const bytes = concat(parts)
     this.#outboundBytes += bytes.byteLength
     this.#post({ _tag: "Message", bytes })
   }
@@ -130,16 +131,11 @@ class MemoryTransport implements Transport {
   }
 
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
-    return Effect.suspend(() => {
+    const start = () => {
       if (!this.#closing) this.#post({ _tag: "Close", code, reason })
       this.#closing = true
-      return this.#ended.until(() => this.#slot.ended ? Effect.void : undefined)
-    }).pipe(
-      Effect.interruptible,
-      Effect.timeoutOption(timeout),
-      Effect.ensuring(Effect.sync(() => this.#terminate())),
-      Effect.asVoid
-    )
+    }
+    return this.#slot.closing(start, timeout, Effect.sync(() => this.#terminate()))
   }
 
   nextDue(): number {
@@ -186,7 +182,6 @@ class MemoryTransport implements Transport {
 
   end(code: number, reason: string): void {
     this.#slot.close({ code, reason })
-    this.#ended.wakeAll()
   }
 
   /** The connection is gone, with all that was on its way. */

@@ -8,6 +8,7 @@ import * as Scope from "effect/Scope"
 import { type Address, opaque } from "../../Address.js"
 import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
+import { concat } from "./concat.js"
 import { Slot } from "./slot.js"
 import { adoptOpen, type Settings, type Terminable } from "./webSocket.js"
 
@@ -74,7 +75,6 @@ class PlatformTransport implements Terminable {
   stopReading: Effect.Effect<unknown> = Effect.void
   readonly #watermark: number
   readonly #slot: Slot
-  readonly #ended = new WaitList()
   readonly #outbound: Array<Outbound> = []
   #outboundBytes = 0
   #writing = false
@@ -129,9 +129,9 @@ class PlatformTransport implements Terminable {
     this.#slot.listen(listener)
   }
 
-  send(message: Uint8Array): void {
-    if (this.#isSettled()) this.#below!.send(message)
-    else this.#push(message)
+  send(...parts: ReadonlyArray<Uint8Array>): void {
+    if (this.#isSettled()) this.#below!.send(...parts)
+    else this.#push(concat(parts))
   }
 
   isWritable(): boolean {
@@ -149,15 +149,10 @@ class PlatformTransport implements Terminable {
   readonly ping = (): void => this.#below?.ping?.()
 
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      if (this.#isSettled()) return this.#below!.close(code, reason, timeout)
-      if (!this.#slot.ended) this.#push(new PlatformSocket.CloseEvent(code, reason))
-      return this.#ended.until(() => this.#slot.ended ? Effect.void : undefined)
-    }).pipe(
-      Effect.interruptible,
-      Effect.timeoutOption(timeout),
-      Effect.ensuring(this.terminate),
-      Effect.asVoid
+    return Effect.suspend(() =>
+      this.#isSettled()
+        ? Effect.ensuring(this.#below!.close(code, reason, timeout), this.terminate)
+        : this.#slot.closing(() => this.#push(new PlatformSocket.CloseEvent(code, reason)), timeout, this.terminate)
     )
   }
 
@@ -183,7 +178,6 @@ class PlatformTransport implements Terminable {
 
   end(end: End): void {
     this.#slot.close(end)
-    this.#ended.wakeAll()
   }
 
   #refuse(): void {

@@ -1,4 +1,7 @@
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import type { End, Listener } from "../../Transport.js"
+import { WaitList } from "../waitList.js"
 
 /**
  * Where the one listener of a transport sits. What happens before it comes is kept, within a limit, and delivered to it
@@ -13,6 +16,7 @@ export class Slot {
   /** Set once it has heard what came before it. */
   #listener: Listener | undefined
   #end: End | undefined
+  readonly #enders = new WaitList()
 
   /** @param overflow told when something came although more than `limit` bytes wait already */
   constructor(limit: number, overflow: () => void) {
@@ -54,6 +58,23 @@ export class Slot {
     if (this.#end !== undefined) return
     this.#end = end
     this.#listener?.onClose(end)
+    this.#enders.wakeAll()
+  }
+
+  /** Waits for the last event. */
+  readonly awaitEnd: Effect.Effect<void> = this.#enders.until(() => this.ended ? Effect.void : undefined)
+
+  /** Starts to close, waits for the end up to `timeout`, and terminates what has not ended by then, or is interrupted. */
+  closing(start: () => void, timeout: Duration.DurationInput, terminate: Effect.Effect<void>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.ended) start()
+      return this.awaitEnd
+    }).pipe(
+      Effect.interruptible,
+      Effect.timeoutOption(timeout),
+      Effect.ensuring(terminate),
+      Effect.asVoid
+    )
   }
 
   #keep(bytes: number, event: (listener: Listener) => void): void {

@@ -7,6 +7,7 @@ import { type Address, opaque } from "../../Address.js"
 import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
 import { ConnectFailure } from "../../WsmuxError.js"
 import { WaitList } from "../waitList.js"
+import { concat } from "./concat.js"
 import { Slot } from "./slot.js"
 import { WsTransport } from "./ws.js"
 
@@ -103,7 +104,6 @@ class StandardTransport implements Terminable {
   readonly #ws: globalThis.WebSocket
   readonly #watermark: number
   readonly #slot: Slot
-  readonly #ended = new WaitList()
   readonly #watcher = new WaitList()
   #cause: unknown
   #messages = 0
@@ -128,8 +128,8 @@ class StandardTransport implements Terminable {
     this.#slot.listen(listener)
   }
 
-  send(message: Uint8Array): void {
-    if (this.#isOpen()) this.#ws.send(message as Uint8Array<ArrayBuffer>)
+  send(...parts: ReadonlyArray<Uint8Array>): void {
+    if (this.#isOpen()) this.#ws.send(concat(parts))
   }
 
   isWritable(): boolean {
@@ -147,15 +147,7 @@ class StandardTransport implements Terminable {
   }
 
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.#startClose(code, reason)
-      return this.#ended.until(() => this.#slot.ended ? Effect.void : undefined)
-    }).pipe(
-      Effect.interruptible,
-      Effect.timeoutOption(timeout),
-      Effect.ensuring(this.terminate),
-      Effect.asVoid
-    )
+    return this.#slot.closing(() => this.#startClose(code, reason), timeout, this.terminate)
   }
 
   /** The standard cannot end a connection at once, but we can stop waiting for it. */
@@ -193,7 +185,6 @@ class StandardTransport implements Terminable {
   #end(end: End): void {
     const cause = this.#cause
     this.#slot.close(cause === undefined ? end : { ...end, cause })
-    this.#ended.wakeAll()
   }
 
   #isOpen(): boolean {

@@ -5,7 +5,7 @@ import type { WebSocket } from "ws"
 import type { Address } from "../../Address.js"
 import { opaque, tcp, unix } from "../../Address.js"
 import { type Listener, type Transport, TypeId } from "../../Transport.js"
-import { WaitList } from "../waitList.js"
+import { concat } from "./concat.js"
 import { Slot } from "./slot.js"
 import { WsSender } from "./wsSender.js"
 
@@ -26,7 +26,6 @@ export class WsTransport implements Transport {
   readonly #ws: WebSocket
   readonly #watermark: number
   readonly #slot: Slot
-  readonly #ended = new WaitList()
   #socket: Net.Socket | undefined
   #sender: WsSender | undefined
   #cause: unknown
@@ -37,7 +36,7 @@ export class WsTransport implements Transport {
     this.#ws = ws
     this.#watermark = settings.watermark
     this.maxMessageSize = settings.maxMessageSize
-    this.#slot = new Slot(settings.maxMessageSize, () => ws.close(1008, "nobody listens"))
+    this.#slot = new Slot(settings.maxMessageSize, () => this.#close(1008, "nobody listens"))
     ws.on("message", (data: Buffer, isBinary: boolean) => {
       this.#signs++
       if (this.#cause !== undefined) return // behind what was not delivered
@@ -45,7 +44,7 @@ export class WsTransport implements Transport {
       if (data.byteLength <= this.maxMessageSize) return this.#slot.message(data)
       // The package stops it earlier, unless somebody else made the socket without a limit.
       this.#cause ??= new RangeError("message too big")
-      ws.close(1009, "message too big")
+      this.#close(1009, "message too big")
     })
     ws.on("ping", this.#onSign)
     ws.on("pong", this.#onSign)
@@ -59,7 +58,9 @@ export class WsTransport implements Transport {
     this.#socket = socket
     socket.on("error", this.#onError) // the package keeps it to itself
     // Only what was dialled has a URL. An extension would have to have its way with every message.
-    if (this.#ws.extensions === "") this.#sender = new WsSender(socket, typeof this.#ws.url === "string")
+    if (this.#ws.extensions === "") {
+      this.#sender = new WsSender(this.#ws, socket, typeof this.#ws.url === "string", this.#onSent)
+    }
     this.localAddress = toAddress(socket.localAddress, socket.localPort)
     this.remoteAddress = toAddress(socket.remoteAddress, socket.remotePort)
   }
@@ -68,8 +69,10 @@ export class WsTransport implements Transport {
     this.#slot.listen(listener)
   }
 
-  send(message: Uint8Array): void {
-    if (this.#isOpen()) (this.#sender ?? this.#ws).send(message, this.#onSent)
+  send(...parts: ReadonlyArray<Uint8Array>): void {
+    if (!this.#isOpen()) return
+    if (this.#sender === undefined) this.#ws.send(concat(parts), this.#onSent)
+    else this.#sender.send(parts)
   }
 
   isWritable(): boolean {
@@ -89,23 +92,21 @@ export class WsTransport implements Transport {
   }
 
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      if (!this.#slot.ended) this.#ws.close(code, reason)
-      return this.#ended.until(() => this.#slot.ended ? Effect.void : undefined)
-    }).pipe(
-      Effect.interruptible,
-      Effect.timeoutOption(timeout),
-      Effect.ensuring(this.terminate),
-      Effect.asVoid
-    )
+    return this.#slot.closing(() => this.#close(code, reason), timeout, this.terminate)
   }
 
   /** Ends the connection at once, and waits until it has been reported. */
   readonly terminate: Effect.Effect<void> = Effect.suspend(() => {
     if (this.#slot.ended) return Effect.void
     this.#ws.terminate()
-    return this.#ended.until(() => this.#slot.ended ? Effect.void : undefined)
+    return this.#slot.awaitEnd
   })
+
+  /** Sends a close frame behind what has been sent. */
+  #close(code: number, reason: string): void {
+    this.#sender?.flush()
+    this.#ws.close(code, reason)
+  }
 
   #isOpen(): boolean {
     return this.#ws.readyState === 1 && !this.#slot.ended
@@ -114,7 +115,6 @@ export class WsTransport implements Transport {
   #end(code: number, reason: string): void {
     const cause = this.#cause
     this.#slot.close({ code, reason, ...(cause === undefined ? {} : { cause }) })
-    this.#ended.wakeAll()
   }
 
   readonly #onError = (error: Error): void => {

@@ -1,131 +1,165 @@
 import type * as Net from "node:net"
+import type { WebSocket } from "ws"
 
 /**
  * Writes binary messages to the socket of an established WebSocket, each as one frame (RFC 6455, 5.2), in the place of
- * the sender of `ws`: that one copies a message a second time in order to mask it, byte by byte, which costs a client
- * more than all the rest. Here a message is masked where it lies, four bytes at a time, and the frames of one turn leave
- * in one system call.
+ * the sender of `ws`: that one copies a message once more in order to mask it, byte by byte, which costs a client more
+ * than all the rest. Here a message is copied once, next to those of the same turn, masked where it lies, by words, and
+ * leaves with them in one write.
  *
- * `ws` writes its control frames to the same socket. Both write whole frames in one step, so they never mix; this holds
- * where no extension was negotiated, since `ws` then queues nothing of its own.
+ * `ws` writes its control frames to the same socket. Both write whole frames in one step, so they never mix; and neither
+ * sends data behind a close frame.
  */
 export class WsSender {
+  readonly #ws: WebSocket
   readonly #socket: Net.Socket
   readonly #masked: boolean
-  #corked = false
-  #corkedBytes = 0
+  readonly #written: () => void
+  /** The frames of this turn, up to `#size`. */
+  #batch: Buffer | undefined
+  #size = 0
 
-  /** @param masked whether this end is the client, which has to mask what it sends */
-  constructor(socket: Net.Socket, masked: boolean) {
+  /**
+   * @param masked whether this end is the client, which has to mask what it sends
+   * @param written told when the kernel has taken more
+   */
+  constructor(ws: WebSocket, socket: Net.Socket, masked: boolean, written: () => void) {
+    this.#ws = ws
     this.#socket = socket
     this.#masked = masked
+    this.#written = written
   }
 
   /** Bytes that the kernel has not taken. */
   get unsent(): number {
-    return this.#socket.writableLength
+    return this.#socket.writableLength + this.#size
   }
 
-  /** Sends a message, whose bytes are its own from now on. `done` is called when the kernel has taken it. */
-  send(message: Uint8Array, done: () => void): void {
-    this.#cork(message.byteLength)
-    const key = this.#masked ? randomKey() : undefined
-    if (message.byteLength <= joinedSize) {
-      const size = headerSize(message.byteLength, key !== undefined)
-      const frame = Buffer.allocUnsafe(size + message.byteLength)
-      writeHeader(frame, message.byteLength, key)
-      frame.set(message, size)
-      if (key !== undefined) mask(frame.subarray(size), key)
-      this.#socket.write(frame, done)
-    } else {
-      const header = Buffer.allocUnsafe(headerSize(message.byteLength, key !== undefined))
-      writeHeader(header, message.byteLength, key)
-      if (key !== undefined) mask(message, key)
-      this.#socket.write(header)
-      this.#socket.write(message, done)
-    }
-  }
-
-  /** Holds the socket back until the turn is over, or enough has come together to be worth a system call. */
-  #cork(bytes: number): void {
-    if (!this.#corked) {
-      this.#corked = true
-      this.#corkedBytes = 0
-      this.#socket.cork()
+  send(parts: ReadonlyArray<Uint8Array>): void {
+    let length = 0
+    for (const part of parts) length += part.byteLength
+    const size = headerSize(length, this.#masked) + length
+    if (this.#batch !== undefined && size > this.#batch.byteLength - this.#size) this.flush()
+    if (this.#batch === undefined) {
+      this.#batch = takeBatch(size)
       // Fibers run in microtasks, so the turn is over when those that are ready now have run.
       queueMicrotask(this.#schedule)
     }
-    this.#corkedBytes += bytes
-    if (this.#corkedBytes < batchSize) return
-    this.#corkedBytes = 0
-    this.#socket.uncork()
-    this.#socket.cork()
+    this.#size = writeFrame(this.#batch, this.#size, parts, length, this.#masked ? randomKey() : undefined)
+    if (this.#size >= batchSize) this.flush()
   }
 
-  readonly #schedule = (): void => process.nextTick(this.#uncork)
-
-  readonly #uncork = (): void => {
-    this.#corked = false
-    this.#socket.uncork()
+  /** Writes what has come together. */
+  flush(): void {
+    const batch = this.#batch
+    if (batch === undefined) return
+    const size = this.#size
+    this.#batch = undefined
+    this.#size = 0
+    if (this.#ws.readyState !== 1 || size <= pinnedFrom) {
+      // Small frames that wait for a slow peer shall not keep a large buffer from others.
+      if (this.#ws.readyState === 1) this.#socket.write(Buffer.from(batch.subarray(0, size)), this.#written)
+      giveBack(batch)
+      return
+    }
+    this.#socket.write(batch.subarray(0, size), () => {
+      giveBack(batch)
+      this.#written()
+    })
   }
+
+  readonly #schedule = (): void => process.nextTick(this.#flush)
+
+  readonly #flush = (): void => this.flush()
 }
 
-/** A system call for this many bytes costs next to nothing per byte; to wait for more would only delay the peer. */
+/** A write of this many bytes costs next to nothing per byte; to wait for more would only delay the peer. */
 const batchSize = 64 * 1024
 
-/** Up to this size a copy is cheaper than a write of its own. */
-const joinedSize = 4 * 1024
+/** From this size on, a copy costs more than to keep the whole buffer until the kernel has taken it. */
+const pinnedFrom = 16 * 1024
+
+/** Buffers that wait to be used again: memory that is still in the processor's cache, and no work for the collector. */
+const spare: Array<Buffer> = []
+const spareCapacity = 2 * batchSize
+const maxSpare = 16
+
+const takeBatch = (size: number): Buffer =>
+  size <= spareCapacity ? spare.pop() ?? Buffer.allocUnsafeSlow(spareCapacity) : Buffer.allocUnsafeSlow(size)
+
+const giveBack = (batch: Buffer): void => {
+  if (batch.byteLength === spareCapacity && spare.length < maxSpare) spare.push(batch)
+}
+
+/** Writes a frame at `at`, and answers where it ends. */
+const writeFrame = (
+  batch: Buffer,
+  at: number,
+  parts: ReadonlyArray<Uint8Array>,
+  length: number,
+  key: Uint8Array | undefined
+): number => {
+  const start = writeHeader(batch, at, length, key)
+  let end = start
+  for (const part of parts) {
+    batch.set(part, end)
+    end += part.byteLength
+  }
+  if (key !== undefined) mask(batch, start, end, key)
+  return end
+}
 
 const headerSize = (length: number, masked: boolean): number =>
   (length < 126 ? 2 : length < 65536 ? 4 : 10) + (masked ? 4 : 0)
 
-const writeHeader = (frame: Buffer, length: number, key: Uint8Array | undefined): void => {
+const writeHeader = (batch: Buffer, at: number, length: number, key: Uint8Array | undefined): number => {
   const masked = key === undefined ? 0 : 0x80
-  frame[0] = 0x82 // the only frame of a binary message
-  let at = 2
+  batch[at++] = 0x82 // the only frame of a binary message
   if (length < 126) {
-    frame[1] = masked | length
+    batch[at++] = masked | length
   } else if (length < 65536) {
-    frame[1] = masked | 126
-    at = frame.writeUInt16BE(length, 2)
+    batch[at++] = masked | 126
+    at = batch.writeUInt16BE(length, at)
   } else {
-    frame[1] = masked | 127
-    at = frame.writeUInt32BE(length % 2 ** 32, frame.writeUInt32BE(Math.floor(length / 2 ** 32), 2))
+    batch[at++] = masked | 127
+    at = batch.writeUInt32BE(Math.floor(length / 2 ** 32), at)
+    at = batch.writeUInt32BE(length % 2 ** 32, at)
   }
-  if (key !== undefined) frame.set(key, at)
+  if (key === undefined) return at
+  batch.set(key, at)
+  return at + key.byteLength
 }
 
 /** Random bytes, drawn many keys at a time: a key must not be foreseeable by who chooses the payload. */
-const pool = new Uint8Array(8192)
-let spent = pool.byteLength
+const keys = new Uint8Array(8192)
+let spent = keys.byteLength
 
 const randomKey = (): Uint8Array => {
-  if (spent === pool.byteLength) {
-    crypto.getRandomValues(pool)
+  if (spent === keys.byteLength) {
+    crypto.getRandomValues(keys)
     spent = 0
   }
-  const key = pool.subarray(spent, spent + 4)
   spent += 4
-  return key
+  return keys.subarray(spent - 4, spent)
 }
 
-/** Masks in place: byte i is combined with byte i mod 4 of the key. */
-const mask = (bytes: Uint8Array, key: Uint8Array): void => {
-  const { byteLength, byteOffset } = bytes
-  const k0 = key[0]!, k1 = key[1]!, k2 = key[2]!, k3 = key[3]!
-  let i = 0
-  if (byteOffset % 4 === 0 && byteLength >= 64) {
-    const words = new Uint32Array(bytes.buffer, byteOffset, byteLength >>> 2)
-    const word = new Uint32Array(Uint8Array.of(k0, k1, k2, k3).buffer)[0]! // in the order of this machine's bytes
-    const quads = words.length & ~3
-    for (; i < quads; i += 4) {
+/** Masks in place, from `start` to `end`: byte i after `start` is combined with byte i mod 4 of the key. */
+const mask = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): void => {
+  const k = [key[0]!, key[1]!, key[2]!, key[3]!] as const
+  let at = start
+  if (end - start >= 64) {
+    while ((bytes.byteOffset + at) % 4 !== 0) bytes[at]! ^= k[(at++ - start) & 3]!
+    const turned = Uint8Array.from(k, (_, i) => k[(at - start + i) & 3]!)
+    const word = new Uint32Array(turned.buffer)[0]! // in the order of this machine's bytes
+    const words = new Uint32Array(bytes.buffer, bytes.byteOffset + at, (end - at) >>> 2)
+    const whole = words.length & ~3
+    for (let i = 0; i < whole; i += 4) {
       words[i]! ^= word
       words[i + 1]! ^= word
       words[i + 2]! ^= word
       words[i + 3]! ^= word
     }
-    i *= 4
+    at += whole * 4
   }
-  const k = [k0, k1, k2, k3]
-  for (; i < byteLength; i++) bytes[i]! ^= k[i & 3]!
+  for (; at < end; at++) bytes[at]! ^= k[(at - start) & 3]!
 }
