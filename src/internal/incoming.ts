@@ -1,3 +1,5 @@
+import * as Channel from "effect/Channel"
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError } from "../WsmuxError.js"
@@ -120,27 +122,39 @@ export class Incoming {
   /** The next chunk, or none at the end. */
   get read(): Effect.Effect<Option.Option<Uint8Array>, ReadError> {
     return this.#readers.until(() => {
-      const chunk = this.#queue.shift()
-      if (chunk !== undefined) {
-        this.#consume(chunk.byteLength)
-        return Effect.succeed(Option.some(chunk))
-      }
-      const stop = this.#stop()
-      return stop === undefined ? undefined : stop === "end" ? Effect.succeedNone : Effect.fail(stop)
+      const next = this.#take()
+      if (next === undefined) return undefined
+      if (next === "end") return Effect.succeedNone
+      return next instanceof Uint8Array ? Effect.succeed(Option.some(next)) : Effect.fail(next)
     })
   }
 
-  /** The same as the pull of a `Stream`. One chunk each, since a consumer that stops early loses the rest of a pull. */
-  get pull(): Effect.Effect<Uint8Array, Option.Option<ReadError>> {
-    return this.#readers.until(() => {
-      const chunk = this.#queue.shift()
-      if (chunk !== undefined) {
-        this.#consume(chunk.byteLength)
-        return Effect.succeed(chunk)
-      }
-      const stop = this.#stop()
-      return stop === undefined ? undefined : Effect.fail(stop === "end" ? Option.none() : Option.some(stop))
+  /**
+   * The chunks for a `Stream`: those that are there cost no effect. One at a time, since a consumer that stops early loses
+   * the rest of what was emitted together.
+   */
+  get chunks(): Channel.Channel<Chunk.Chunk<Uint8Array>, unknown, ReadError> {
+    return Channel.suspend(() => {
+      const next = this.#take()
+      if (next === undefined) return Channel.flatMap(Channel.fromEffect(this.#arrival), () => this.chunks)
+      if (next === "end") return Channel.void
+      return next instanceof Uint8Array
+        ? Channel.flatMap(Channel.write(Chunk.of(next)), () => this.chunks)
+        : Channel.fail(next)
     })
+  }
+
+  /** Waits until there is something to take. */
+  get #arrival(): Effect.Effect<void> {
+    return this.#readers.until(() => this.#queue.size > 0 || this.#stop() !== undefined ? Effect.void : undefined)
+  }
+
+  /** Takes the next chunk, or tells why there will be none; undefined when it has yet to come. */
+  #take(): Uint8Array | ReadError | "end" | undefined {
+    const chunk = this.#queue.shift()
+    if (chunk === undefined) return this.#stop()
+    this.#consume(chunk.byteLength)
+    return chunk
   }
 
   /** What a reader of an empty queue meets; undefined while it shall wait. */

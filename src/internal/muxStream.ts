@@ -70,14 +70,16 @@ export class MuxStreamHandle implements MuxStream {
   }
 
   get readable(): Stream.Stream<Uint8Array, ReadError> {
-    return Stream.repeatEffectOption(this.#stream.incoming.pull)
+    return Stream.fromChannel(this.#stream.incoming.chunks)
   }
 
   get writable(): Sink.Sink<void, Uint8Array, never, WriteError> {
     const { outgoing } = this.#stream
     const loop: Channel.Channel<never, Chunk.Chunk<Uint8Array>, WriteError, never, void, unknown> = Channel.readWith({
-      onInput: (chunks: Chunk.Chunk<Uint8Array>) =>
-        Channel.zipRight(Channel.fromEffect(outgoing.write(Chunk.toReadonlyArray(chunks))), loop),
+      onInput: (chunks: Chunk.Chunk<Uint8Array>) => {
+        const rest = outgoing.writeNow(Chunk.toReadonlyArray(chunks))
+        return rest === undefined ? loop : Channel.zipRight(Channel.fromEffect(rest), loop)
+      },
       onFailure: (never: never) => Channel.fail(never),
       onDone: () => Channel.fromEffect(outgoing.end)
     })

@@ -117,18 +117,21 @@ export class Outgoing implements Sender {
   }
 
   write(chunks: ReadonlyArray<Uint8Array>): Effect.Effect<void, WriteError> {
-    return Effect.suspend(() => {
-      const refusal = this.#refusal(0)
-      if (refusal !== undefined) return Effect.fail(refusal)
-      const size = chunks.length === 1
-        ? chunks[0]!.byteLength
-        : chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-      if (size === 0) return Effect.void // a DAT without bytes corrupts a Go receiver
-      if (!this.#mayPass(size)) return this.#enqueue(new Write(chunks, size))
-      this.#window.take(size)
-      this.#link.sendNow([Frame.datHeader(this.#streamId), ...chunks])
-      return Effect.void
-    })
+    return Effect.suspend(() => this.writeNow(chunks) ?? Effect.void)
+  }
+
+  /** Writes, unless that has to wait or fails: then it answers with an effect that does so. */
+  writeNow(chunks: ReadonlyArray<Uint8Array>): Effect.Effect<void, WriteError> | undefined {
+    const refusal = this.#refusal(0)
+    if (refusal !== undefined) return Effect.fail(refusal)
+    const size = chunks.length === 1
+      ? chunks[0]!.byteLength
+      : chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    if (size === 0) return undefined // a DAT without bytes corrupts a Go receiver
+    if (!this.#mayPass(size)) return this.#enqueue(new Write(chunks, size))
+    this.#window.take(size)
+    this.#link.sendNow([Frame.datHeader(this.#streamId), ...chunks])
+    return undefined
   }
 
   /** Sends FIN behind the writes that wait, and waits until it is handed over. */

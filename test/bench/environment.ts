@@ -31,10 +31,13 @@ const packages = ["effect-wsmux", "effect", "ws", "@libp2p/yamux", "bpmux"]
 /** What the chart shows of it. */
 export const caption = ["machine", "versions", "masking", "date"]
 
-export const describe = (options: Options, go: GoPeer | undefined): Environment => {
+export const describe = async (options: Options, go: GoPeer | undefined): Promise<Environment> => {
   const speed = checksumSpeed()
   const settings = { window: options.sizes["window-kib"] << 10 }
-  const configurations = Object.entries(peers).filter(([name]) => options.peers.includes(name))
+  const measured = Object.entries(peers).filter(([name]) => options.peers.includes(name))
+  const configurations = await Promise.all(
+    measured.map(async ([name, load]) => [name, (await load()).about(settings)] as const)
+  )
   return {
     date: new Date().toISOString().slice(0, 16).replace("T", " "),
     machine: `${cpus().length} x ${cpus()[0]?.model.trim()}, ${
@@ -51,6 +54,6 @@ export const describe = (options: Options, go: GoPeer | undefined): Environment 
       : go.kind === "reference"
       ? "the published package"
       : "a stand-in of ours, not the published package",
-    ...Object.fromEntries(configurations.map(([name, peer]) => [name, peer.about(settings)]))
+    ...Object.fromEntries(configurations)
   }
 }

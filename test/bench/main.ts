@@ -20,7 +20,7 @@ const bench = async (options: Options): Promise<Report> => {
   const began = performance.now()
   const chosen = workloads.filter(({ id }) => options.only.includes(id))
   const go = options.only.includes("W8") ? buildGo(home("go"), home("build/go")) : undefined
-  const environment = describe(options, go)
+  const environment = await describe(options, go)
   const failures: Array<string> = []
   const field = chosen.map((workload) => ({
     workload,

@@ -32,7 +32,7 @@ const listener = () => {
 }
 
 const serve = async ({ peer, settings, sizes, workload }: Task): Promise<void> => {
-  const port = await peers[peer]!.listen(find(workload).role(sizes), settings)
+  const port = await (await peers[peer]!()).listen(find(workload).role(sizes), settings)
   const hear = listener()
   tell({ event: "listening", port })
   for (;;) {
@@ -44,7 +44,7 @@ const serve = async ({ peer, settings, sizes, workload }: Task): Promise<void> =
 const drive = async ({ peer, settings, sizes, url, workload }: Task): Promise<Sample> => {
   const { measure, warmUp } = find(workload)
   const hear = listener()
-  const client = await peers[peer]!.connect(url!, settings)
+  const client = await (await peers[peer]!()).connect(url!, settings)
   if (warmUp !== undefined) {
     const start = performance.now()
     do await warmUp(client, sizes)
