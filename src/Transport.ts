@@ -46,7 +46,7 @@ export interface Transport {
    * Sends one message, given in parts so that nobody has to join them first. The transport copies what it keeps, so the
    * bytes are the caller's again when this returns. Does nothing once closed.
    */
-  readonly send: (...parts: ReadonlyArray<Uint8Array>) => void
+  readonly send: (parts: ReadonlyArray<Uint8Array>) => void
   /**
    * Whether the transport holds less than its watermark of unsent bytes. After it answered false, `Listener.onWritable`
    * follows, or `onClose` does: nobody waits for ever. Always false once closed.

@@ -19,6 +19,7 @@ import {
   type TerminalError,
   TransportFailure
 } from "../WsmuxError.js"
+import { makeAcceptDeadline } from "./acceptDeadline.js"
 import { makeJournal } from "./journal.js"
 import { keepAlive } from "./keepAlive.js"
 import { meter } from "./meter.js"
@@ -88,52 +89,52 @@ export const makeSession = (
       remoteAddress: transport.remoteAddress,
       scope: lifetime
     }
-    const own = (stream: StreamState): Effect.Effect<MuxStream, never, Scope.Scope> => {
+    const give = (stream: StreamState, scope: Scope.Scope): Effect.Effect<MuxStream> => {
       const handle = new MuxStreamHandle(stream, home)
-      return Effect.as(Effect.addFinalizer(() => MuxStreamHandle.release(handle)), handle)
+      return Effect.as(Scope.addFinalizer(scope, MuxStreamHandle.release(handle)), handle)
     }
+    const own = (stream: StreamState) => Effect.flatMap(Effect.scope, (scope) => give(stream, scope))
 
-    const acceptDeadline = Duration.decode(settings.streamAcceptDeadline)
-    const acceptTimeout = new AcceptTimeout({ afterMillis: Duration.toMillis(acceptDeadline) })
-    const expire = (opening: Opening) =>
-      Effect.sync(() => state.expireOpen(opening, acceptTimeout)).pipe(
-        Effect.delay(acceptDeadline),
-        Effect.interruptible,
-        Effect.forkIn(lifetime)
-      )
+    const deadline = Duration.decode(settings.streamAcceptDeadline)
+    const acceptTimeout = new AcceptTimeout({ afterMillis: Duration.toMillis(deadline) })
+    const acceptDeadline = yield* makeAcceptDeadline(
+      deadline,
+      (opening) => state.expireOpen(opening, acceptTimeout)
+    ).pipe(Scope.extend(lifetime))
     const open = (options?: OpenOptions) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function*() {
-          const opening = new Opening(options?.id)
-          state.open(opening)
-          if (opening.settled) return yield* Effect.flatMap(opening.await, own)
-          const timer = yield* expire(opening)
-          const stream = yield* restore(opening.await).pipe(
-            Effect.onInterrupt(() => Effect.sync(() => state.cancelOpen(opening))),
-            Effect.ensuring(Fiber.interruptFork(timer))
-          )
-          return yield* own(stream)
-        })
-      ).pipe(Effect.withSpan("Session.open", { captureStackTrace: false }))
+      Effect.uninterruptibleMask((restore) => {
+        const opening = new Opening(options?.id)
+        state.open(opening)
+        if (!opening.settled) acceptDeadline.watch(opening)
+        return restore(opening.await).pipe(
+          Effect.onExit((exit) =>
+            Effect.sync(() => {
+              acceptDeadline.leave(opening)
+              if (Exit.isFailure(exit)) state.cancelOpen(opening)
+            })
+          ),
+          Effect.flatMap(own)
+        )
+      }).pipe(Effect.withSpan("Session.open", { captureStackTrace: false }))
 
-    const accept = Effect.uninterruptibleMask((restore) => Effect.flatMap(state.awaitAccepted(restore), own)).pipe(
-      Effect.withSpan("Session.accept", { captureStackTrace: false })
-    )
+    const awaitAccepted = (restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
+      Effect.withSpan(state.awaitAccepted(restore), "Session.accept", { captureStackTrace: false })
+    const accept = Effect.uninterruptibleMask((restore) => Effect.flatMap(awaitAccepted(restore), own))
 
     const run = <E, R>(handler: (stream: MuxStream) => Effect.Effect<unknown, E, R>) =>
       Effect.scopedWith((scope) =>
-        Effect.gen(function*() {
-          const handlers = yield* Scope.extend(FiberSet.make<void>(), scope)
-          const next = Effect.uninterruptibleMask((restore) =>
-            Effect.gen(function*() {
-              const streamScope = yield* Scope.make()
-              const stream = yield* restore(Scope.extend(accept, streamScope)).pipe(
-                Effect.onError((cause) => Scope.close(streamScope, Exit.failCause(cause)))
-              )
-              const handle = Effect.suspend(() => handler(stream)).pipe(
-                Effect.provideService(Scope.Scope, streamScope),
-                restore,
-                Effect.onExit((exit) => Scope.close(streamScope, exit)),
+        Effect.uninterruptibleMask((restore) =>
+          Effect.gen(function*() {
+            const handlers = yield* Scope.extend(FiberSet.make<void>(), scope)
+            // What it forks starts uninterruptible, so a stream is always left again.
+            const fork = yield* FiberSet.runtime(handlers)<Exclude<R, Scope.Scope>>()
+            const serve = (stream: StreamState) =>
+              Effect.scopedWith((streamScope) =>
+                give(stream, streamScope).pipe(
+                  Effect.flatMap((handle) => restore(handler(handle))),
+                  Effect.provideService(Scope.Scope, streamScope)
+                )
+              ).pipe(
                 Effect.catchAllCause((cause) =>
                   Cause.isInterruptedOnly(cause)
                     ? Effect.void
@@ -142,17 +143,18 @@ export const makeSession = (
                 Effect.annotateLogs("streamId", stream.id),
                 Effect.asVoid
               )
-              yield* FiberSet.run(handlers, handle)
+            const next = Effect.map(awaitAccepted(restore), (stream) => {
+              fork(serve(stream) as Effect.Effect<void, never, Exclude<R, Scope.Scope>>)
             })
-          )
-          // Handlers may still be reading what had arrived when the session ended, so they end by themselves.
-          return yield* Effect.forever(next).pipe(
-            Effect.onError((cause) =>
-              Cause.isInterrupted(cause) ? Effect.void : Effect.interruptible(FiberSet.awaitEmpty(handlers))
+            // Handlers may still be reading what had arrived when the session ended, so they end by themselves.
+            return yield* Effect.forever(next).pipe(
+              Effect.onError((cause) =>
+                Cause.isInterrupted(cause) ? Effect.void : Effect.interruptible(FiberSet.awaitEmpty(handlers))
+              )
             )
-          )
-        })
-      ) as Effect.Effect<never, TerminalError, Exclude<R, Scope.Scope>>
+          })
+        )
+      )
 
     const session: Session = {
       [typeId]: typeId,

@@ -126,6 +126,6 @@ export class Outbox {
 
   #handOver(frame: FrameParts): void {
     this.#counters.sent(frame)
-    this.#transport.send(...frame)
+    this.#transport.send(frame)
   }
 }

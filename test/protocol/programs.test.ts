@@ -89,9 +89,9 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
     const pair = yield* MemoryTransport.makePair({ capacity, latency })
     const makeSession = (side: Side) => {
       const transport = withParts(pair[side], {
-        send: (message) => {
-          wire.see(side, message)
-          pair[side].send(message)
+        send: (parts) => {
+          wire.see(side, Buffer.concat(parts))
+          pair[side].send(parts)
         }
       })
       const make = side === "client" ? Session.makeClient : Session.makeServer

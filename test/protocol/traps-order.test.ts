@@ -72,7 +72,7 @@ for (const [role, id] of roles) {
       Effect.forEach(Array.from({ length: 17 }, (_, index) => index - 8), (delay) =>
         Effect.gen(function*() {
           const { frames, leave, open, send, session, transport } = yield* opening
-          const answer = Effect.sync(() => transport.send(encode(ack(id, 10))))
+          const answer = Effect.sync(() => transport.send([encode(ack(id, 10))]))
           const [first, second] = delay < 0 ? [Fiber.interruptFork(open), answer] : [answer, Fiber.interruptFork(open)]
           yield* first
           for (let turns = 0; turns < Math.abs(delay); turns++) yield* Effect.yieldNow()

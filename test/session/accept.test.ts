@@ -50,7 +50,7 @@ describe("accept", () => {
       const { next, session, transport } = yield* makePeer("server", quiet)
       const [first, second] = [yield* start(Effect.scoped(session.accept)), yield* start(session.accept)]
       yield* Effect.fork(Fiber.interrupt(first))
-      transport.send(encode(syn(1)))
+      transport.send([encode(syn(1))])
       expect(yield* next).toEqual(ack(1, 1024))
       const taken = (yield* first.await)._tag === "Success"
       if (taken) expect(yield* next).toEqual(fin(1)) // nobody has it: its scope has ended it

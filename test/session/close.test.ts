@@ -26,9 +26,9 @@ const makeRecorded = (options?: SessionConfig.Options) =>
     const clock = yield* Effect.clock
     const events: Array<string> = []
     const transport = withParts(pair.client, {
-      send: (message) => {
-        events.push(`send ${Frame.decode(message)._tag}`)
-        pair.client.send(message)
+      send: (parts) => {
+        events.push(`send ${Frame.decode(Buffer.concat(parts))._tag}`)
+        pair.client.send(parts)
       },
       close: (code, reason, timeout) =>
         Effect.suspend(() => {

@@ -183,8 +183,8 @@ describe("the errors of the design", () => {
         yield* pair.stall("server")
         const open = yield* start(Effect.catchTag(session.open(), "PeerFlood", Effect.succeed))
         yield* Effect.sync(() => {
-          for (let i = 0; i < 10_500; i++) for (const frame of frames) transport.send(encode(frame))
-          transport.send(encode(ack(99, 1)))
+          for (let i = 0; i < 10_500; i++) for (const frame of frames) transport.send([encode(frame)])
+          transport.send([encode(ack(99, 1))])
         })
         // the last frame is counted as ignored by a session that lets itself be flooded
         const answered = Effect.iterate(0, {

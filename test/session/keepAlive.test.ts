@@ -99,7 +99,7 @@ describe("the keep-alive", () => {
     }))
 
   const signs = {
-    "a message that is worth nothing": (far: Transport) => far.send(encode(ack(77, 1))),
+    "a message that is worth nothing": (far: Transport) => far.send([encode(ack(77, 1))]),
     "a pong": (far: Transport) => far.ping?.() // a ping and an unsolicited pong
   }
   for (const [name, show] of Object.entries(signs)) {

@@ -41,7 +41,7 @@ export const makePeer = (
       send: (...messages: ReadonlyArray<Frame.Frame | Uint8Array>) =>
         Effect.zipRight(
           Effect.sync(() => {
-            for (const message of messages) far.send(message instanceof Uint8Array ? message : Frame.encode(message))
+            for (const message of messages) far.send([message instanceof Uint8Array ? message : Frame.encode(message)])
           }),
           settle
         ),

@@ -26,9 +26,9 @@ describe("an in-memory pair", () => {
   it.scoped("holds its capacity in each direction, and is writable when less is left", () =>
     Effect.gen(function*() {
       const { atClient, atServer, client, server } = yield* makeEnds({ capacity: 10 })
-      client.send(pattern(9))
+      client.send([pattern(9)])
       expect(client.isWritable()).toBe(true)
-      client.send(pattern(1))
+      client.send([pattern(1)])
       expect([client.isWritable(), server.isWritable()]).toEqual([false, true])
       yield* settle
       expect(client.isWritable()).toBe(true)
@@ -38,9 +38,9 @@ describe("an in-memory pair", () => {
   it.scoped("holds 64 KiB, lets in what a session needs and has names, unless told otherwise", () =>
     Effect.gen(function*() {
       const { client, server } = yield* MemoryTransport.makePair()
-      client.send(pattern(64 * 1024 - 1))
+      client.send([pattern(64 * 1024 - 1)])
       expect(client.isWritable()).toBe(true)
-      client.send(pattern(1))
+      client.send([pattern(1)])
       expect(client.isWritable()).toBe(false)
       expect(client.maxMessageSize).toBe(SessionConfig.maxMessageSize(SessionConfig.defaults))
       expect([client.localAddress, server.localAddress]).toEqual([
@@ -52,11 +52,11 @@ describe("an in-memory pair", () => {
   it.scoped("delivers each message when its latency has passed, and holds its bytes until then", () =>
     Effect.gen(function*() {
       const { atClient, atServer, client } = yield* makeEnds({ latency: "100 millis", capacity: 10 })
-      client.send(bytes("first"))
-      client.send(bytes("second"))
+      client.send([bytes("first")])
+      client.send([bytes("second")])
       expect(client.isWritable()).toBe(false)
       yield* TestClock.adjust("60 millis")
-      client.send(bytes("third"))
+      client.send([bytes("third")])
       yield* TestClock.adjust("39 millis")
       expect([atClient.told, atServer.told]).toEqual([[], []])
       yield* TestClock.adjust("1 millis")
@@ -88,11 +88,11 @@ describe("an in-memory pair", () => {
   it.scoped("loses what is on its way when it is cut, and both ends hear of it once", () =>
     Effect.gen(function*() {
       const { atClient, atServer, client, pair, server } = yield* makeEnds()
-      client.send(bytes("hello"))
-      server.send(bytes("hello"))
+      client.send([bytes("hello")])
+      server.send([bytes("hello")])
       yield* pair.cut
       yield* pair.cut
-      client.send(bytes("too late"))
+      client.send([bytes("too late")])
       yield* settle
       expect([yield* atClient.ended, yield* atServer.ended]).toEqual([{ code: 1006, reason: "" }, {
         code: 1006,
@@ -109,7 +109,7 @@ describe("an in-memory pair", () => {
         const [near, far] = side === "client" ? [ends.atClient, ends.atServer] : [ends.atServer, ends.atClient]
         yield* pair.stall(side)
         const sent = fill(ends[side])
-        ends[other].send(bytes("hello"))
+        ends[other].send([bytes("hello")])
         yield* settle
         expect([near.told, far.told]).toEqual([["message"], []])
         expect(ends[side].isWritable()).toBe(false)
@@ -156,8 +156,8 @@ describe("an in-memory pair", () => {
   it.scoped("tells the end last and once, also when a listener brings it about while it hears what came before", () =>
     Effect.gen(function*() {
       const pair = yield* MemoryTransport.makePair()
-      pair.client.send(bytes("one"))
-      pair.client.send(bytes("two"))
+      pair.client.send([bytes("one")])
+      pair.client.send([bytes("two")])
       yield* settle
       const told: Array<string> = []
       pair.server.listen({
@@ -190,8 +190,8 @@ describe("an in-memory pair", () => {
         const start = yield* Clock.currentTimeMillis
         const log: Array<readonly [number, ...ReadonlyArray<unknown>]> = []
         for (let step = 0; step < 50; step++) {
-          if (step % 3 !== 0) client.send(pattern(step * 7))
-          if (step % 4 !== 0) server.send(pattern(step * 5))
+          if (step % 3 !== 0) client.send([pattern(step * 7)])
+          if (step % 4 !== 0) server.send([pattern(step * 5)])
           if (step % 11 === 0) client.ping?.()
           if (step % 13 === 0) yield* pair.stall("server")
           if (step % 13 === 5) yield* pair.resume("server")

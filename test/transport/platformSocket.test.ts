@@ -58,7 +58,7 @@ describe("a transport over a platform socket", () => {
       const message = signal<[Buffer, boolean]>(peer, "message")
       const unknown = { _tag: "OpaqueAddress", name: "socket" }
       expect([transport.localAddress, transport.remoteAddress]).toEqual([unknown, unknown])
-      transport.send(bytes("hello"))
+      transport.send([bytes("hello")])
       expect(yield* message).toEqual([Buffer.from("hello"), true])
       peer.send(Buffer.from("hello"))
       yield* events.next
@@ -82,7 +82,7 @@ describe("a transport over a platform socket", () => {
       const expected: Array<string> = []
       const send = (message: string) => {
         expected.push(message)
-        transport.send(bytes(message))
+        transport.send([bytes(message)])
       }
       transport.listen({
         onMessage: (message) => send(`after ${text(message)}`),

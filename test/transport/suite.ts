@@ -56,7 +56,7 @@ export const fill = (transport: Transport): ReadonlyArray<Uint8Array> => {
     expect(sent.length).toBeLessThan(1000)
     const message = pattern(64 * 1024, sent.length + 1)
     sent.push(message.slice())
-    transport.send(message)
+    transport.send([message])
   }
   return sent
 }
@@ -83,8 +83,8 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         const messages = [1024 * 1024, 0, 1, 125, 126, 65_535, 65_536, 1024 * 1024, 0, 2].map(pattern)
         const sent = messages.map(digest)
         for (const message of messages) {
-          client.send(message.slice())
-          server.send(message.slice())
+          client.send([message.slice()])
+          server.send([message.slice()])
         }
         expect((yield* atServer.take(sent.length)).map(digest)).toEqual(sent)
         expect((yield* atClient.take(sent.length)).map(digest)).toEqual(sent)
@@ -94,8 +94,8 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
       test(`keeps what the ${from} sends and how it ends until the ${to} listens`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
-          ends[from].send(bytes("one"))
-          ends[from].send(bytes("two"))
+          ends[from].send([bytes("one")])
+          ends[from].send([bytes("two")])
           yield* ends[from].close(4321, "enough", "10 seconds")
           const late = yield* listen(ends[to])
           const end = yield* late.ended
@@ -109,7 +109,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           const ends = yield* acquireEnds({ maxMessageSize: 100 })
           const near = yield* listen(ends[from])
           const message = pattern(100)
-          ends[from].send(message.slice())
+          ends[from].send([message.slice()])
           yield* ends[from].close(4321, "", "10 seconds")
           const far = yield* listen(ends[to])
           yield* Effect.all([near.ended, far.ended])
@@ -122,7 +122,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           const ends = yield* acquireEnds({ maxMessageSize: 100 })
           const near = yield* listen(ends[from])
           const messages = Array.from({ length: 10 }, (_, i) => pattern(100, i + 1))
-          for (const message of messages) ends[from].send(message.slice())
+          for (const message of messages) ends[from].send([message.slice()])
           expect((yield* near.ended).code).not.toBe(1000)
           const far = yield* listen(ends[to])
           yield* far.ended
@@ -139,11 +139,11 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
             const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
             expect(ends[to].maxMessageSize).toBe(1000)
             for (let i = 0; i < fitting; i++) {
-              ends[from].send(pattern(1000))
+              ends[from].send([pattern(1000)])
               expect((yield* far.next).byteLength).toBe(1000)
             }
-            ends[from].send(pattern(1001))
-            ends[from].send(bytes("behind it"))
+            ends[from].send([pattern(1001)])
+            ends[from].send([bytes("behind it")])
             expect((yield* near.ended).code).toBe(told(to, 1009))
             expect((yield* far.ended).code).not.toBe(1000)
             yield* settle
@@ -157,7 +157,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
             const ends = yield* acquireEnds()
             const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
             // a platform socket does not tell 1000 from a loss before the first message
-            ends[from].send(bytes("hello"))
+            ends[from].send([bytes("hello")])
             yield* far.next
             yield* ends[from].close(code, `because of ${code}`, "10 seconds")
             expect(yield* far.ended).toEqual({ code: told(from, code), reason: `because of ${code}` })
@@ -173,10 +173,10 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
           const closing = yield* Effect.fork(ends[from].close(4321, "", "10 seconds"))
           yield* Effect.yieldNow().pipe(Effect.repeat({ until: () => !ends[from].isWritable() }))
-          ends[from].send(bytes("too late"))
+          ends[from].send([bytes("too late")])
           yield* Effect.all([closing.await, near.ended, far.ended])
           for (const end of [ends[from], ends[to]]) {
-            end.send(bytes("much too late"))
+            end.send([bytes("much too late")])
             end.ping?.()
             expect(end.isWritable()).toBe(false)
           }
@@ -202,7 +202,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           const far = yield* listen(ends[to])
           for (let i = 0; i < 3; i++) {
             const before = ends[to].activity()
-            ends[from].send(bytes("hello"))
+            ends[from].send([bytes("hello")])
             yield* far.next
             expect(ends[to].activity()).not.toBe(before)
           }
@@ -217,9 +217,9 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
             Effect.gen(function*() {
               const activity = [ends[from].activity(), ends[to].activity()] as const
               before()
-              ends[from].send(bytes("there"))
+              ends[from].send([bytes("there")])
               yield* far.next
-              ends[to].send(bytes("and back"))
+              ends[to].send([bytes("and back")])
               yield* near.next
               return [ends[from].activity() - activity[0], ends[to].activity() - activity[1]] as const
             })
@@ -237,7 +237,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         const { client, server } = yield* acquireEnds()
         const first = yield* listen(client)
         expect(() => Effect.runSync(listen(client))).toThrow("one listener")
-        server.send(bytes("hello"))
+        server.send([bytes("hello")])
         expect(text(yield* first.next)).toBe("hello")
       }))
 
@@ -256,8 +256,8 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
       Effect.gen(function*() {
         const { abandon, client, server } = yield* acquireEnds()
         const [atClient, atServer] = [yield* listen(client), yield* listen(server)]
-        client.send(bytes("hello"))
-        server.send(bytes("hello"))
+        client.send([bytes("hello")])
+        server.send([bytes("hello")])
         yield* Effect.all([atClient.next, atServer.next])
         yield* abandon
         expect((yield* atServer.ended).code).toBe(told("client", 1006))

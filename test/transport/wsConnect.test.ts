@@ -160,7 +160,7 @@ describe("dialling", () => {
         const transport = yield* Transport
         const [ws] = yield* connected
         const message = signal<[Buffer]>(ws, "message")
-        transport.send(bytes("hello"))
+        transport.send([bytes("hello")])
         expect((yield* message)[0].toString()).toBe("hello")
         return ws
       })

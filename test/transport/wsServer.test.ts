@@ -132,7 +132,7 @@ describe("running a server", () => {
       const server = yield* WsTransportServer.make()
       const dialling = yield* Effect.replicateEffect(Effect.fork(WsTransport.connect(urlOf(server))), 3)
       const { next } = yield* keepAll(server)
-      for (const dial of dialling) (yield* Fiber.join(dial)).send(Buffer.from("hello"))
+      for (const dial of dialling) (yield* Fiber.join(dial)).send([Buffer.from("hello")])
       for (const _ of dialling) {
         const events = yield* listen(yield* next)
         expect(text(yield* events.next)).toBe("hello")
@@ -179,7 +179,7 @@ describe("running a server", () => {
       for (const outcome of outcomes) {
         const client = yield* WsTransport.connect(urlOf(server))
         const events = yield* listen(client)
-        client.send(Buffer.from("go"))
+        client.send([Buffer.from("go")])
         if (outcome !== Effect.never) yield* events.ended
         ends.push([events.told, client.isWritable()])
       }

@@ -152,7 +152,7 @@ describe("TLS", () => {
       const accepted = yield* firstOf(server)
       const client = yield* dial(Number(new URL(urlOf(server)).port), { tls: { ca: tls.cert } })
       const events = yield* listen(yield* accepted)
-      client.send(Buffer.from("hello"))
+      client.send([Buffer.from("hello")])
       expect(text(yield* events.next)).toBe("hello")
     }))
 

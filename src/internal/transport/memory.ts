@@ -113,7 +113,7 @@ class MemoryTransport implements Transport {
     this.#slot.listen(listener)
   }
 
-  send(...parts: ReadonlyArray<Uint8Array>): void {
+  send(parts: ReadonlyArray<Uint8Array>): void {
     if (this.#closing) return
     const bytes = concat(parts)
     this.#outboundBytes += bytes.byteLength

@@ -129,8 +129,8 @@ class PlatformTransport implements Terminable {
     this.#slot.listen(listener)
   }
 
-  send(...parts: ReadonlyArray<Uint8Array>): void {
-    if (this.#isSettled()) this.#below!.send(...parts)
+  send(parts: ReadonlyArray<Uint8Array>): void {
+    if (this.#isSettled()) this.#below!.send(parts)
     else this.#push(concat(parts))
   }
 
@@ -193,7 +193,7 @@ class PlatformTransport implements Terminable {
   #hurry(below: Terminable): void {
     const closing: Array<Outbound> = []
     for (const message of this.#outbound.splice(0)) {
-      if (message instanceof Uint8Array) below.send(message)
+      if (message instanceof Uint8Array) below.send([message])
       else closing.push(message)
     }
     this.#outbound.push(...closing)

@@ -128,7 +128,7 @@ class StandardTransport implements Terminable {
     this.#slot.listen(listener)
   }
 
-  send(...parts: ReadonlyArray<Uint8Array>): void {
+  send(parts: ReadonlyArray<Uint8Array>): void {
     if (this.#isOpen()) this.#ws.send(concat(parts))
   }
 

@@ -69,7 +69,7 @@ export class WsTransport implements Transport {
     this.#slot.listen(listener)
   }
 
-  send(...parts: ReadonlyArray<Uint8Array>): void {
+  send(parts: ReadonlyArray<Uint8Array>): void {
     if (!this.#isOpen()) return
     if (this.#sender === undefined) this.#ws.send(concat(parts), this.#onSent)
     else this.#sender.send(parts)
