@@ -8,7 +8,7 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { Address } from "../Address.js"
 import type { Deadline as DeadlineInput, MuxStream, TypeId } from "../MuxStream.js"
-import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "../WsmuxError.js"
+import type { BrokenPipe, ReadError, WriteError } from "../WsmuxError.js"
 import { Deadline } from "./deadline.js"
 import type { StreamState } from "./stream.js"
 
@@ -35,27 +35,36 @@ export class MuxStreamHandle implements MuxStream {
     this.#home = home
   }
 
-  // Fields, because users pass these on unbound: `Stream.runForEach(source, stream.write)`.
+  // Users pass these on unbound, as in `Stream.runForEach(source, stream.write)`; as getters they cost an idle stream
+  // nothing.
 
-  readonly write = (chunk: Uint8Array): Effect.Effect<void, WriteError> => this.#stream.outgoing.write([chunk])
+  get write(): MuxStream["write"] {
+    return (chunk) => this.#stream.outgoing.write([chunk])
+  }
 
-  readonly writeAll = (chunks: Iterable<Uint8Array>): Effect.Effect<void, WriteError> =>
-    Effect.suspend(() => this.#stream.outgoing.write(Array.from(chunks)))
+  get writeAll(): MuxStream["writeAll"] {
+    return (chunks) => Effect.suspend(() => this.#stream.outgoing.write(Array.from(chunks)))
+  }
 
-  readonly setReadDeadline = (deadline: DeadlineInput): Effect.Effect<void, InvalidDeadline> =>
-    Effect.suspend(() => {
-      this.#readDeadline ??= new Deadline((expired) => this.#stream.incoming.setExpired(expired))
-      return this.#readDeadline.set(toMillis(deadline), this.#home.scope)
-    })
+  get setReadDeadline(): MuxStream["setReadDeadline"] {
+    return (deadline) =>
+      Effect.suspend(() => {
+        this.#readDeadline ??= new Deadline((expired) => this.#stream.incoming.setExpired(expired))
+        return this.#readDeadline.set(toMillis(deadline), this.#home.scope)
+      })
+  }
 
-  readonly setWriteDeadline = (deadline: DeadlineInput): Effect.Effect<void, InvalidDeadline> =>
-    Effect.suspend(() => {
-      this.#writeDeadline ??= new Deadline((expired) => this.#stream.outgoing.setExpired(expired))
-      return this.#writeDeadline.set(toMillis(deadline), this.#home.scope)
-    })
+  get setWriteDeadline(): MuxStream["setWriteDeadline"] {
+    return (deadline) =>
+      Effect.suspend(() => {
+        this.#writeDeadline ??= new Deadline((expired) => this.#stream.outgoing.setExpired(expired))
+        return this.#writeDeadline.set(toMillis(deadline), this.#home.scope)
+      })
+  }
 
-  readonly setDeadline = (deadline: DeadlineInput): Effect.Effect<void, InvalidDeadline> =>
-    Effect.zipRight(this.setReadDeadline(deadline), this.setWriteDeadline(deadline))
+  get setDeadline(): MuxStream["setDeadline"] {
+    return (deadline) => Effect.zipRight(this.setReadDeadline(deadline), this.setWriteDeadline(deadline))
+  }
 
   get id(): number {
     return this.#stream.id

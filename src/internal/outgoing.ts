@@ -15,6 +15,12 @@ export interface OutgoingLink {
   readonly maxPayload: number
 }
 
+/** The stream that it is the sending half of. */
+export interface OutgoingOwner {
+  /** Told when our FIN has been handed over. */
+  readonly finSent: () => void
+}
+
 /** A write that waits for credit or for its turn. Its bytes stay the caller's until it is done. */
 class Write {
   #index = 0
@@ -71,7 +77,7 @@ export class Outgoing implements Sender {
   queued = false
   readonly #streamId: number
   readonly #link: OutgoingLink
-  readonly #finSent: () => void
+  readonly #owner: OutgoingOwner
   readonly #window: SendWindow
   readonly #writes: Array<Write> = []
   readonly #enders = new WaitList()
@@ -79,11 +85,10 @@ export class Outgoing implements Sender {
   #state: State = open
   #expired = false
 
-  /** @param finSent told when our FIN has been handed over */
-  constructor(streamId: number, credit: number, link: OutgoingLink, finSent: () => void) {
+  constructor(streamId: number, credit: number, link: OutgoingLink, owner: OutgoingOwner) {
     this.#streamId = streamId
     this.#link = link
-    this.#finSent = finSent
+    this.#owner = owner
     this.#window = new SendWindow(credit)
   }
 
@@ -112,7 +117,7 @@ export class Outgoing implements Sender {
     if (this.#state !== ending) return undefined
     this.#state = ended
     this.#enders.wakeAll()
-    this.#finSent()
+    this.#owner.finSent()
     return [Frame.fin(this.#streamId)]
   }
 

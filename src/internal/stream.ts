@@ -2,7 +2,7 @@ import type { StreamSnapshot } from "../Session.js"
 import type { TerminalError } from "../WsmuxError.js"
 import * as HalfClose from "./halfClose.js"
 import { Incoming, type IncomingLink } from "./incoming.js"
-import { Outgoing, type OutgoingLink } from "./outgoing.js"
+import { Outgoing, type OutgoingLink, type OutgoingOwner } from "./outgoing.js"
 
 /** All that a stream knows of its session. */
 export interface StreamLink extends IncomingLink, OutgoingLink {
@@ -14,7 +14,7 @@ export interface StreamLink extends IncomingLink, OutgoingLink {
 }
 
 /** A stream's two halves, and the half-close machine that joins them. */
-export class StreamState {
+export class StreamState implements OutgoingOwner {
   readonly id: number
   readonly incoming: Incoming
   readonly outgoing: Outgoing
@@ -27,7 +27,7 @@ export class StreamState {
     this.#link = link
     this.#state = state
     this.incoming = new Incoming(id, link)
-    this.outgoing = new Outgoing(id, credit, link, () => this.#move("sendClose"))
+    this.outgoing = new Outgoing(id, credit, link, this)
   }
 
   get state(): HalfClose.State {
@@ -38,6 +38,10 @@ export class StreamState {
   accept(): void {
     this.#move("sendAccept")
     this.incoming.open(this.#link.streamBufferSize, this.#link.streamBufferSize)
+  }
+
+  finSent(): void {
+    this.#move("sendClose")
   }
 
   /** Nobody waits for the peer's answer any more. */
