@@ -58,9 +58,11 @@ export class ByteQueue {
   /** The first small chunk gets a buffer of its own size; each that follows unread gets a larger one to share. */
   #startSegment(chunk: Uint8Array): void {
     const last = this.#chunks[this.#chunks.length - 1]
-    const capacity = last === undefined
-      ? chunk.byteLength
-      : Math.min(segmentSize, (last.byteLength + chunk.byteLength) * 2)
+    if (last === undefined) {
+      this.#chunks.push(new Uint8Array(chunk))
+      return
+    }
+    const capacity = Math.min(segmentSize, (last.byteLength + chunk.byteLength) * 2)
     const segment = new Uint8Array(Math.max(capacity, chunk.byteLength))
     segment.set(chunk)
     this.#chunks.push(segment.subarray(0, chunk.byteLength))

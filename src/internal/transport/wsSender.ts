@@ -145,12 +145,11 @@ const randomKey = (): Uint8Array => {
 
 /** Masks in place, from `start` to `end`: byte i after `start` is combined with byte i mod 4 of the key. */
 const mask = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): void => {
-  const k = [key[0]!, key[1]!, key[2]!, key[3]!] as const
   let at = start
-  if (end - start >= 64) {
-    while ((bytes.byteOffset + at) % 4 !== 0) bytes[at]! ^= k[(at++ - start) & 3]!
-    const turned = Uint8Array.from(k, (_, i) => k[(at - start + i) & 3]!)
-    const word = new Uint32Array(turned.buffer)[0]! // in the order of this machine's bytes
+  if (end - start >= wordsFrom) {
+    while ((bytes.byteOffset + at) % 4 !== 0) bytes[at]! ^= key[(at++ - start) & 3]!
+    for (let i = 0; i < 4; i++) wordBytes[i] = key[(at - start + i) & 3]!
+    const word = wordOf[0]!
     const words = new Uint32Array(bytes.buffer, bytes.byteOffset + at, (end - at) >>> 2)
     const whole = words.length & ~3
     for (let i = 0; i < whole; i += 4) {
@@ -161,5 +160,12 @@ const mask = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): v
     }
     at += whole * 4
   }
-  for (; at < end; at++) bytes[at]! ^= k[(at - start) & 3]!
+  for (; at < end; at++) bytes[at]! ^= key[(at - start) & 3]!
 }
+
+/** Below this, to look at the bytes as words costs more than it saves. */
+const wordsFrom = 512
+
+/** Four bytes as a word in the order of this machine. */
+const wordBytes = new Uint8Array(4)
+const wordOf = new Uint32Array(wordBytes.buffer)
