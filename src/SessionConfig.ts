@@ -34,6 +34,14 @@ export interface Settings {
    * window / round trip. Default 1024, the specification's; both ends should agree when a Go peer opens streams.
    */
   readonly streamBufferSize: number
+  /**
+   * How large the window of a stream may grow, in bytes, when the network asks for more than `streamBufferSize`: it
+   * doubles while a window is read within two round trips, measured by ping. A peer needs nothing for that. Default
+   * undefined: windows stay as they are, as they do where the transport cannot ping (browsers).
+   */
+  readonly maxStreamBufferSize: number | undefined
+  /** How many bytes the windows of a session may grow by, all together. Default 64 MiB. */
+  readonly windowBudget: number
   /** How many streams may wait to be accepted; one more is refused. Default 200, what a Go peer can hold. */
   readonly acceptBacklog: number
   /**
@@ -95,6 +103,8 @@ export const defaults: Settings = {
   closeCallback: undefined,
   log: false,
   streamBufferSize: 1024,
+  maxStreamBufferSize: undefined,
+  windowBudget: 64 * 1024 * 1024,
   acceptBacklog: 200,
   maxUnacknowledgedOpens: 100,
   maxPeerWindow: 4 * 1024 * 1024,
@@ -138,9 +148,9 @@ export const layerConfig = (
 
 /**
  * The settings that the environment may give: `WSMUX_KEEP_ALIVE_INTERVAL`, `WSMUX_STREAM_ACCEPT_DEADLINE`, `WSMUX_LOG`,
- * `WSMUX_STREAM_BUFFER_SIZE`, `WSMUX_ACCEPT_BACKLOG`, `WSMUX_MAX_UNACKNOWLEDGED_OPENS`, `WSMUX_MAX_PEER_WINDOW`,
- * `WSMUX_INITIAL_SEND_CREDIT`, `WSMUX_FLUSH_TIMEOUT`, `WSMUX_CLOSE_TIMEOUT`, `WSMUX_MAX_FRAME_SIZE` and
- * `WSMUX_DRAIN_BUDGET`. Durations are written like `10 seconds` (or `Infinity`), sizes as bytes.
+ * `WSMUX_STREAM_BUFFER_SIZE`, `WSMUX_MAX_STREAM_BUFFER_SIZE`, `WSMUX_WINDOW_BUDGET`, `WSMUX_ACCEPT_BACKLOG`,
+ * `WSMUX_MAX_UNACKNOWLEDGED_OPENS`, `WSMUX_MAX_PEER_WINDOW`, `WSMUX_INITIAL_SEND_CREDIT`, `WSMUX_FLUSH_TIMEOUT`,
+ * `WSMUX_CLOSE_TIMEOUT`, `WSMUX_MAX_FRAME_SIZE` and `WSMUX_DRAIN_BUDGET`. Durations are written like `10 seconds` (or `Infinity`), sizes as bytes.
  *
  * @since 0.1.0
  * @category config
@@ -151,6 +161,8 @@ export const fromEnv: Config.Config<Options> = Config.suspend(() =>
     streamAcceptDeadline: duration("STREAM_ACCEPT_DEADLINE"),
     log: optional(Config.boolean("LOG")),
     streamBufferSize: bytes("STREAM_BUFFER_SIZE"),
+    maxStreamBufferSize: bytes("MAX_STREAM_BUFFER_SIZE"),
+    windowBudget: bytes("WINDOW_BUDGET"),
     acceptBacklog: bytes("ACCEPT_BACKLOG"),
     maxUnacknowledgedOpens: bytes("MAX_UNACKNOWLEDGED_OPENS"),
     maxPeerWindow: bytes("MAX_PEER_WINDOW"),
@@ -218,7 +230,7 @@ export const validate = (settings: Settings): Effect.Effect<Settings, InvalidCon
  * @category combinators
  */
 export const maxMessageSize = (settings: Settings): number =>
-  Math.max(settings.streamBufferSize, settings.maxPeerWindow) + frameOverhead
+  Math.max(settings.streamBufferSize, settings.maxStreamBufferSize ?? 0, settings.maxPeerWindow) + frameOverhead
 
 /** The bytes of a message beside the payload. The seam knows no frames, but its limit must leave room for their header. */
 const frameOverhead = 5
@@ -227,6 +239,8 @@ const maxUint32 = 0xffff_ffff
 
 const sizes = [
   ["streamBufferSize", 1, maxUint32],
+  ["maxStreamBufferSize", 1, maxUint32],
+  ["windowBudget", 0, Number.MAX_SAFE_INTEGER],
   ["acceptBacklog", 0, maxUint32],
   ["maxUnacknowledgedOpens", 1, maxUint32],
   ["maxPeerWindow", 0, maxUint32],

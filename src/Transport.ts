@@ -55,10 +55,11 @@ export interface Transport {
   /** Changes whenever anything at all came in, also a part of a message: the sign of life. */
   readonly activity: () => number
   /**
-   * Sends a WebSocket ping and an unsolicited pong, which keeps a busy Go peer calm. Undefined where the platform cannot,
+   * Sends a WebSocket ping and an unsolicited pong, which keeps a busy Go peer calm. `answered` is called when the peer
+   * has answered this very ping, unless another that asks for it went out in between. Undefined where the platform cannot,
    * as in browsers; then a session cannot tell a silent peer from a dead one, and has no keep-alive.
    */
-  readonly ping: (() => void) | undefined
+  readonly ping: ((answered?: () => void) => void) | undefined
   /**
    * Sends a close frame, waits for the end up to `timeout`, then terminates. Idempotent, and not interruptible in
    * effect: an interrupted call terminates at once.

@@ -6,11 +6,14 @@ import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError
 import { ByteQueue } from "./byteQueue.js"
 import { ReceiveWindow } from "./receiveWindow.js"
 import { WaitList } from "./waitList.js"
+import type { WindowTuner } from "./windowTuner.js"
 
 /** What the receiving half asks of its session. */
 export interface IncomingLink {
   /** Returns credit to the peer. */
   readonly sendCredit: (streamId: number, bytes: number) => void
+  /** Lets windows grow, where that is wanted. */
+  readonly tuner: WindowTuner | undefined
 }
 
 /**
@@ -43,6 +46,9 @@ export class Incoming {
   #window = closedWindow
   #state: State = receiving
   #expired = false
+  /** When credit was last granted, by the tuner's clock, and by how much the window has grown. */
+  #granting = 0
+  #growth = 0
 
   constructor(streamId: number, link: IncomingLink) {
     this.#streamId = streamId
@@ -53,6 +59,11 @@ export class Incoming {
     return this.#queue.size
   }
 
+  /** By how many bytes the window has grown. */
+  get growth(): number {
+    return this.#growth
+  }
+
   get granted(): number {
     return this.#window.granted
   }
@@ -60,6 +71,7 @@ export class Incoming {
   /** Opens the window: `size` is what we want it to be, `granted` what the peer believes. */
   open(size: number, granted: number): void {
     this.#window = new ReceiveWindow(size, granted)
+    this.#granting = this.#link.tuner?.now() ?? 0
     this.#return(this.#window.topUp())
   }
 
@@ -173,7 +185,20 @@ export class Incoming {
 
   #consume(bytes: number): void {
     // After a FIN or a failure no reader waits for more, and credit that is not returned must not count as granted.
-    if (this.#state._tag === "Receiving") this.#return(this.#window.consume(bytes))
+    if (this.#state._tag !== "Receiving") return
+    const credit = this.#window.consume(bytes)
+    if (credit > 0) this.#return(credit + this.#grow(credit))
+  }
+
+  /** Grows the window if it holds the peer back: `read` bytes were read since credit was last granted. */
+  #grow(read: number): number {
+    const { tuner } = this.#link
+    if (tuner === undefined) return 0
+    const now = tuner.now()
+    const growth = tuner.growth(this.#window.size, read, now - this.#granting)
+    this.#granting = now
+    this.#growth += growth
+    return growth === 0 ? 0 : this.#window.grow(growth)
   }
 
   #drain(draining: { budget: number }, arrived: number, booked: number): boolean {

@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -28,6 +29,7 @@ import { Opening } from "./opens.js"
 import { SessionState } from "./session.js"
 import type { StreamState } from "./stream.js"
 import type { Role } from "./streamIds.js"
+import { WindowTuner } from "./windowTuner.js"
 
 const typeId: TypeId = Symbol.for("effect-wsmux/Session") as TypeId
 
@@ -46,7 +48,9 @@ export const makeSession = (
       return yield* new InvalidConfiguration({ setting: "maxMessageSize", detail })
     }
     const journal = yield* makeJournal(settings.log, { role, peer: format(transport.remoteAddress) })
-    const state = new SessionState(role, settings, transport, journal)
+    const clock = yield* Effect.clock
+    const tuner = makeTuner(settings, transport, clock)
+    const state = new SessionState(role, settings, transport, journal, tuner)
     const lifetime = yield* Scope.make()
     const closed = yield* Deferred.make<TerminalError>()
     let closeCallback = settings.closeCallback
@@ -75,6 +79,7 @@ export const makeSession = (
     yield* Effect.addFinalizer(() => Effect.zipRight(close, Fiber.await(closer)))
 
     transport.listen(state)
+    tuner?.measure()
     const report = yield* Scope.extend(meter(role, () => state.snapshot()), lifetime)
     yield* keepAlive(transport, Duration.decode(settings.keepAliveInterval), report).pipe(
       Effect.catchAllDefect((cause) => Effect.fail(new TransportFailure({ code: 1006, reason: "cannot ping", cause }))),
@@ -176,6 +181,27 @@ export const makeSession = (
     }
     return session
   }).pipe(Effect.uninterruptible)
+
+/** Windows grow if they may, and if the transport can measure the round trip. */
+const makeTuner = (
+  { maxStreamBufferSize, streamBufferSize, windowBudget }: SessionConfig.Settings,
+  transport: Transport,
+  clock: Clock.Clock
+): WindowTuner | undefined =>
+  maxStreamBufferSize === undefined || maxStreamBufferSize <= streamBufferSize || transport.ping === undefined
+    ? undefined
+    : new WindowTuner({
+      maxWindow: maxStreamBufferSize,
+      budget: windowBudget,
+      ping: (answered) => {
+        try {
+          transport.ping?.(answered)
+        } catch {
+          // the next tick of the keep-alive meets it, too, and ends the session
+        }
+      },
+      now: () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+    })
 
 /** The close frame that tells the peer why; a reason holds at most 123 bytes, and ours are ASCII. */
 const closeFrame = (error: TerminalError): readonly [code: number, reason: string] => {

@@ -3,13 +3,14 @@
  *
  * `granted` is the credit that the peer still holds, `buffered` what it has sent and nobody has read. Their sum is all
  * that this stream can ever make us store. The window steers it towards `size`: credit is returned as bytes are read, in
- * halves of the window, so that one `Ack` serves many reads; a peer that believes in more than `size` gets none back
- * until the surplus is used up.
+ * halves of the window, so that one `Ack` serves many reads, but of a large window earlier, since the other half alone
+ * would have to fill the round trip; a peer that believes in more than `size` gets none back until the surplus is used
+ * up.
  *
  * Liveness: when everything is read, the peer holds more than half a window or is granted the rest.
  */
 export class ReceiveWindow {
-  readonly #size: number
+  #size: number
   #granted: number
   #buffered = 0
 
@@ -17,6 +18,10 @@ export class ReceiveWindow {
   constructor(size: number, granted: number) {
     this.#size = size
     this.#granted = granted
+  }
+
+  get size(): number {
+    return this.#size
   }
 
   get granted(): number {
@@ -39,12 +44,18 @@ export class ReceiveWindow {
   consume(bytes: number): number {
     this.#buffered -= bytes
     const missing = this.#missing()
-    return missing * 2 >= this.#size ? this.#grant(missing) : 0
+    return missing >= Math.min(this.#size / 2, promptly) ? this.#grant(missing) : 0
   }
 
   /** The credit that brings a peer with less than `size` up to it at once, 0 when it has enough. */
   topUp(): number {
     return this.#grant(Math.max(0, this.#missing()))
+  }
+
+  /** Makes it larger, and answers the credit that the peer gains by that. */
+  grow(bytes: number): number {
+    this.#size += bytes
+    return this.#grant(bytes)
   }
 
   #missing(): number {
@@ -56,3 +67,6 @@ export class ReceiveWindow {
     return bytes
   }
 }
+
+/** So many bytes are worth an `Ack`, however large the window is. */
+const promptly = 256 * 1024

@@ -25,6 +25,7 @@ import { Outbox } from "./outbox.js"
 import { type StreamLink, StreamState } from "./stream.js"
 import { type Role, StreamIds } from "./streamIds.js"
 import { WaitList } from "./waitList.js"
+import type { WindowTuner } from "./windowTuner.js"
 
 /**
  * The protocol of a session: frames in, frames out, and the streams between. All of it is synchronous, on the transport's
@@ -39,6 +40,7 @@ export class SessionState implements Listener {
   /** Whether the transport has reported its end. */
   transportEnded = false
   readonly #settings: Settings
+  readonly #tuner: WindowTuner | undefined
   readonly #ids: StreamIds
   readonly #link: StreamLink
   readonly #streams = new Map<number, StreamState>()
@@ -48,8 +50,15 @@ export class SessionState implements Listener {
   readonly #openings = new Map<StreamState, Opening>()
   #terminal: TerminalError | undefined
 
-  constructor(readonly role: Role, settings: Settings, transport: Transport, readonly journal: Journal) {
+  constructor(
+    readonly role: Role,
+    settings: Settings,
+    transport: Transport,
+    readonly journal: Journal,
+    tuner: WindowTuner | undefined
+  ) {
     this.#settings = settings
+    this.#tuner = tuner
     this.#ids = new StreamIds(role)
     this.outbox = new Outbox(transport, settings.maxFrameSize, this.counters)
     this.opens = new Opens(settings.maxUnacknowledgedOpens, (opening) => this.#sendOpen(opening))
@@ -63,6 +72,7 @@ export class SessionState implements Listener {
       sendNow: (frame) => this.outbox.sendNow(frame),
       sendControl: (frame) => this.outbox.sendControl(frame),
       sendCredit: (id, bytes) => this.outbox.sendCredit(id, bytes),
+      tuner,
       over: (stream) => this.#forget(stream)
     }
   }
@@ -301,7 +311,7 @@ export class SessionState implements Listener {
   }
 
   #forget(stream: StreamState): void {
-    this.#streams.delete(stream.id)
+    if (this.#streams.delete(stream.id)) this.#tuner?.release(stream.incoming.growth)
   }
 }
 

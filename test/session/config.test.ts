@@ -36,6 +36,8 @@ describe("settings", () => {
         log: false,
         streamBufferSize: 1024,
         // the design's
+        maxStreamBufferSize: undefined,
+        windowBudget: 64 * 1024 * 1024,
         acceptBacklog: 200,
         maxUnacknowledgedOpens: 100,
         maxPeerWindow: 4 * 1024 * 1024,
@@ -66,8 +68,9 @@ describe("settings", () => {
     expect([
       sizeFor({}),
       sizeFor({ streamBufferSize: 100, maxPeerWindow: 0 }),
-      sizeFor({ streamBufferSize: 100, maxPeerWindow: 101 })
-    ]).toEqual([4 * 1024 * 1024 + 5, 105, 106])
+      sizeFor({ streamBufferSize: 100, maxPeerWindow: 101 }),
+      sizeFor({ streamBufferSize: 100, maxPeerWindow: 101, maxStreamBufferSize: 102 })
+    ]).toEqual([4 * 1024 * 1024 + 5, 105, 106, 107])
   })
 })
 
@@ -80,6 +83,8 @@ describe("a setting that makes no sense", () => {
     ["maxPeerWindow", 0, max],
     ["initialSendCredit", 0, max],
     ["maxFrameSize", 1, max],
+    ["maxStreamBufferSize", 1, max],
+    ["windowBudget", 0, Number.MAX_SAFE_INTEGER],
     ["drainBudget", 0, Number.MAX_SAFE_INTEGER]
   ]
   for (const [setting, least, most] of sizes) {
@@ -178,6 +183,8 @@ describe("settings from the environment", () => {
     WSMUX_STREAM_BUFFER_SIZE: "65536",
     WSMUX_ACCEPT_BACKLOG: "2",
     WSMUX_MAX_UNACKNOWLEDGED_OPENS: "3",
+    WSMUX_MAX_STREAM_BUFFER_SIZE: "131072",
+    WSMUX_WINDOW_BUDGET: "10",
     WSMUX_MAX_PEER_WINDOW: "4",
     WSMUX_INITIAL_SEND_CREDIT: "5",
     WSMUX_FLUSH_TIMEOUT: "6 millis",
@@ -190,6 +197,8 @@ describe("settings from the environment", () => {
     streamAcceptDeadline: Duration.minutes(1),
     log: true,
     streamBufferSize: 65_536,
+    maxStreamBufferSize: 131_072,
+    windowBudget: 10,
     acceptBacklog: 2,
     maxUnacknowledgedOpens: 3,
     maxPeerWindow: 4,

@@ -230,6 +230,29 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect(pinged[0]).toBeGreaterThan(plain[0])
           if (to === "server" || traits.script !== true) expect(pinged[1]).toBeGreaterThan(plain[1])
         }))
+
+      test(`tells when a ping of the ${from} is answered, and no other`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds()
+          if (ends[from].ping === undefined) return
+          const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
+          const answers: Array<string> = []
+          const ask = (name: string) => ends[from].ping?.(() => answers.push(name))
+          const round = (...pings: ReadonlyArray<() => void>) =>
+            Effect.gen(function*() {
+              for (const ping of pings) ping()
+              ends[from].send([bytes("there")])
+              yield* far.next
+              ends[to].send([bytes("and back")])
+              yield* near.next
+              return answers.splice(0)
+            })
+          yield* round()
+          expect(yield* round(() => ask("first"))).toEqual(["first"])
+          expect(yield* round(() => ends[from].ping?.(), () => ends[to].ping?.())).toEqual([])
+          const both = yield* round(() => ask("second"), () => ends[from].ping?.(), () => ask("third"))
+          expect(both.filter((name) => name !== "second")).toEqual(["third"])
+        }))
     }
 
     test("has one listener, and keeps it when another one comes", () =>

@@ -15,8 +15,8 @@ type Packet = Content & {
 
 type Content =
   | { readonly _tag: "Message"; readonly bytes: Uint8Array }
-  | { readonly _tag: "Ping" }
-  | { readonly _tag: "Pong" }
+  | { readonly _tag: "Ping"; readonly answered: (() => void) | undefined }
+  | { readonly _tag: "Pong"; readonly answered: (() => void) | undefined }
   | { readonly _tag: "Close"; readonly code: number; readonly reason: string }
 
 export interface Settings {
@@ -81,7 +81,7 @@ export class Link {
 class MemoryTransport implements Transport {
   readonly [TypeId]: TypeId = TypeId
   readonly maxMessageSize: number
-  readonly ping: (() => void) | undefined
+  readonly ping: Transport["ping"]
   /** Woken when a packet may have become ready to go. */
   readonly departures = new WaitList()
   stalled = false
@@ -102,9 +102,9 @@ class MemoryTransport implements Transport {
     this.#settings = settings
     this.#slot = new Slot(settings.maxMessageSize, () => this.#terminate())
     this.ping = settings.ping
-      ? () => {
-        this.#post({ _tag: "Ping" })
-        this.#post({ _tag: "Pong" })
+      ? (answered) => {
+        this.#post({ _tag: "Ping", answered })
+        this.#post({ _tag: "Pong", answered: undefined })
       }
       : undefined
   }
@@ -170,9 +170,9 @@ class MemoryTransport implements Transport {
         }
         return this.#slot.message(packet.bytes)
       case "Ping":
-        return this.#post({ _tag: "Pong" })
+        return this.#post({ _tag: "Pong", answered: packet.answered })
       case "Pong":
-        return
+        return packet.answered?.()
       case "Close":
         if (packet.code !== 1006) this.#post({ _tag: "Close", code: packet.code, reason: packet.reason })
         this.#closing = true

@@ -146,7 +146,7 @@ class PlatformTransport implements Terminable {
     return this.#below?.ping === undefined ? ++this.#signs : this.#signs + this.#below.activity()
   }
 
-  readonly ping = (): void => this.#below?.ping?.()
+  readonly ping = (answered?: () => void): void => this.#below?.ping?.(answered)
 
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
     return Effect.suspend(() =>

@@ -31,6 +31,8 @@ export class WsTransport implements Transport {
   #cause: unknown
   #signs = 0
   #blocked = false
+  #awaitedPong: ((payload: Buffer) => void) | undefined
+  #asked = 0
 
   constructor(ws: WebSocket, settings: Settings) {
     this.#ws = ws
@@ -47,7 +49,10 @@ export class WsTransport implements Transport {
       this.#close(1009, "message too big")
     })
     ws.on("ping", this.#onSign)
-    ws.on("pong", this.#onSign)
+    ws.on("pong", (payload: Buffer) => {
+      this.#signs++
+      this.#awaitedPong?.(payload)
+    })
     ws.on("error", this.#onError)
     ws.on("close", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
     if (ws.readyState === 3) this.#end(1006, "")
@@ -85,9 +90,17 @@ export class WsTransport implements Transport {
     return (this.#socket?.bytesRead ?? 0) + this.#signs
   }
 
-  ping(): void {
+  ping(answered?: () => void): void {
     if (!this.#isOpen()) return
-    this.#ws.ping(ignoreFailure)
+    const payload = answered === undefined ? "" : String(++this.#asked)
+    if (answered !== undefined) {
+      this.#awaitedPong = (pong) => {
+        if (pong.toString() !== payload) return
+        this.#awaitedPong = undefined
+        answered()
+      }
+    }
+    this.#ws.ping(payload, undefined, ignoreFailure)
     this.#ws.pong(ignoreFailure)
   }
 

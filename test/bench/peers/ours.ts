@@ -15,17 +15,11 @@ import type { Source } from "../content.js"
 import type { Settings } from "../options.js"
 import { type Peer, PingPong, type Role } from "./peer.js"
 
-/** Whether the library can tune its windows. */
-const tunes = "maxStreamBufferSize" in SessionConfig.defaults
-
 /** Writes that a program has at hand at a time, as Node's streams take them up to a high-water mark. */
 const burst = 64 * 1024
 
 const config = ({ maxWindow, window }: Settings) =>
-  SessionConfig.layer(maxWindow === undefined || !tunes ? { streamBufferSize: window } : tuned(maxWindow))
-
-/** The default size, and room to grow. */
-const tuned = (maxStreamBufferSize: number) => ({ maxStreamBufferSize }) as SessionConfig.Options
+  SessionConfig.layer(maxWindow === undefined ? { streamBufferSize: window } : { maxStreamBufferSize: maxWindow })
 
 const write = (stream: MuxStream, source: Source) =>
   Stream.fromIteratorSucceed(
@@ -44,8 +38,8 @@ const serve = (stream: MuxStream, role: Role) => {
 
 export const ours: Peer = {
   about: ({ maxWindow, window }) =>
-    maxWindow === undefined || !tunes
-      ? `window ${window >> 10} KiB${maxWindow === undefined ? "" : " (no auto-tuning yet)"}`
+    maxWindow === undefined
+      ? `window ${window >> 10} KiB`
       : `window ${SessionConfig.defaults.streamBufferSize} bytes, auto-tuned to ${maxWindow >> 10} KiB`,
   listen: async (roles, settings) => {
     const runtime = ManagedRuntime.make(
