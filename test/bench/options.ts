@@ -24,7 +24,7 @@ const sizes = {
   "delay-ms": ["milliseconds each way in W9", 20, 20],
   "first-mib": ["MiB of the warm-up row", 16, 16],
   "warm-ms": ["how long a run is warmed up", 1000, 150],
-  "window-kib": ["our window, for all rows without another", 256, 256]
+  "window-kib": ["our window, for all rows without another", 512, 512]
 } as const
 
 export type Sizes = { readonly [K in keyof typeof sizes]: number }

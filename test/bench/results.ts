@@ -83,6 +83,6 @@ const rival = (bar: Bar, mine: Result, results: ReadonlyArray<Result>): Result |
   if (bar.against !== bestOther) return others.find(({ entrant }) => entrant === bar.against)
   const sign = mine.better === "more" ? -1 : 1
   return others
-    .filter(({ entrant }) => entrant !== "ws")
+    .filter(({ entrant }) => entrant !== "ws" && entrant !== "ours-plain")
     .sort((a, b) => sign * (a.values.median - b.values.median))[0]
 }

@@ -6,6 +6,7 @@ import type { Peer } from "./peer.js"
  */
 export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
   ours: async () => (await import("./ours.js")).ours,
+  "ours-plain": async () => (await import("./ours.js")).plain,
   ws: async () => (await import("./ws.js")).ws,
   "http2": async () => (await import("./http2.js")).plain,
   "http2-coalesced": async () => (await import("./http2.js")).coalesced,

@@ -21,22 +21,55 @@ const burst = 64 * 1024
 const config = ({ maxWindow, window }: Settings) =>
   SessionConfig.layer(maxWindow === undefined ? { streamBufferSize: window } : { maxStreamBufferSize: maxWindow })
 
-const write = (stream: MuxStream, source: Source) =>
-  Stream.fromIteratorSucceed(
-    source[Symbol.iterator]() as IterableIterator<Uint8Array>,
-    Math.max(1, Math.floor(burst / source.size))
-  ).pipe(Stream.run(stream.writable))
+/** How a program reads and writes. */
+interface Style {
+  readonly write: (stream: MuxStream, source: Source) => Effect.Effect<void, unknown>
+  readonly read: (stream: MuxStream, take: (chunk: Uint8Array) => void) => Effect.Effect<void, unknown>
+  readonly echo: (stream: MuxStream) => Effect.Effect<void, unknown>
+}
 
-const read = (stream: MuxStream, take: (chunk: Uint8Array) => void) =>
-  Stream.runForEachChunk(stream.readable, (chunks) => Effect.sync(() => Chunk.forEach(chunks, (chunk) => take(chunk))))
+/** As Effect's streams and sinks. */
+const streams: Style = {
+  write: (stream, source) =>
+    Stream.fromIteratorSucceed(
+      source[Symbol.iterator]() as IterableIterator<Uint8Array>,
+      Math.max(1, Math.floor(burst / source.size))
+    ).pipe(Stream.run(stream.writable)),
+  read: (stream, take) =>
+    Stream.runForEachChunk(
+      stream.readable,
+      (chunks) => Effect.sync(() => Chunk.forEach(chunks, (chunk) => take(chunk)))
+    ),
+  echo: (stream) => Stream.run(stream.readable, stream.writable)
+}
 
-const serve = (stream: MuxStream, role: Role) => {
-  if (role === "echo") return Stream.run(stream.readable, stream.writable)
+const forEach = (stream: MuxStream, f: (chunk: Uint8Array) => Effect.Effect<void, unknown>) =>
+  Effect.gen(function*() {
+    for (;;) {
+      const chunk = yield* stream.read
+      if (Option.isNone(chunk)) return
+      yield* f(chunk.value)
+    }
+  })
+
+/** By the plain operations, which cost less to begin with. */
+const operations: Style = {
+  write: (stream, source) =>
+    Effect.gen(function*() {
+      for (const chunk of source) yield* stream.write(chunk)
+      yield* stream.end
+    }),
+  read: (stream, take) => forEach(stream, (chunk) => Effect.sync(() => take(chunk))),
+  echo: (stream) => Effect.zipRight(forEach(stream, stream.write), stream.end)
+}
+
+const serve = ({ echo, read, write }: Style, stream: MuxStream, role: Role) => {
+  if (role === "echo") return echo(stream)
   const service = role()
   return Effect.zipRight(read(stream, service.take), Effect.suspend(() => write(stream, service.answer())))
 }
 
-export const ours: Peer = {
+const make = (style: Style): Peer => ({
   about: ({ maxWindow, window }) =>
     maxWindow === undefined
       ? `window ${window >> 10} KiB`
@@ -47,9 +80,9 @@ export const ours: Peer = {
     )
     const server = await runtime.runPromise(SessionServer.SessionServer)
     runtime.runFork(server.run((session) => {
-      let streams = 0
+      let count = 0
       if (roles === "hold") return Effect.forever(session.accept)
-      return session.run((stream) => serve(stream, roles(streams++)))
+      return session.run((stream) => serve(style, stream, roles(count++)))
     }))
     if (server.address._tag !== "TcpAddress") throw new Error("no port")
     return server.address.port
@@ -65,8 +98,8 @@ export const ours: Peer = {
       exchange: (request, take) =>
         runtime.runPromise(Effect.scoped(Effect.gen(function*() {
           const stream = yield* session.open()
-          yield* write(stream, request)
-          yield* read(stream, take)
+          yield* style.write(stream, request)
+          yield* style.read(stream, take)
         }))),
       pingPong: (message, onRoundTrip) =>
         runtime.runPromise(Effect.scoped(Effect.gen(function*() {
@@ -83,4 +116,7 @@ export const ours: Peer = {
       hold: () => runtime.runPromise(Effect.asVoid(Scope.extend(session.open(), scope)))
     }
   }
-}
+})
+
+export const ours = make(streams)
+export const plain = make(operations)
