@@ -1,12 +1,13 @@
 /**
  * The portable part of effect-wsmux: everything but what needs Node, which has its own entry points
- * (`effect-wsmux/WsTransport`, `effect-wsmux/WsTransportServer`).
+ * (`effect-wsmux/WsTransport`, `effect-wsmux/WsTransportServer`, `effect-wsmux/NodeDuplex`).
  *
  * @since 0.1.0
  */
 export * as Address from "./Address.js"
 export * as Frame from "./Frame.js"
 export * as MemoryTransport from "./MemoryTransport.js"
+export * as MuxSocket from "./MuxSocket.js"
 export * as MuxStream from "./MuxStream.js"
 export * as Session from "./Session.js"
 export * as SessionConfig from "./SessionConfig.js"
@@ -15,4 +16,5 @@ export * as SessionServer from "./SessionServer.js"
 export * as Transport from "./Transport.js"
 export * as TransportServer from "./TransportServer.js"
 export * as WebSocketTransport from "./WebSocketTransport.js"
+export * as WebStreams from "./WebStreams.js"
 export * as WsmuxError from "./WsmuxError.js"

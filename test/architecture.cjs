@@ -3,6 +3,7 @@ const leaves =
   "^src/(Frame|WsmuxError|Address)\\.ts$|^src/internal/(sendWindow|receiveWindow|halfClose|streamIds|byteQueue)\\.ts$"
 const seam = "^src/(Transport|TransportServer|SessionConfig)\\.ts$"
 const transports = "^src/(MemoryTransport|WebSocketTransport|WsTransport|WsTransportServer)\\.ts$"
+const adapters = "^src/(MuxSocket|NodeDuplex|WebStreams)\\.ts$|^src/internal/adapter/"
 const core = "^src/(Session|MuxStream|SessionServer)\\.ts$|^src/internal/"
 
 /** @type {import("dependency-cruiser").IConfiguration} */
@@ -35,8 +36,14 @@ module.exports = {
     {
       name: "the-core-knows-no-transport",
       severity: "error",
-      from: { path: core, pathNot: "^src/internal/transport/" },
-      to: { path: `${transports}|^src/cli/` }
+      from: { path: core, pathNot: "^src/internal/(transport|adapter)/" },
+      to: { path: `${transports}|${adapters}|^src/cli/` }
+    },
+    {
+      name: "adapters-use-the-public-api",
+      severity: "error",
+      from: { path: adapters },
+      to: { path: `^src/internal/|${transports}`, pathNot: "^src/internal/adapter/" }
     },
     {
       name: "the-command-line-uses-the-public-api",

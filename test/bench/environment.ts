@@ -42,7 +42,7 @@ export const describe = async (options: Options, go: GoPeer | undefined): Promis
     date: new Date().toISOString().slice(0, 16).replace("T", " "),
     machine: `${cpus().length} x ${cpus()[0]?.model.trim()}, ${
       Math.round(totalmem() / 2 ** 30)
-    } GiB, ${process.platform} ${release()}`,
+    } GiB, ${process.platform} ${release().split(".", 2).join(".")}`,
     load: loadavg().map((load) => load.toFixed(1)).join(" "),
     versions: [`node ${process.versions.node}`, ...packages.map(version)].join(", "),
     masking: bufferutil ? version("bufferutil") : "without bufferutil",

@@ -1,0 +1,153 @@
+/**
+ * Streams of a session where Node expects sockets: as `Duplex`, for an `http.Agent`, and for an `http.Server`.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
+import * as Http from "node:http"
+import type { Duplex } from "node:stream"
+import { MuxDuplex, type Surroundings } from "./internal/adapter/duplex.js"
+import type { MuxStream } from "./MuxStream.js"
+import type { OpenOptions, Session } from "./Session.js"
+import type { OpenError, TerminalError } from "./WsmuxError.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Whether it stays writable when the peer has ended its half. Default true; `net.Socket` has false. */
+  readonly allowHalfOpen?: boolean | undefined
+  /** How many bytes may wait to be written before `write` answers false. Default 64 KiB. */
+  readonly writableHighWaterMark?: number | undefined
+}
+
+/**
+ * A stream as a `Duplex` that the scope destroys.
+ *
+ * It looks like a `net.Socket` as far as `node:http`, `node:tls` and database drivers ask: addresses, `setTimeout`,
+ * `setNoDelay`, `ref`, byte counts, half-open. It buffers one chunk that nobody has read, beside the window. Destroying it
+ * leaves the stream as closing its scope does: this wire has no reset, so the peer sees an end. Its errors have the codes
+ * of a socket's (`ECONNRESET`, `EPIPE`, `ETIMEDOUT`), and the error of the stream as their cause.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromMuxStream = (stream: MuxStream, options: Options = {}): Effect.Effect<Duplex, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.map(
+      Effect.runtime<never>(),
+      (runtime) => new MuxDuplex(Effect.succeed(stream), Effect.void, surroundingsOf(stream, runtime), options)
+    ),
+    destroy
+  )
+
+/**
+ * Opens a stream as a `Duplex` that owns it: the stream is left when the `Duplex` is destroyed, which it is by itself once
+ * both halves have ended.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as NodeDuplex from "effect-wsmux/NodeDuplex"
+ * import { Session } from "effect-wsmux/Session"
+ * import * as Tls from "node:tls"
+ *
+ * // TLS within a stream, to somebody behind the peer
+ * export const secure = Effect.flatMap(Session, (session) =>
+ *   Effect.map(NodeDuplex.open(session), (socket) => Tls.connect({ socket, servername: "db.example" })))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const open = (
+  session: Pick<Session, "open">,
+  options: Options & OpenOptions = {}
+): Effect.Effect<Duplex, OpenError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const runtime = yield* Effect.runtime<never>()
+      const scope = yield* Scope.make()
+      const stream = yield* restore(Scope.extend(session.open(options), scope)).pipe(
+        Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+      )
+      const leave = Scope.close(scope, Exit.void)
+      return new MuxDuplex(Effect.succeed(stream), leave, surroundingsOf(stream, runtime), options)
+    })
+  )
+
+/**
+ * An `http.Agent` whose connections are streams of the session, kept alive and pooled as its options say. The scope
+ * destroys it, with all its connections.
+ *
+ * @since 0.1.0
+ * @category http
+ */
+export const agent = (
+  session: Pick<Session, "open" | "address" | "remoteAddress">,
+  options: Http.AgentOptions = {}
+): Effect.Effect<Http.Agent, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.map(Effect.runtime<never>(), (runtime) => new SessionAgent(session, runtime, options)),
+    (agent) => Effect.sync(() => agent.destroy())
+  )
+
+/**
+ * Gives each stream that the peer opens to an `http.Server` (or an `https.Server`) as a connection. Ends with the session;
+ * interrupting it destroys the connections.
+ *
+ * @since 0.1.0
+ * @category http
+ */
+export const serve = (
+  session: Pick<Session, "run">,
+  server: Pick<Http.Server, "emit">,
+  options: Options = {}
+): Effect.Effect<never, TerminalError> =>
+  session.run((stream) =>
+    Effect.flatMap(fromMuxStream(stream, options), (duplex) =>
+      Effect.async<void>((resume) => {
+        duplex.once("close", () => resume(Effect.void))
+        server.emit("connection", duplex)
+      })).pipe(Effect.scoped)
+  )
+
+const surroundingsOf = (stream: MuxStream, runtime: Runtime.Runtime<never>): Surroundings => ({
+  local: stream.localAddress,
+  remote: stream.remoteAddress,
+  runtime
+})
+
+/** Completes when it is closed. */
+const destroy = (duplex: Duplex): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    if (duplex.closed) return resume(Effect.void)
+    duplex.once("close", () => resume(Effect.void))
+    duplex.destroy()
+  })
+
+class SessionAgent extends Http.Agent {
+  readonly #session: Pick<Session, "open">
+  readonly #surroundings: Surroundings
+
+  constructor(
+    session: Pick<Session, "open" | "address" | "remoteAddress">,
+    runtime: Runtime.Runtime<never>,
+    options: Http.AgentOptions
+  ) {
+    super(options)
+    this.#session = session
+    this.#surroundings = { local: session.address, remote: session.remoteAddress, runtime }
+  }
+
+  /** At once, and not when the stream is open: until a connection is there, Node does not count it. */
+  override createConnection(): Duplex {
+    const scope = Effect.runSync(Scope.make())
+    const connect = Scope.extend(this.#session.open(), scope)
+    return new MuxDuplex(connect, Scope.close(scope, Exit.void), this.#surroundings, { allowHalfOpen: false })
+  }
+}

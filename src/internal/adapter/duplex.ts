@@ -1,0 +1,214 @@
+import * as Cause from "effect/Cause"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Runtime from "effect/Runtime"
+import type * as Net from "node:net"
+import { Duplex } from "node:stream"
+import type { Address } from "../../Address.js"
+import type { MuxStream } from "../../MuxStream.js"
+import type { Options } from "../../NodeDuplex.js"
+import type { OpenError, ReadError, WriteError } from "../../WsmuxError.js"
+
+type Callback = (error?: Error | null) => void
+
+/** Where a stream lives: the ends of its session, and the program that runs its effects. */
+export interface Surroundings {
+  readonly local: Address
+  readonly remote: Address
+  readonly runtime: Runtime.Runtime<never>
+}
+
+/**
+ * A `MuxStream` as a `Duplex` that looks like a `net.Socket`, as far as `node:http`, `node:tls` and database drivers ask.
+ * It holds one chunk at most that nobody has read, so that the window stays the only buffer, and it destroys itself when
+ * both halves have ended.
+ */
+export class MuxDuplex extends Duplex {
+  readonly localAddress: string | undefined = undefined
+  readonly localPort: number | undefined = undefined
+  readonly localFamily: string | undefined = undefined
+  readonly remoteAddress: string | undefined = undefined
+  readonly remotePort: number | undefined = undefined
+  readonly remoteFamily: string | undefined = undefined
+  connecting = true
+  bytesRead = 0
+  bytesWritten = 0
+  timeout: number | undefined
+  readonly #connect: Effect.Effect<MuxStream, OpenError>
+  #stream: MuxStream | undefined
+  readonly #leave: Effect.Effect<void>
+  readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
+  readonly #fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+  #timer: NodeJS.Timeout | undefined
+
+  /**
+   * @param connect gives the stream, while reading and writing wait
+   * @param leave run once when it is destroyed
+   */
+  constructor(
+    connect: Effect.Effect<MuxStream, OpenError>,
+    leave: Effect.Effect<void>,
+    { local, remote, runtime }: Surroundings,
+    options: Options
+  ) {
+    super({
+      allowHalfOpen: options.allowHalfOpen ?? true,
+      readableHighWaterMark: 1, // one chunk, whatever its size
+      writableHighWaterMark: options.writableHighWaterMark ?? 64 * 1024
+    })
+    this.#connect = connect
+    this.#leave = leave
+    this.#fork = Runtime.runFork(runtime)
+    if (local._tag === "TcpAddress") {
+      this.localAddress = local.hostname
+      this.localPort = local.port
+      this.localFamily = familyOf(local.hostname)
+    }
+    if (remote._tag === "TcpAddress") {
+      this.remoteAddress = remote.hostname
+      this.remotePort = remote.port
+      this.remoteFamily = familyOf(remote.hostname)
+    }
+  }
+
+  get pending(): boolean {
+    return this.connecting
+  }
+
+  override _construct(callback: Callback): void {
+    this.#run(this.#connect, (stream) => {
+      this.#stream = stream
+      this.connecting = false
+      callback()
+      if (this.destroyed) return
+      this.emit("connect")
+      this.emit("ready")
+    }, callback)
+  }
+
+  override _read(): void {
+    this.#run(this.#stream!.read, (chunk) => {
+      if (this.destroyed) return
+      this.#touch()
+      if (chunk._tag === "None") {
+        this.push(null)
+        return
+      }
+      const { buffer, byteLength, byteOffset } = chunk.value
+      this.bytesRead += byteLength
+      this.push(Buffer.from(buffer, byteOffset, byteLength))
+    }, (error) => this.destroy(toNodeError(error)))
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: Callback): void {
+    this.#send(this.#stream!.write(chunk), chunk.byteLength, callback)
+  }
+
+  override _writev(chunks: Array<{ readonly chunk: Buffer }>, callback: Callback): void {
+    const buffers = chunks.map(({ chunk }) => chunk)
+    this.#send(this.#stream!.writeAll(buffers), buffers.reduce((sum, { byteLength }) => sum + byteLength, 0), callback)
+  }
+
+  override _final(callback: Callback): void {
+    this.#run(this.#stream!.end, () => callback(), (error) => callback(toNodeError(error)))
+  }
+
+  override _destroy(error: Error | null, callback: Callback): void {
+    clearTimeout(this.#timer)
+    for (const fiber of this.#fibers) fiber.unsafeInterruptAsFork(fiber.id())
+    this.#fork(this.#leave).addObserver(() => callback(error))
+  }
+
+  /** Emits `timeout` when nothing has been read or written for so many milliseconds; 0 turns that off. */
+  setTimeout(millis: number, listener?: () => void): this {
+    this.timeout = millis
+    if (listener !== undefined) {
+      if (millis > 0) this.once("timeout", listener)
+      else this.off("timeout", listener)
+    }
+    this.#touch()
+    return this
+  }
+
+  /** Ends it, and destroys it once everything is written. */
+  destroySoon(): void {
+    if (this.writable) this.end()
+    if (this.writableFinished) this.destroy()
+    else this.once("finish", () => this.destroy())
+  }
+
+  address(): Net.AddressInfo | Record<string, never> {
+    return this.localAddress === undefined || this.localPort === undefined
+      ? {}
+      : { address: this.localAddress, port: this.localPort, family: this.localFamily ?? "IPv4" }
+  }
+
+  // A stream has neither: frames leave at once, the session keeps itself alive, and nothing here holds the process up.
+
+  setNoDelay(): this {
+    return this
+  }
+
+  setKeepAlive(): this {
+    return this
+  }
+
+  ref(): this {
+    return this
+  }
+
+  unref(): this {
+    return this
+  }
+
+  #send(write: Effect.Effect<void, WriteError>, size: number, callback: Callback): void {
+    this.#run(write, () => {
+      this.bytesWritten += size
+      this.#touch()
+      callback()
+    }, (error) => callback(toNodeError(error)))
+  }
+
+  /** Nothing is told of an effect that the destruction has interrupted. */
+  #run<A, E extends ReadError | WriteError | OpenError>(
+    effect: Effect.Effect<A, E>,
+    onSuccess: (value: A) => void,
+    onFailure: (error: E) => void
+  ): void {
+    const fiber = this.#fork(effect)
+    this.#fibers.add(fiber)
+    fiber.addObserver((exit) => {
+      this.#fibers.delete(fiber)
+      if (Exit.isSuccess(exit)) return onSuccess(exit.value)
+      const failure = Cause.failureOption(exit.cause)
+      if (failure._tag === "Some") onFailure(failure.value)
+      else if (!this.destroyed) this.destroy(Cause.squash(exit.cause) as Error)
+    })
+  }
+
+  #touch(): void {
+    clearTimeout(this.#timer)
+    if (!this.timeout || this.destroyed) return
+    this.#timer = setTimeout(() => this.emit("timeout"), this.timeout)
+    this.#timer.unref()
+  }
+}
+
+/** What Node programs look for in a socket's errors; ours is the cause. */
+const toNodeError = (error: ReadError | WriteError): Error =>
+  Object.assign(new Error(error.message, { cause: error }), { code: codeOf(error) })
+
+const codeOf = (error: ReadError | WriteError): string => {
+  switch (error._tag) {
+    case "ReadTimeout":
+    case "WriteTimeout":
+      return "ETIMEDOUT"
+    case "BrokenPipe":
+      return error.operation === "write" ? "EPIPE" : "ECONNRESET"
+    case "NoCapacity":
+      return "ECONNRESET"
+  }
+}
+
+const familyOf = (hostname: string): string => hostname.includes(":") ? "IPv6" : "IPv4"

@@ -1,0 +1,110 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as WebStreams from "effect-wsmux/WebStreams"
+import { BrokenPipe } from "effect-wsmux/WsmuxError"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { bytes, pattern, text } from "../support/bytes.js"
+import { quietly } from "../support/observe.js"
+import { makeStreams, readAll } from "../support/sessions.js"
+
+const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
+const collect = async (readable: ReadableStream) => new Uint8Array(await new Response(readable).arrayBuffer())
+/** The types of the platform's transformations take more than they say. */
+const through = (transform: unknown) => transform as ReadableWritablePair<Uint8Array, Uint8Array>
+
+/** A stream as web streams, and its far end. */
+const makePair = (streamBufferSize = 1024) =>
+  Effect.gen(function*() {
+    const config = { streamBufferSize }
+    const streams = yield* makeStreams(quietly({ client: config, server: config }))
+    return { ...streams, ...yield* WebStreams.fromMuxStream(streams.near) }
+  })
+
+describe("a stream as web streams", () => {
+  it.scopedLive("carries bytes both ways, each with its own end", () =>
+    Effect.gen(function*() {
+      const { far, readable, writable } = yield* makePair()
+      yield* Effect.fork(Stream.run(far.readable, far.writable))
+      const sent = pattern(100_000)
+      const writing = new Blob([new Uint8Array(sent)]).stream().pipeTo(writable)
+      expect(yield* promise(() => collect(readable))).toEqual(sent)
+      yield* promise(() => writing)
+    }))
+
+  it.scopedLive("passes through transformations of the platform", () =>
+    Effect.gen(function*() {
+      const { far, readable, writable } = yield* makePair()
+      yield* Effect.fork(Stream.run(far.readable, far.writable))
+      const writing = new Blob(["x".repeat(50_000)]).stream().pipeThrough(through(new CompressionStream("gzip")))
+        .pipeTo(
+          writable
+        )
+      const back = yield* promise(() => collect(readable.pipeThrough(through(new DecompressionStream("gzip")))))
+      expect(text(back)).toBe("x".repeat(50_000))
+      yield* promise(() => writing)
+    }))
+
+  it.scopedLive("fills the buffer of a reader that brings its own", () =>
+    Effect.gen(function*() {
+      const { far, readable } = yield* makePair()
+      yield* far.write(bytes("hello world"))
+      yield* far.end
+      const reader = readable.getReader({ mode: "byob" })
+      const parts: Array<string> = []
+      for (;;) {
+        const { done, value } = yield* promise(() => reader.read(new Uint8Array(4)))
+        if (done) break
+        parts.push(text(value))
+      }
+      expect(parts).toEqual(["hell", "o wo", "rld"])
+    }))
+
+  it.scopedLive("reads nothing ahead, and slows a writer down to the peer's reading", () =>
+    Effect.gen(function*() {
+      const { client, far, readable, writable } = yield* makePair()
+      yield* far.write(pattern(1000))
+      yield* Effect.yieldNow()
+      expect((yield* client.snapshot).streams[0]!.bufferedBytes).toBe(1000)
+      expect(readable.locked).toBe(false)
+      const writer = writable.getWriter()
+      let written = false
+      const writing = writer.write(pattern(3000)).then(() => {
+        written = true
+      })
+      yield* Effect.sleep(10)
+      expect(written).toBe(false)
+      void writer.close()
+      expect((yield* readAll(far)).length).toBe(3000)
+      yield* promise(() => writing)
+    }))
+
+  it.scopedLive("fails with the errors of the stream", () =>
+    Effect.gen(function*() {
+      const { pair, readable, writable } = yield* makePair()
+      const reading = readable.getReader().read().catch((error: unknown) => error)
+      const writing = writable.getWriter().write(pattern(3000)).catch((error: unknown) => error)
+      yield* Effect.yieldNow()
+      yield* pair.cut
+      expect(yield* promise(() => reading)).toBeInstanceOf(BrokenPipe)
+      expect(yield* promise(() => writing)).toBeInstanceOf(BrokenPipe)
+    }))
+
+  it.scopedLive("sends no end when it is aborted or cancelled, but when its scope closes", () =>
+    Effect.gen(function*() {
+      const { far, near, readable, writable } = yield* makePair()
+      yield* promise(() => writable.abort("enough"))
+      yield* promise(() => readable.cancel())
+      yield* near.write(bytes("still open"))
+      yield* near.end
+      expect(text(yield* readAll(far))).toBe("still open")
+    }))
+
+  it.scopedLive("fails with AbortError once the scope is closed", () =>
+    Effect.gen(function*() {
+      const { near } = yield* makeStreams(quietly())
+      const { readable, writable } = yield* Effect.scoped(WebStreams.fromMuxStream(near))
+      const reading = yield* promise(() => readable.getReader().read().catch((error: Error) => error.name))
+      const writing = yield* promise(() => writable.getWriter().write(bytes("x")).catch((error: Error) => error.name))
+      expect([reading, writing]).toEqual(["AbortError", "AbortError"])
+    }))
+})
