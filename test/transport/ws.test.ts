@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import type { Transport } from "effect-wsmux/Transport"
+import type { End, Transport } from "effect-wsmux/Transport"
 import * as WsTransport from "effect-wsmux/WsTransport"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -7,7 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
-import { WebSocket } from "ws"
+import type { IncomingMessage } from "node:http"
+import type { AddressInfo } from "node:net"
+import { WebSocket, WebSocketServer } from "ws"
 import { bytes } from "../support/bytes.js"
 import {
   acceptWebSocket,
@@ -64,6 +66,49 @@ describe("a transport over ws and a peer that does as it likes", () => {
       socket.write(Buffer.concat([frame(0x02, "in "), frame(0x00, "three "), frame(0x80, "parts")]))
       expect(Buffer.from(yield* events.next).toString()).toBe("in three parts")
       expect(events.told).toEqual(["message"])
+    }))
+
+  it.scopedLive("leaves messages to the package where an extension was negotiated", () =>
+    Effect.gen(function*() {
+      const webSockets = yield* Effect.acquireRelease(
+        Effect.sync(() => new WebSocketServer({ port: 0, host: "127.0.0.1", perMessageDeflate: { threshold: 0 } })),
+        (server) => Effect.sync(() => server.close())
+      )
+      yield* signal(webSockets, "listening")
+      const { port } = webSockets.address() as AddressInfo
+      const connection = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
+      const client = yield* webSocket(`ws://127.0.0.1:${port}`)
+      const [ws, request] = yield* connection
+      expect(ws.extensions).toBe("permessage-deflate")
+      const transport = yield* WsTransport.fromWebSocket(ws, request)
+      const events = yield* listen(transport)
+      const message = signal<[Buffer]>(client, "message")
+      transport.send([bytes("compressed "), bytes("by the package")])
+      expect((yield* message)[0].toString()).toBe("compressed by the package")
+      client.send(bytes("and back"))
+      expect(Buffer.from(yield* events.next).toString()).toBe("and back")
+    }))
+
+  it.scopedLive("answers nothing behind the peer's close frame, which came in the same packet", () =>
+    Effect.gen(function*() {
+      const { accepted, url } = yield* acceptWsServer()
+      const { answer: upgraded, socket } = yield* rawClient(url)
+      yield* upgraded
+      const transport = yield* accepted
+      const received: Array<Buffer> = []
+      socket.on("data", (data: Buffer) => received.push(data))
+      const ended = yield* Deferred.make<End>()
+      transport.listen({
+        onMessage: () => transport.send([bytes("too late")]),
+        onText: () => {},
+        onWritable: () => {},
+        onClose: (end) => Deferred.unsafeDone(ended, Effect.succeed(end))
+      })
+      socket.write(Buffer.concat([frame(binary, "last words"), frame(0x88, "")]))
+      expect(yield* Deferred.await(ended)).toEqual({ code: 1005, reason: "" })
+      yield* eventually(() => received.length > 0)
+      const answer = Buffer.concat(received)
+      expect([answer[0], answer.includes("too late")]).toEqual([0x88, false])
     }))
 
   const endings: ReadonlyArray<readonly [string, (raw: Effect.Effect.Success<typeof makeRaw>) => void, object]> = [

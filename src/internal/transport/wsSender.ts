@@ -56,16 +56,18 @@ export class WsSender {
     const size = this.#size
     this.#batch = undefined
     this.#size = 0
-    if (this.#ws.readyState !== 1 || size <= pinnedFrom) {
+    if (this.#ws.readyState !== 1) return giveBack(batch)
+    const frames = batch.subarray(0, size)
+    if (size > pinnedFrom) {
+      this.#socket.write(frames, () => {
+        giveBack(batch)
+        this.#written()
+      })
+    } else {
       // Small frames that wait for a slow peer shall not keep a large buffer from others.
-      if (this.#ws.readyState === 1) this.#socket.write(Buffer.from(batch.subarray(0, size)), this.#written)
+      this.#socket.write(Buffer.from(frames), this.#written)
       giveBack(batch)
-      return
     }
-    this.#socket.write(batch.subarray(0, size), () => {
-      giveBack(batch)
-      this.#written()
-    })
   }
 
   readonly #schedule = (): void => process.nextTick(this.#flush)
