@@ -7,8 +7,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import * as Http from "node:http"
+import type * as Http from "node:http"
+import type * as Https from "node:https"
 import type { Duplex } from "node:stream"
+import { SecureStreamAgent, StreamAgent } from "./internal/adapter/agent.js"
 import { MuxDuplex, type Surroundings } from "./internal/adapter/duplex.js"
 import type { MuxStream } from "./MuxStream.js"
 import type { OpenOptions, Session } from "./Session.js"
@@ -92,7 +94,22 @@ export const agent = (
   options: Http.AgentOptions = {}
 ): Effect.Effect<Http.Agent, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.map(Effect.runtime<never>(), (runtime) => new SessionAgent(session, runtime, options)),
+    Effect.map(connector(session), (connect) => new StreamAgent(connect, options)),
+    (agent) => Effect.sync(() => agent.destroy())
+  )
+
+/**
+ * The same for `https:`, with TLS within each stream.
+ *
+ * @since 0.1.0
+ * @category http
+ */
+export const httpsAgent = (
+  session: Pick<Session, "open" | "address" | "remoteAddress">,
+  options: Https.AgentOptions = {}
+): Effect.Effect<Https.Agent, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.map(connector(session), (connect) => new SecureStreamAgent(connect, options)),
     (agent) => Effect.sync(() => agent.destroy())
   )
 
@@ -122,6 +139,17 @@ const surroundingsOf = (stream: MuxStream, runtime: Runtime.Runtime<never>): Sur
   runtime
 })
 
+/** Opens a stream as a `Duplex` that can be used at once, and waits for the peer's answer by itself. */
+const connector = (session: Pick<Session, "open" | "address" | "remoteAddress">): Effect.Effect<() => Duplex> =>
+  Effect.map(Effect.runtime<never>(), (runtime) => {
+    const surroundings = { local: session.address, remote: session.remoteAddress, runtime }
+    return () => {
+      const scope = Effect.runSync(Scope.make())
+      const stream = Scope.extend(session.open(), scope)
+      return new MuxDuplex(stream, Scope.close(scope, Exit.void), surroundings, { allowHalfOpen: false })
+    }
+  })
+
 /** Completes when it is closed. */
 const destroy = (duplex: Duplex): Effect.Effect<void> =>
   Effect.async((resume) => {
@@ -129,25 +157,3 @@ const destroy = (duplex: Duplex): Effect.Effect<void> =>
     duplex.once("close", () => resume(Effect.void))
     duplex.destroy()
   })
-
-class SessionAgent extends Http.Agent {
-  readonly #session: Pick<Session, "open">
-  readonly #surroundings: Surroundings
-
-  constructor(
-    session: Pick<Session, "open" | "address" | "remoteAddress">,
-    runtime: Runtime.Runtime<never>,
-    options: Http.AgentOptions
-  ) {
-    super(options)
-    this.#session = session
-    this.#surroundings = { local: session.address, remote: session.remoteAddress, runtime }
-  }
-
-  /** At once, and not when the stream is open: until a connection is there, Node does not count it. */
-  override createConnection(): Duplex {
-    const scope = Effect.runSync(Scope.make())
-    const connect = Scope.extend(this.#session.open(), scope)
-    return new MuxDuplex(connect, Scope.close(scope, Exit.void), this.#surroundings, { allowHalfOpen: false })
-  }
-}

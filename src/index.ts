@@ -1,6 +1,6 @@
 /**
  * The portable part of effect-wsmux: everything but what needs Node, which has its own entry points
- * (`effect-wsmux/WsTransport`, `effect-wsmux/WsTransportServer`, `effect-wsmux/NodeDuplex`).
+ * (`effect-wsmux/WsTransport`, `effect-wsmux/WsTransportServer`, `effect-wsmux/NodeDuplex`, `effect-wsmux/MuxHttp`).
  *
  * @since 0.1.0
  */

@@ -1,0 +1,111 @@
+/**
+ * HTTP over the streams of a session: a platform `HttpServer` for those that the peer opens, and a platform `HttpClient`
+ * whose connections are streams. So a program behind a firewall dials out, and serves HTTP through its one WebSocket.
+ *
+ * @since 0.1.0
+ */
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as NodeHttpPlatform from "@effect/platform-node/NodeHttpPlatform"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Etag from "@effect/platform/Etag"
+import type * as HttpClient from "@effect/platform/HttpClient"
+import type * as HttpPlatform from "@effect/platform/HttpPlatform"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type * as Https from "node:https"
+import { StreamServer } from "./internal/adapter/streamServer.js"
+import * as NodeDuplex from "./NodeDuplex.js"
+import { Session } from "./Session.js"
+
+/**
+ * A session as an `HttpServer`: each stream that the peer opens is a connection, and a WebSocket within it where a request
+ * is upgraded. It takes streams from the first app on, until the session ends, which `Session.awaitClosed` tells.
+ *
+ * @since 0.1.0
+ * @category server
+ */
+export const makeServer = (
+  session: Pick<Session, "address" | "run">
+): Effect.Effect<HttpServer.HttpServer, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const scope = yield* Effect.scope
+    const node = new StreamServer(session.address)
+    const server = yield* Effect.orDie(NodeHttpServer.make(() => node, {})) // there is no port that could be taken
+    const accepting = yield* Effect.cached(
+      NodeDuplex.serve(session, node).pipe(
+        Effect.catchAll((cause) => Effect.logDebug("no more requests: the session is over", cause)),
+        Effect.forkIn(scope)
+      )
+    )
+    return HttpServer.make({
+      address: server.address,
+      serve: (app, middleware) => Effect.asVoid(Effect.zipRight(server.serve(app, middleware!), accepting))
+    })
+  })
+
+/**
+ * Provides the session in the context as an `HttpServer`, with what apps on Node need beside it, as
+ * `NodeHttpServer.layer` does.
+ *
+ * @example
+ * ```ts
+ * import * as HttpRouter from "@effect/platform/HttpRouter"
+ * import * as HttpServer from "@effect/platform/HttpServer"
+ * import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+ * import * as MuxHttp from "effect-wsmux/MuxHttp"
+ * import * as Session from "effect-wsmux/Session"
+ * import * as WsTransport from "effect-wsmux/WsTransport"
+ * import * as Layer from "effect/Layer"
+ *
+ * // dials out, and answers the requests that come back
+ * export const BehindTheFirewall = HttpRouter.empty.pipe(
+ *   HttpRouter.get("/", HttpServerResponse.text("hello from inside")),
+ *   HttpServer.serve(),
+ *   Layer.provide(MuxHttp.layerServer),
+ *   Layer.provide(Session.layerClient()),
+ *   Layer.provide(WsTransport.layer("wss://relay.example"))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category server
+ */
+export const layerServer: Layer.Layer<
+  HttpServer.HttpServer | HttpPlatform.HttpPlatform | Etag.Generator | NodeContext.NodeContext,
+  never,
+  Session
+> = Layer.mergeAll(
+  Layer.scoped(HttpServer.HttpServer, Effect.flatMap(Session, makeServer)),
+  NodeHttpPlatform.layer,
+  Etag.layerWeak,
+  NodeContext.layer
+)
+
+/**
+ * Provides an `HttpClient` whose connections are streams of the session in the context, whatever host a URL names; with
+ * TLS within the stream for `https:`. They are kept alive and pooled as the options say, by default without a limit.
+ *
+ * @since 0.1.0
+ * @category client
+ */
+export const layerClient = (
+  options: Https.AgentOptions = {}
+): Layer.Layer<HttpClient.HttpClient, never, Session> =>
+  Layer.provide(
+    NodeHttpClient.layerWithoutAgent,
+    Layer.scoped(
+      NodeHttpClient.HttpAgent,
+      Effect.gen(function*() {
+        const session = yield* Session
+        const pooled = { keepAlive: true, ...options }
+        return {
+          [NodeHttpClient.HttpAgentTypeId]: NodeHttpClient.HttpAgentTypeId,
+          http: yield* NodeDuplex.agent(session, pooled),
+          https: yield* NodeDuplex.httpsAgent(session, pooled)
+        }
+      })
+    )
+  )

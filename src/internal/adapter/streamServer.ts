@@ -1,0 +1,25 @@
+import * as Http from "node:http"
+import type * as Net from "node:net"
+import { type Address, format } from "../../Address.js"
+
+/** An `http.Server` without a port: it listens as soon as it is told to, and is given its connections. */
+export class StreamServer extends Http.Server {
+  readonly #address: Address
+
+  constructor(address: Address) {
+    super()
+    this.#address = address
+  }
+
+  override listen(...args: ReadonlyArray<unknown>): this {
+    const done = args.at(-1)
+    if (typeof done === "function") queueMicrotask(() => done())
+    return this
+  }
+
+  override address(): Net.AddressInfo | string {
+    return this.#address._tag === "TcpAddress"
+      ? { address: this.#address.hostname, port: this.#address.port, family: "IPv4" }
+      : format(this.#address)
+  }
+}

@@ -1,0 +1,239 @@
+import * as HttpBody from "@effect/platform/HttpBody"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { describe, expect, it } from "@effect/vitest"
+import * as MuxHttp from "effect-wsmux/MuxHttp"
+import * as NodeDuplex from "effect-wsmux/NodeDuplex"
+import * as Session from "effect-wsmux/Session"
+import { Transport } from "effect-wsmux/Transport"
+import * as Chunk from "effect/Chunk"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
+import { once } from "node:events"
+import { readFileSync } from "node:fs"
+import * as Http from "node:http"
+import * as Tls from "node:tls"
+import { WebSocket } from "ws"
+import { bytes, concat, pattern, text } from "../support/bytes.js"
+import { quiet, quietly } from "../support/observe.js"
+import { makeSessions } from "../support/sessions.js"
+import { eventually, wired } from "../support/transports.js"
+
+const kib = 1024
+const sha = (data: Uint8Array) => createHash("sha256").update(data).digest("hex")
+const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
+
+const upgradedEcho = Effect.gen(function*() {
+  const request = yield* HttpServerRequest.HttpServerRequest
+  const socket = yield* request.upgrade
+  const write = yield* socket.writer
+  yield* socket.runRaw((message) => write(message))
+  return HttpServerResponse.empty()
+}).pipe(Effect.scoped)
+
+const streamed = Effect.map(
+  HttpServerRequest.HttpServerRequest,
+  (request) => HttpServerResponse.stream(request.stream, { contentType: "application/octet-stream" })
+)
+
+/** Routes behind the server's end of a session, a client at the other; both may be given another role. */
+const makeHttp = <E, R>(routes: (router: HttpRouter.HttpRouter) => HttpRouter.HttpRouter<E, R>) =>
+  Effect.gen(function*() {
+    const config = { ...quiet, streamBufferSize: 64 * kib }
+    const ends = yield* wired["ws"]!()
+    const client = yield* Effect.provideService(Session.makeClient(config), Transport, ends.client)
+    const server = yield* Effect.provideService(Session.makeServer(config), Transport, ends.server)
+    const base = HttpRouter.empty.pipe(
+      HttpRouter.get("/hello", HttpServerResponse.text("hello from inside")),
+      HttpRouter.post("/echo", streamed),
+      HttpRouter.get("/socket", upgradedEcho)
+    )
+    yield* Layer.build(
+      (HttpServer.serve(routes(base as HttpRouter.HttpRouter)) as Layer.Layer<never, never, HttpServer.HttpServer>)
+        .pipe(
+          Layer.provide(MuxHttp.layerServer),
+          Layer.provide(Layer.succeed(Session.Session, server))
+        )
+    )
+    const context = yield* Layer.build(
+      Layer.provide(MuxHttp.layerClient({ maxSockets: 100 }), Layer.succeed(Session.Session, client))
+    )
+    return {
+      client,
+      server,
+      send: (request: HttpClientRequest.HttpClientRequest) => Effect.provide(HttpClient.execute(request), context)
+    }
+  })
+
+const same = <E, R>(router: HttpRouter.HttpRouter<E, R>) => router
+
+describe("HTTP over a session", () => {
+  it.scopedLive("answers a thousand requests, a hundred at once, over as many kept streams", () =>
+    Effect.gen(function*() {
+      const { client, send } = yield* makeHttp(same)
+      const one = (i: number) =>
+        Effect.gen(function*() {
+          const body = pattern(i * 31)
+          const answer = yield* send(
+            HttpClientRequest.bodyUint8Array(HttpClientRequest.post("http://inside/echo"), body)
+          )
+          expect([answer.status, sha(new Uint8Array(yield* answer.arrayBuffer))]).toEqual([200, sha(body)])
+        })
+      yield* Effect.forEach(Array.from({ length: 1000 }, (_, i) => i), one, { concurrency: 100, discard: true })
+      expect((yield* client.snapshot).counters.opened).toBe(100)
+    }))
+
+  const chunks = (count: number, onSent: () => void) =>
+    Stream.range(1, count).pipe(
+      Stream.rechunk(10), // the platform's client does not wait behind the last write of a chunk
+      Stream.map(() => {
+        onSent()
+        return pattern(16 * kib)
+      })
+    )
+
+  it.scopedLive("sends a body no faster than the app reads it", () =>
+    Effect.gen(function*() {
+      let sent = 0
+      const reading = yield* Deferred.make<void>()
+      const { send } = yield* makeHttp(HttpRouter.post(
+        "/slow",
+        Effect.gen(function*() {
+          const request = yield* HttpServerRequest.HttpServerRequest
+          yield* Deferred.await(reading)
+          const size = yield* Stream.runFold(request.stream, 0, (sum, chunk) => sum + chunk.byteLength)
+          return HttpServerResponse.text(String(size))
+        })
+      ))
+      const body = HttpBody.stream(chunks(1000, () => sent++))
+      const answer = yield* Effect.fork(
+        send(HttpClientRequest.setBody(HttpClientRequest.post("http://inside/slow"), body))
+      )
+      yield* eventually(() => sent > 0)
+      yield* Effect.sleep(100)
+      expect(sent).toBeLessThan(100) // a window, and the buffers of Node's HTTP
+      yield* Deferred.succeed(reading, undefined)
+      expect(yield* Effect.flatMap(Fiber.join(answer), ({ text }) => text)).toBe(String(1000 * 16 * kib))
+    }))
+
+  it.scopedLive("sends an answer no faster than the client reads it", () =>
+    Effect.gen(function*() {
+      let sent = 0
+      const { send } = yield* makeHttp(
+        HttpRouter.get("/large", HttpServerResponse.stream(chunks(1000, () => sent++)))
+      )
+      const answer = yield* send(HttpClientRequest.get("http://inside/large"))
+      yield* Effect.sleep(100)
+      expect(sent).toBeLessThan(100)
+      const size = yield* Stream.runFold(answer.stream, 0, (sum, chunk) => sum + chunk.byteLength)
+      expect([sent, size]).toEqual([1000, 1000 * 16 * kib])
+    }))
+
+  it.scopedLive("upgrades a stream to a WebSocket within it", () =>
+    Effect.gen(function*() {
+      const { client } = yield* makeHttp(same)
+      const agent = yield* NodeDuplex.agent(client)
+      const ws = new WebSocket("ws://inside/socket", { agent })
+      yield* promise(() => once(ws, "open"))
+      const answer = once(ws, "message")
+      ws.send("there and back")
+      expect(String((yield* promise(() => answer))[0])).toBe("there and back")
+      const closed = once(ws, "close")
+      ws.close(1000)
+      expect((yield* promise(() => closed))[0]).toBe(1000)
+    }))
+
+  it.scopedLive("tells whoever expects it to continue, and speaks in chunks", () =>
+    Effect.gen(function*() {
+      const { client } = yield* makeHttp(same)
+      const agent = yield* NodeDuplex.agent(client)
+      const request = Http.request({
+        host: "inside",
+        path: "/echo",
+        method: "POST",
+        agent,
+        headers: { expect: "100-continue", "transfer-encoding": "chunked" }
+      })
+      request.flushHeaders()
+      yield* promise(() => once(request, "continue"))
+      request.write("in ")
+      request.end("chunks")
+      const [response] = (yield* promise(() => once(request, "response"))) as [Http.IncomingMessage]
+      const parts = yield* promise(() => response.toArray())
+      expect([response.headers["transfer-encoding"], text(concat(parts))]).toEqual(["chunked", "in chunks"])
+    }))
+
+  it.scopedLive("interrupts the route of a request that is given up", () =>
+    Effect.gen(function*() {
+      const started = yield* Deferred.make<void>()
+      const stopped = yield* Deferred.make<void>()
+      const { send } = yield* makeHttp(HttpRouter.get(
+        "/endless",
+        Effect.zipRight(Deferred.succeed(started, undefined), Effect.never).pipe(
+          Effect.onInterrupt(() => Deferred.succeed(stopped, undefined))
+        )
+      ))
+      const request = yield* Effect.fork(send(HttpClientRequest.get("http://inside/endless")))
+      yield* Deferred.await(started)
+      yield* Fiber.interrupt(request)
+      yield* Deferred.await(stopped)
+    }))
+
+  it.scopedLive("fails a body that the session's end cuts off", () =>
+    Effect.gen(function*() {
+      const { send, server } = yield* makeHttp(HttpRouter.get(
+        "/endless",
+        HttpServerResponse.stream(Stream.repeatValue(pattern(kib)).pipe(Stream.rechunk(1)))
+      ))
+      const answer = yield* send(HttpClientRequest.get("http://inside/endless"))
+      const reading = yield* Effect.fork(Effect.exit(Stream.runDrain(answer.stream)))
+      yield* Effect.sleep(20)
+      yield* server.close
+      expect(yield* Fiber.join(reading)).toMatchObject({ _tag: "Failure", cause: { _tag: "Fail" } })
+      const late = yield* Effect.flip(send(HttpClientRequest.get("http://inside/hello")))
+      expect(late).toMatchObject({ _tag: "RequestError", reason: "Transport" })
+    }))
+
+  it.scopedLive("speaks TLS within its streams for https", () =>
+    Effect.gen(function*() {
+      const fixture = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url))
+      const { client, server } = yield* makeSessions(quietly())
+      const inside = Http.createServer((_request, response) => response.end("secret"))
+      const secureContext = Tls.createSecureContext({ cert: fixture("cert.pem"), key: fixture("key.pem") })
+      yield* Effect.fork(server.run((stream) =>
+        Effect.flatMap(NodeDuplex.fromMuxStream(stream), (duplex) =>
+          Effect.async<void>((resume) => {
+            duplex.once("close", () => resume(Effect.void))
+            inside.emit("connection", new Tls.TLSSocket(duplex, { isServer: true, secureContext }))
+          }))
+      ))
+      const context = yield* Layer.build(
+        Layer.provide(MuxHttp.layerClient({ rejectUnauthorized: false }), Layer.succeed(Session.Session, client))
+      )
+      const answer = yield* Effect.provide(HttpClient.get("https://inside/"), context)
+      expect(yield* answer.text).toBe("secret")
+    }))
+
+  it.scopedLive("has the session's address, and takes no stream before the first app", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly())
+      const http = yield* MuxHttp.makeServer(server)
+      expect(http.address).toEqual({ _tag: "UnixAddress", path: "memory:server" })
+      const stream = yield* Effect.fork(client.open())
+      yield* Effect.sleep(20)
+      expect((yield* server.snapshot).backlog).toBe(1)
+      yield* http.serve(HttpServerResponse.text("at last"))
+      const open = yield* Fiber.join(stream)
+      yield* open.write(bytes("GET / HTTP/1.1\r\nhost: inside\r\nconnection: close\r\n\r\n"))
+      const answer = concat(Chunk.toReadonlyArray(yield* Stream.runCollect(open.readable)))
+      expect(text(answer)).toMatch(/^HTTP\/1\.1 200 OK\r\n.*at last$/s)
+    }))
+})
