@@ -11,6 +11,7 @@ import type * as Http from "node:http"
 import type * as Https from "node:https"
 import type * as Tls from "node:tls"
 import * as internal from "./internal/transport/wsServer.js"
+import type { AllowedOrigins } from "./Origin.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { defaultWatermark } from "./Transport.js"
 import { TransportServer } from "./TransportServer.js"
@@ -44,6 +45,11 @@ export interface Options<R = never> extends WsTransport.Options {
   readonly server?: Http.Server | Https.Server | undefined
   /** The only path that is upgraded; others get 404, or are left to the listeners of an attached server. Default any. */
   readonly path?: string | undefined
+  /**
+   * The origins of the web pages that may connect; others get 403. Default: pages from the same host and port. Programs,
+   * which send no origin, are not concerned.
+   */
+  readonly allowedOrigins?: AllowedOrigins
   /**
    * Decides before the upgrade who may come in. A failure with a `Rejection` is the HTTP answer, and nothing is allocated
    * for the stranger; a defect answers 500. Default everybody.

@@ -43,6 +43,38 @@ describe("authorisation", () => {
       yield* next
     }))
 
+  const origins: ReadonlyArray<readonly [string, string | undefined, WsTransportServer.Options, boolean]> = [
+    ["a program, which has no origin", undefined, {}, true],
+    ["a page of the same host and port", "http://HOST", {}, true],
+    ["a page of the same host behind TLS", "https://HOST", {}, true],
+    ["a page of another port", "http://127.0.0.1:1", {}, false],
+    ["a page of another host", "https://evil.example", {}, false],
+    ["a page of a host that begins the same", "http://HOST.evil.example", {}, false],
+    ["a page without a place", "null", {}, false],
+    ["a page that is on the list", "https://app.example", { allowedOrigins: ["https://app.example"] }, true],
+    [
+      "a page of the same host that is not on the list",
+      "http://HOST",
+      { allowedOrigins: ["https://app.example"] },
+      false
+    ],
+    ["any page where all may", "https://evil.example", { allowedOrigins: "*" }, true]
+  ]
+  for (const [who, origin, options, allowed] of origins) {
+    it.scopedLive(`${allowed ? "lets in" : "turns away"} ${who}`, () =>
+      Effect.gen(function*() {
+        let asked = 0
+        const server = yield* WsTransportServer.make({ ...options, authorize: () => Effect.sync(() => asked++) })
+        yield* keepAll(server)
+        const url = urlOf(server)
+        const headers = origin === undefined ? {} : { origin: origin.replace("HOST", new URL(url).host) }
+        const dialled = yield* Effect.either(WsTransport.connect(url, { headers }))
+        if (allowed) expect(dialled._tag).toBe("Right")
+        else expect(dialled).toMatchObject({ left: rejected(url, 403) })
+        expect(asked).toBe(allowed ? 1 : 0)
+      }))
+  }
+
   it.scopedLive("turns away with a status, a message and headers", () =>
     Effect.gen(function*() {
       const server = yield* WsTransportServer.make({

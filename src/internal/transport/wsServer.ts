@@ -8,6 +8,7 @@ import * as Https from "node:https"
 import type * as Net from "node:net"
 import { type WebSocket, WebSocketServer } from "ws"
 import { type Address, format, opaque, tcp, unix } from "../../Address.js"
+import { isAllowed } from "../../Origin.js"
 import type { Transport } from "../../Transport.js"
 import type { TransportServer } from "../../TransportServer.js"
 import { ListenFailure } from "../../WsmuxError.js"
@@ -151,10 +152,12 @@ const createServer = <R>(settings: Settings<R>): Http.Server | Https.Server => {
 }
 
 const authorize = <R>(
-  { authorize, upgradeTimeout }: Settings<R>,
+  { allowedOrigins, authorize, upgradeTimeout }: Settings<R>,
   request: Http.IncomingMessage
 ): Effect.Effect<unknown, Rejection, R> =>
-  authorize === undefined
+  !isAllowed(request.headers, allowedOrigins)
+    ? Effect.fail({ status: 403, message: "pages from other origins may not connect" })
+    : authorize === undefined
     ? Effect.void
     : Effect.timeoutFail(Effect.suspend(() => authorize(request)), {
       duration: upgradeTimeout,

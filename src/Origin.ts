@@ -1,0 +1,48 @@
+/**
+ * Which web pages may connect. Browsers let any page dial any server, with the user's cookies, so a server has to ask for the
+ * page's origin (RFC 6455, 10.2).
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * The origins whose pages may connect, such as `https://app.example`, or `"*"` for every page. None given means those of the
+ * server's own host only.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type AllowedOrigins = ReadonlyArray<string> | "*" | undefined
+
+/**
+ * Whether the upgrade request with these headers may come in: programs, which send no origin, always; pages from an allowed
+ * origin, and of the same host and port where none is given. The scheme is not compared then, since a proxy may speak TLS in
+ * the server's place.
+ *
+ * @example
+ * ```ts
+ * import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+ * import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+ * import * as Origin from "effect-wsmux/Origin"
+ * import * as Effect from "effect/Effect"
+ *
+ * // the first step of a route that upgrades to a session
+ * export const checked = <A, E, R>(route: Effect.Effect<A, E, R>) =>
+ *   Effect.flatMap(
+ *     HttpServerRequest.HttpServerRequest,
+ *     ({ headers }) => Origin.isAllowed(headers) ? route : HttpServerResponse.empty({ status: 403 })
+ *   )
+ * ```
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isAllowed = (
+  headers: { readonly origin?: string | undefined; readonly host?: string | undefined },
+  allowed?: AllowedOrigins
+): boolean => {
+  const { host, origin } = headers
+  if (origin === undefined || allowed === "*") return true
+  if (allowed !== undefined) return allowed.includes(origin)
+  return URL.canParse(origin) && host !== undefined && new URL(origin).host === host.toLowerCase()
+}
