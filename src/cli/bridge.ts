@@ -1,7 +1,6 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
 import type { MuxStream } from "../MuxStream.js"
 import type { ReadError, WriteError } from "../WsmuxError.js"
 import { TcpFailure, type TcpSocket } from "./tcp.js"
@@ -26,10 +25,10 @@ export const bridge = (
         return Effect.zipRight(stream.write(chunk.value), outbound)
       })
     })
-    const inbound = Stream.runForEach(stream.readable, (chunk) => socket.write(chunk)).pipe(
-      Effect.zipRight(socket.end),
-      Effect.zipRight(Deferred.succeed(peerEnded, undefined))
-    )
+    const inbound: Effect.Effect<void, ReadError | TcpFailure> = Effect.flatMap(stream.read, (chunk) =>
+      chunk._tag === "Some"
+        ? Effect.zipRight(socket.write(chunk.value), inbound)
+        : Effect.zipRight(socket.end, Deferred.succeed(peerEnded, undefined)))
     const stalled: Effect.Effect<never, TcpFailure> = Effect.suspend(() => {
       const { chunks } = progress
       return Effect.flatMap(Effect.sleep(patience), () =>

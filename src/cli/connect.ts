@@ -63,7 +63,7 @@ export const connect = Command.make("connect", options, (given) =>
     }).pipe(Effect.scoped)
     const rounds = round.pipe(Effect.zipRight(Effect.sleep(shortest)), Effect.forever)
     const listening = Effect.gen(function*() {
-      yield* awaitSession(current)
+      yield* nextSession(current)
       const address = yield* Tcp.listen(given.listen, (socket) => forward(current, socket))
       yield* Console.log(`listening on ${Endpoint.format(address)}, forwarding through ${given.url}`)
       return yield* Effect.never
@@ -75,11 +75,19 @@ export const connect = Command.make("connect", options, (given) =>
 
 type Current = SubscriptionRef.SubscriptionRef<Option.Option<Session.Session>>
 
-/** The session there is, or the next one. */
-const awaitSession = (current: Current): Effect.Effect<Session.Session> =>
+/** The session there is, which costs next to nothing, or the next one. */
+const awaitSession = (current: Current): Effect.Effect<Session.Session, Tcp.TcpFailure> =>
+  Effect.flatMap(SubscriptionRef.get(current), (session) =>
+    Option.isSome(session)
+      ? Effect.succeed(session.value)
+      : Effect.timeoutFail(nextSession(current), {
+        duration: Duration.seconds(30), // as long as an open may take
+        onTimeout: () => new Tcp.TcpFailure({ message: "there is no connection to the server" })
+      }))
+
+const nextSession = (current: Current): Effect.Effect<Session.Session> =>
   current.changes.pipe(
     Stream.filterMap((session) => session),
-    Stream.take(1),
     Stream.runHead,
     Effect.flatten,
     Effect.orDie
@@ -87,10 +95,6 @@ const awaitSession = (current: Current): Effect.Effect<Session.Session> =>
 
 const forward = (current: Current, socket: Tcp.TcpSocket) =>
   awaitSession(current).pipe(
-    Effect.timeoutFail({
-      duration: Duration.seconds(30), // as long as an open may take
-      onTimeout: () => new Tcp.TcpFailure({ message: "there is no connection to the server" })
-    }),
     Effect.flatMap((session) => session.open()),
     Effect.tapError((error) => Effect.logWarning(`a connection cannot be forwarded: ${error.message}`)),
     Effect.flatMap((stream) => bridge(stream, socket)),
