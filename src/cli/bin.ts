@@ -3,6 +3,11 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Exit from "effect/Exit"
 import { main } from "./main.js"
 
+// The demo holds the input of what it starts open, so that nothing stays when it is killed.
+if (process.env["WSMUX_ENDS_WITH_INPUT"] !== undefined) {
+  process.stdin.once("end", () => process.kill(process.pid, "SIGTERM")).resume()
+}
+
 NodeRuntime.runMain(main(process.argv), {
   disableErrorReporting: true,
   disablePrettyLogger: true,

@@ -28,7 +28,7 @@ export const start = (name: "serve" | "connect", args: ReadonlyArray<string>, to
       "100ms",
       ...args
     ).pipe(
-      Command.env({ WSMUX_TOKEN: token }),
+      Command.env({ WSMUX_TOKEN: token, WSMUX_ENDS_WITH_INPUT: "1" }),
       Command.stderr("inherit"),
       Command.start
     )
