@@ -27,22 +27,23 @@ export type AllowedOrigins = ReadonlyArray<string> | "*" | undefined
  * import * as Effect from "effect/Effect"
  *
  * // the first step of a route that upgrades to a session
- * export const checked = <A, E, R>(route: Effect.Effect<A, E, R>) =>
- *   Effect.flatMap(
- *     HttpServerRequest.HttpServerRequest,
- *     ({ headers }) => Origin.isAllowed(headers) ? route : HttpServerResponse.empty({ status: 403 })
- *   )
+ * export const checked = <E, R>(route: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+ *   Effect.gen(function*() {
+ *     const { headers } = yield* HttpServerRequest.HttpServerRequest
+ *     return Origin.isAllowed(headers) ? yield* route : HttpServerResponse.empty({ status: 403 })
+ *   })
  * ```
  *
  * @since 0.1.0
  * @category predicates
  */
 export const isAllowed = (
-  headers: { readonly origin?: string | undefined; readonly host?: string | undefined },
+  headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>,
   allowed?: AllowedOrigins
 ): boolean => {
   const { host, origin } = headers
   if (origin === undefined || allowed === "*") return true
+  if (typeof origin !== "string") return false
   if (allowed !== undefined) return allowed.includes(origin)
-  return URL.canParse(origin) && host !== undefined && new URL(origin).host === host.toLowerCase()
+  return URL.canParse(origin) && typeof host === "string" && new URL(origin).host === host.toLowerCase()
 }

@@ -31,7 +31,10 @@ module.exports = {
       name: "transports-know-the-seam-only",
       severity: "error",
       from: { path: transports },
-      to: { path: "^src/", pathNot: `${transports}|${seam}|^src/(WsmuxError|Address|Origin)\\.ts$|^src/internal/transport/` }
+      to: {
+        path: "^src/",
+        pathNot: `${transports}|${seam}|^src/(WsmuxError|Address|Origin)\\.ts$|^src/internal/transport/`
+      }
     },
     {
       name: "the-core-knows-no-transport",
