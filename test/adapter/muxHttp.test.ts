@@ -24,7 +24,7 @@ import * as Tls from "node:tls"
 import { WebSocket } from "ws"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { quiet, quietly } from "../support/observe.js"
-import { makeSessions } from "../support/sessions.js"
+import { makeSessions, settle } from "../support/sessions.js"
 import { eventually, wired } from "../support/transports.js"
 
 const kib = 1024
@@ -194,8 +194,10 @@ describe("HTTP over a session", () => {
         HttpServerResponse.stream(Stream.repeatValue(pattern(kib)).pipe(Stream.rechunk(1)))
       ))
       const answer = yield* send(HttpClientRequest.get("http://inside/endless"))
-      const reading = yield* Effect.fork(Effect.exit(Stream.runDrain(answer.stream)))
-      yield* Effect.sleep(20)
+      const flowing = yield* Deferred.make<void>()
+      const drain = Stream.runForEach(answer.stream, () => Deferred.succeed(flowing, undefined))
+      const reading = yield* Effect.fork(Effect.exit(drain))
+      yield* Deferred.await(flowing)
       yield* server.close
       expect(yield* Fiber.join(reading)).toMatchObject({ _tag: "Failure", cause: { _tag: "Fail" } })
       const late = yield* Effect.flip(send(HttpClientRequest.get("http://inside/hello")))
@@ -228,7 +230,7 @@ describe("HTTP over a session", () => {
       const http = yield* MuxHttp.makeServer(server)
       expect(http.address).toEqual({ _tag: "UnixAddress", path: "memory:server" })
       const stream = yield* Effect.fork(client.open())
-      yield* Effect.sleep(20)
+      yield* settle
       expect((yield* server.snapshot).backlog).toBe(1)
       yield* http.serve(HttpServerResponse.text("at last"))
       const open = yield* Fiber.join(stream)

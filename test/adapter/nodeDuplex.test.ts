@@ -14,7 +14,7 @@ import { pipeline } from "node:stream/promises"
 import * as Tls from "node:tls"
 import { bytes, pattern, text } from "../support/bytes.js"
 import { quietly } from "../support/observe.js"
-import { makeSessions, makeStreams, readAll } from "../support/sessions.js"
+import { makeSessions, makeStreams, readAll, settle } from "../support/sessions.js"
 import { eventually } from "../support/transports.js"
 
 const kib = 1024
@@ -101,7 +101,7 @@ describe("a stream as a Duplex", () => {
       duplex.on("readable", () => {}) // wants to know, and does not read
       for (let i = 0; i < 5; i++) yield* far.write(pattern(10 * kib))
       yield* eventually(() => duplex.readableLength > 0)
-      yield* Effect.sleep(10)
+      yield* settle
       const { streams } = yield* client.snapshot
       expect([duplex.readableLength, streams[0]!.bufferedBytes]).toEqual([10 * kib, 40 * kib])
     }))
@@ -249,6 +249,7 @@ describe("HTTP over streams", () => {
     Effect.gen(function*() {
       const seen: Array<string> = []
       const { agent } = yield* makeHttp((request, response) => {
+        seen.push(`${request.url} came`)
         response.on("close", () => seen.push(`${request.url} closed`))
         if (request.url === "/reset") request.socket.destroy()
       })
@@ -256,7 +257,7 @@ describe("HTTP over streams", () => {
       expect(refused._tag).toBe("Failure")
       const sent = Http.get({ host: "behind.example", path: "/slow", agent })
       sent.on("error", () => {})
-      yield* Effect.sleep(20)
+      yield* eventually(() => seen.includes("/slow came"))
       sent.destroy()
       yield* eventually(() => seen.includes("/slow closed"))
     }))
