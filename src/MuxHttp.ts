@@ -4,11 +4,10 @@
  *
  * @since 0.1.0
  */
-import * as NodeContext from "@effect/platform-node/NodeContext"
+import type * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import * as NodeHttpPlatform from "@effect/platform-node/NodeHttpPlatform"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import * as Etag from "@effect/platform/Etag"
+import type * as Etag from "@effect/platform/Etag"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpPlatform from "@effect/platform/HttpPlatform"
 import * as HttpServer from "@effect/platform/HttpServer"
@@ -16,9 +15,22 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Https from "node:https"
+import { opaque } from "./Address.js"
 import { StreamServer } from "./internal/adapter/streamServer.js"
 import * as NodeDuplex from "./NodeDuplex.js"
-import { Session } from "./Session.js"
+import { type Acceptor, type Opener, Session } from "./Session.js"
+
+/**
+ * What apps on Node need: the server, and what platform's own has beside it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type HttpServices =
+  | HttpServer.HttpServer
+  | HttpPlatform.HttpPlatform
+  | Etag.Generator
+  | NodeContext.NodeContext
 
 /**
  * A session as an `HttpServer`: each stream that the peer opens is a connection, and a WebSocket within it where a request
@@ -28,11 +40,11 @@ import { Session } from "./Session.js"
  * @category server
  */
 export const makeServer = (
-  session: Pick<Session, "address" | "run">
+  session: Acceptor<unknown>
 ): Effect.Effect<HttpServer.HttpServer, never, Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
-    const node = new StreamServer(session.address)
+    const node = new StreamServer(session.address ?? opaque("session"))
     const server = yield* Effect.orDie(NodeHttpServer.make(() => node, {})) // there is no port that could be taken
     const accepting = yield* Effect.cached(
       NodeDuplex.serve(session, node).pipe(
@@ -73,16 +85,22 @@ export const makeServer = (
  * @since 0.1.0
  * @category server
  */
-export const layerServer: Layer.Layer<
-  HttpServer.HttpServer | HttpPlatform.HttpPlatform | Etag.Generator | NodeContext.NodeContext,
-  never,
-  Session
-> = Layer.mergeAll(
-  Layer.scoped(HttpServer.HttpServer, Effect.flatMap(Session, makeServer)),
-  NodeHttpPlatform.layer,
-  Etag.layerWeak,
-  NodeContext.layer
-)
+export const layerServer: Layer.Layer<HttpServices, never, Session> = Layer.suspend(() => layerServerFrom(Session))
+
+/**
+ * `layerServer` of another session than the one in the context, such as one that comes back:
+ * `layerServerFrom(ReconnectingSession)`.
+ *
+ * @since 0.1.0
+ * @category server
+ */
+export const layerServerFrom = <E, R>(
+  session: Effect.Effect<Acceptor<unknown>, E, R>
+): Layer.Layer<HttpServices, E, R> =>
+  Layer.merge(
+    Layer.scoped(HttpServer.HttpServer, Effect.flatMap(session, makeServer)),
+    NodeHttpServer.layerContext
+  )
 
 /**
  * Provides an `HttpClient` whose connections are streams of the session in the context, whatever host a URL names; with
@@ -91,20 +109,30 @@ export const layerServer: Layer.Layer<
  * @since 0.1.0
  * @category client
  */
-export const layerClient = (
+export const layerClient = (options?: Https.AgentOptions): Layer.Layer<HttpClient.HttpClient, never, Session> =>
+  layerClientFrom(Session, options)
+
+/**
+ * `layerClient` of another session than the one in the context, such as one that comes back.
+ *
+ * @since 0.1.0
+ * @category client
+ */
+export const layerClientFrom = <E, R>(
+  session: Effect.Effect<Opener<unknown>, E, R>,
   options: Https.AgentOptions = {}
-): Layer.Layer<HttpClient.HttpClient, never, Session> =>
+): Layer.Layer<HttpClient.HttpClient, E, R> =>
   Layer.provide(
     NodeHttpClient.layerWithoutAgent,
     Layer.scoped(
       NodeHttpClient.HttpAgent,
       Effect.gen(function*() {
-        const session = yield* Session
+        const opener = yield* session
         const pooled = { keepAlive: true, ...options }
         return {
           [NodeHttpClient.HttpAgentTypeId]: NodeHttpClient.HttpAgentTypeId,
-          http: yield* NodeDuplex.agent(session, pooled),
-          https: yield* NodeDuplex.httpsAgent(session, pooled)
+          http: yield* NodeDuplex.agent(opener, pooled),
+          https: yield* NodeDuplex.httpsAgent(opener, pooled)
         }
       })
     )

@@ -11,9 +11,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { type Address, format } from "./Address.js"
+import { type Address, format, opaque } from "./Address.js"
 import type { MuxStream } from "./MuxStream.js"
-import type { OpenOptions } from "./Session.js"
+import type { Acceptor, Opener, OpenOptions } from "./Session.js"
 import { Session } from "./Session.js"
 
 /**
@@ -38,7 +38,7 @@ export const fromMuxStream = (stream: MuxStream): Effect.Effect<Socket.Socket> =
  * @since 0.1.0
  * @category constructors
  */
-export const fromSession = (session: Pick<Session, "open">, options?: OpenOptions): Effect.Effect<Socket.Socket> =>
+export const fromSession = (session: Opener<unknown>, options?: OpenOptions): Effect.Effect<Socket.Socket> =>
   make(session.open(options))
 
 /**
@@ -61,8 +61,19 @@ export const fromSession = (session: Pick<Session, "open">, options?: OpenOption
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: OpenOptions): Layer.Layer<Socket.Socket, never, Session> =>
-  Layer.effect(Socket.Socket, Effect.flatMap(Session, (session) => fromSession(session, options)))
+export const layer = (options?: OpenOptions): Layer.Layer<Socket.Socket, never, Session> => layerFrom(Session, options)
+
+/**
+ * `layer` of another session than the one in the context, such as one that comes back: `layerFrom(ReconnectingSession)`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerFrom = <E, R>(
+  session: Effect.Effect<Opener<unknown>, E, R>,
+  options?: OpenOptions
+): Layer.Layer<Socket.Socket, E, R> =>
+  Layer.effect(Socket.Socket, Effect.flatMap(session, (opener) => fromSession(opener, options)))
 
 /**
  * A session as a `SocketServer`: each stream that the peer opens is a socket of its own. `run` fails with a
@@ -71,9 +82,9 @@ export const layer = (options?: OpenOptions): Layer.Layer<Socket.Socket, never, 
  * @since 0.1.0
  * @category servers
  */
-export const makeServer = (session: Pick<Session, "address" | "run">): SocketServer.SocketServer["Type"] =>
+export const makeServer = (session: Acceptor<unknown>): SocketServer.SocketServer["Type"] =>
   SocketServer.SocketServer.of({
-    address: toPlatform(session.address),
+    address: toPlatform(session.address ?? opaque("session")),
     run: (handler) =>
       Effect.mapError(
         session.run((stream) => Effect.flatMap(fromMuxStream(stream), handler)),
@@ -87,10 +98,20 @@ export const makeServer = (session: Pick<Session, "address" | "run">): SocketSer
  * @since 0.1.0
  * @category layers
  */
-export const layerServer: Layer.Layer<SocketServer.SocketServer, never, Session> = Layer.effect(
-  SocketServer.SocketServer,
-  Effect.map(Session, makeServer)
+export const layerServer: Layer.Layer<SocketServer.SocketServer, never, Session> = Layer.suspend(() =>
+  layerServerFrom(Session)
 )
+
+/**
+ * `layerServer` of another session than the one in the context, such as one that comes back.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerServerFrom = <E, R>(
+  session: Effect.Effect<Acceptor<unknown>, E, R>
+): Layer.Layer<SocketServer.SocketServer, E, R> =>
+  Layer.effect(SocketServer.SocketServer, Effect.map(session, makeServer))
 
 /** What one run of a socket reads from and writes to. */
 interface Connection {

@@ -5,16 +5,14 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type * as Https from "node:https"
 import type { Duplex } from "node:stream"
 import { SecureStreamAgent, StreamAgent } from "./internal/adapter/agent.js"
-import { MuxDuplex, type Surroundings } from "./internal/adapter/duplex.js"
+import { MuxDuplex } from "./internal/adapter/duplex.js"
 import type { MuxStream } from "./MuxStream.js"
-import type { OpenOptions, Session } from "./Session.js"
-import type { OpenError, TerminalError } from "./WsmuxError.js"
+import type { Acceptor, Opener, OpenOptions } from "./Session.js"
 
 /**
  * @since 0.1.0
@@ -42,7 +40,7 @@ export const fromMuxStream = (stream: MuxStream, options: Options = {}): Effect.
   Effect.acquireRelease(
     Effect.map(
       Effect.runtime<never>(),
-      (runtime) => new MuxDuplex(Effect.succeed(stream), Effect.void, surroundingsOf(stream, runtime), options)
+      (runtime) => new MuxDuplex(stream, Effect.void, runtime, options)
     ),
     destroy
   )
@@ -66,10 +64,10 @@ export const fromMuxStream = (stream: MuxStream, options: Options = {}): Effect.
  * @since 0.1.0
  * @category constructors
  */
-export const open = (
-  session: Pick<Session, "open">,
+export const open = <E>(
+  session: Opener<E>,
   options: Options & OpenOptions = {}
-): Effect.Effect<Duplex, OpenError> =>
+): Effect.Effect<Duplex, E> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const runtime = yield* Effect.runtime<never>()
@@ -77,8 +75,7 @@ export const open = (
       const stream = yield* restore(Scope.extend(session.open(options), scope)).pipe(
         Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
       )
-      const leave = Scope.close(scope, Exit.void)
-      return new MuxDuplex(Effect.succeed(stream), leave, surroundingsOf(stream, runtime), options)
+      return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, options)
     })
   )
 
@@ -90,7 +87,7 @@ export const open = (
  * @category http
  */
 export const agent = (
-  session: Pick<Session, "open" | "address" | "remoteAddress">,
+  session: Opener<unknown>,
   options: Http.AgentOptions = {}
 ): Effect.Effect<Http.Agent, never, Scope.Scope> =>
   Effect.acquireRelease(
@@ -105,7 +102,7 @@ export const agent = (
  * @category http
  */
 export const httpsAgent = (
-  session: Pick<Session, "open" | "address" | "remoteAddress">,
+  session: Opener<unknown>,
   options: Https.AgentOptions = {}
 ): Effect.Effect<Https.Agent, never, Scope.Scope> =>
   Effect.acquireRelease(
@@ -120,11 +117,11 @@ export const httpsAgent = (
  * @since 0.1.0
  * @category http
  */
-export const serve = (
-  session: Pick<Session, "run">,
+export const serve = <E>(
+  session: Acceptor<E>,
   server: Pick<Http.Server, "emit">,
   options: Options = {}
-): Effect.Effect<never, TerminalError> =>
+): Effect.Effect<never, E> =>
   session.run((stream) =>
     Effect.flatMap(fromMuxStream(stream, options), (duplex) =>
       Effect.async<void>((resume) => {
@@ -133,21 +130,12 @@ export const serve = (
       })).pipe(Effect.scoped)
   )
 
-const surroundingsOf = (stream: MuxStream, runtime: Runtime.Runtime<never>): Surroundings => ({
-  local: stream.localAddress,
-  remote: stream.remoteAddress,
-  runtime
-})
-
 /** Opens a stream as a `Duplex` that can be used at once, and waits for the peer's answer by itself. */
-const connector = (session: Pick<Session, "open" | "address" | "remoteAddress">): Effect.Effect<() => Duplex> =>
-  Effect.map(Effect.runtime<never>(), (runtime) => {
-    const surroundings = { local: session.address, remote: session.remoteAddress, runtime }
-    return () => {
-      const scope = Effect.runSync(Scope.make())
-      const stream = Scope.extend(session.open(), scope)
-      return new MuxDuplex(stream, Scope.close(scope, Exit.void), surroundings, { allowHalfOpen: false })
-    }
+const connector = (session: Opener<unknown>): Effect.Effect<() => Duplex> =>
+  Effect.map(Effect.runtime<never>(), (runtime) => () => {
+    const scope = Effect.runSync(Scope.make())
+    const stream = Scope.extend(session.open(), scope)
+    return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, { allowHalfOpen: false })
   })
 
 /** Completes when it is closed. */

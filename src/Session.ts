@@ -96,6 +96,29 @@ export interface Session {
 }
 
 /**
+ * What opens streams, as far as adapters care: a session, or one that comes back.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Opener<out E = OpenError> {
+  readonly open: (options?: OpenOptions) => Effect.Effect<MuxStream, E, Scope.Scope>
+}
+
+/**
+ * What accepts streams, as far as adapters care: a session, or one that comes back, which has no address of its own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Acceptor<out E = AcceptError> {
+  readonly address?: Address | undefined
+  readonly run: <E2, R>(
+    handler: (stream: MuxStream) => Effect.Effect<unknown, E2, R>
+  ) => Effect.Effect<never, E, Exclude<R, Scope.Scope>>
+}
+
+/**
  * @since 0.1.0
  * @category models
  */

@@ -261,6 +261,30 @@ export class ConnectFailure extends Data.TaggedError("ConnectFailure")<{
 }
 
 /**
+ * A `ReconnectingSession` has no session: none came in time, no more attempts are made, or it was closed here.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NotConnected extends Data.TaggedError("NotConnected")<{
+  readonly reason: "Timeout" | "GaveUp" | "Closed"
+  /** What the last attempt failed with, or what ended the last session. */
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    const detail = this.cause instanceof Error ? `: ${describe(this.cause)}` : ""
+    switch (this.reason) {
+      case "Timeout":
+        return `there was no session in time${detail}`
+      case "GaveUp":
+        return `there is no session any more${detail}`
+      case "Closed":
+        return "the reconnecting session was closed"
+    }
+  }
+}
+
+/**
  * A server could not listen at its address.
  *
  * @since 0.1.0
@@ -304,6 +328,14 @@ export type TerminalError =
   | WrongParity
   | PeerFlood
   | TransportFailure
+
+/**
+ * @since 0.1.0
+ * @category guards
+ */
+export const isTerminalError = (u: unknown): u is TerminalError =>
+  u instanceof SessionClosed || u instanceof KeepAliveExpired || u instanceof MalformedFrame ||
+  u instanceof UnexpectedText || u instanceof WrongParity || u instanceof PeerFlood || u instanceof TransportFailure
 
 /**
  * @since 0.1.0

@@ -3,21 +3,17 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Console from "effect/Console"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
-import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
-import * as Session from "../Session.js"
-import { Transport } from "../Transport.js"
-import { ConnectFailure } from "../WsmuxError.js"
+import * as ReconnectingSession from "../ReconnectingSession.js"
+import type { ConnectFailure, TerminalError } from "../WsmuxError.js"
 import * as WsTransport from "../WsTransport.js"
 import { bridge } from "./bridge.js"
 import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
-import { attend, settings } from "./session.js"
+import { closedFirst, report, settings } from "./session.js"
 import * as Tcp from "./tcp.js"
 
 const options = {
@@ -39,63 +35,26 @@ export const connect = Command.make("connect", options, (given) =>
   Effect.scoped(Effect.gen(function*() {
     yield* Shared.refuseStrangers(given.listen, given.allowAnonymous, "")
     const dialling = yield* dialOptions(given.token, given.tlsCa)
-    const current = yield* SubscriptionRef.make(Option.none<Session.Session>())
-    const attempt = Effect.flatMap(WsTransport.connect(given.url, dialling), (transport) =>
-      Effect.provideService(Session.makeClient(), Transport, transport))
-    const dial = given.reconnect
-      ? attempt.pipe(
-        Effect.tapError((error) =>
-          mayPass(error) ? Effect.logWarning(error.message) : Effect.void
-        ),
-        Effect.retry({ schedule: backOff, while: mayPass })
-      )
-      : attempt
-    // The first session comes first: nobody shall connect to a tunnel that leads nowhere.
-    const round = Effect.gen(function*() {
-      const session = yield* dial
-      yield* Effect.logInfo("connected")
-      yield* SubscriptionRef.set(current, Option.some(session))
-      const cause = yield* attend(session, given.stats).pipe(
-        Effect.ensuring(SubscriptionRef.set(current, Option.none()))
-      )
-      if (!given.reconnect) return yield* cause
-      yield* Effect.logWarning(cause.message)
-    }).pipe(Effect.scoped)
-    const rounds = round.pipe(Effect.zipRight(Effect.sleep(shortest)), Effect.forever)
-    const listening = Effect.gen(function*() {
-      yield* nextSession(current)
-      const address = yield* Tcp.listen(given.listen, (socket) => forward(current, socket))
-      yield* Console.log(`listening on ${Endpoint.format(address)}, forwarding through ${given.url}`)
-      return yield* Effect.never
+    const tunnel = yield* ReconnectingSession.make({
+      transport: () => WsTransport.connect(given.url, dialling),
+      connected: (session) =>
+        Effect.zipRight(Effect.logInfo("connected"), Effect.forkScoped(report(session, given.stats))),
+      schedule: given.reconnect ? untilHopeless : Schedule.stop
     })
-    return yield* Effect.raceFirst(rounds, listening)
+    const working = Effect.gen(function*() {
+      yield* tunnel.current // nobody shall connect to a tunnel that leads nowhere
+      const address = yield* Tcp.listen(given.listen, (socket) => forward(tunnel, socket))
+      yield* Console.log(`listening on ${Endpoint.format(address)}, forwarding through ${given.url}`)
+      return yield* tunnel.awaitClosed
+    }).pipe(Effect.catchTag("NotConnected", Effect.succeed))
+    const { cause } = yield* closedFirst(working, tunnel)
+    return yield* Effect.fail(cause)
   })).pipe(Effect.provide(settings(given)))).pipe(
     Command.withDescription("Accept TCP connections, and open a stream of one WebSocket for each.")
   )
 
-type Current = SubscriptionRef.SubscriptionRef<Option.Option<Session.Session>>
-
-/** The session there is, which costs next to nothing, or the next one. */
-const awaitSession = (current: Current): Effect.Effect<Session.Session, Tcp.TcpFailure> =>
-  Effect.flatMap(SubscriptionRef.get(current), (session) =>
-    Option.isSome(session)
-      ? Effect.succeed(session.value)
-      : Effect.timeoutFail(nextSession(current), {
-        duration: Duration.seconds(30), // as long as an open may take
-        onTimeout: () => new Tcp.TcpFailure({ message: "there is no connection to the server" })
-      }))
-
-const nextSession = (current: Current): Effect.Effect<Session.Session> =>
-  current.changes.pipe(
-    Stream.filterMap((session) => session),
-    Stream.runHead,
-    Effect.flatten,
-    Effect.orDie
-  )
-
-const forward = (current: Current, socket: Tcp.TcpSocket) =>
-  awaitSession(current).pipe(
-    Effect.flatMap((session) => session.open()),
+const forward = (tunnel: ReconnectingSession.ReconnectingSession, socket: Tcp.TcpSocket) =>
+  tunnel.open().pipe(
     Effect.tapError((error) => Effect.logWarning(`a connection cannot be forwarded: ${error.message}`)),
     Effect.flatMap((stream) => bridge(stream, socket)),
     Effect.catchAll((error) => Effect.logDebug(`a connection broke: ${error.message}`)),
@@ -111,15 +70,15 @@ const dialOptions = (token: Option.Option<Redacted.Redacted>, ca: Option.Option<
     }
   })
 
-const shortest = Duration.millis(500)
-
-/** Twice as long after each failure, up to half a minute, and jittered so that many clients do not come as one. */
-const backOff = Schedule.exponential(shortest).pipe(
-  Schedule.union(Schedule.spaced(Duration.seconds(30))),
-  Schedule.jittered
-)
-
 /** Whether trying again may help: a server that refuses us, or an address that is none, will not change its mind. */
-const mayPass = (error: unknown): boolean =>
-  error instanceof ConnectFailure && error.reason !== "InvalidUrl" &&
-  !(error.reason === "Rejected" && error.status !== undefined && error.status < 500)
+const mayPass = (error: ConnectFailure | TerminalError): boolean =>
+  error._tag !== "ConnectFailure" || (
+    error.reason !== "InvalidUrl" && !(error.reason === "Rejected" && error.status !== undefined && error.status < 500)
+  )
+
+const untilHopeless = ReconnectingSession.defaultSchedule.pipe(
+  Schedule.whileInput(mayPass),
+  Schedule.tapInput((error: ConnectFailure | TerminalError) =>
+    mayPass(error) ? Effect.logWarning(error.message) : Effect.void
+  )
+)

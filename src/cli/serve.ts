@@ -14,7 +14,7 @@ import * as WsTransportServer from "../WsTransportServer.js"
 import { bridge } from "./bridge.js"
 import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
-import { attend, settings } from "./session.js"
+import { closedFirst, report, settings } from "./session.js"
 import * as Tcp from "./tcp.js"
 
 const options = {
@@ -46,7 +46,8 @@ export const serve = Command.make("serve", options, (given) =>
       Effect.gen(function*() {
         yield* Effect.logInfo("a client has connected")
         yield* Effect.fork(session.run((stream) => forward(stream, given.target)))
-        const cause = yield* attend(session, given.stats)
+        yield* Effect.fork(report(session, given.stats))
+        const cause = yield* closedFirst(session.awaitClosed, session)
         yield* Effect.logInfo(`a client has gone: ${cause.message}`)
       }).pipe(Effect.annotateLogs("peer", format(session.remoteAddress)))
     )

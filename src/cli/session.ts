@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import { format } from "../Address.js"
 import type { Session, SessionCounters } from "../Session.js"
 import * as SessionConfig from "../SessionConfig.js"
-import type { InvalidConfiguration, TerminalError } from "../WsmuxError.js"
+import type { InvalidConfiguration } from "../WsmuxError.js"
 
 /** The settings that the commands give their sessions and transports. */
 export const settings = (given: {
@@ -16,15 +16,13 @@ export const settings = (given: {
   SessionConfig.layer({ streamBufferSize: given.bufferSize, keepAliveInterval: given.keepAlive, log: true })
 
 /**
- * Waits for the end of a session, and reports its counters meanwhile. Interruption closes the session before anything that
- * was going on in it is interrupted: streams that are not at their end are then lost with the session, instead of being
- * left, which their peers could not tell from an end.
+ * Waits, and when it is interrupted closes the session before anything that is going on in it is interrupted: streams that
+ * are not at their end are then lost with the session, instead of being left, which their peers could not tell from an end.
  */
-export const attend = (
-  session: Session,
-  stats: Option.Option<Duration.Duration>
-): Effect.Effect<TerminalError> =>
-  Effect.raceFirst(session.awaitClosed, report(session, stats)).pipe(Effect.onInterrupt(() => session.close))
+export const closedFirst = <A, E, R>(
+  waiting: Effect.Effect<A, E, R>,
+  session: Pick<Session, "close">
+): Effect.Effect<A, E, R> => Effect.onInterrupt(waiting, () => session.close)
 
 /** One line of `--stats`. */
 export interface Report extends SessionCounters {
@@ -34,7 +32,7 @@ export interface Report extends SessionCounters {
 }
 
 /** Prints a session's counters as JSON whenever they have changed since the last look. */
-const report = (session: Session, interval: Option.Option<Duration.Duration>): Effect.Effect<never> => {
+export const report = (session: Session, interval: Option.Option<Duration.Duration>): Effect.Effect<never> => {
   if (Option.isNone(interval)) return Effect.never
   let last = ""
   return session.snapshot.pipe(

@@ -6,15 +6,23 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { describe, expect, it } from "@effect/vitest"
+import * as Address from "effect-wsmux/Address"
 import * as MuxHttp from "effect-wsmux/MuxHttp"
 import * as NodeDuplex from "effect-wsmux/NodeDuplex"
+import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
 import * as Session from "effect-wsmux/Session"
+import * as SessionServer from "effect-wsmux/SessionServer"
 import { Transport } from "effect-wsmux/Transport"
+import * as WsTransport from "effect-wsmux/WsTransport"
+import * as WsTransportServer from "effect-wsmux/WsTransportServer"
 import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import { once } from "node:events"
@@ -237,5 +245,63 @@ describe("HTTP over a session", () => {
       yield* open.write(bytes("GET / HTTP/1.1\r\nhost: inside\r\nconnection: close\r\n\r\n"))
       const answer = concat(Chunk.toReadonlyArray(yield* Stream.runCollect(open.readable)))
       expect(text(answer)).toMatch(/^HTTP\/1\.1 200 OK\r\n.*at last$/s)
+    }))
+
+  const comingBack = Effect.gen(function*() {
+    const listening = yield* Layer.build(
+      Layer.provide(SessionServer.layer({ streamBufferSize: 64 * kib }), WsTransportServer.layer())
+    )
+    const server = Context.get(listening, SessionServer.SessionServer)
+    const session = yield* ReconnectingSession.make({
+      transport: () => WsTransport.connect(`ws://${Address.format(server.address)}`),
+      schedule: Schedule.spaced("10 millis"),
+      settings: { streamBufferSize: 64 * kib }
+    })
+    return { server, session }
+  })
+
+  it.scopedLive("is served over one session after the other", () =>
+    Effect.gen(function*() {
+      const { server, session } = yield* comingBack
+      const answers = yield* Queue.unbounded<string>()
+      yield* Layer.build(
+        HttpServer.serve(HttpServerResponse.text("hello again")).pipe(
+          Layer.provide(MuxHttp.layerServerFrom(Effect.succeed(session)))
+        )
+      )
+      // Asks whoever has dialled in, once, and closes the session.
+      yield* Effect.fork(server.run((session) =>
+        HttpClient.get("http://inside/").pipe(
+          Effect.flatMap((response) => response.text),
+          Effect.flatMap((answer) => Queue.offer(answers, answer)),
+          Effect.provide(MuxHttp.layerClientFrom(Effect.succeed(session)))
+        )
+      ))
+      expect(yield* Queue.takeN(answers, 3)).toEqual(Chunk.make("hello again", "hello again", "hello again"))
+    }))
+
+  it.scopedLive("is asked over one session after the other", () =>
+    Effect.gen(function*() {
+      const { server, session } = yield* comingBack
+      const sessions = yield* Queue.unbounded<Session.Session>()
+      yield* Effect.fork(server.run((session) =>
+        Effect.gen(function*() {
+          yield* Queue.offer(sessions, session)
+          const http = yield* MuxHttp.makeServer(session)
+          yield* http.serve(HttpServerResponse.text("hello again"))
+          return yield* session.awaitClosed
+        })
+      ))
+      const client = yield* Layer.build(MuxHttp.layerClientFrom(Effect.succeed(session)))
+      for (let i = 0; i < 3; i++) {
+        const response = yield* Effect.provide(HttpClient.get("http://outside/"), client)
+        expect(yield* response.text).toBe("hello again")
+        const before = yield* session.current
+        yield* (yield* Queue.take(sessions)).close
+        yield* session.state.changes.pipe(
+          Stream.takeUntil((state) => state._tag === "Connected" && state.session !== before),
+          Stream.runDrain
+        )
+      }
     }))
 })

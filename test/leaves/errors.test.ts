@@ -2,7 +2,9 @@ import { describe, expect, it } from "@effect/vitest"
 import * as WsmuxError from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 
-type AnyError = InstanceType<(typeof WsmuxError)[keyof typeof WsmuxError]>
+const { isTerminalError, ...classes } = WsmuxError
+
+type AnyError = InstanceType<(typeof classes)[keyof typeof classes]>
 
 const broken = new Error("read ECONNRESET")
 const refused = new AggregateError([new Error("connect ECONNREFUSED ::1:80"), "connect ECONNREFUSED 127.0.0.1:80"])
@@ -82,6 +84,13 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
     new WsmuxError.ConnectFailure({ url, reason: "Unreachable", cause: refused }),
     `cannot connect to ${url}: connect ECONNREFUSED ::1:80, connect ECONNREFUSED 127.0.0.1:80`
   ],
+  [new WsmuxError.NotConnected({ reason: "Timeout" }), "there was no session in time"],
+  [new WsmuxError.NotConnected({ reason: "Timeout", cause: broken }), "there was no session in time: read ECONNRESET"],
+  [
+    new WsmuxError.NotConnected({ reason: "GaveUp", cause: closed }),
+    "there is no session any more: the session was closed by the peer (code 1000)"
+  ],
+  [new WsmuxError.NotConnected({ reason: "Closed" }), "the reconnecting session was closed"],
   [new WsmuxError.ListenFailure({ address: "127.0.0.1:80" }), "cannot listen on 127.0.0.1:80"],
   [
     new WsmuxError.ListenFailure({ address: "127.0.0.1:80", cause: new Error("listen EACCES") }),
@@ -95,7 +104,7 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
 
 describe("an error", () => {
   it("is here, whichever the package exports", () => {
-    expect([...new Set(messages.map(([error]) => error._tag))].sort()).toEqual(Object.keys(WsmuxError).sort())
+    expect([...new Set(messages.map(([error]) => error._tag))].sort()).toEqual(Object.keys(classes).sort())
   })
 
   for (const [error, message] of messages) {
@@ -104,7 +113,7 @@ describe("an error", () => {
     })
   }
 
-  for (const [name, Class] of Object.entries(WsmuxError)) {
+  for (const [name, Class] of Object.entries(classes)) {
     it(`is caught by its tag: ${name}`, () => {
       const [error] = messages.find(([error]) => error instanceof Class)!
       expect([Class.name, error._tag, error.name, error instanceof Error]).toEqual([name, name, name, true])
@@ -115,6 +124,14 @@ describe("an error", () => {
 
   it("keeps what caused it", () => {
     expect(messages.flatMap(([error]) => "cause" in error && error.cause !== undefined ? [error.cause] : []))
-      .toEqual([closed, broken, broken, refused, new Error("listen EACCES")])
+      .toEqual([closed, broken, broken, refused, broken, closed, new Error("listen EACCES")])
+  })
+
+  it("is known to end a session, or not to", () => {
+    const terminal = messages.map(([error]) => error).filter(isTerminalError).map(({ _tag }) => _tag)
+    expect([...new Set(terminal)]).toEqual([
+      ...["SessionClosed", "KeepAliveExpired", "MalformedFrame", "UnexpectedText", "WrongParity", "PeerFlood"],
+      "TransportFailure"
+    ])
   })
 })

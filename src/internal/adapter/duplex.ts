@@ -1,23 +1,15 @@
 import * as Cause from "effect/Cause"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import type * as Net from "node:net"
 import { Duplex } from "node:stream"
-import type { Address } from "../../Address.js"
-import type { MuxStream } from "../../MuxStream.js"
+import { isMuxStream, type MuxStream } from "../../MuxStream.js"
 import type { Options } from "../../NodeDuplex.js"
-import type { OpenError, ReadError, WriteError } from "../../WsmuxError.js"
+import type { ReadError, WriteError } from "../../WsmuxError.js"
 
 type Callback = (error?: Error | null) => void
-
-/** Where a stream lives: the ends of its session, and the program that runs its effects. */
-export interface Surroundings {
-  readonly local: Address
-  readonly remote: Address
-  readonly runtime: Runtime.Runtime<never>
-}
 
 /**
  * A `MuxStream` as a `Duplex` that looks like a `net.Socket`, as far as `node:http`, `node:tls` and database drivers ask.
@@ -25,17 +17,17 @@ export interface Surroundings {
  * both halves have ended.
  */
 export class MuxDuplex extends Duplex {
-  readonly localAddress: string | undefined = undefined
-  readonly localPort: number | undefined = undefined
-  readonly localFamily: string | undefined = undefined
-  readonly remoteAddress: string | undefined = undefined
-  readonly remotePort: number | undefined = undefined
-  readonly remoteFamily: string | undefined = undefined
+  localAddress: string | undefined
+  localPort: number | undefined
+  localFamily: string | undefined
+  remoteAddress: string | undefined
+  remotePort: number | undefined
+  remoteFamily: string | undefined
   connecting = true
   bytesRead = 0
   bytesWritten = 0
   timeout: number | undefined
-  readonly #connect: Effect.Effect<MuxStream, OpenError>
+  readonly #connect: Effect.Effect<MuxStream, unknown>
   #stream: MuxStream | undefined
   readonly #leave: Effect.Effect<void>
   readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
@@ -45,11 +37,12 @@ export class MuxDuplex extends Duplex {
   /**
    * @param connect gives the stream, while reading and writing wait
    * @param leave run once when it is destroyed
+   * @param runtime of the program that runs its effects
    */
   constructor(
-    connect: Effect.Effect<MuxStream, OpenError>,
+    connect: MuxStream | Effect.Effect<MuxStream, unknown>,
     leave: Effect.Effect<void>,
-    { local, remote, runtime }: Surroundings,
+    runtime: Runtime.Runtime<never>,
     options: Options
   ) {
     super({
@@ -57,19 +50,10 @@ export class MuxDuplex extends Duplex {
       readableHighWaterMark: 1, // one chunk, whatever its size
       writableHighWaterMark: options.writableHighWaterMark ?? 64 * 1024
     })
-    this.#connect = connect
     this.#leave = leave
     this.#fork = Runtime.runFork(runtime)
-    if (local._tag === "TcpAddress") {
-      this.localAddress = local.hostname
-      this.localPort = local.port
-      this.localFamily = familyOf(local.hostname)
-    }
-    if (remote._tag === "TcpAddress") {
-      this.remoteAddress = remote.hostname
-      this.remotePort = remote.port
-      this.remoteFamily = familyOf(remote.hostname)
-    }
+    if (isMuxStream(connect)) this.#locate(connect)
+    this.#connect = isMuxStream(connect) ? Effect.succeed(connect) : connect
   }
 
   get pending(): boolean {
@@ -79,12 +63,13 @@ export class MuxDuplex extends Duplex {
   override _construct(callback: Callback): void {
     this.#run(this.#connect, (stream) => {
       this.#stream = stream
+      this.#locate(stream)
       this.connecting = false
       callback()
       if (this.destroyed) return
       this.emit("connect")
       this.emit("ready")
-    }, callback)
+    }, (error) => callback(error instanceof Error ? error : new Error(String(error))))
   }
 
   override _read(): void {
@@ -171,7 +156,7 @@ export class MuxDuplex extends Duplex {
   }
 
   /** Nothing is told of an effect that the destruction has interrupted. */
-  #run<A, E extends ReadError | WriteError | OpenError>(
+  #run<A, E>(
     effect: Effect.Effect<A, E>,
     onSuccess: (value: A) => void,
     onFailure: (error: E) => void
@@ -185,6 +170,19 @@ export class MuxDuplex extends Duplex {
       if (failure._tag === "Some") onFailure(failure.value)
       else if (!this.destroyed) this.destroy(Cause.squash(exit.cause) as Error)
     })
+  }
+
+  #locate({ localAddress, remoteAddress }: Pick<MuxStream, "localAddress" | "remoteAddress">): void {
+    if (localAddress._tag === "TcpAddress") {
+      this.localAddress = localAddress.hostname
+      this.localPort = localAddress.port
+      this.localFamily = familyOf(localAddress.hostname)
+    }
+    if (remoteAddress._tag === "TcpAddress") {
+      this.remoteAddress = remoteAddress.hostname
+      this.remotePort = remoteAddress.port
+      this.remoteFamily = familyOf(remoteAddress.hostname)
+    }
   }
 
   #touch(): void {
