@@ -49,6 +49,12 @@ module.exports = {
       to: { path: `^src/internal/|${transports}`, pathNot: "^src/internal/adapter/" }
     },
     {
+      name: "a-route-uses-the-public-api",
+      severity: "error",
+      from: { path: "^src/SessionRoute\\.ts$" },
+      to: { path: "^src/internal/" }
+    },
+    {
       name: "the-command-line-uses-the-public-api",
       severity: "error",
       from: { path: "^src/cli/" },

@@ -1,0 +1,102 @@
+/**
+ * A route that becomes a session: WebSockets on the same port as the other routes of an `HttpServer`.
+ *
+ * @since 0.1.0
+ */
+import type * as HttpServerError from "@effect/platform/HttpServerError"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import type * as Socket from "@effect/platform/Socket"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Origin from "./Origin.js"
+import * as Session from "./Session.js"
+import * as SessionConfig from "./SessionConfig.js"
+import { Transport } from "./Transport.js"
+import * as WebSocketTransport from "./WebSocketTransport.js"
+import type { InvalidConfiguration } from "./WsmuxError.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<R> extends WebSocketTransport.Options {
+  /**
+   * The origins of the web pages that may connect; others get 403. Default: pages from the same host and port. Programs,
+   * which send no origin, are not concerned.
+   */
+  readonly allowedOrigins?: Origin.AllowedOrigins
+  /** Decides before the upgrade who may come in: what it fails with is the answer. Default everybody. */
+  readonly authorize?:
+    | ((
+      request: HttpServerRequest.HttpServerRequest
+    ) => Effect.Effect<unknown, HttpServerResponse.HttpServerResponse, R>)
+    | undefined
+  readonly settings?: SessionConfig.Options | undefined
+}
+
+/**
+ * An `HttpApp` that upgrades its request to a session in the server role, and runs the handler with it. The session is
+ * closed when the handler returns or fails, which is logged at debug level; when the connection is lost, the handler is
+ * interrupted, as every handler of a platform server is. Requests that ask for no WebSocket get 426.
+ *
+ * @example
+ * ```ts
+ * import * as HttpRouter from "@effect/platform/HttpRouter"
+ * import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as SessionRoute from "effect-wsmux/SessionRoute"
+ *
+ * const echo = SessionRoute.make(
+ *   (session) => session.run((stream) => Stream.run(stream.readable, stream.writable)),
+ *   {
+ *     allowedOrigins: ["https://app.example"],
+ *     authorize: ({ headers }) =>
+ *       headers.authorization === "Bearer let-me-in"
+ *         ? Effect.void
+ *         : Effect.fail(HttpServerResponse.empty({ status: 401 })),
+ *     settings: { streamBufferSize: 256 * 1024 }
+ *   }
+ * )
+ *
+ * export const app = HttpRouter.empty.pipe(
+ *   HttpRouter.get("/", HttpServerResponse.text("an ordinary route")),
+ *   HttpRouter.get("/streams", echo)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <E, R, R2 = never>(
+  handler: (session: Session.Session) => Effect.Effect<unknown, E, R>,
+  options: Options<R2> = {}
+): Effect.Effect<
+  HttpServerResponse.HttpServerResponse,
+  InvalidConfiguration | HttpServerError.RequestError | Socket.SocketError,
+  Exclude<HttpServerRequest.HttpServerRequest | R | R2, Scope.Scope>
+> =>
+  Effect.gen(function*() {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const settings = yield* SessionConfig.validate(
+      SessionConfig.merge(yield* SessionConfig.SessionConfig, options.settings ?? {})
+    )
+    if (request.headers.upgrade?.toLowerCase() !== "websocket") {
+      return HttpServerResponse.empty({ status: 426, headers: { upgrade: "websocket" } })
+    }
+    if (!Origin.isAllowed(request.headers, options.allowedOrigins)) return HttpServerResponse.empty({ status: 403 })
+    const refusal = options.authorize === undefined
+      ? undefined
+      : yield* Effect.match(options.authorize(request), { onSuccess: () => undefined, onFailure: (answer) => answer })
+    if (refusal !== undefined) return refusal
+
+    const transport = yield* Effect.flatMap(request.upgrade, (socket) =>
+      WebSocketTransport.fromSocket(socket, {
+        maxMessageSize: SessionConfig.maxMessageSize(settings),
+        ...options
+      }))
+    const session = yield* Effect.provideService(Session.makeServer(settings), Transport, transport)
+    yield* Effect.catchAll(handler(session), (error) => Effect.logDebug("the handler of a session failed", error))
+    return HttpServerResponse.empty() // nobody sees it: the WebSocket has taken the connection
+  }).pipe(Effect.scoped)
