@@ -9,10 +9,13 @@ import * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type * as Https from "node:https"
 import type { Duplex } from "node:stream"
+import * as ByteStream from "./ByteStream.js"
 import { SecureStreamAgent, StreamAgent } from "./internal/adapter/agent.js"
 import { MuxDuplex } from "./internal/adapter/duplex.js"
+import { ForeignDuplex } from "./internal/adapter/foreignDuplex.js"
 import type { MuxStream } from "./MuxStream.js"
 import type { Acceptor, Opener, OpenOptions } from "./Session.js"
+import type { DuplexFailure } from "./WsmuxError.js"
 
 /**
  * @since 0.1.0
@@ -80,6 +83,53 @@ export const open = <E>(
   )
 
 /**
+ * Makes duplexes that can be used at once, and open their streams by themselves: what drivers want that ask for a new socket
+ * whenever they connect. A stream that cannot be opened is an `error` of its duplex.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as NodeDuplex from "effect-wsmux/NodeDuplex"
+ * import { Session } from "effect-wsmux/Session"
+ * import Pg from "pg"
+ *
+ * // a pool of connections to the PostgreSQL that the peer's streams lead to
+ * export const pool = Effect.gen(function*() {
+ *   const connect = yield* NodeDuplex.connector(yield* Session)
+ *   return new Pg.Pool({ user: "app", stream: connect })
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const connector = (session: Opener<unknown>, options: Options = {}): Effect.Effect<() => Duplex> =>
+  Effect.map(Effect.runtime<never>(), (runtime) => () => {
+    const scope = Effect.runSync(Scope.make())
+    const stream = Scope.extend(session.open(), scope)
+    return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, options)
+  })
+
+/**
+ * A duplex, such as a `net.Socket`, as a `ByteStream` to read, to write and to join with a stream. `make` is called at once;
+ * a socket that is still connecting is waited for. The scope owns it: what has not ended both ways then is destroyed, and a
+ * TCP connection reset, so that nobody takes a loss for an end. Give it `allowHalfOpen`, or its end ends both ways.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const toByteStream = (
+  make: () => Duplex
+): Effect.Effect<ByteStream.ByteStream<DuplexFailure>, DuplexFailure, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => new ForeignDuplex(make())),
+    (duplex) => duplex.release
+  ).pipe(
+    Effect.tap((duplex) => duplex.connected),
+    Effect.map(ByteStream.make)
+  )
+
+/**
  * An `http.Agent` whose connections are streams of the session, kept alive and pooled as its options say. The scope
  * destroys it, with all its connections.
  *
@@ -91,7 +141,7 @@ export const agent = (
   options: Http.AgentOptions = {}
 ): Effect.Effect<Http.Agent, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.map(connector(session), (connect) => new StreamAgent(connect, options)),
+    Effect.map(connector(session, { allowHalfOpen: false }), (connect) => new StreamAgent(connect, options)),
     (agent) => Effect.sync(() => agent.destroy())
   )
 
@@ -106,7 +156,7 @@ export const httpsAgent = (
   options: Https.AgentOptions = {}
 ): Effect.Effect<Https.Agent, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.map(connector(session), (connect) => new SecureStreamAgent(connect, options)),
+    Effect.map(connector(session, { allowHalfOpen: false }), (connect) => new SecureStreamAgent(connect, options)),
     (agent) => Effect.sync(() => agent.destroy())
   )
 
@@ -129,14 +179,6 @@ export const serve = <E>(
         server.emit("connection", duplex)
       })).pipe(Effect.scoped)
   )
-
-/** Opens a stream as a `Duplex` that can be used at once, and waits for the peer's answer by itself. */
-const connector = (session: Opener<unknown>): Effect.Effect<() => Duplex> =>
-  Effect.map(Effect.runtime<never>(), (runtime) => () => {
-    const scope = Effect.runSync(Scope.make())
-    const stream = Scope.extend(session.open(), scope)
-    return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, { allowHalfOpen: false })
-  })
 
 /** Completes when it is closed. */
 const destroy = (duplex: Duplex): Effect.Effect<void> =>

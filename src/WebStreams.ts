@@ -6,9 +6,12 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import * as ByteStream from "./ByteStream.js"
 import type { MuxStream } from "./MuxStream.js"
+import { DuplexFailure } from "./WsmuxError.js"
 
 /**
  * What `fetch`, service workers, Deno and others take for a connection.
@@ -57,6 +60,63 @@ export const fromMuxStream = (stream: MuxStream): Effect.Effect<WebStreams, neve
     )
     const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => toPromise(runtime, effect, closed.signal)
     return { readable: readableOf(stream, run, closed.signal), writable: writableOf(stream, run, closed.signal) }
+  })
+
+/**
+ * Web streams as a `ByteStream`, to read, to write and to join with a stream. They are locked from now on; when the scope
+ * closes, what has not ended is cancelled or aborted, and the locks are released.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as ByteStream from "effect-wsmux/ByteStream"
+ * import type { MuxStream } from "effect-wsmux/MuxStream"
+ * import * as WebStreams from "effect-wsmux/WebStreams"
+ *
+ * // a stream of a session joined with whatever comes as web streams, such as a WebTransport stream of the browser
+ * export const relay = (stream: MuxStream, connection: WebStreams.WebStreams) =>
+ *   Effect.scoped(Effect.flatMap(WebStreams.toByteStream(connection), (other) => ByteStream.join(stream, other)))
+ * ```
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const toByteStream = (
+  { readable, writable }: WebStreams
+): Effect.Effect<ByteStream.ByteStream<DuplexFailure>, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const reader = yield* Effect.acquireRelease(
+      Effect.sync(() => readable.getReader()),
+      (reader) => Effect.sync(() => letGo(reader, reader.cancel()))
+    )
+    const writer = yield* Effect.acquireRelease(
+      Effect.sync(() => writable.getWriter()),
+      (writer) => Effect.sync(() => letGo(writer, writer.abort()))
+    )
+    writer.closed.catch(() => {}) // its failure shows where it is written to
+    /** A read that was interrupted, which the next one takes over: web streams have no way to take it back. */
+    let pending: Promise<ReadableStreamReadResult<Uint8Array>> | undefined
+    const read = tryPromise(() => pending ??= reader.read()).pipe(
+      Effect.tap(() => Effect.sync(() => pending = undefined)),
+      Effect.map(({ value }) => Option.fromNullable(value))
+    )
+    return ByteStream.make({
+      read,
+      write: (chunk) => tryPromise(() => writer.write(chunk)),
+      end: tryPromise(() => writer.close())
+    })
+  })
+
+/** Nobody waits for the other side to hear of it: it may be stuck for ever. */
+const letGo = (holder: { releaseLock(): void }, goodbye: Promise<void>): void => {
+  goodbye.catch(() => {})
+  holder.releaseLock()
+}
+
+const tryPromise = <A>(evaluate: () => Promise<A>): Effect.Effect<A, DuplexFailure> =>
+  Effect.tryPromise({
+    try: evaluate,
+    catch: (cause) => new DuplexFailure({ detail: cause instanceof Error ? cause.message : String(cause), cause })
   })
 
 type Run = <A, E>(effect: Effect.Effect<A, E>) => Promise<A>

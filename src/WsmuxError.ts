@@ -285,6 +285,33 @@ export class NotConnected extends Data.TaggedError("NotConnected")<{
 }
 
 /**
+ * A duplex of Node's or a pair of web streams that was joined with a stream could not be connected, or broke.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class DuplexFailure extends Data.TaggedError("DuplexFailure")<{
+  readonly detail: string
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return this.detail
+  }
+}
+
+/**
+ * The peer has ended its half of a joined stream, and takes nothing more: it has most likely gone.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class Stalled extends Data.TaggedError("Stalled")<{ readonly afterMillis: number }> {
+  override get message(): string {
+    return `the other end has gone: it has taken nothing for ${this.afterMillis} ms`
+  }
+}
+
+/**
  * A server could not listen at its address.
  *
  * @since 0.1.0

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 export * as Address from "./Address.js"
+export * as ByteStream from "./ByteStream.js"
 export * as Frame from "./Frame.js"
 export * as MemoryTransport from "./MemoryTransport.js"
 export * as MuxSocket from "./MuxSocket.js"

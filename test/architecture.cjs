@@ -3,7 +3,8 @@ const leaves =
   "^src/(Frame|WsmuxError|Address|Origin)\\.ts$|^src/internal/(sendWindow|receiveWindow|halfClose|streamIds|byteQueue)\\.ts$"
 const seam = "^src/(Transport|TransportServer|SessionConfig)\\.ts$"
 const transports = "^src/(MemoryTransport|WebSocketTransport|WsTransport|WsTransportServer)\\.ts$"
-const adapters = "^src/(MuxHttp|MuxSocket|NodeDuplex|ReconnectingSession|WebStreams)\\.ts$|^src/internal/adapter/"
+const adapters =
+  "^src/(ByteStream|MuxHttp|MuxSocket|NodeDuplex|ReconnectingSession|WebStreams)\\.ts$|^src/internal/adapter/"
 const core = "^src/(Session|MuxStream|SessionServer)\\.ts$|^src/internal/"
 
 /** @type {import("dependency-cruiser").IConfiguration} */

@@ -7,10 +7,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import * as ByteStream from "../ByteStream.js"
 import * as ReconnectingSession from "../ReconnectingSession.js"
-import type { ConnectFailure, TerminalError } from "../WsmuxError.js"
+import type { ConnectFailure, DuplexFailure, TerminalError } from "../WsmuxError.js"
 import * as WsTransport from "../WsTransport.js"
-import { bridge } from "./bridge.js"
 import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
 import { closedFirst, report, settings } from "./session.js"
@@ -53,10 +53,10 @@ export const connect = Command.make("connect", options, (given) =>
     Command.withDescription("Accept TCP connections, and open a stream of one WebSocket for each.")
   )
 
-const forward = (tunnel: ReconnectingSession.ReconnectingSession, socket: Tcp.TcpSocket) =>
+const forward = (tunnel: ReconnectingSession.ReconnectingSession, socket: ByteStream.ByteStream<DuplexFailure>) =>
   tunnel.open().pipe(
     Effect.tapError((error) => Effect.logWarning(`a connection cannot be forwarded: ${error.message}`)),
-    Effect.flatMap((stream) => bridge(stream, socket)),
+    Effect.flatMap((stream) => ByteStream.join(stream, socket)),
     Effect.catchAll((error) => Effect.logDebug(`a connection broke: ${error.message}`)),
     Effect.scoped
   )

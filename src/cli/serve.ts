@@ -7,11 +7,11 @@ import * as Redacted from "effect/Redacted"
 import { createHash, timingSafeEqual } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import { format } from "../Address.js"
+import * as ByteStream from "../ByteStream.js"
 import type { MuxStream } from "../MuxStream.js"
 import * as SessionServer from "../SessionServer.js"
 import { TransportServer } from "../TransportServer.js"
 import * as WsTransportServer from "../WsTransportServer.js"
-import { bridge } from "./bridge.js"
 import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
 import { closedFirst, report, settings } from "./session.js"
@@ -58,7 +58,7 @@ export const serve = Command.make("serve", options, (given) =>
 const forward = (stream: MuxStream, target: Endpoint.Endpoint) =>
   Tcp.connect(target).pipe(
     Effect.tapError((error) => Effect.logWarning(error.message)),
-    Effect.flatMap((socket) => bridge(stream, socket)),
+    Effect.flatMap((socket) => ByteStream.join(stream, socket)),
     Effect.catchAll((error) => Effect.logDebug(`a stream broke: ${error.message}`))
   )
 

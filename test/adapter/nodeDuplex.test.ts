@@ -268,7 +268,7 @@ describe("HTTP over streams", () => {
       yield* client.close
       const sent = Http.get({ host: "behind.example", agent })
       const error = yield* promise(async () => (await once(sent, "error"))[0] as { readonly _tag: string })
-      expect(error._tag).toBe("SessionClosed")
+      expect(error).toMatchObject({ code: "ECONNRESET", cause: { _tag: "SessionClosed" } })
     }))
 })
 

@@ -91,6 +91,8 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
     "there is no session any more: the session was closed by the peer (code 1000)"
   ],
   [new WsmuxError.NotConnected({ reason: "Closed" }), "the reconnecting session was closed"],
+  [new WsmuxError.DuplexFailure({ detail: "read ECONNRESET", cause: broken }), "read ECONNRESET"],
+  [new WsmuxError.Stalled({ afterMillis: 60_000 }), "the other end has gone: it has taken nothing for 60000 ms"],
   [new WsmuxError.ListenFailure({ address: "127.0.0.1:80" }), "cannot listen on 127.0.0.1:80"],
   [
     new WsmuxError.ListenFailure({ address: "127.0.0.1:80", cause: new Error("listen EACCES") }),
@@ -124,7 +126,7 @@ describe("an error", () => {
 
   it("keeps what caused it", () => {
     expect(messages.flatMap(([error]) => "cause" in error && error.cause !== undefined ? [error.cause] : []))
-      .toEqual([closed, broken, broken, refused, broken, closed, new Error("listen EACCES")])
+      .toEqual([closed, broken, broken, refused, broken, closed, broken, new Error("listen EACCES")])
   })
 
   it("is known to end a session, or not to", () => {

@@ -1,5 +1,6 @@
 import type { TestProject } from "vitest/node"
 import { buildPeer, type GoPeer, hasGo } from "../interop/build.js"
+import { programs } from "./programs.js"
 
 /** Builds the Go peer, and tells loudly what this machine cannot run; in CI nothing may be missing. */
 export default function setup(project: TestProject): void {
@@ -7,6 +8,11 @@ export default function setup(project: TestProject): void {
   if (peer === null && process.env.CI !== undefined) throw new Error("Go is missing, and in CI the Go suites must run")
   project.provide("goPeer", peer)
   process.stderr.write(`\n*** ${banner(peer)} ***\n\n`)
+  for (const [name, path] of Object.entries(programs)) {
+    if (path !== undefined) continue
+    if (process.env.CI !== undefined) throw new Error(`${name} is missing, and in CI its tests must run`)
+    process.stderr.write(`*** SKIPPED: every test with ${name}, because it is not installed here ***\n\n`)
+  }
 }
 
 const banner = (peer: GoPeer | null): string => {

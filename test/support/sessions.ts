@@ -35,7 +35,7 @@ export const makeStreams = (options: Options = {}) =>
 export const settle: Effect.Effect<void> = Effect.yieldNow().pipe(Effect.repeatN(200))
 
 /** All bytes up to the end. */
-export const readAll = (stream: Pick<MuxStream, "readable">) =>
+export const readAll = <E>(stream: { readonly readable: Stream.Stream<Uint8Array, E> }) =>
   Effect.map(Stream.runCollect(stream.readable), (chunks) => concat(Chunk.toReadonlyArray(chunks)))
 
 /** The bytes that have arrived, and nothing that is still to come. */

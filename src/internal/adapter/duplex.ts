@@ -2,12 +2,13 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import type * as Net from "node:net"
 import { Duplex } from "node:stream"
 import { isMuxStream, type MuxStream } from "../../MuxStream.js"
 import type { Options } from "../../NodeDuplex.js"
-import type { ReadError, WriteError } from "../../WsmuxError.js"
+import type { NotConnected, OpenError, ReadError, WriteError } from "../../WsmuxError.js"
 
 type Callback = (error?: Error | null) => void
 
@@ -69,7 +70,7 @@ export class MuxDuplex extends Duplex {
       if (this.destroyed) return
       this.emit("connect")
       this.emit("ready")
-    }, (error) => callback(error instanceof Error ? error : new Error(String(error))))
+    }, (error) => callback(toNodeError(error)))
   }
 
   override _read(): void {
@@ -127,6 +128,12 @@ export class MuxDuplex extends Duplex {
     return this.localAddress === undefined || this.localPort === undefined
       ? {}
       : { address: this.localAddress, port: this.localPort, family: this.localFamily ?? "IPv4" }
+  }
+
+  /** For drivers that connect the socket they are given: it does so by itself, and tells again if it has. */
+  connect(): this {
+    if (!this.connecting) process.nextTick(() => this.emit("connect"))
+    return this
   }
 
   // A stream has neither: frames leave at once, the session keeps itself alive, and nothing here holds the process up.
@@ -193,18 +200,26 @@ export class MuxDuplex extends Duplex {
   }
 }
 
-/** What Node programs look for in a socket's errors; ours is the cause. */
-const toNodeError = (error: ReadError | WriteError): Error =>
-  Object.assign(new Error(error.message, { cause: error }), { code: codeOf(error) })
+type Failure = ReadError | WriteError | OpenError | NotConnected
 
-const codeOf = (error: ReadError | WriteError): string => {
+/** What Node programs look for in a socket's errors; ours is the cause. */
+const toNodeError = (cause: unknown): Error => {
+  const code = Predicate.hasProperty(cause, "_tag") ? codeOf(cause as Failure) : "ECONNRESET"
+  return Object.assign(new Error(cause instanceof Error ? cause.message : String(cause), { cause }), { code })
+}
+
+const codeOf = (error: Failure): string => {
   switch (error._tag) {
+    case "AcceptTimeout":
     case "ReadTimeout":
     case "WriteTimeout":
       return "ETIMEDOUT"
+    case "NotConnected":
+    case "StreamRefused":
+      return "ECONNREFUSED"
     case "BrokenPipe":
       return error.operation === "write" ? "EPIPE" : "ECONNRESET"
-    case "NoCapacity":
+    default:
       return "ECONNRESET"
   }
 }

@@ -1,0 +1,31 @@
+import { accessSync, constants, readdirSync } from "node:fs"
+import { delimiter, join } from "node:path"
+
+/** A program that a suite needs, or nothing where this machine lacks it. */
+export const findProgram = (name: string, elsewhere: ReadonlyArray<string> = []): string | undefined =>
+  [...(process.env.PATH ?? "").split(delimiter), ...elsewhere].map((folder) => join(folder, name)).find(isExecutable)
+
+const isExecutable = (file: string): boolean => {
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Debian keeps the server's programs out of the path, by version. */
+const postgresFolders = (): ReadonlyArray<string> => {
+  const root = "/usr/lib/postgresql"
+  try {
+    return readdirSync(root).sort().reverse().map((version) => join(root, version, "bin"))
+  } catch {
+    return []
+  }
+}
+
+export const programs = {
+  PostgreSQL: findProgram("postgres", postgresFolders()),
+  Redis: findProgram("redis-server"),
+  Chromium: findProgram("chromium") ?? findProgram("chromium-browser") ?? findProgram("google-chrome")
+} as const
