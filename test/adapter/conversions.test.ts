@@ -16,7 +16,7 @@ import * as Net from "node:net"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { expectWaiting, failureOf, quietly, start } from "../support/observe.js"
 import { makeStreams, readAll, settle } from "../support/sessions.js"
-import { listening, portOf } from "../support/transports.js"
+import { eventually, listening, portOf } from "../support/transports.js"
 import { duplexPair } from "./duplexPair.js"
 
 const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
@@ -160,6 +160,7 @@ describe("a pair of web streams as a byte stream", () => {
         writable: new WritableStream<Uint8Array>({ abort: () => void seen.push("aborted") })
       }
       yield* Effect.scoped(WebStreams.toByteStream(pair))
+      yield* eventually(() => seen.length === 2)
       expect(seen.sort()).toEqual(["aborted", "cancelled"])
       expect([pair.readable.locked, pair.writable.locked]).toEqual([false, false])
     }))
