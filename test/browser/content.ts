@@ -1,0 +1,13 @@
+/** Bytes that differ from stream to stream, the same in the page and on the server. */
+export const content = (size: number, seed: number): Uint8Array => {
+  const data = new Uint8Array(size)
+  let state = seed * 2_654_435_761 + 1
+  for (let i = 0; i < size; i++) {
+    state = Math.imul(state, 1_664_525) + 1_013_904_223
+    data[i] = state >>> 24
+  }
+  return data
+}
+
+/** What both ends of a session agree on. */
+export const settings = { streamBufferSize: 64 * 1024 }

@@ -1,0 +1,119 @@
+import * as Socket from "@effect/platform/Socket"
+import { type MuxStream, Session, Transport, WebSocketTransport } from "effect-wsmux"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { content, settings } from "./content.js"
+
+/** What the suite has the page do, over a session of its own each time. */
+export interface Page {
+  /** Opens streams, sends content on each, and tells the digests of what it sent, of what the server got, of what came. */
+  readonly transfer: (streams: number, size: number) => Promise<ReadonlyArray<readonly [string, string, string]>>
+  /** Sends back what the server sends on so many streams of its own. */
+  readonly accept: (streams: number) => Promise<number>
+  /** Reads slowly on one stream, counts the echoes on another meanwhile, and tells the digest of what came slowly. */
+  readonly readSlowly: () => Promise<{ readonly echoes: number; readonly digest: string }>
+  /** Waits on a read while the server is killed, and tells the errors of what was and is tried. */
+  readonly lose: () => Promise<Readonly<Record<string, string>>>
+}
+
+const url = (task: string) => `ws://${location.host}/${task}`
+
+const connect = (task: string) =>
+  WebSocketTransport.connect(url(task)).pipe(
+    Effect.provide(Socket.layerWebSocketConstructorGlobal),
+    Effect.flatMap((transport) => Effect.provideService(Session.makeClient(settings), Transport.Transport, transport))
+  )
+
+const digest = (data: Uint8Array) =>
+  Effect.map(
+    Effect.promise(() => crypto.subtle.digest("SHA-256", data as Uint8Array<ArrayBuffer>)),
+    (hash) => [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("")
+  )
+
+const readAll = (stream: MuxStream.MuxStream) =>
+  Effect.map(Stream.runCollect(stream.readable), (chunks) => {
+    const parts = [...chunks]
+    const whole = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
+    let at = 0
+    for (const part of parts) {
+      whole.set(part, at)
+      at += part.length
+    }
+    return whole
+  })
+
+const text = (data: Uint8Array): string => new TextDecoder().decode(data)
+
+const transfer: Page["transfer"] = (streams, size) =>
+  Effect.runPromise(Effect.scoped(Effect.flatMap(connect("transfer"), (session) =>
+    Effect.forEach(
+      Array.from({ length: streams }, (_, i) => i),
+      (i) =>
+        Effect.gen(function*() {
+          const stream = yield* session.open()
+          const sent = content(size, i)
+          const [, answer] = yield* Effect.all(
+            [Stream.run(Stream.make(sent), stream.writable), readAll(stream)],
+            { concurrency: 2 }
+          )
+          return [yield* digest(sent), text(answer.subarray(0, 64)), yield* digest(answer.subarray(64))] as const
+        }),
+      { concurrency: "unbounded" }
+    ))))
+
+const accept: Page["accept"] = (streams) =>
+  Effect.runPromise(Effect.scoped(Effect.flatMap(connect("accept"), (session) =>
+    Effect.map(
+      Effect.forEach(
+        Array.from({ length: streams }),
+        () => Effect.flatMap(session.accept, (stream) => Stream.run(stream.readable, stream.writable)),
+        { concurrency: "unbounded" }
+      ),
+      (done) => done.length
+    ))))
+
+const readSlowly: Page["readSlowly"] = () =>
+  Effect.runPromise(Effect.scoped(Effect.gen(function*() {
+    const session = yield* connect("slow")
+    const slow = yield* session.open()
+    const quick = yield* session.open()
+    let finished = false
+    let echoes = 0
+    const reading = slow.readable.pipe(
+      Stream.tap(() => Effect.sleep("5 millis")),
+      Stream.runCollect,
+      Effect.map((chunks) => Uint8Array.from([...chunks].flatMap((chunk) => [...chunk]))),
+      Effect.ensuring(Effect.sync(() => finished = true))
+    )
+    const echoing = Effect.gen(function*() {
+      while (!finished) {
+        yield* quick.write(Uint8Array.of(1))
+        if (Option.isSome(yield* quick.read)) echoes++
+      }
+    })
+    const [received] = yield* Effect.all([reading, echoing], { concurrency: 2 })
+    return { echoes, digest: yield* digest(received) }
+  })))
+
+const lose: Page["lose"] = () =>
+  Effect.runPromise(Effect.scoped(Effect.gen(function*() {
+    const session = yield* connect("kill")
+    const stream = yield* session.open()
+    const tell = <A, E extends { readonly _tag: string; readonly message: string }>(effect: Effect.Effect<A, E>) =>
+      Effect.match(effect, {
+        onSuccess: () => "nothing",
+        onFailure: (error) => `${error._tag}: ${error.message}`
+      })
+    yield* stream.write(Uint8Array.of(1)) // at which the server is killed
+    const read = yield* tell(stream.read)
+    return {
+      read,
+      write: yield* tell(stream.write(Uint8Array.of(1))),
+      open: yield* tell(Effect.scoped(session.open())),
+      closed: (yield* session.awaitClosed)._tag,
+      again: yield* tell(Effect.scoped(connect("kill")))
+    }
+  })))
+
+Object.assign(window, { page: { transfer, accept, readSlowly, lose } satisfies Page })

@@ -1,0 +1,77 @@
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import type { MuxStream } from "effect-wsmux/MuxStream"
+import type * as Session from "effect-wsmux/Session"
+import * as SessionRoute from "effect-wsmux/SessionRoute"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
+import { readFileSync } from "node:fs"
+import * as Http from "node:http"
+import { content, settings } from "./content.js"
+
+/** The server of the browser suite, as a process of its own, so that it can be killed: serves the page and its sessions. */
+const [script = ""] = process.argv.slice(2)
+
+const digest = (data: Uint8Array): string => createHash("sha256").update(data).digest("hex")
+
+const readAll = (stream: MuxStream) =>
+  Effect.map(Stream.runCollect(stream.readable), (chunks) => Buffer.concat(Chunk.toReadonlyArray(chunks)))
+
+const echo = (stream: MuxStream) => Stream.run(stream.readable, stream.writable)
+
+const tasks: Readonly<Record<string, (session: Session.Session) => Effect.Effect<unknown, unknown>>> = {
+  "/transfer": (session) =>
+    session.run((stream) =>
+      Effect.gen(function*() {
+        const received = yield* readAll(stream)
+        const answer = content(received.length, stream.id)
+        yield* Stream.run(Stream.make(Buffer.from(digest(received)), answer), stream.writable)
+      })
+    ),
+  "/accept": (session) =>
+    Effect.forEach(
+      Array.from({ length: 20 }, (_, i) => content(100_000, i)),
+      (sent) =>
+        Effect.scoped(Effect.gen(function*() {
+          const stream = yield* session.open()
+          const [, back] = yield* Effect.all(
+            [Stream.run(Stream.make(sent), stream.writable), readAll(stream)],
+            { concurrency: 2 }
+          )
+          console.log(digest(back) === digest(sent) ? "echoed" : "DIFFERENT")
+        })),
+      { concurrency: "unbounded" }
+    ).pipe(Effect.zipRight(session.awaitClosed)),
+  "/slow": (session) =>
+    Effect.gen(function*() {
+      const slow = yield* session.accept
+      yield* Effect.forkScoped(Stream.run(Stream.make(content(2_000_000, 7)), slow.writable))
+      yield* echo(yield* session.accept)
+      yield* session.awaitClosed
+    }).pipe(Effect.scoped),
+  "/kill": (session) => session.run((stream) => Effect.map(stream.read, () => process.kill(process.pid, "SIGKILL")))
+}
+
+const html = "<!doctype html><title>effect-wsmux</title><script src='/page.js'></script>"
+
+const pages = HttpRouter.empty.pipe(
+  HttpRouter.get("/", HttpServerResponse.html(html)),
+  HttpRouter.get("/page.js", HttpServerResponse.text(readFileSync(script, "utf8"), { contentType: "text/javascript" }))
+)
+const routes = Object.entries(tasks).reduce(
+  (router, [path, task]) => HttpRouter.get(router, path as `/${string}`, SessionRoute.make(task, { settings })),
+  pages as HttpRouter.HttpRouter<unknown, never>
+)
+
+HttpServer.serve(routes).pipe(
+  HttpServer.withLogAddress,
+  Layer.provide(NodeHttpServer.layer(() => Http.createServer(), { port: 0, host: "127.0.0.1" })),
+  Layer.launch,
+  NodeRuntime.runMain
+)
