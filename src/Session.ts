@@ -162,6 +162,8 @@ export interface SessionCounters {
   readonly ignored: number
   readonly overruns: number
   readonly clamped: number
+  /** How often something that was written began to wait for the peer's credit. */
+  readonly stalls: number
 }
 
 /**

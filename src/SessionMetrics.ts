@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Metric from "effect/Metric"
+import * as MetricBoundaries from "effect/MetricBoundaries"
 
 /**
  * Sessions that are open.
@@ -13,6 +14,14 @@ import * as Metric from "effect/Metric"
  * @category metrics
  */
 export const sessions = Metric.gauge("wsmux_sessions")
+
+/**
+ * Sessions that are over, tagged with the `cause`: the tag of the terminal error.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const sessionsEnded = Metric.counter("wsmux_sessions_ended", { incremental: true })
 
 /**
  * Streams that are alive.
@@ -63,7 +72,26 @@ export const bytesReceived = Metric.counter("wsmux_bytes_received", { incrementa
 export const bytesSent = Metric.counter("wsmux_bytes_sent", { incremental: true })
 
 /**
- * Frames received, of all kinds.
+ * How often something that was written began to wait for the peer's credit.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const creditStalls = Metric.counter("wsmux_credit_stalls", { incremental: true })
+
+/**
+ * How long the pings of the keep-alive took to be answered, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const keepAliveRoundTrip = Metric.histogram(
+  "wsmux_keep_alive_round_trip_millis",
+  MetricBoundaries.exponential({ start: 1, factor: 2, count: 15 })
+)
+
+/**
+ * Frames received, tagged with the `kind`: `dat`, `syn`, `ack` or `fin`.
  *
  * @since 0.1.0
  * @category metrics
@@ -71,7 +99,7 @@ export const bytesSent = Metric.counter("wsmux_bytes_sent", { incremental: true 
 export const framesReceived = Metric.counter("wsmux_frames_received", { incremental: true })
 
 /**
- * Frames sent, of all kinds.
+ * Frames sent, tagged with the `kind`.
  *
  * @since 0.1.0
  * @category metrics

@@ -56,7 +56,7 @@ export interface Transport {
   readonly activity: () => number
   /**
    * Sends a WebSocket ping and an unsolicited pong, which keeps a busy Go peer calm. `answered` is called when the peer
-   * has answered this very ping, unless another that asks for it went out in between. Undefined where the platform cannot,
+   * has answered this ping or a later one; never when it answers none. Undefined where the platform cannot,
    * as in browsers; then a session cannot tell a silent peer from a dead one, and has no keep-alive.
    */
   readonly ping: ((answered?: () => void) => void) | undefined

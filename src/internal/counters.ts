@@ -16,6 +16,7 @@ export class Counters {
   ignored = 0
   overruns = 0
   clamped = 0
+  stalls = 0
 
   sent([header, ...payload]: FrameParts): void {
     const kind = kinds[header[0]!]!

@@ -10,15 +10,17 @@ import { KeepAliveExpired } from "../WsmuxError.js"
  * interval is infinite or the transport cannot ping: without pings a silent peer may well be alive.
  *
  * @param atTick what else is done at every tick
+ * @param answered told how long each ping took to be answered
  */
 export const keepAlive = (
   transport: Pick<Transport, "ping" | "activity">,
   interval: Duration.Duration,
-  atTick: Effect.Effect<void>
+  atTick: Effect.Effect<void>,
+  answered: (millis: number) => void
 ): Effect.Effect<never, KeepAliveExpired> => {
   if (transport.ping === undefined || !Duration.isFinite(interval)) return Effect.never
-  return Effect.flatMap(Clock.currentTimeMillis, (start) => {
-    let lastSeen = start
+  return Effect.clockWith((clock) => {
+    let lastSeen = clock.unsafeCurrentTimeMillis()
     let known = Number.NaN // nothing is expected before the first tick
     const isSilent = () => transport.activity() === known
     const expired = Effect.suspend(() =>
@@ -34,7 +36,7 @@ export const keepAlive = (
           Effect.sync(() => {
             known = transport.activity()
             lastSeen = now
-            transport.ping?.()
+            transport.ping?.(() => answered(clock.unsafeCurrentTimeMillis() - now))
           })),
         atTick
       )

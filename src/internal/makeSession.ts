@@ -23,7 +23,7 @@ import {
 import { makeAcceptDeadline } from "./acceptDeadline.js"
 import { makeJournal } from "./journal.js"
 import { keepAlive } from "./keepAlive.js"
-import { meter } from "./meter.js"
+import { makeMeter } from "./meter.js"
 import { type Home, MuxStreamHandle } from "./muxStream.js"
 import { Opening } from "./opens.js"
 import { SessionState } from "./session.js"
@@ -80,8 +80,9 @@ export const makeSession = (
 
     transport.listen(state)
     tuner?.measure()
-    const report = yield* Scope.extend(meter(role, () => state.snapshot()), lifetime)
-    yield* keepAlive(transport, Duration.decode(settings.keepAliveInterval), report).pipe(
+    const meter = yield* Scope.extend(makeMeter(role, () => state.snapshot(), () => state.terminal), lifetime)
+    const interval = Duration.decode(settings.keepAliveInterval)
+    yield* keepAlive(transport, interval, meter.report, meter.roundTrip).pipe(
       Effect.catchAllDefect((cause) => Effect.fail(new TransportFailure({ code: 1006, reason: "cannot ping", cause }))),
       Effect.catchAll((error) => Effect.sync(() => state.terminate(error))),
       Effect.interruptible,

@@ -3,65 +3,71 @@ import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import type { FrameCounts, SessionSnapshot } from "../Session.js"
 import * as SessionMetrics from "../SessionMetrics.js"
+import type { TerminalError } from "../WsmuxError.js"
 
-const gauges = { sessions: SessionMetrics.sessions, streams: SessionMetrics.streams }
-const counters = {
-  opened: SessionMetrics.streamsOpened,
-  accepted: SessionMetrics.streamsAccepted,
-  refused: SessionMetrics.streamsRefused,
-  bytesIn: SessionMetrics.bytesReceived,
-  bytesOut: SessionMetrics.bytesSent,
-  framesIn: SessionMetrics.framesReceived,
-  framesOut: SessionMetrics.framesSent,
-  faults: SessionMetrics.peerFaults
+/** What feeds a session's metrics. */
+export interface Meter {
+  /** Adds what has been counted since the last time. */
+  readonly report: Effect.Effect<void>
+  /** A keep-alive ping was answered after so long. Kept for the next report. */
+  readonly roundTrip: (millis: number) => void
 }
 
-type Totals = Record<keyof typeof gauges | keyof typeof counters, number>
+type Sum = Metric.Metric.Counter<number> | Metric.Metric.Gauge<number>
 
-/**
- * Feeds the metrics from a session's own counters: now, whenever the effect that it answers with is run, and a last time
- * when the scope closes.
- */
-export const meter = (
+type Add = readonly [metric: Sum, count: (snapshot: SessionSnapshot) => number]
+
+const frameKinds = ["dat", "syn", "ack", "fin"] as const satisfies ReadonlyArray<keyof FrameCounts>
+
+/** What grows while a session lives, and where its counters tell how much. */
+const counters: ReadonlyArray<Add> = [
+  [SessionMetrics.streamsOpened, ({ counters }) => counters.opened],
+  [SessionMetrics.streamsAccepted, ({ counters }) => counters.accepted],
+  [SessionMetrics.streamsRefused, ({ counters }) => counters.refused],
+  [SessionMetrics.bytesReceived, ({ counters }) => counters.bytesIn],
+  [SessionMetrics.bytesSent, ({ counters }) => counters.bytesOut],
+  [SessionMetrics.creditStalls, ({ counters }) => counters.stalls],
+  [SessionMetrics.peerFaults, ({ counters }) => counters.duplicates + counters.overruns + counters.clamped],
+  ...frameKinds.flatMap((kind): ReadonlyArray<Add> => [
+    [Metric.tagged(SessionMetrics.framesReceived, "kind", kind), ({ counters }) => counters.framesIn[kind]],
+    [Metric.tagged(SessionMetrics.framesSent, "kind", kind), ({ counters }) => counters.framesOut[kind]]
+  ])
+]
+
+/** What a session takes back when it ends. */
+const gauges: ReadonlyArray<Add> = [
+  [SessionMetrics.sessions, () => 1],
+  [SessionMetrics.streams, ({ streams }) => streams.length]
+]
+
+/** Feeds the metrics from a session's own counters: now, when told to, and a last time when the scope closes. */
+export const makeMeter = (
   role: "client" | "server",
-  snapshot: () => SessionSnapshot
-): Effect.Effect<Effect.Effect<void>, never, Scope.Scope> => {
-  let reported = nothing
-  const report = (totals: () => Totals) =>
+  snapshot: () => SessionSnapshot,
+  terminal: () => TerminalError | undefined
+): Effect.Effect<Meter, never, Scope.Scope> => {
+  const reported = new Map<Add, number>()
+  const roundTrips: Array<number> = []
+  const tagged = <Type, In, Out>(metric: Metric.Metric<Type, In, Out>) => Metric.tagged(metric, "role", role)
+  const add = (entry: Add, now: number): Effect.Effect<void> => {
+    const grown = now - (reported.get(entry) ?? 0)
+    reported.set(entry, now)
+    return Metric.incrementBy(tagged(entry[0] as Metric.Metric.Counter<number>), grown)
+  }
+  const report = (over: boolean) =>
     Effect.suspend(() => {
-      const before = reported
-      const now = reported = totals()
-      const updates: Array<Effect.Effect<void>> = []
-      for (const key of keysOf(gauges)) {
-        updates.push(Metric.incrementBy(Metric.tagged(gauges[key], "role", role), now[key] - before[key]))
-      }
-      for (const key of keysOf(counters)) {
-        updates.push(Metric.incrementBy(Metric.tagged(counters[key], "role", role), now[key] - before[key]))
-      }
-      return Effect.all(updates, { discard: true })
+      const now = snapshot()
+      return Effect.all([
+        ...counters.map((entry) => add(entry, entry[1](now))),
+        ...gauges.map((entry) => add(entry, over ? 0 : entry[1](now))),
+        ...roundTrips.splice(0).map((millis) => Metric.update(tagged(SessionMetrics.keepAliveRoundTrip), millis))
+      ], { discard: true })
     })
-  const alive = () => totalsOf(snapshot())
-  return report(alive).pipe(
-    Effect.zipRight(Effect.addFinalizer(() => report(() => ({ ...alive(), sessions: 0, streams: 0 })))),
-    Effect.as(report(alive))
+  const ended = Effect.suspend(() =>
+    Metric.increment(tagged(Metric.tagged(SessionMetrics.sessionsEnded, "cause", terminal()?._tag ?? "SessionClosed")))
+  )
+  return report(false).pipe(
+    Effect.zipRight(Effect.addFinalizer(() => Effect.zipRight(report(true), ended))),
+    Effect.as({ report: report(false), roundTrip: (millis) => void roundTrips.push(millis) })
   )
 }
-
-const keysOf = <K extends string>(record: Record<K, unknown>) => Object.keys(record) as Array<K>
-
-const nothing = Object.fromEntries([...keysOf(gauges), ...keysOf(counters)].map((key) => [key, 0])) as Totals
-
-const totalsOf = ({ counters, streams }: SessionSnapshot): Totals => ({
-  sessions: 1,
-  streams: streams.length,
-  opened: counters.opened,
-  accepted: counters.accepted,
-  refused: counters.refused,
-  bytesIn: counters.bytesIn,
-  bytesOut: counters.bytesOut,
-  framesIn: sum(counters.framesIn),
-  framesOut: sum(counters.framesOut),
-  faults: counters.duplicates + counters.overruns + counters.clamped
-})
-
-const sum = ({ ack, dat, fin, syn }: FrameCounts): number => dat + syn + ack + fin

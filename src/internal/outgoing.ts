@@ -11,6 +11,8 @@ export interface OutgoingLink {
   readonly isClear: () => boolean
   readonly sendNow: (frame: FrameParts) => void
   readonly sendControl: (frame: Uint8Array) => void
+  /** Told whenever something that was written begins to wait for credit. */
+  readonly stalled: () => void
   /** The most payload of one frame. */
   readonly maxPayload: number
 }
@@ -192,6 +194,7 @@ export class Outgoing implements Sender {
         resume(Effect.fail(refusal))
         return
       }
+      if (this.#waiting === 0 && this.#window.credit === 0) this.#link.stalled()
       write.done = resume
       this.#writes.push(write)
       this.#waiting += write.size
@@ -214,6 +217,7 @@ export class Outgoing implements Sender {
     if (size === 0) return undefined
     const payload: Array<Uint8Array> = []
     this.#waiting -= size
+    if (this.#waiting > 0 && this.#window.credit === 0) this.#link.stalled()
     let missing = size
     while (missing > 0) {
       const write = this.#writes[0]!

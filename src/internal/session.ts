@@ -69,6 +69,7 @@ export class SessionState implements Listener {
       maxPayload: settings.maxFrameSize,
       schedule: (sender) => this.outbox.schedule(sender),
       isClear: () => this.outbox.isClear(),
+      stalled: () => this.counters.stalls++,
       sendNow: (frame) => this.outbox.sendNow(frame),
       sendControl: (frame) => this.outbox.sendControl(frame),
       sendCredit: (id, bytes) => this.outbox.sendCredit(id, bytes),

@@ -151,6 +151,7 @@ describe("--stats", () => {
       expect(JSON.parse(ofClient)).toEqual({
         ...counters,
         clamped: 0,
+        stalls: 0,
         peer: server.url.slice("ws://".length),
         opened: 1,
         accepted: 0,
@@ -160,6 +161,7 @@ describe("--stats", () => {
       expect(JSON.parse(ofServer)).toEqual({
         ...counters,
         clamped: 0,
+        stalls: 0,
         peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
         opened: 0,
         accepted: 1,

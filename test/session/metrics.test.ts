@@ -3,11 +3,12 @@ import * as SessionMetrics from "effect-wsmux/SessionMetrics"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as TestClock from "effect/TestClock"
-import { bytes } from "../support/bytes.js"
+import { readFileSync } from "node:fs"
+import { bytes, pattern } from "../support/bytes.js"
 import { makeStreams, settle } from "../support/sessions.js"
 
 // Alone in its file, since metrics belong to the whole process.
-describe("the metrics", () => {
+describe.sequential("the metrics", () => {
   const value = (metric: Metric.Metric.Counter<number> | Metric.Metric.Gauge<number>, role: string) => {
     const read = metric as Metric.Metric<unknown, never, { readonly count: number } | { readonly value: number }>
     return Effect.map(
@@ -51,5 +52,55 @@ describe("the metrics", () => {
         streams: before.streams,
         bytesSent: before.bytesSent + 7
       })
+    }))
+
+  /** All that is told of one role: by name, and by the other tags where there are some. */
+  const told = (role: string) =>
+    Effect.map(Metric.snapshot, (pairs) =>
+      Object.fromEntries(pairs.flatMap(({ metricKey, metricState }) => {
+        const tags = new Map(metricKey.tags.map(({ key, value }) => [key, value]))
+        if (!metricKey.name.startsWith("wsmux_") || tags.get("role") !== role) return []
+        const state = metricState as { readonly count?: number; readonly value?: number }
+        const others = [...tags].filter(([key]) => key !== "role").map(([, value]) => value)
+        return [[[metricKey.name.slice("wsmux_".length), ...others].join(" "), Number(state.count ?? state.value)]]
+      })))
+
+  it.scoped("tell everything that the README says, by its names", () =>
+    Effect.gen(function*() {
+      const before = yield* told("server")
+      const { client, far, near, pair, server } = yield* makeStreams({ client: { keepAliveInterval: Infinity } })
+      yield* Effect.fork(near.write(pattern(3000))) // more than the window
+      yield* settle
+      yield* far.write(bytes("123"))
+      yield* Effect.fork(far.write(pattern(2000)))
+      yield* TestClock.adjust("1 seconds")
+      yield* TestClock.adjust("9 seconds")
+      yield* pair.cut
+      yield* client.awaitClosed
+      yield* server.awaitClosed
+      const after = yield* told("server")
+      const grown = Object.fromEntries(
+        Object.entries(after).map(([name, value]) => [name, value - (before[name] ?? 0)]).filter(([, more]) =>
+          more !== 0
+        )
+      )
+      expect(grown).toEqual({
+        streams_accepted: 1,
+        bytes_received: 1024,
+        bytes_sent: 1024,
+        credit_stalls: 1,
+        "frames_received syn": 1,
+        "frames_received dat": 1,
+        "frames_sent ack": 1,
+        "frames_sent dat": 2,
+        keep_alive_round_trip_millis: 2,
+        "sessions_ended TransportFailure": 1
+      })
+      const documented = [
+        ...readFileSync(new URL("../../README.md", import.meta.url), "utf8").matchAll(/^\| `wsmux_(\w+)`/gm)
+      ]
+      const names = Object.values(SessionMetrics).map((metric) => (metric as unknown as { name?: string }).name)
+      expect(documented).toHaveLength(names.length)
+      for (const name of Object.keys(after)) expect(documented.map(([, name]) => name)).toContain(name.split(" ")[0])
     }))
 })

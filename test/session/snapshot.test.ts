@@ -15,7 +15,8 @@ const nothing = {
   duplicates: 0,
   ignored: 0,
   overruns: 0,
-  clamped: 0
+  clamped: 0,
+  stalls: 0
 }
 
 describe("the snapshot", () => {
@@ -80,6 +81,7 @@ describe("the snapshot", () => {
           framesOut: { dat: 1, syn: 2, ack: 3, fin: 2 },
           bytesIn: 710,
           bytesOut: 1124,
+          stalls: 1,
           accepted: 3,
           refused: 1,
           duplicates: 1,

@@ -180,6 +180,30 @@ describe("a transport over ws and a peer that does as it likes", () => {
     }))
 })
 
+describe("a ping of a transport over ws", () => {
+  it.scopedLive("is answered by its own pong, or by that of a later one", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      webSockets.options.autoPong = false
+      const connected = signal<[WebSocket, never]>(webSockets, "connection")
+      const transport = yield* WsTransport.connect(url)
+      const [peer] = yield* connected
+      const asked: Array<Buffer> = []
+      peer.on("ping", (payload: Buffer) => asked.push(payload))
+      const answered: Array<string> = []
+      for (const name of ["first", "second", "third"]) transport.ping?.(() => answered.push(name))
+      transport.ping?.()
+      yield* eventually(() => asked.length === 4)
+      peer.pong(asked[1])
+      yield* eventually(() => answered.length === 2)
+      peer.pong("unasked")
+      peer.pong(asked[3])
+      peer.pong(asked[2])
+      yield* eventually(() => answered.length === 3)
+      expect(answered).toEqual(["first", "second", "third"])
+    }))
+})
+
 describe("a transport of a ws that was accepted elsewhere", () => {
   it.scopedLive("knows the addresses from the request", () =>
     Effect.gen(function*() {

@@ -31,8 +31,9 @@ export class WsTransport implements Transport {
   #cause: unknown
   #signs = 0
   #blocked = false
-  #awaitedPong: ((payload: Buffer) => void) | undefined
-  #asked = 0
+  /** Pings that want to know when they are answered, oldest first. */
+  readonly #asked: Array<{ readonly payload: string; readonly answered: () => void }> = []
+  #asking = 0
 
   constructor(ws: WebSocket, settings: Settings) {
     this.#ws = ws
@@ -51,7 +52,7 @@ export class WsTransport implements Transport {
     ws.on("ping", this.#onSign)
     ws.on("pong", (payload: Buffer) => {
       this.#signs++
-      this.#awaitedPong?.(payload)
+      this.#answer(payload.toString())
     })
     ws.on("error", this.#onError)
     ws.on("close", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
@@ -92,16 +93,16 @@ export class WsTransport implements Transport {
 
   ping(answered?: () => void): void {
     if (!this.#isOpen()) return
-    const payload = answered === undefined ? "" : String(++this.#asked)
-    if (answered !== undefined) {
-      this.#awaitedPong = (pong) => {
-        if (pong.toString() !== payload) return
-        this.#awaitedPong = undefined
-        answered()
-      }
-    }
+    const payload = answered === undefined ? "" : String(++this.#asking)
+    if (answered !== undefined && this.#asked.push({ payload, answered }) > maxAsked) this.#asked.shift()
     this.#ws.ping(payload, undefined, ignoreFailure)
     this.#ws.pong(ignoreFailure)
+  }
+
+  /** A pong may stand for several pings (RFC 6455, 5.5.3): the one it repeats, and those before. */
+  #answer(pong: string): void {
+    const last = this.#asked.findIndex(({ payload }) => payload === pong)
+    for (const { answered } of this.#asked.splice(0, last + 1)) answered()
   }
 
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
@@ -149,3 +150,6 @@ const ignoreFailure = (): void => {}
 
 const toAddress = (host: string | undefined, port: number | undefined): Address =>
   host === undefined || port === undefined ? unix("") : tcp(host, port)
+
+/** How many pings are remembered of a peer that answers none. */
+const maxAsked = 8
