@@ -11,6 +11,13 @@ export interface Entrant {
   readonly settings: Settings
 }
 
+/** The rows of the adapters, and their peers. */
+export const adapters: Readonly<Record<string, string>> = {
+  "ours as a Node Duplex": "ours-duplex",
+  "ours as web streams": "ours-web-streams",
+  "ours as a platform Socket": "ours-socket"
+}
+
 const kib = 1 << 10
 const both = (name: string, settings: Settings, peer = name): Entrant => ({
   name,
@@ -41,11 +48,18 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
         both("auto-tuned", { ...standard, maxWindow: large }, "ours"),
         both("window 16 MiB", { window: large }, "ours")
       ].filter(({ client }) => wanted(client))
+    case "A1":
+    case "A1r":
+      // The other end is the plain stream, so that each adapter is seen sending in the one, and receiving in the other.
+      return [
+        both("ours", standard),
+        ...Object.keys(adapters).map((name) => ({ name, client: adapters[name]!, server: "ours", settings: standard }))
+      ].filter(({ client, server }) => wanted(client) && wanted(server))
     default:
       return Object.keys(peers)
         .filter((name) => wanted(name) && (workload.bare || name !== "ws"))
         // What a stream costs to begin with shows only where streams are short.
-        .filter((name) => workload.id === "W4" || name !== "ours-plain")
+        .filter((name) => !name.startsWith("ours-") || (workload.id === "W4" && name === "ours-plain"))
         .map((name) => both(name, standard))
   }
 }

@@ -24,7 +24,7 @@ export interface Verdict {
 export type Samples = ReadonlyMap<string, ReadonlyArray<Sample | undefined>>
 
 /** Whom the others are compared with, the first that takes part. */
-const limits = ["Go to Go", "window 16 MiB", "ws"]
+const limits = ["Go to Go", "window 16 MiB", "ws", "ours"]
 
 export const resultsOf = (workload: Workload, samples: Samples): Array<Result> => {
   const against = limits.find((name) => samples.has(name))

@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises"
 import { content, single, type Source, Tally, tallyOf, verify } from "./content.js"
+import { adapters } from "./entrants.js"
 import type { Memory } from "./memory.js"
 import type { Sizes } from "./options.js"
 import type { Client, Role, Roles, Service } from "./peers/peer.js"
@@ -120,6 +121,30 @@ const bulk: Pick<Workload, "bare" | "role" | "warmUp" | "measure"> = {
   measure: (client, sizes) => uploadRate(client, sizes["bulk-mib"] * mib, sizes["chunk-kib"] * kib)
 }
 
+const bulkBack: Pick<Workload, "metrics" | "bare" | "role" | "warmUp" | "measure"> = {
+  metrics: { "MB/s": "more" },
+  bare: true,
+  role: (sizes) => every(source(sizes["chunk-kib"] * kib)),
+  warmUp: (client) => download(client, 8 * mib),
+  measure: async (client, sizes) => {
+    const bytes = sizes["bulk-mib"] * mib
+    let got = new Tally()
+    const seconds = await clock(async () => {
+      got = await download(client, bytes)
+    })
+    verify("the download", got.encode(), tallyOf(content(bytes, sizes["chunk-kib"] * kib)))
+    return { "MB/s": bytes / seconds / 1e6 }
+  }
+}
+
+/** An adapter costs a few percent at most. */
+const adapted: ReadonlyArray<Bar> = Object.keys(adapters).map((of) => ({
+  metric: "MB/s",
+  of,
+  against: "ours",
+  atLeast: 0.95
+}))
+
 const echoed = async (client: Client): Promise<void> => {
   const request = content(kib, kib)
   const back = new Tally()
@@ -145,22 +170,10 @@ export const workloads: ReadonlyArray<Workload> = [
     bars: [{ metric: "MB/s", against: "ws", atLeast: 0.95, withBufferutil: 0.85 }, ahead("MB/s")]
   },
   {
+    ...bulkBack,
     id: "W1r",
     title: () => "the same, server to client",
-    metrics: { "MB/s": "more" },
-    bars: [{ metric: "MB/s", against: "ws", atLeast: 0.75 }, ahead("MB/s")],
-    bare: true,
-    role: (sizes) => every(source(sizes["chunk-kib"] * kib)),
-    warmUp: (client) => download(client, 8 * mib),
-    measure: async (client, sizes) => {
-      const bytes = sizes["bulk-mib"] * mib
-      let got = new Tally()
-      const seconds = await clock(async () => {
-        got = await download(client, bytes)
-      })
-      verify("the download", got.encode(), tallyOf(content(bytes, sizes["chunk-kib"] * kib)))
-      return { "MB/s": bytes / seconds / 1e6 }
-    }
+    bars: [{ metric: "MB/s", against: "ws", atLeast: 0.75 }, ahead("MB/s")]
   },
   {
     ...bulk,
@@ -297,6 +310,19 @@ export const workloads: ReadonlyArray<Workload> = [
     metrics: { "MB/s": "more" },
     bars: [{ metric: "MB/s", of: "auto-tuned", against: "window 16 MiB", atLeast: 0.9 }],
     measure: (client, sizes) => uploadRate(client, sizes["delayed-mib"] * mib, sizes["chunk-kib"] * kib)
+  },
+  {
+    ...bulk,
+    id: "A1",
+    title: (sizes) => `1 stream, ${sizes["bulk-mib"]} MiB sent through each adapter, of the plain stream`,
+    metrics: { "MB/s": "more" },
+    bars: adapted
+  },
+  {
+    ...bulkBack,
+    id: "A1r",
+    title: () => "the same, received through each adapter",
+    bars: adapted
   }
 ]
 

@@ -2,6 +2,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import type * as Net from "node:net"
@@ -33,6 +34,7 @@ export class MuxDuplex extends Duplex {
   readonly #leave: Effect.Effect<void>
   readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
   readonly #fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
+  #reading = false
   #timer: NodeJS.Timeout | undefined
 
   /**
@@ -74,17 +76,26 @@ export class MuxDuplex extends Duplex {
   }
 
   override _read(): void {
-    this.#run(this.#stream!.read, (chunk) => {
-      if (this.destroyed) return
-      this.#touch()
-      if (chunk._tag === "None") {
-        this.push(null)
-        return
-      }
-      const { buffer, byteLength, byteOffset } = chunk.value
-      this.bytesRead += byteLength
-      this.push(Buffer.from(buffer, byteOffset, byteLength))
+    if (this.#reading) return
+    this.#reading = true
+    this.#run(this.#readWhileWanted, () => {
+      this.#reading = false
     }, (error) => this.destroy(toNodeError(error)))
+  }
+
+  /** One chunk after the other in one fiber, for as long as they are taken at once. */
+  readonly #readWhileWanted: Effect.Effect<void, ReadError> = Effect.suspend(() =>
+    Effect.flatMap(this.#stream!.read, (chunk) => this.#give(chunk) ? this.#readWhileWanted : Effect.void)
+  )
+
+  /** Whether the reader wants more. */
+  #give(chunk: Option.Option<Uint8Array>): boolean {
+    if (this.destroyed) return false
+    this.#touch()
+    if (Option.isNone(chunk)) return this.push(null)
+    const { buffer, byteLength, byteOffset } = chunk.value
+    this.bytesRead += byteLength
+    return this.push(Buffer.from(buffer, byteOffset, byteLength))
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: Callback): void {

@@ -7,6 +7,9 @@ import type { Peer } from "./peer.js"
 export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
   ours: async () => (await import("./ours.js")).ours,
   "ours-plain": async () => (await import("./ours.js")).plain,
+  "ours-duplex": async () => (await import("./adapters.js")).duplex,
+  "ours-web-streams": async () => (await import("./adapters.js")).webStreams,
+  "ours-socket": async () => (await import("./adapters.js")).socket,
   ws: async () => (await import("./ws.js")).ws,
   "http2": async () => (await import("./http2.js")).plain,
   "http2-coalesced": async () => (await import("./http2.js")).coalesced,

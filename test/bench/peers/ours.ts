@@ -26,10 +26,16 @@ interface Style {
   readonly write: (stream: MuxStream, source: Source) => Effect.Effect<void, unknown>
   readonly read: (stream: MuxStream, take: (chunk: Uint8Array) => void) => Effect.Effect<void, unknown>
   readonly echo: (stream: MuxStream) => Effect.Effect<void, unknown>
+  /** Writes to the end, and then reads to the end, where that is not done by the two above. */
+  readonly exchange?: (
+    stream: MuxStream,
+    request: Source,
+    take: (chunk: Uint8Array) => void
+  ) => Effect.Effect<unknown, unknown>
 }
 
 /** As Effect's streams and sinks. */
-const streams: Style = {
+export const streams: Style = {
   write: (stream, source) =>
     Stream.fromIteratorSucceed(
       source[Symbol.iterator]() as IterableIterator<Uint8Array>,
@@ -69,7 +75,7 @@ const serve = ({ echo, read, write }: Style, stream: MuxStream, role: Role) => {
   return Effect.zipRight(read(stream, service.take), Effect.suspend(() => write(stream, service.answer())))
 }
 
-const make = (style: Style): Peer => ({
+export const make = (style: Style): Peer => ({
   about: ({ maxWindow, window }) =>
     maxWindow === undefined
       ? `window ${window >> 10} KiB`
@@ -98,6 +104,7 @@ const make = (style: Style): Peer => ({
       exchange: (request, take) =>
         runtime.runPromise(Effect.scoped(Effect.gen(function*() {
           const stream = yield* session.open()
+          if (style.exchange !== undefined) return yield* Effect.asVoid(style.exchange(stream, request, take))
           yield* style.write(stream, request)
           yield* style.read(stream, take)
         }))),
