@@ -232,6 +232,23 @@ export const validate = (settings: Settings): Effect.Effect<Settings, InvalidCon
 export const maxMessageSize = (settings: Settings): number =>
   Math.max(settings.streamBufferSize, settings.maxStreamBufferSize ?? 0, settings.maxPeerWindow) + frameOverhead
 
+/**
+ * Fails with `InvalidConfiguration` where a transport lets in less than these settings need.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const validateMessageSize = (
+  settings: Settings,
+  transport: { readonly maxMessageSize: number }
+): Effect.Effect<void, InvalidConfiguration> => {
+  const needed = maxMessageSize(settings)
+  const detail = `the transport lets in messages of ${transport.maxMessageSize} bytes; these settings need ${needed}`
+  return needed > transport.maxMessageSize
+    ? Effect.fail(new InvalidConfiguration({ setting: "maxMessageSize", detail }))
+    : Effect.void
+}
+
 /** The bytes of a message beside the payload. The seam knows no frames, but its limit must leave room for their header. */
 const frameOverhead = 5
 

@@ -7,6 +7,7 @@ import type * as HttpServerError from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as Socket from "@effect/platform/Socket"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Origin from "./Origin.js"
@@ -91,6 +92,7 @@ export const make = <E, R, R2 = never>(
       : yield* Effect.match(options.authorize(request), { onSuccess: () => undefined, onFailure: (answer) => answer })
     if (refusal !== undefined) return refusal
 
+    keepPathAlive(request, settings)
     const transport = yield* Effect.flatMap(request.upgrade, (socket) =>
       WebSocketTransport.fromSocket(socket, {
         maxMessageSize: SessionConfig.maxMessageSize(settings),
@@ -100,3 +102,13 @@ export const make = <E, R, R2 = never>(
     yield* Effect.catchAll(handler(session), (error) => Effect.logDebug("the handler of a session failed", error))
     return HttpServerResponse.empty() // nobody sees it: the WebSocket has taken the connection
   }).pipe(Effect.scoped)
+
+/**
+ * Before its first message a platform `Socket` cannot be pinged, so a peer that vanishes at once is noticed by TCP, where
+ * the server shows its connection, as Node's does.
+ */
+const keepPathAlive = ({ source }: HttpServerRequest.HttpServerRequest, settings: SessionConfig.Settings): void => {
+  const interval = Duration.toMillis(settings.keepAliveInterval)
+  const { socket } = source as { readonly socket?: { readonly setKeepAlive?: (on: boolean, millis: number) => void } }
+  if (Number.isFinite(interval)) socket?.setKeepAlive?.(true, interval)
+}

@@ -66,6 +66,7 @@ export const make = (
   Effect.gen(function*() {
     const server = yield* TransportServer
     const settings = yield* SessionConfig.validate(SessionConfig.merge(yield* SessionConfig.SessionConfig, options))
+    yield* SessionConfig.validateMessageSize(settings, server)
     return {
       get address() {
         return server.address

@@ -17,6 +17,8 @@ import type { Transport } from "./Transport.js"
  */
 export interface TransportServer {
   readonly address: Address
+  /** The largest message in bytes that its transports let in. */
+  readonly maxMessageSize: number
   /**
    * Runs the handler for every connection, each in a fiber and a scope of its own, until interrupted; interruption ends
    * the connections. A handler that fails ends its connection, not the server. Connections that come before `run` wait

@@ -78,7 +78,7 @@ export const fromWebSocket = (
  * it. Fails with the `SocketError` of the upgrade.
  *
  * A platform `Socket` shows its WebSocket to its first message only. From then on messages go straight to it, with
- * back-pressure and, on Node, pings; before that a session sends opening frames only.
+ * back-pressure and, on Node, pings; before that a session sends opening frames only, and has no keep-alive.
  *
  * @since 0.1.0
  * @category constructors

@@ -61,6 +61,7 @@ export const connect = (
     const attempt = yield* Effect.acquireRelease(
       Effect.try({
         try: () => {
+          if (!isWebSocketUrl(url)) throw new SyntaxError("neither ws:// nor wss://") // the package takes http://, too
           const ws = new WebSocket(url, [...options.protocols ?? []], {
             ...options.tls,
             headers: options.headers,

@@ -4,6 +4,7 @@ import * as Options from "@effect/cli/Options"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
@@ -13,7 +14,7 @@ import type { ConnectFailure, DuplexFailure, TerminalError } from "../WsmuxError
 import * as WsTransport from "../WsTransport.js"
 import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
-import { closedFirst, report, settings } from "./session.js"
+import { attend, report, settings } from "./session.js"
 import * as Tcp from "./tcp.js"
 
 const options = {
@@ -41,13 +42,14 @@ export const connect = Command.make("connect", options, (given) =>
         Effect.zipRight(Effect.logInfo("connected"), Effect.forkScoped(report(session, given.stats))),
       schedule: given.reconnect ? untilHopeless : Schedule.stop
     })
+    const connections = yield* FiberSet.make<void>()
     const working = Effect.gen(function*() {
       yield* tunnel.current // nobody shall connect to a tunnel that leads nowhere
-      const address = yield* Tcp.listen(given.listen, (socket) => forward(tunnel, socket))
+      const address = yield* Tcp.listen(given.listen, connections, (socket) => forward(tunnel, socket))
       yield* Console.log(`listening on ${Endpoint.format(address)}, forwarding through ${given.url}`)
       return yield* tunnel.awaitClosed
     }).pipe(Effect.catchTag("NotConnected", Effect.succeed))
-    const { cause } = yield* closedFirst(working, tunnel)
+    const { cause } = yield* attend(working, tunnel, FiberSet.awaitEmpty(connections))
     return yield* Effect.fail(cause)
   })).pipe(Effect.provide(settings(given)))).pipe(
     Command.withDescription("Accept TCP connections, and open a stream of one WebSocket for each.")

@@ -10,8 +10,10 @@ export interface Endpoint {
 export const parse = (text: string): Option.Option<Endpoint> => {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
   if (match === null) return Option.none()
+  const host = match[1] ?? match[2]!
   const port = Number(match[3])
-  return port > 65_535 ? Option.none() : Option.some({ host: match[1] ?? match[2]!, port })
+  const isAddress = match[1] === undefined ? !/^[\d.]+$/.test(host) || Net.isIPv4(host) : Net.isIPv6(host)
+  return port > 65_535 || !isAddress ? Option.none() : Option.some({ host, port })
 }
 
 export const format = ({ host, port }: Endpoint): string => `${host.includes(":") ? `[${host}]` : host}:${port}`

@@ -2,6 +2,7 @@ import * as Command from "@effect/cli/Command"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { createHash, timingSafeEqual } from "node:crypto"
@@ -14,7 +15,7 @@ import { TransportServer } from "../TransportServer.js"
 import * as WsTransportServer from "../WsTransportServer.js"
 import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
-import { closedFirst, report, settings } from "./session.js"
+import { attend, report, settings } from "./session.js"
 import * as Tcp from "./tcp.js"
 
 const options = {
@@ -45,9 +46,9 @@ export const serve = Command.make("serve", options, (given) =>
     return yield* server.run((session) =>
       Effect.gen(function*() {
         yield* Effect.logInfo("a client has connected")
-        yield* Effect.fork(session.run((stream) => forward(stream, given.target)))
+        const streams = yield* Effect.fork(session.run((stream) => forward(stream, given.target)))
         yield* Effect.fork(report(session, given.stats))
-        const cause = yield* closedFirst(session.awaitClosed, session)
+        const cause = yield* attend(session.awaitClosed, session, Fiber.await(streams))
         yield* Effect.logInfo(`a client has gone: ${cause.message}`)
       }).pipe(Effect.annotateLogs("peer", format(session.remoteAddress)))
     )

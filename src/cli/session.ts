@@ -1,5 +1,5 @@
 import * as Console from "effect/Console"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -16,13 +16,21 @@ export const settings = (given: {
   SessionConfig.layer({ streamBufferSize: given.bufferSize, keepAliveInterval: given.keepAlive, log: true })
 
 /**
- * Waits, and when it is interrupted closes the session before anything that is going on in it is interrupted: streams that
- * are not at their end are then lost with the session, instead of being left, which their peers could not tell from an end.
+ * Waits for the end of a session. Interrupted, it closes it before anything that is going on in it is interrupted: streams
+ * that are not at their end are then lost with the session, instead of being left, which their peers could not tell from an
+ * end. Either way streams that have ended get some time to hand over what had arrived, as their peers believe it delivered.
  */
-export const closedFirst = <A, E, R>(
+export const attend = <A, E, R>(
   waiting: Effect.Effect<A, E, R>,
-  session: Pick<Session, "close">
-): Effect.Effect<A, E, R> => Effect.onInterrupt(waiting, () => session.close)
+  session: Pick<Session, "close">,
+  streams: Effect.Effect<unknown>
+): Effect.Effect<A, E, R> => {
+  const delivered = streams.pipe(Effect.interruptible, Effect.timeoutOption(Duration.seconds(5)))
+  return waiting.pipe(
+    Effect.onInterrupt(() => session.close),
+    Effect.ensuring(delivered)
+  )
+}
 
 /** One line of `--stats`. */
 export interface Report extends SessionCounters {

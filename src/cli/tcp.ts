@@ -17,15 +17,16 @@ export const connect = (
   )
 
 /**
- * Listens, and handles every connection in a fiber that owns it. Answers where it listens; the scope ends the listening
- * and the connections.
+ * Listens, and handles every connection in a fiber of the set, which owns it. Answers where it listens; the scope ends the
+ * listening.
  */
 export const listen = <R>(
   endpoint: Endpoint.Endpoint,
+  connections: FiberSet.FiberSet<void>,
   handler: (socket: ByteStream<DuplexFailure>) => Effect.Effect<void, never, R>
 ): Effect.Effect<Endpoint.Endpoint, ListenFailure, R | Scope.Scope> =>
   Effect.gen(function*() {
-    const fork = yield* FiberSet.makeRuntime<R>()
+    const fork = yield* FiberSet.runtime(connections)<R>()
     const server = Net.createServer({ allowHalfOpen: true, noDelay: true }, (connection) => {
       fork(NodeDuplex.toByteStream(() => connection).pipe(Effect.orDie, Effect.flatMap(handler), Effect.scoped))
     })

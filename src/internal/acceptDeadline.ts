@@ -18,8 +18,10 @@ export const makeAcceptDeadline = (
   Effect.gen(function*() {
     if (!Duration.isFinite(deadline)) return { watch: () => {}, leave: () => {} }
     const clock = yield* Effect.clock
+    /** By the clock that nobody sets. */
+    const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
     const millis = Duration.toMillis(deadline)
-    /** When they are due, in milliseconds since the epoch, in the order in which they came. */
+    /** When they are due, in milliseconds, in the order in which they came. */
     const watched = new Map<Opening, number>()
     const watchers = new WaitList()
     const awaitFirst = watchers.until(() => {
@@ -27,14 +29,14 @@ export const makeAcceptDeadline = (
       return undefined
     })
     yield* Effect.flatMap(awaitFirst, ([opening, due]) => {
-      const wait = due - clock.unsafeCurrentTimeMillis()
+      const wait = due - now()
       if (wait > 0) return Effect.sleep(Duration.millis(wait))
       watched.delete(opening)
       return Effect.sync(() => expire(opening))
     }).pipe(Effect.forever, Effect.interruptible, Effect.forkScoped)
     return {
       watch: (opening) => {
-        watched.set(opening, clock.unsafeCurrentTimeMillis() + millis)
+        watched.set(opening, now() + millis)
         watchers.wakeOne()
       },
       leave: (opening) => {

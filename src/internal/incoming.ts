@@ -96,10 +96,10 @@ export class Incoming {
     }
   }
 
-  /** The peer's FIN. */
+  /** The peer's FIN. To whoever still reads what was left it is no end: bytes before it were thrown away. */
   end(): void {
     if (this.#state._tag === "Failed") return
-    this.#state = ended
+    this.#state = this.#state._tag === "Draining" ? this.#left : ended
     this.#readers.wakeAll()
   }
 
@@ -118,6 +118,7 @@ export class Incoming {
     this.#readers.wakeAll()
     // After a FIN or the session's end nothing more comes; after an overrun the peer's writer still waits for credit.
     if (this.#state._tag === "Ended" || (this.#state._tag === "Failed" && this.#state.error._tag !== "NoCapacity")) {
+      if (unread > 0) this.#state = this.#left
       return true
     }
     const draining: State = { _tag: "Draining", budget }
@@ -177,10 +178,15 @@ export class Incoming {
       case "Failed":
         return this.#state.error
       case "Draining":
-        return new BrokenPipe({ streamId: this.#streamId, operation: "read", written: 0 })
+        return this.#left.error
       case "Receiving":
         return this.#expired ? new ReadTimeout({ streamId: this.#streamId }) : undefined
     }
+  }
+
+  get #left() {
+    const error = new BrokenPipe({ streamId: this.#streamId, operation: "read", written: 0 })
+    return { _tag: "Failed", error } as const
   }
 
   #consume(bytes: number): void {

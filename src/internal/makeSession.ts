@@ -15,7 +15,7 @@ import * as SessionConfig from "../SessionConfig.js"
 import { Transport } from "../Transport.js"
 import {
   AcceptTimeout,
-  InvalidConfiguration,
+  type InvalidConfiguration,
   SessionClosed,
   type TerminalError,
   TransportFailure
@@ -42,11 +42,7 @@ export const makeSession = (
     const transport = yield* Transport
     const provided = yield* SessionConfig.SessionConfig
     const settings = yield* SessionConfig.validate(SessionConfig.merge(provided, options ?? {}))
-    if (SessionConfig.maxMessageSize(settings) > transport.maxMessageSize) {
-      const detail = `the transport lets in messages of ${transport.maxMessageSize} bytes; ` +
-        `these settings need ${SessionConfig.maxMessageSize(settings)}`
-      return yield* new InvalidConfiguration({ setting: "maxMessageSize", detail })
-    }
+    yield* SessionConfig.validateMessageSize(settings, transport)
     const journal = yield* makeJournal(settings.log, { role, peer: format(transport.remoteAddress) })
     const clock = yield* Effect.clock
     const tuner = makeTuner(settings, transport, clock)
@@ -71,6 +67,7 @@ export const makeSession = (
         )
       }
     })
+    transport.listen(state) // before anything of this session is in the scope: a transport that has one already refuses
     const closer = yield* Effect.forkScoped(Effect.uninterruptible(closing))
     const close = Effect.suspend(() => {
       state.terminate(new SessionClosed({ by: "local", code: 1000, reason: "" }))
@@ -78,7 +75,6 @@ export const makeSession = (
     })
     yield* Effect.addFinalizer(() => Effect.zipRight(close, Fiber.await(closer)))
 
-    transport.listen(state)
     tuner?.measure()
     const meter = yield* Scope.extend(makeMeter(role, () => state.snapshot(), () => state.terminal), lifetime)
     const interval = Duration.decode(settings.keepAliveInterval)

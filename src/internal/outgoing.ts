@@ -98,6 +98,11 @@ export class Outgoing implements Sender {
     return this.#window.credit
   }
 
+  /** Whether no frame of it is still to come. */
+  get hasEnded(): boolean {
+    return this.#state !== open && this.#state !== ending
+  }
+
   /** Bytes of writes that wait. */
   get waiting(): number {
     return this.#waiting

@@ -136,7 +136,7 @@ export class SessionState implements Listener {
     const stream = opening.stream
     if (opening.failed) return
     if (stream === undefined) {
-      this.opens.remove(opening)
+      if (this.opens.remove(opening) && opening.id !== undefined) this.#ids.release(opening.id)
     } else if (this.#openings.delete(stream)) {
       stream.cancel()
     } else {
@@ -156,8 +156,9 @@ export class SessionState implements Listener {
     for (const stream of this.#backlog) {
       this.#backlog.delete(stream)
       this.counters.accepted++
-      this.outbox.sendControl(Frame.ack(stream.id, this.#settings.streamBufferSize))
+      const ack = Frame.ack(stream.id, this.#settings.streamBufferSize)
       stream.accept()
+      this.#answer(ack)
       this.journal.debug("accepted a stream", { streamId: stream.id })
       return stream
     }

@@ -20,6 +20,8 @@ export class StreamState implements OutgoingOwner {
   readonly outgoing: Outgoing
   readonly #link: StreamLink
   #state: HalfClose.State
+  /** Whether so much was thrown away that the peer's end is not waited for. */
+  #spent = false
 
   /** @param credit what we may send before the peer grants any */
   constructor(id: number, state: "Opening" | "Pending", credit: number, link: StreamLink) {
@@ -42,6 +44,7 @@ export class StreamState implements OutgoingOwner {
 
   finSent(): void {
     this.#move("sendClose")
+    if (this.#spent) this.#link.over(this)
   }
 
   /** Nobody waits for the peer's answer any more. */
@@ -52,7 +55,7 @@ export class StreamState implements OutgoingOwner {
   /** Nobody holds the stream any more: end what is not ended, and let the peer's writer finish. */
   leave(): void {
     this.outgoing.abandon()
-    if (!this.incoming.abandon(this.#link.drainBudget)) this.#link.over(this)
+    if (!this.incoming.abandon(this.#link.drainBudget)) this.#spend()
   }
 
   /**
@@ -72,7 +75,7 @@ export class StreamState implements OutgoingOwner {
     if (!HalfClose.receives(this.#state)) return "Misplaced"
     const verdict = this.incoming.receive(payload)
     if (verdict !== "BudgetSpent") return verdict
-    this.#link.over(this)
+    this.#spend()
     return "Taken"
   }
 
@@ -99,6 +102,12 @@ export class StreamState implements OutgoingOwner {
       sendCredit: this.outgoing.credit,
       waitingBytes: this.outgoing.waiting
     }
+  }
+
+  /** Nothing more of the peer's is wanted. A FIN of ours that waits keeps the stream known, since somebody may wait for it. */
+  #spend(): void {
+    this.#spent = true
+    if (this.outgoing.hasEnded) this.#link.over(this)
   }
 
   #move(event: HalfClose.Event): void {

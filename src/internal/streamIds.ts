@@ -43,6 +43,11 @@ export class StreamIds {
     return true
   }
 
+  /** Gives a reserved id back that was never used. */
+  release(id: number): void {
+    this.#chosen.delete(id)
+  }
+
   #advance(): void {
     this.#next += 2
     if (this.#next > maxUint32) this.#next = this.#parity

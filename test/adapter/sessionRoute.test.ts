@@ -2,7 +2,7 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import * as Session from "effect-wsmux/Session"
 import * as SessionRoute from "effect-wsmux/SessionRoute"
 import { Transport } from "effect-wsmux/Transport"
@@ -15,6 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Http from "node:http"
+import * as Net from "node:net"
 import { pattern } from "../support/bytes.js"
 import { readAll } from "../support/sessions.js"
 
@@ -137,5 +138,14 @@ describe("a route that becomes a session", () => {
       const transport = yield* WsTransport.connect(ws)
       yield* transport.close(1000, "", 0)
       expect(Exit.isFailure(yield* Deferred.await(exit))).toBe(true)
+    }))
+
+  it.scopedLive("has TCP look after a peer that has yet to say something", () =>
+    Effect.gen(function*() {
+      const set = vi.spyOn(Net.Socket.prototype, "setKeepAlive")
+      yield* Effect.addFinalizer(() => Effect.sync(() => set.mockRestore()))
+      const { ws } = yield* makeApp(echo, { settings: { ...windowed, keepAliveInterval: "7 seconds" } })
+      yield* dial(ws)
+      expect(set.mock.calls).toContainEqual([true, 7000])
     }))
 })

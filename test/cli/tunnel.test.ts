@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net"
 import { concat, pattern, text } from "../support/bytes.js"
 import * as Tcp from "./tcp.js"
-import { logged, tunnel } from "./wsmux.js"
+import { connect, logged, serve, tunnel } from "./wsmux.js"
 
 const mebibyte = 1024 * 1024
 
@@ -105,6 +105,25 @@ describe("a half-close", () => {
 })
 
 describe("a lost session", () => {
+  it.scopedLive("is delivered although the session ends, to a target that is slow", () =>
+    Effect.gen(function*() {
+      const window = ["--buffer-size", "64MiB"]
+      const target = yield* Tcp.listen
+      const server = yield* serve(target.port, window)
+      const client = yield* connect(server.url, [...window, "--stats", "100ms"])
+      const near = yield* Tcp.connect(client.port)
+      const sent = pattern(30_000_000)
+      yield* Effect.fork(Effect.zipRight(near.write(sent), near.end))
+      const far = yield* target.accept
+      yield* far.end
+      expect((yield* near.over).how).toBe("end") // as far as the client can see, all is done
+      yield* client.awaitLine(/^\{.*"streams":0,.*"bytesOut":30000000,.*\}$/)
+      yield* client.signal("SIGINT")
+      expect(yield* client.exit).toBe(0)
+      const { bytes, how } = yield* far.over
+      expect([how, sha256(bytes)]).toEqual(["end", sha256(sent)])
+    }))
+
   it.scopedLive("resets the clients' connections when the server is killed, and does not end them", () =>
     Effect.gen(function*() {
       const { near, server } = yield* makeConnection({ connect: ["--reconnect"] })

@@ -36,6 +36,8 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [["serve", "--listen", "here", "--target", nobody], wants.listen],
     [["serve", "--listen", "127.0.0.1", "--target", nobody], wants.listen],
     [["serve", "--listen", "127.0.0.1:65536", "--target", nobody], wants.listen],
+    [["serve", "--listen", "999.1.1.1:80", "--target", nobody], wants.listen],
+    [["serve", "--listen", "[localhost]:80", "--target", nobody], wants.listen],
     [["serve", "--listen", "::1:80", "--target", nobody], wants.listen],
     [["serve", "--listen", "127.0.0.1:0", "--target", "there:http"], wants.target],
     [[...serving, "--buffer-size", "0"], wants.size],

@@ -5,6 +5,7 @@ import * as Session from "effect-wsmux/Session"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
 import { Transport } from "effect-wsmux/Transport"
 import { MalformedFrame, SessionClosed, TransportFailure } from "effect-wsmux/WsmuxError"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -277,5 +278,15 @@ describe("the close code that the peer sees", () => {
       yield* send(syn(1))
       for (const waiter of waiters) expect((yield* failureOf(waiter))._tag).toBe("WrongParity")
       expect(yield* ended).toEqual({ code: 1008, reason: "stream id 1 belongs to the client: are both ends clients?" })
+    }))
+
+  it.scoped("is not brought about by another session that is tried on the same transport", () =>
+    Effect.gen(function*() {
+      const { client, pair } = yield* makeSessions()
+      const second = yield* Effect.exit(
+        Effect.scoped(Effect.provideService(Session.makeClient(), Transport, pair.client))
+      )
+      expect(Exit.isFailure(second) && Cause.isDie(second.cause)).toBe(true)
+      expect(yield* client.isClosed).toBe(false)
     }))
 })

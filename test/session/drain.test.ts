@@ -1,7 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import { bytes, pattern } from "../support/bytes.js"
 import { expectWaiting, quietly, start } from "../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../support/scriptedPeer.js"
@@ -101,5 +103,37 @@ describe("a stream that is left before its end", () => {
       expect((yield* server.snapshot).streams).toEqual([])
       yield* near.setWriteDeadline(0)
       expect(yield* Effect.flip(Fiber.join(write))).toMatchObject({ _tag: "WriteTimeout" })
+    }))
+
+  const ways = {
+    "when the peer had ended": [[dat(1, bytes("unread")), fin(1)], []],
+    "when the peer ends later": [[], [dat(1, bytes("unread")), fin(1)]]
+  } as const
+  for (const [when, [before, after]] of Object.entries(ways)) {
+    it.scoped(`never shows an end to who still reads it, ${when}: bytes before it are lost`, () =>
+      Effect.gen(function*() {
+        const { send, session } = yield* makePeer("server")
+        yield* send(syn(1))
+        const stream = yield* Effect.scoped(Effect.tap(session.accept, () => send(...before)))
+        yield* send(...after)
+        expect(yield* Effect.flip(stream.read)).toMatchObject({ _tag: "BrokenPipe", operation: "read" })
+      }))
+  }
+
+  it.scoped("lets who waits for its FIN hear of the session's end, though its budget is spent", () =>
+    Effect.gen(function*() {
+      const config = { drainBudget: 0, streamBufferSize: 70_000 }
+      const { pair, send, session } = yield* makePeer("server", config, { capacity: 1000 })
+      yield* send(syn(1))
+      const scope = yield* Scope.make()
+      const stream = yield* Scope.extend(session.accept, scope)
+      yield* send(dat(1, bytes("unread")))
+      yield* pair.stall("server")
+      yield* stream.write(pattern(2000))
+      const end = yield* start(stream.end)
+      yield* Scope.close(scope, Exit.void)
+      yield* expectWaiting(end)
+      yield* pair.cut
+      expect(yield* Effect.flip(Fiber.join(end))).toMatchObject({ _tag: "BrokenPipe", operation: "write" })
     }))
 })

@@ -232,6 +232,16 @@ describe("open with an id", () => {
       }
     }))
 
+  it.scoped("is free again when it was given up before its turn: nobody has seen it", () =>
+    Effect.gen(function*() {
+      const { frames, send, session } = yield* makePeer("client", { ...quiet, maxUnacknowledgedOpens: 1 })
+      yield* start(session.open())
+      yield* Fiber.interrupt(yield* start(session.open({ id: 7 })))
+      yield* send(ack(1, 1024))
+      yield* start(session.open({ id: 7 }))
+      expect(yield* frames).toEqual([syn(1), syn(7)])
+    }))
+
   it.scoped("is a defect for an id that cannot be one of this role", () =>
     Effect.gen(function*() {
       const { frames, session } = yield* makePeer("client", quiet)

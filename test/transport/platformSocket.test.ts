@@ -175,4 +175,15 @@ describe("a transport over a platform socket", () => {
       transport.ping?.()
       yield* Effect.all([pinged, ponged])
     }))
+
+  it.scopedLive("ends at a first message that is too large where it may not say why", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      const events = yield* listen(yield* dialStandard(url, "arraybuffer"))
+      const [peer] = yield* connected
+      const closed = signal<[number]>(peer, "close")
+      peer.send(Buffer.alloc(5_000_000))
+      expect(yield* events.ended).toEqual({ code: 1009, reason: "message too big" })
+      yield* closed
+    }))
 })

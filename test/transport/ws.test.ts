@@ -10,7 +10,7 @@ import type * as Scope from "effect/Scope"
 import type { IncomingMessage } from "node:http"
 import type { AddressInfo } from "node:net"
 import { WebSocket, WebSocketServer } from "ws"
-import { bytes } from "../support/bytes.js"
+import { bytes, text } from "../support/bytes.js"
 import {
   acceptWebSocket,
   acceptWsServer,
@@ -230,5 +230,16 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       const events = yield* listen(transport)
       expect(events.told).toEqual(["close"])
       yield* leave
+    }))
+
+  it.scopedLive("takes messages of a ws that was told to deliver them otherwise", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      const connected = signal<[WebSocket, never]>(webSockets, "connection")
+      yield* webSocket(url).pipe(Effect.map((ws) => ws.on("open", () => ws.send(Buffer.from("hello")))))
+      const [ws, request] = yield* connected
+      ws.binaryType = "arraybuffer"
+      const events = yield* listen(yield* WsTransport.fromWebSocket(ws, request))
+      expect(text(yield* events.next)).toBe("hello")
     }))
 })

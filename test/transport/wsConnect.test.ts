@@ -21,7 +21,7 @@ const makeAnswering = (answer: string) =>
   )
 
 describe("dialling", () => {
-  for (const url of ["", "no address", "ftp://127.0.0.1", "ws://127.0.0.1/#fragment", "ws://"]) {
+  for (const url of ["", "no address", "ftp://127.0.0.1", "http://127.0.0.1", "ws://127.0.0.1/#fragment", "ws://"]) {
     it.effect(`fails at once when the address is ${JSON.stringify(url)}`, () =>
       Effect.gen(function*() {
         const failure = yield* failureOf(url)

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as SessionServer from "effect-wsmux/SessionServer"
 import { TransportServer } from "effect-wsmux/TransportServer"
 import * as WsTransport from "effect-wsmux/WsTransport"
 import * as WsTransportServer from "effect-wsmux/WsTransportServer"
@@ -7,7 +8,9 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
+import { readFileSync } from "node:fs"
 import type * as Http from "node:http"
+import * as Net from "node:net"
 import { text } from "../support/bytes.js"
 import {
   detachable,
@@ -21,6 +24,8 @@ import {
   webSocket
 } from "../support/transports.js"
 import { listen } from "./suite.js"
+
+const portOfServer = (server: TransportServer): number => Number(new URL(urlOf(server)).port)
 
 describe("a listening server", () => {
   it.scopedLive("listens on a free port of the loopback unless told otherwise, and only until its scope closes", () =>
@@ -222,5 +227,30 @@ describe("running a server", () => {
       yield* keepAll(server)
       const answers = yield* Effect.all(clients.map(({ answer }) => answer))
       expect(answers.filter((answer) => answer === "HTTP/1.1 101 Switching Protocols").length).toBe(128)
+    }))
+
+  it.scopedLive("lets go of strangers that say nothing when the server is closed, whether it speaks TLS or not", () =>
+    Effect.gen(function*() {
+      const fixture = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url))
+      for (const tls of [undefined, { cert: fixture("cert.pem"), key: fixture("key.pem") }]) {
+        const [server, leave] = yield* detachable(WsTransportServer.make({ tls }))
+        const stranger = Net.connect(portOfServer(server), "127.0.0.1")
+        const closed = signal(stranger, "close")
+        yield* signal(stranger, "connect")
+        yield* leave
+        yield* closed
+      }
+    }))
+
+  it.scopedLive("tells who serves sessions on it that their messages would be too large, before anybody dials", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make()
+      const error = yield* SessionServer.make({ streamBufferSize: 8 * 1024 * 1024 }).pipe(
+        Effect.provideService(TransportServer, server),
+        Effect.flip
+      )
+      expect(error.message).toBe(
+        "invalid maxMessageSize: the transport lets in messages of 4194309 bytes; these settings need 8388613"
+      )
     }))
 })

@@ -53,7 +53,7 @@ export const fromSocket = (
       Effect.flatMap((message) => write(message)),
       Effect.zipRight(Effect.sync(() => transport.departed())),
       Effect.forever,
-      Effect.catchAll(() => Effect.void), // a socket that cannot be written to ends its reading, too
+      Effect.catchAllCause(() => transport.terminate), // browsers refuse to send some close codes, and throw
       Effect.interruptible,
       Effect.forkScoped
     )
@@ -141,7 +141,7 @@ class PlatformTransport implements Terminable {
     return !this.#blocked
   }
 
-  /** Where nothing can be asked of the peer, as before the first message, it is taken to be alive. */
+  /** Where nothing can be asked of the peer, as before the first message and in browsers, it is taken to be alive. */
   activity(): number {
     return this.#below?.ping === undefined ? ++this.#signs : this.#signs + this.#below.activity()
   }
@@ -183,6 +183,7 @@ class PlatformTransport implements Terminable {
   #refuse(): void {
     this.#refused = true
     this.#push(new PlatformSocket.CloseEvent(1009, "message too big"))
+    this.end({ code: 1009, reason: "message too big" })
   }
 
   #isSettled(): boolean {

@@ -40,6 +40,7 @@ export class WsTransport implements Transport {
     this.#watermark = settings.watermark
     this.maxMessageSize = settings.maxMessageSize
     this.#slot = new Slot(settings.maxMessageSize, () => this.#close(1008, "nobody listens"))
+    ws.binaryType = "nodebuffer" // whatever whoever made it had set
     ws.on("message", (data: Buffer, isBinary: boolean) => {
       this.#signs++
       if (this.#cause !== undefined) return // behind what was not delivered

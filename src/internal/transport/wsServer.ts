@@ -102,6 +102,7 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
           })
       )
     return {
+      maxMessageSize: settings.maxMessageSize,
       get address() {
         return addressOf(server)
       },
@@ -120,8 +121,9 @@ const contained = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<void,
 const listen = <R>(settings: Settings<R>): Effect.Effect<Http.Server | Https.Server, ListenFailure, Scope.Scope> => {
   const failure = (cause: unknown) => new ListenFailure({ address: format(tcp(settings.host, settings.port)), cause })
   return Effect.try({ try: () => createServer(settings), catch: failure }).pipe(
-    Effect.flatMap((server) =>
-      Effect.acquireRelease(
+    Effect.flatMap((server) => {
+      const hangUp = trackConnections(server)
+      return Effect.acquireRelease(
         Effect.async<Http.Server | Https.Server, ListenFailure>((resume) => {
           const onError = (cause: Error) => resume(Effect.fail(failure(cause)))
           server.once("error", onError)
@@ -133,16 +135,29 @@ const listen = <R>(settings: Settings<R>): Effect.Effect<Http.Server | Https.Ser
         (server) =>
           Effect.async<void>((resume) => {
             server.close(() => resume(Effect.void))
-            server.closeAllConnections()
+            hangUp()
           })
       )
-    )
+    })
   )
+}
+
+/** Ends every connection, those too that have not come through their TLS handshake: Node knows of none of these. */
+const trackConnections = (server: Net.Server): () => void => {
+  const sockets = new Set<Net.Socket>()
+  server.on("connection", (socket: Net.Socket) => {
+    sockets.add(socket)
+    socket.once("close", () => sockets.delete(socket))
+  })
+  return () => {
+    for (const socket of sockets) socket.destroy()
+  }
 }
 
 /** Throws when the TLS settings make no sense. */
 const createServer = <R>(settings: Settings<R>): Http.Server | Https.Server => {
-  const timeouts = { headersTimeout: Duration.toMillis(settings.upgradeTimeout), connectionsCheckingInterval: 1000 }
+  const patience = Duration.toMillis(settings.upgradeTimeout)
+  const timeouts = { headersTimeout: patience, handshakeTimeout: patience, connectionsCheckingInterval: 1000 }
   const upgradeOnly: Http.RequestListener = (_request, response) => {
     response.writeHead(426, { connection: "close", upgrade: "websocket" }).end("this is a WebSocket server\n")
   }
