@@ -82,7 +82,7 @@ export const makePair = (options: Options = {}): Effect.Effect<Pair, never, Scop
     const clock = yield* Effect.clock
     const settings = {
       now: () => clock.unsafeCurrentTimeMillis(),
-      capacity: options.capacity ?? 64 * 1024,
+      capacity: Math.max(options.capacity ?? 64 * 1024, 1),
       latency: Duration.decode(options.latency ?? Duration.zero),
       maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(SessionConfig.defaults),
       ping: options.ping ?? true

@@ -25,7 +25,7 @@ export interface Settings {
   readonly keepAliveInterval: Duration.DurationInput
   /** How long `open` waits for the peer to accept. Default 30 s, the specification's. */
   readonly streamAcceptDeadline: Duration.DurationInput
-  /** Runs once when the session is over, with what ended it. Default none. */
+  /** Runs once when the session is over, with what ended it; the session's scope waits for it. Default none. */
   readonly closeCallback: ((cause: TerminalError) => Effect.Effect<void>) | undefined
   /** Whether lifecycle (debug) and faults of the peer (warning) are logged through Effect's loggers. Default false. */
   readonly log: boolean

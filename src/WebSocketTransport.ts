@@ -103,7 +103,7 @@ export const layer = (
 
 const resolve = (options: Options): Effect.Effect<internal.Settings> =>
   Effect.map(SessionConfig.SessionConfig, (config) => ({
-    watermark: options.watermark ?? defaultWatermark,
+    watermark: Math.max(options.watermark ?? defaultWatermark, 1),
     maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
     openTimeout: Duration.decode(options.openTimeout ?? Duration.seconds(10))
   }))

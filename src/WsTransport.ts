@@ -118,7 +118,7 @@ export const layer = (url: string, options?: ConnectOptions): Layer.Layer<Transp
 
 const resolve = (options: Options) =>
   Effect.map(SessionConfig.SessionConfig, (config) => ({
-    watermark: options.watermark ?? defaultWatermark,
+    watermark: Math.max(options.watermark ?? defaultWatermark, 1),
     maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config)
   }))
 

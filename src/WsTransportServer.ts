@@ -72,7 +72,7 @@ export const make = <R = never>(
   Effect.flatMap(SessionConfig.SessionConfig, (config) =>
     internal.make({
       ...options,
-      watermark: options.watermark ?? defaultWatermark,
+      watermark: Math.max(options.watermark ?? defaultWatermark, 1),
       maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
       port: options.port ?? 0,
       host: options.host ?? "127.0.0.1",
