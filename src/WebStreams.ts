@@ -6,6 +6,8 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
@@ -54,12 +56,15 @@ export interface WebStreams {
 export const fromMuxStream = (stream: MuxStream): Effect.Effect<WebStreams, never, Scope.Scope> =>
   Effect.gen(function*() {
     const runtime = yield* Effect.runtime<never>()
-    const closed = new AbortController()
+    const [reading, writing] = [new Half(runtime), new Half(runtime)]
+    const streams = { readable: readableOf(stream, reading), writable: writableOf(stream, writing) }
     yield* Effect.addFinalizer(() =>
-      Effect.sync(() => closed.abort(new DOMException("the scope of the stream is closed", "AbortError")))
+      Effect.sync(() => {
+        const reason = new DOMException("the scope of the stream is closed", "AbortError")
+        for (const half of [reading, writing]) half.stop(reason)
+      })
     )
-    const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => toPromise(runtime, effect, closed.signal)
-    return { readable: readableOf(stream, run, closed.signal), writable: writableOf(stream, run, closed.signal) }
+    return streams
   })
 
 /**
@@ -119,49 +124,94 @@ const tryPromise = <A>(evaluate: () => Promise<A>): Effect.Effect<A, DuplexFailu
     catch: (cause) => new DuplexFailure({ detail: cause instanceof Error ? cause.message : String(cause), cause })
   })
 
-type Run = <A, E>(effect: Effect.Effect<A, E>) => Promise<A>
+/** Runs what one half does, one effect at a time. */
+class Half {
+  /** Told when it is stopped by the scope. */
+  onStop: (reason: unknown) => void = () => {}
+  readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
+  #fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
+  #stopped: { readonly reason: unknown } | undefined
 
-const readableOf = (stream: MuxStream, run: Run, closed: AbortSignal): ReadableStream<Uint8Array> => {
+  constructor(runtime: Runtime.Runtime<never>) {
+    this.#fork = Runtime.runFork(runtime)
+  }
+
+  /** Gives what is there at once, or a promise. Throws or rejects with the error itself, so that it can be told by its tag. */
+  run<A, E>(effect: Effect.Effect<A, E>): A | Promise<A> {
+    const fiber = this.#fork(effect)
+    const exit = fiber.unsafePoll()
+    if (exit !== null) return this.#valueOf(exit)
+    this.#fiber = fiber
+    return new Promise((resolve) =>
+      fiber.addObserver((exit) => {
+        this.#fiber = undefined
+        resolve(Exit.isSuccess(exit) ? exit.value : Promise.reject(this.#errorOf(exit.cause)))
+      })
+    )
+  }
+
+  /** Interrupts what it does, which fails with the reason then. */
+  halt(reason: unknown): void {
+    this.#stopped ??= { reason }
+    this.#fiber?.unsafeInterruptAsFork(FiberId.none)
+  }
+
+  stop(reason: unknown): void {
+    this.halt(reason)
+    this.onStop(reason)
+  }
+
+  #valueOf<A, E>(exit: Exit.Exit<A, E>): A {
+    if (Exit.isSuccess(exit)) return exit.value
+    throw this.#errorOf(exit.cause)
+  }
+
+  #errorOf(cause: Cause.Cause<unknown>): unknown {
+    return this.#stopped !== undefined ? this.#stopped.reason : Cause.squash(cause)
+  }
+}
+
+const readableOf = (stream: MuxStream, half: Half): ReadableStream<Uint8Array> => {
   /** What did not fit into the reader's buffer. */
   let rest: Uint8Array | undefined
+  const give = (controller: ReadableByteStreamController, chunk: Uint8Array | undefined): void => {
+    const request = controller.byobRequest
+    const view = request?.view as Uint8Array | null | undefined
+    rest = undefined
+    if (chunk === undefined) {
+      controller.close()
+      request?.respond(0)
+    } else if (view == null) {
+      controller.enqueue(chunk as Uint8Array<ArrayBuffer>)
+    } else {
+      const size = Math.min(view.byteLength, chunk.byteLength)
+      new Uint8Array(view.buffer, view.byteOffset, size).set(chunk.subarray(0, size))
+      if (size < chunk.byteLength) rest = chunk.subarray(size)
+      request!.respond(size)
+    }
+  }
   return new ReadableStream({
     type: "bytes",
-    start: (controller) => closed.addEventListener("abort", () => controller.error(closed.reason), { once: true }),
-    pull: async (controller) => {
-      const chunk = rest ??
-        (await run(Effect.map(stream.read, (next) => next._tag === "Some" ? next.value : undefined)))
-      rest = undefined
-      const request = controller.byobRequest
-      const view = request?.view as Uint8Array | null | undefined
-      if (chunk === undefined) {
-        controller.close()
-        request?.respond(0)
-      } else if (view == null) {
-        controller.enqueue(chunk as Uint8Array<ArrayBuffer>)
-      } else {
-        const size = Math.min(view.byteLength, chunk.byteLength)
-        new Uint8Array(view.buffer, view.byteOffset, size).set(chunk.subarray(0, size))
-        if (size < chunk.byteLength) rest = chunk.subarray(size)
-        request!.respond(size)
-      }
-    }
+    start: (controller) => {
+      half.onStop = (reason) => controller.error(reason)
+    },
+    pull: (controller) => {
+      if (rest !== undefined) return give(controller, rest)
+      const next = half.run(stream.read)
+      return next instanceof Promise
+        ? next.then((chunk) => give(controller, Option.getOrUndefined(chunk)))
+        : give(controller, Option.getOrUndefined(next))
+    },
+    cancel: (reason) => half.halt(reason)
   }, { highWaterMark: 0 })
 }
 
-const writableOf = (stream: MuxStream, run: Run, closed: AbortSignal): WritableStream<Uint8Array> =>
+const writableOf = (stream: MuxStream, half: Half): WritableStream<Uint8Array> =>
   new WritableStream({
-    start: (controller) => closed.addEventListener("abort", () => controller.error(closed.reason), { once: true }),
-    write: (chunk) => run(stream.write(chunk)),
-    close: () => run(stream.end)
-  })
-
-/** Rejects with the error itself, so that it can be told by its tag. */
-const toPromise = <A, E>(
-  runtime: Runtime.Runtime<never>,
-  effect: Effect.Effect<A, E>,
-  signal: AbortSignal
-): Promise<A> =>
-  Runtime.runPromiseExit(runtime)(effect, { signal }).then((exit) => {
-    if (Exit.isSuccess(exit)) return exit.value
-    throw signal.aborted ? signal.reason : Cause.squash(exit.cause)
+    start: (controller) => {
+      half.onStop = (reason) => controller.error(reason)
+      controller.signal.addEventListener("abort", () => half.halt(controller.signal.reason), { once: true })
+    },
+    write: (chunk) => half.run(stream.write(chunk)),
+    close: () => half.run(stream.end)
   })

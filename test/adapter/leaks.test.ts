@@ -1,0 +1,116 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as MuxSocket from "effect-wsmux/MuxSocket"
+import type { MuxStream } from "effect-wsmux/MuxStream"
+import * as NodeDuplex from "effect-wsmux/NodeDuplex"
+import * as Session from "effect-wsmux/Session"
+import { Transport } from "effect-wsmux/Transport"
+import * as WebStreams from "effect-wsmux/WebStreams"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Supervisor from "effect/Supervisor"
+import { once } from "node:events"
+import type { Socket } from "node:net"
+import { bytes, pattern } from "../support/bytes.js"
+import { quiet } from "../support/observe.js"
+import { wired } from "../support/transports.js"
+
+// Unhandled rejections and errors need no assertion here: the runner fails on any.
+
+/** How somebody uses a stream through an adapter, so far as they get. */
+type Use = (stream: MuxStream) => Effect.Effect<unknown, unknown, Scope.Scope>
+
+const large = pattern(200_000)
+const ignore = () => {}
+
+const uses: Readonly<Record<string, Use>> = {
+  "a Duplex": (stream) =>
+    Effect.flatMap(NodeDuplex.fromMuxStream(stream), (duplex) =>
+      Effect.promise(async () => {
+        duplex.on("error", ignore)
+        duplex.end(large)
+        duplex.resume()
+        await once(duplex, "close").catch(ignore)
+      })),
+  "a Duplex that is destroyed": (stream) =>
+    Effect.flatMap(NodeDuplex.fromMuxStream(stream), (duplex) =>
+      Effect.promise(async () => {
+        duplex.write(large)
+        const socket = duplex as Socket
+        socket.setTimeout(60_000)
+        duplex.once("data", () => duplex.destroy())
+        await once(duplex, "close").catch(ignore)
+      })),
+  "web streams": (stream) =>
+    Effect.flatMap(WebStreams.fromMuxStream(stream), ({ readable, writable }) =>
+      Effect.promise(async () => {
+        const written = new Blob([new Uint8Array(large)]).stream().pipeTo(writable).catch(ignore)
+        await readable.pipeTo(new WritableStream()).catch(ignore)
+        await written
+      })),
+  "web streams that are cancelled": (stream) =>
+    Effect.flatMap(WebStreams.fromMuxStream(stream), ({ readable, writable }) =>
+      Effect.promise(async () => {
+        const writer = writable.getWriter()
+        writer.closed.catch(ignore)
+        writer.write(large).catch(ignore)
+        await readable.cancel()
+        await writer.abort().catch(ignore)
+      })),
+  "a platform Socket": (stream) =>
+    Effect.flatMap(MuxSocket.fromMuxStream(stream), (socket) => {
+      const writing = Effect.flatMap(socket.writer, (write) => write(large))
+      return Effect.ignore(Effect.all([socket.run(ignore), Effect.scoped(writing)], { concurrency: 2 }))
+    })
+}
+
+/** What the peer does with the stream meanwhile. */
+const peers: Readonly<
+  Record<string, (stream: MuxStream, session: Session.Session) => Effect.Effect<unknown, unknown>>
+> = {
+  "echoes": (stream) => Stream.run(stream.readable, stream.writable),
+  "ends early": (stream) => Effect.zipRight(stream.write(bytes("enough")), stream.end),
+  "loses the session": (stream, session) => Effect.zipRight(stream.write(bytes("so much")), session.close)
+}
+
+/** What could leak: fibers of the program, timers and sockets of the process. */
+const leftovers = (supervisor: Supervisor.Supervisor<ReadonlyArray<unknown>>) =>
+  Effect.map(supervisor.value, (fibers) => ({
+    fibers: fibers.length,
+    resources: process.getActiveResourcesInfo().filter((name) => name !== "Immediate").length
+  }))
+
+const rounds = 20
+
+describe.sequential("nothing is left of a stream", () => {
+  for (const [what, use] of Object.entries(uses)) {
+    for (const [how, answer] of Object.entries(peers)) {
+      it.live(`that was used as ${what} while its peer ${how}`, () =>
+        Effect.gen(function*() {
+          const supervisor = yield* Supervisor.track
+          const once = Effect.scoped(Effect.gen(function*() {
+            const ends = yield* wired["ws"]!()
+            const near = yield* Effect.provideService(Session.makeClient(quiet), Transport, ends.client)
+            const far = yield* Effect.provideService(Session.makeServer(quiet), Transport, ends.server)
+            yield* Effect.fork(far.run((stream) => answer(stream, far)))
+            for (let i = 0; i < rounds; i++) {
+              yield* Effect.ignore(Effect.scoped(Effect.flatMap(near.open(), use)))
+            }
+            if (how !== "loses the session") {
+              yield* Effect.repeat(Effect.delay(near.snapshot, 1), { until: ({ streams }) => streams.length === 0 })
+            }
+          }))
+          const supervised = Effect.supervised(once, supervisor)
+          yield* supervised
+          yield* Effect.sleep("20 millis")
+          const before = yield* leftovers(supervisor)
+          yield* supervised
+          yield* Effect.sleep("20 millis")
+          const after = yield* leftovers(supervisor)
+          expect([before.fibers, after.fibers]).toEqual([0, 0])
+          // The runner has timers of its own, which come and go; twenty streams would leave twenty.
+          expect(after.resources - before.resources).toBeLessThan(rounds / 2)
+        }))
+    }
+  }
+})
