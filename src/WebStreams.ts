@@ -182,7 +182,7 @@ const readableOf = (stream: MuxStream, half: Half): ReadableStream<Uint8Array> =
       controller.close()
       request?.respond(0)
     } else if (view == null) {
-      controller.enqueue(chunk as Uint8Array<ArrayBuffer>)
+      controller.enqueue(new Uint8Array(chunk)) // takes its whole buffer away, which other messages may lie in, too
     } else {
       const size = Math.min(view.byteLength, chunk.byteLength)
       new Uint8Array(view.buffer, view.byteOffset, size).set(chunk.subarray(0, size))

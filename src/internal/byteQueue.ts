@@ -22,7 +22,7 @@ export class ByteQueue {
     if (length >= smallChunk) {
       this.#tail = undefined
       // A view that is less than half of its buffer is not worth what it would pin.
-      this.#chunks.push(length * 2 < chunk.buffer.byteLength ? chunk.slice() : chunk)
+      this.#chunks.push(length * 2 < chunk.buffer.byteLength ? new Uint8Array(chunk) : chunk)
     } else if (this.#tail !== undefined && this.#tail.byteLength >= length) {
       this.#append(chunk, this.#tail)
     } else {

@@ -1,4 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Session from "effect-wsmux/Session"
+import { Transport } from "effect-wsmux/Transport"
 import * as WebStreams from "effect-wsmux/WebStreams"
 import { BrokenPipe } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
@@ -6,6 +8,7 @@ import * as Stream from "effect/Stream"
 import { bytes, pattern, text } from "../support/bytes.js"
 import { quietly } from "../support/observe.js"
 import { makeStreams, readAll } from "../support/sessions.js"
+import { wired } from "../support/transports.js"
 
 const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
 const collect = async (readable: ReadableStream) => new Uint8Array(await new Response(readable).arrayBuffer())
@@ -30,6 +33,26 @@ describe("a stream as web streams", () => {
       expect(yield* promise(() => collect(readable))).toEqual(sent)
       yield* promise(() => writing)
     }))
+
+  for (const size of [300, 5000, 9000]) {
+    it.scopedLive(`leaves alone what shares a buffer with what is read: messages of ${size} bytes`, () =>
+      Effect.gen(function*() {
+        const ends = yield* wired["ws"]!()
+        const config = { streamBufferSize: 64 * 1024 }
+        const client = yield* Effect.provideService(Session.makeClient(config), Transport, ends.client)
+        const server = yield* Effect.provideService(Session.makeServer(config), Transport, ends.server)
+        const pairs = yield* Effect.forEach(
+          Array.from({ length: 20 }, (_, i) => i),
+          () => Effect.all([client.open(), server.accept], { concurrency: 2 })
+        )
+        yield* Effect.forEach(pairs, ([near], i) => Effect.zipRight(near.write(pattern(size, i)), near.end))
+        const received = yield* Effect.forEach(
+          pairs,
+          ([, far]) => Effect.flatMap(WebStreams.fromMuxStream(far), ({ readable }) => promise(() => collect(readable)))
+        )
+        expect(received).toEqual(pairs.map((_, i) => pattern(size, i)))
+      }))
+  }
 
   it.scopedLive("passes through transformations of the platform", () =>
     Effect.gen(function*() {

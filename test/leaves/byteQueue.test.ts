@@ -100,6 +100,13 @@ describe("a byte queue", () => {
     })
   }
 
+  it("does not keep it alive for a Buffer either, whose slice is no copy", () => {
+    const buffer = Buffer.from(source.buffer, source.byteOffset, source.byteLength)
+    for (const length of [1, 1023, 1024, 400_000]) {
+      expect(retained(queueOf(buffer.subarray(77, 77 + length)).takeAll())).toBe(length)
+    }
+  })
+
   it("does not change what was taken when more is pushed", () => {
     const queue = queueOf(bytes("a"), bytes("b"), bytes("c"))
     const first = queue.takeAll()
