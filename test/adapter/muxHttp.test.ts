@@ -1,3 +1,8 @@
+import * as HttpApi from "@effect/platform/HttpApi"
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpApiClient from "@effect/platform/HttpApiClient"
+import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint"
+import * as HttpApiGroup from "@effect/platform/HttpApiGroup"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
@@ -23,6 +28,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import { once } from "node:events"
@@ -107,6 +113,37 @@ describe("HTTP over a session", () => {
         return pattern(16 * kib)
       })
     )
+
+  it.scopedLive("serves an HttpApi, and its derived client", () =>
+    Effect.gen(function*() {
+      class Api extends HttpApi.make("api").add(
+        HttpApiGroup.make("greetings").add(
+          HttpApiEndpoint.post("greet", "/greet")
+            .setPayload(Schema.Struct({ name: Schema.String }))
+            .addSuccess(Schema.Struct({ greeting: Schema.String }))
+        )
+      ) {}
+      const ends = yield* wired["ws"]!()
+      const client = yield* Effect.provideService(Session.makeClient(quiet), Transport, ends.client)
+      const server = yield* Effect.provideService(Session.makeServer(quiet), Transport, ends.server)
+      const Greetings = HttpApiBuilder.group(Api, "greetings", (handlers) =>
+        handlers.handle("greet", ({ payload }) =>
+          Effect.succeed({ greeting: `hello, ${payload.name}` })))
+      yield* Layer.build(
+        HttpApiBuilder.serve().pipe(
+          Layer.provide(HttpApiBuilder.api(Api)),
+          Layer.provide(Greetings),
+          Layer.provide(MuxHttp.layerServerFrom(Effect.succeed(server)))
+        )
+      )
+      const answer = yield* HttpApiClient.make(Api, { baseUrl: "http://inside" }).pipe(
+        Effect.flatMap((api) =>
+          api.greetings.greet({ payload: { name: "you" } })
+        ),
+        Effect.provide(MuxHttp.layerClientFrom(Effect.succeed(client)))
+      )
+      expect(answer).toEqual({ greeting: "hello, you" })
+    }))
 
   it.scopedLive("sends a body no faster than the app reads it", () =>
     Effect.gen(function*() {
