@@ -3,15 +3,11 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as ByteStream from "./ByteStream.js"
+import { byteStreamOf, Half, readableOf, writableOf } from "./internal/adapter/webStreams.js"
 import type { MuxStream } from "./MuxStream.js"
 import { DuplexFailure } from "./WsmuxError.js"
 
@@ -27,10 +23,21 @@ export interface WebStreams {
 }
 
 /**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * Whether `readable` is a byte stream, which can fill a buffer of the reader's (BYOB). Default false: byte streams take
+   * the buffers of their chunks away, so each chunk has to be copied.
+   */
+  readonly byob?: boolean | undefined
+}
+
+/**
  * A stream as web streams.
  *
- * - Nothing is read ahead: the window stays the only buffer, and `readable` is a byte stream, which can fill a buffer of the
- *   reader's (BYOB).
+ * - Nothing is read ahead: the window stays the only buffer.
  * - Closing `writable` sends FIN. Aborting it, or cancelling `readable`, sends none: the stream is left when its scope
  *   closes, as ever.
  * - Both fail with the errors of the stream. When the scope closes first, they fail with `AbortError`.
@@ -53,11 +60,15 @@ export interface WebStreams {
  * @since 0.1.0
  * @category constructors
  */
-export const fromMuxStream = (stream: MuxStream): Effect.Effect<WebStreams, never, Scope.Scope> =>
+export const fromMuxStream = (
+  stream: MuxStream,
+  options: Options = {}
+): Effect.Effect<WebStreams, never, Scope.Scope> =>
   Effect.gen(function*() {
     const runtime = yield* Effect.runtime<never>()
     const [reading, writing] = [new Half(runtime), new Half(runtime)]
-    const streams = { readable: readableOf(stream, reading), writable: writableOf(stream, writing) }
+    const readable = options.byob === true ? byteStreamOf(stream, reading) : readableOf(stream, reading)
+    const streams = { readable, writable: writableOf(stream, writing) }
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         const reason = new DOMException("the scope of the stream is closed", "AbortError")
@@ -122,96 +133,4 @@ const tryPromise = <A>(evaluate: () => Promise<A>): Effect.Effect<A, DuplexFailu
   Effect.tryPromise({
     try: evaluate,
     catch: (cause) => new DuplexFailure({ detail: cause instanceof Error ? cause.message : String(cause), cause })
-  })
-
-/** Runs what one half does, one effect at a time. */
-class Half {
-  /** Told when it is stopped by the scope. */
-  onStop: (reason: unknown) => void = () => {}
-  readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
-  #fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
-  #stopped: { readonly reason: unknown } | undefined
-
-  constructor(runtime: Runtime.Runtime<never>) {
-    this.#fork = Runtime.runFork(runtime)
-  }
-
-  /** Gives what is there at once, or a promise. Throws or rejects with the error itself, so that it can be told by its tag. */
-  run<A, E>(effect: Effect.Effect<A, E>): A | Promise<A> {
-    const fiber = this.#fork(effect)
-    const exit = fiber.unsafePoll()
-    if (exit !== null) return this.#valueOf(exit)
-    this.#fiber = fiber
-    return new Promise((resolve) =>
-      fiber.addObserver((exit) => {
-        this.#fiber = undefined
-        resolve(Exit.isSuccess(exit) ? exit.value : Promise.reject(this.#errorOf(exit.cause)))
-      })
-    )
-  }
-
-  /** Interrupts what it does, which fails with the reason then. */
-  halt(reason: unknown): void {
-    this.#stopped ??= { reason }
-    this.#fiber?.unsafeInterruptAsFork(FiberId.none)
-  }
-
-  stop(reason: unknown): void {
-    this.halt(reason)
-    this.onStop(reason)
-  }
-
-  #valueOf<A, E>(exit: Exit.Exit<A, E>): A {
-    if (Exit.isSuccess(exit)) return exit.value
-    throw this.#errorOf(exit.cause)
-  }
-
-  #errorOf(cause: Cause.Cause<unknown>): unknown {
-    return this.#stopped !== undefined ? this.#stopped.reason : Cause.squash(cause)
-  }
-}
-
-const readableOf = (stream: MuxStream, half: Half): ReadableStream<Uint8Array> => {
-  /** What did not fit into the reader's buffer. */
-  let rest: Uint8Array | undefined
-  const give = (controller: ReadableByteStreamController, chunk: Uint8Array | undefined): void => {
-    const request = controller.byobRequest
-    const view = request?.view as Uint8Array | null | undefined
-    rest = undefined
-    if (chunk === undefined) {
-      controller.close()
-      request?.respond(0)
-    } else if (view == null) {
-      controller.enqueue(new Uint8Array(chunk)) // takes its whole buffer away, which other messages may lie in, too
-    } else {
-      const size = Math.min(view.byteLength, chunk.byteLength)
-      new Uint8Array(view.buffer, view.byteOffset, size).set(chunk.subarray(0, size))
-      if (size < chunk.byteLength) rest = chunk.subarray(size)
-      request!.respond(size)
-    }
-  }
-  return new ReadableStream({
-    type: "bytes",
-    start: (controller) => {
-      half.onStop = (reason) => controller.error(reason)
-    },
-    pull: (controller) => {
-      if (rest !== undefined) return give(controller, rest)
-      const next = half.run(stream.read)
-      return next instanceof Promise
-        ? next.then((chunk) => give(controller, Option.getOrUndefined(chunk)))
-        : give(controller, Option.getOrUndefined(next))
-    },
-    cancel: (reason) => half.halt(reason)
-  }, { highWaterMark: 0 })
-}
-
-const writableOf = (stream: MuxStream, half: Half): WritableStream<Uint8Array> =>
-  new WritableStream({
-    start: (controller) => {
-      half.onStop = (reason) => controller.error(reason)
-      controller.signal.addEventListener("abort", () => half.halt(controller.signal.reason), { once: true })
-    },
-    write: (chunk) => half.run(stream.write(chunk)),
-    close: () => half.run(stream.end)
   })

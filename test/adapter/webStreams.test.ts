@@ -16,11 +16,11 @@ const collect = async (readable: ReadableStream) => new Uint8Array(await new Res
 const through = (transform: unknown) => transform as ReadableWritablePair<Uint8Array, Uint8Array>
 
 /** A stream as web streams, and its far end. */
-const makePair = (streamBufferSize = 1024) =>
+const makePair = (streamBufferSize = 1024, options?: WebStreams.Options) =>
   Effect.gen(function*() {
     const config = { streamBufferSize }
     const streams = yield* makeStreams(quietly({ client: config, server: config }))
-    return { ...streams, ...yield* WebStreams.fromMuxStream(streams.near) }
+    return { ...streams, ...yield* WebStreams.fromMuxStream(streams.near, options) }
   })
 
 describe("a stream as web streams", () => {
@@ -34,8 +34,9 @@ describe("a stream as web streams", () => {
       yield* promise(() => writing)
     }))
 
-  for (const size of [300, 5000, 9000]) {
-    it.scopedLive(`leaves alone what shares a buffer with what is read: messages of ${size} bytes`, () =>
+  for (const [size, byob] of [[300, true], [5000, true], [9000, true], [9000, false]] as const) {
+    const kind = byob ? "a byte stream" : "a plain stream"
+    it.scopedLive(`leaves alone what shares a buffer with what is read: messages of ${size} bytes, in ${kind}`, () =>
       Effect.gen(function*() {
         const ends = yield* wired["ws"]!()
         const config = { streamBufferSize: 64 * 1024 }
@@ -48,7 +49,8 @@ describe("a stream as web streams", () => {
         yield* Effect.forEach(pairs, ([near], i) => Effect.zipRight(near.write(pattern(size, i)), near.end))
         const received = yield* Effect.forEach(
           pairs,
-          ([, far]) => Effect.flatMap(WebStreams.fromMuxStream(far), ({ readable }) => promise(() => collect(readable)))
+          ([, far]) =>
+            Effect.flatMap(WebStreams.fromMuxStream(far, { byob }), ({ readable }) => promise(() => collect(readable)))
         )
         expect(received).toEqual(pairs.map((_, i) => pattern(size, i)))
       }))
@@ -69,7 +71,7 @@ describe("a stream as web streams", () => {
 
   it.scopedLive("fills the buffer of a reader that brings its own", () =>
     Effect.gen(function*() {
-      const { far, readable } = yield* makePair()
+      const { far, readable } = yield* makePair(1024, { byob: true })
       yield* far.write(bytes("hello world"))
       yield* far.end
       const reader = readable.getReader({ mode: "byob" })

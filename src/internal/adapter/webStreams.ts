@@ -1,0 +1,115 @@
+import * as Cause from "effect/Cause"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import type { MuxStream } from "../../MuxStream.js"
+
+/** Runs what one half does, one effect at a time. */
+export class Half {
+  /** Told when it is stopped by the scope. */
+  onStop: (reason: unknown) => void = () => {}
+  readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
+  #fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
+  #stopped: { readonly reason: unknown } | undefined
+
+  constructor(runtime: Runtime.Runtime<never>) {
+    this.#fork = Runtime.runFork(runtime)
+  }
+
+  /** Gives what is there at once, or a promise. Throws or rejects with the error itself, so that it can be told by its tag. */
+  run<A, E>(effect: Effect.Effect<A, E>): A | Promise<A> {
+    const fiber = this.#fork(effect)
+    const exit = fiber.unsafePoll()
+    if (exit !== null) return this.#valueOf(exit)
+    this.#fiber = fiber
+    return new Promise((resolve) =>
+      fiber.addObserver((exit) => {
+        this.#fiber = undefined
+        resolve(Exit.isSuccess(exit) ? exit.value : Promise.reject(this.#errorOf(exit.cause)))
+      })
+    )
+  }
+
+  /** Interrupts what it does, which fails with the reason then. */
+  halt(reason: unknown): void {
+    this.#stopped ??= { reason }
+    this.#fiber?.unsafeInterruptAsFork(FiberId.none)
+  }
+
+  stop(reason: unknown): void {
+    this.halt(reason)
+    this.onStop(reason)
+  }
+
+  #valueOf<A, E>(exit: Exit.Exit<A, E>): A {
+    if (Exit.isSuccess(exit)) return exit.value
+    throw this.#errorOf(exit.cause)
+  }
+
+  #errorOf(cause: Cause.Cause<unknown>): unknown {
+    return this.#stopped !== undefined ? this.#stopped.reason : Cause.squash(cause)
+  }
+}
+
+export const readableOf = (stream: MuxStream, half: Half): ReadableStream<Uint8Array> =>
+  new ReadableStream<Uint8Array>({
+    ...reads(stream, half, (controller, chunk) => controller.enqueue(chunk))
+  }, { highWaterMark: 0 })
+
+export const byteStreamOf = (stream: MuxStream, half: Half): ReadableStream<Uint8Array> => {
+  /** What did not fit into the reader's buffer. */
+  let rest: Uint8Array | undefined
+  const give = (controller: ReadableByteStreamController, chunk: Uint8Array): void => {
+    const request = controller.byobRequest
+    const view = request?.view as Uint8Array | null | undefined
+    rest = undefined
+    if (view == null) return controller.enqueue(new Uint8Array(chunk)) // other messages may lie in the same buffer
+    const size = Math.min(view.byteLength, chunk.byteLength)
+    new Uint8Array(view.buffer, view.byteOffset, size).set(chunk.subarray(0, size))
+    if (size < chunk.byteLength) rest = chunk.subarray(size)
+    request!.respond(size)
+  }
+  const source = reads(stream, half, give)
+  return new ReadableStream({
+    ...source,
+    type: "bytes",
+    pull: (controller: ReadableByteStreamController) =>
+      rest === undefined ? source.pull(controller) : give(controller, rest)
+  }, { highWaterMark: 0 })
+}
+
+/** Reads a chunk whenever one is asked for. */
+const reads = <C extends ReadableStreamController<Uint8Array>>(
+  stream: MuxStream,
+  half: Half,
+  give: (controller: C, chunk: Uint8Array) => void
+) => {
+  const take = (controller: C, next: Option.Option<Uint8Array>): void => {
+    if (Option.isSome(next)) return give(controller, next.value)
+    controller.close()
+    if ("byobRequest" in controller) controller.byobRequest?.respond(0)
+  }
+  return {
+    start: (controller: C): void => {
+      half.onStop = (reason) => controller.error(reason)
+    },
+    pull: (controller: C): void | Promise<void> => {
+      const next = half.run(stream.read)
+      return next instanceof Promise ? next.then((next) => take(controller, next)) : take(controller, next)
+    },
+    cancel: (reason: unknown): void => half.halt(reason)
+  }
+}
+
+export const writableOf = (stream: MuxStream, half: Half): WritableStream<Uint8Array> =>
+  new WritableStream({
+    start: (controller) => {
+      half.onStop = (reason) => controller.error(reason)
+      controller.signal.addEventListener("abort", () => half.halt(controller.signal.reason), { once: true })
+    },
+    write: (chunk) => half.run(stream.write(chunk)),
+    close: () => half.run(stream.end)
+  })
