@@ -44,6 +44,8 @@ export interface Settings {
   readonly windowBudget: number
   /** How many streams may wait to be accepted; one more is refused. Default 200, what a Go peer can hold. */
   readonly acceptBacklog: number
+  /** How many streams a session may have for the peer to open another; further ones are refused. Default 16,384. */
+  readonly maxStreams: number
   /**
    * How many opens may wait for the peer's answer; further ones wait in turn. Default 100, half of what deadlocks a Go
    * peer.
@@ -106,6 +108,7 @@ export const defaults: Settings = {
   maxStreamBufferSize: undefined,
   windowBudget: 64 * 1024 * 1024,
   acceptBacklog: 200,
+  maxStreams: 16_384,
   maxUnacknowledgedOpens: 100,
   maxPeerWindow: 4 * 1024 * 1024,
   initialSendCredit: undefined,
@@ -164,6 +167,7 @@ export const fromEnv: Config.Config<Options> = Config.suspend(() =>
     maxStreamBufferSize: bytes("MAX_STREAM_BUFFER_SIZE"),
     windowBudget: bytes("WINDOW_BUDGET"),
     acceptBacklog: bytes("ACCEPT_BACKLOG"),
+    maxStreams: bytes("MAX_STREAMS"),
     maxUnacknowledgedOpens: bytes("MAX_UNACKNOWLEDGED_OPENS"),
     maxPeerWindow: bytes("MAX_PEER_WINDOW"),
     initialSendCredit: bytes("INITIAL_SEND_CREDIT"),
@@ -259,6 +263,7 @@ const sizes = [
   ["maxStreamBufferSize", 1, maxUint32],
   ["windowBudget", 0, Number.MAX_SAFE_INTEGER],
   ["acceptBacklog", 0, maxUint32],
+  ["maxStreams", 0, maxUint32],
   ["maxUnacknowledgedOpens", 1, maxUint32],
   ["maxPeerWindow", 0, maxUint32],
   ["initialSendCredit", 0, maxUint32],

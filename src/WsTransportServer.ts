@@ -55,6 +55,8 @@ export interface Options<R = never> extends WsTransport.Options {
    * for the stranger; a defect answers 500. Default everybody.
    */
   readonly authorize?: ((request: Http.IncomingMessage) => Effect.Effect<unknown, Rejection, R>) | undefined
+  /** How many connections may be upgraded at once; further ones get 503. Default 10,000. */
+  readonly maxConnections?: number | undefined
   /** How long an authorisation may take. Default 10 s. */
   readonly upgradeTimeout?: Duration.DurationInput | undefined
 }
@@ -76,6 +78,7 @@ export const make = <R = never>(
       maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
       port: options.port ?? 0,
       host: options.host ?? "127.0.0.1",
+      maxConnections: options.maxConnections ?? 10_000,
       upgradeTimeout: Duration.decode(options.upgradeTimeout ?? Duration.seconds(10))
     }))
 

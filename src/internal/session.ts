@@ -243,7 +243,9 @@ export class SessionState implements Listener {
       this.counters.duplicates++
       return this.journal.warning("the peer opened a stream twice", { streamId: id })
     }
-    if (this.#backlog.size >= this.#settings.acceptBacklog) return this.#refuse(id)
+    const { acceptBacklog, maxStreams } = this.#settings
+    if (this.#backlog.size >= acceptBacklog) return this.#refuse(id, "the backlog is full")
+    if (this.#streams.size >= maxStreams) return this.#refuse(id, "there are too many streams")
     const stream = new StreamState(
       id,
       "Pending",
@@ -286,9 +288,9 @@ export class SessionState implements Listener {
     this.journal.debug("opening a stream", { streamId: id })
   }
 
-  #refuse(id: number): void {
+  #refuse(id: number, reason: string): void {
     this.counters.refused++
-    this.journal.warning("refused a stream: the backlog is full", { streamId: id })
+    this.journal.warning(`refused a stream: ${reason}`, { streamId: id })
     this.#answer(Frame.fin(id))
   }
 

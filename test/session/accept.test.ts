@@ -101,6 +101,18 @@ describe("accept", () => {
       expect(yield* frames).toEqual([fin(3)])
     }))
 
+  it.scoped("refuses streams beyond what a session may have, until one is over", () =>
+    Effect.gen(function*() {
+      const { frames, send, session } = yield* makePeer("server", { ...quiet, maxStreams: 2 })
+      yield* send(syn(1), syn(3))
+      yield* Effect.scoped(Effect.zipRight(session.accept, session.accept))
+      yield* send(syn(5))
+      expect(yield* frames).toEqual([ack(1, 1024), ack(3, 1024), fin(3), fin(1), fin(5)])
+      yield* send(fin(3), syn(7))
+      yield* Effect.scoped(session.accept)
+      expect(yield* frames).toEqual([ack(7, 1024), fin(7)])
+    }))
+
   it.scoped("fails with what ended the session, and so does every later one", () =>
     Effect.gen(function*() {
       const { pair, send, session } = yield* makePeer("server")

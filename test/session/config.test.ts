@@ -39,6 +39,7 @@ describe("settings", () => {
         maxStreamBufferSize: undefined,
         windowBudget: 64 * 1024 * 1024,
         acceptBacklog: 200,
+        maxStreams: 16_384,
         maxUnacknowledgedOpens: 100,
         maxPeerWindow: 4 * 1024 * 1024,
         initialSendCredit: undefined,
@@ -79,6 +80,7 @@ describe("a setting that makes no sense", () => {
   const sizes: ReadonlyArray<readonly [setting: keyof SessionConfig.Settings, least: number, most: number]> = [
     ["streamBufferSize", 1, max],
     ["acceptBacklog", 0, max],
+    ["maxStreams", 0, max],
     ["maxUnacknowledgedOpens", 1, max],
     ["maxPeerWindow", 0, max],
     ["initialSendCredit", 0, max],
@@ -189,6 +191,7 @@ describe("settings from the environment", () => {
     WSMUX_INITIAL_SEND_CREDIT: "5",
     WSMUX_FLUSH_TIMEOUT: "6 millis",
     WSMUX_CLOSE_TIMEOUT: "9 millis",
+    WSMUX_MAX_STREAMS: "11",
     WSMUX_MAX_FRAME_SIZE: "7",
     WSMUX_DRAIN_BUDGET: "8"
   }
@@ -200,6 +203,7 @@ describe("settings from the environment", () => {
     maxStreamBufferSize: 131_072,
     windowBudget: 10,
     acceptBacklog: 2,
+    maxStreams: 11,
     maxUnacknowledgedOpens: 3,
     maxPeerWindow: 4,
     initialSendCredit: 5,

@@ -253,4 +253,20 @@ describe("running a server", () => {
         "invalid maxMessageSize: the transport lets in messages of 4194309 bytes; these settings need 8388613"
       )
     }))
+
+  it.scopedLive("turns away connections beyond those it may have, until one is over", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make({ maxConnections: 2 })
+      yield* Effect.fork(server.run((transport) => Effect.flatMap(listen(transport), ({ ended }) => ended)))
+      const first = yield* rawClient(urlOf(server))
+      const second = yield* rawClient(urlOf(server))
+      expect(yield* Effect.all([first.answer, second.answer])).toEqual(
+        ["HTTP/1.1 101 Switching Protocols", "HTTP/1.1 101 Switching Protocols"]
+      )
+      expect(yield* (yield* rawClient(urlOf(server))).answer).toBe("HTTP/1.1 503 Service Unavailable")
+      first.socket.destroy()
+      yield* first.closed
+      const next = Effect.flatMap(rawClient(urlOf(server)), ({ answer }) => answer)
+      yield* Effect.repeat(next, { until: (answer) => answer === "HTTP/1.1 101 Switching Protocols" })
+    }))
 })

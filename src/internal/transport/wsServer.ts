@@ -19,6 +19,7 @@ import { type Settings as TransportSettings, WsTransport } from "./ws.js"
 type Settings<R> = Options<R> & TransportSettings & {
   readonly port: number
   readonly host: string
+  readonly maxConnections: number
   readonly upgradeTimeout: Duration.Duration
 }
 
@@ -56,8 +57,14 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
         Effect.ensuring(Effect.sync(() => waiting--))
       )
     })
+    const hasRoom = Effect.filterOrFail(
+      FiberSet.size(connections),
+      (size) => size < settings.maxConnections, // this one is not yet among them
+      (): Rejection => ({ status: 503, message: "there are too many connections" })
+    )
     const serve = (upgrade: Upgrade) =>
-      authorize(settings, upgrade.request).pipe(
+      hasRoom.pipe(
+        Effect.zipRight(authorize(settings, upgrade.request)),
         Effect.zipRight(awaitHandler),
         Effect.onInterrupt(() => Effect.sync(() => upgrade.socket.destroy())),
         Effect.matchCauseEffect({
