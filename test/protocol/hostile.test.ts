@@ -1,0 +1,146 @@
+import { afterAll, expect, it } from "@effect/vitest"
+import * as Frame from "effect-wsmux/Frame"
+import type { MuxStream } from "effect-wsmux/MuxStream"
+import { isTerminalError } from "effect-wsmux/WsmuxError"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FastCheck from "effect/FastCheck"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import { pattern } from "../support/bytes.js"
+import { quiet } from "../support/observe.js"
+import { ack, dat, fin, makePeer, syn } from "../support/scriptedPeer.js"
+
+/** A peer that sends whatever it likes: `WSMUX_HOSTILE_FRAMES` messages at least, in all. */
+const total = Number(process.env.WSMUX_HOSTILE_FRAMES ?? 20_000)
+const perRun = 100
+
+const settings = {
+  ...quiet,
+  streamBufferSize: 64,
+  maxPeerWindow: 128,
+  acceptBacklog: 3,
+  maxStreams: 8,
+  maxUnacknowledgedOpens: 2,
+  maxFrameSize: 50,
+  drainBudget: 200
+}
+
+type Role = "client" | "server"
+
+/** Few ids, so that frames meet streams in every state. */
+const id = FastCheck.oneof(
+  { weight: 80, arbitrary: FastCheck.nat(12) },
+  { weight: 1, arbitrary: FastCheck.integer({ min: 0, max: Frame.maxUint32 }) }
+)
+/** Ids that the peer of this role may open; now and then one that it may not, which ends the session. */
+const opened = (role: Role) => {
+  const parity = role === "client" ? 0 : 1
+  return FastCheck.oneof(
+    { weight: 300, arbitrary: FastCheck.nat(6).map((n) => 2 * n + parity) },
+    { weight: 1, arbitrary: FastCheck.nat(6).map((n) => 2 * n + 1 - parity) }
+  )
+}
+const size = FastCheck.oneof(FastCheck.nat(3), FastCheck.nat(70), FastCheck.nat(300))
+const credit = FastCheck.oneof(
+  FastCheck.nat(3),
+  FastCheck.nat(1000),
+  FastCheck.integer({ min: 0, max: Frame.maxUint32 })
+)
+const frame = (role: Role): FastCheck.Arbitrary<Frame.Frame> =>
+  FastCheck.oneof(
+    { weight: 3, arbitrary: opened(role).map(syn) },
+    { weight: 5, arbitrary: FastCheck.tuple(id, size).map(([id, size]) => dat(id, pattern(size))) },
+    { weight: 3, arbitrary: FastCheck.tuple(id, credit).map(([id, credit]) => ack(id, credit)) },
+    { weight: 2, arbitrary: id.map(fin) }
+  )
+/** A valid frame, or one that was cut off or bent. */
+const message = (role: Role) =>
+  FastCheck.oneof(
+    { weight: 300, arbitrary: frame(role).map(Frame.encode) },
+    {
+      weight: 1,
+      arbitrary: FastCheck.tuple(frame(role), FastCheck.nat(8), FastCheck.nat(255)).map(([frame, at, byte]) => {
+        const bytes = Uint8Array.from(Frame.encode(frame))
+        bytes[at % bytes.length] = byte
+        return bytes.subarray(0, bytes.length - (byte % 3))
+      })
+    }
+  )
+
+const attacks = FastCheck.constantFrom<Role>("client", "server").chain((role) =>
+  FastCheck.record({
+    role: FastCheck.constant(role),
+    handler: FastCheck.constantFrom("echo" as const, "ignore" as const, "leave" as const, "nobody" as const),
+    opens: FastCheck.nat(4),
+    capacity: FastCheck.constantFrom(30, 64 * 1024),
+    /** How many messages come at once. */
+    burst: FastCheck.integer({ min: 1, max: 20 }),
+    messages: FastCheck.array(message(role), { minLength: perRun, maxLength: perRun, size: "max" })
+  })
+)
+
+type Attack = typeof attacks extends FastCheck.Arbitrary<infer A> ? A : never
+
+const handlers: Record<Attack["handler"], ((stream: MuxStream) => Effect.Effect<unknown, unknown>) | undefined> = {
+  echo: (stream) => Stream.run(stream.readable, stream.writable),
+  ignore: () => Effect.never,
+  leave: () => Effect.void,
+  nobody: undefined
+}
+
+/** How many messages did not end the session that they came to. */
+let survived = 0
+
+const withstand = ({ burst, capacity, handler, messages, opens, role }: Attack) =>
+  Effect.gen(function*() {
+    const { pair, session, transport } = yield* makePeer(role, settings, { capacity })
+    const work = handlers[handler]
+    const running = yield* Effect.fork(work === undefined ? Effect.never : session.run(work))
+    const opening = yield* Effect.forEach(Array.from({ length: opens }), () =>
+      Effect.fork(Effect.scoped(Effect.flatMap(session.open(), (stream) =>
+        Effect.zipRight(
+          stream.write(pattern(500)),
+          Stream.runDrain(stream.readable)
+        )))))
+    for (let at = 0; at < messages.length; at += burst) {
+      yield* Effect.sync(() =>
+        messages.slice(at, at + burst).forEach((bytes) =>
+          transport.send([bytes])
+        )
+      )
+      yield* Effect.repeatN(Effect.yieldNow(), 10 + burst)
+      const { backlog, closed, streams } = yield* session.snapshot
+      if (!closed) survived += Math.min(burst, messages.length - at)
+      expect(backlog).toBeLessThanOrEqual(settings.acceptBacklog)
+      expect(streams.length).toBeLessThanOrEqual(settings.maxStreams + opens)
+      for (const { bufferedBytes, receiveCredit, sendCredit } of streams) {
+        expect(bufferedBytes).toBeLessThanOrEqual(settings.maxPeerWindow)
+        expect(receiveCredit).toBeLessThanOrEqual(settings.maxPeerWindow)
+        expect(sendCredit).toBeLessThanOrEqual(Frame.maxUint32)
+      }
+    }
+    yield* pair.cut
+    yield* TestClock.adjust("1 minute") // whatever has a time limit comes to it
+    expect(isTerminalError(yield* session.awaitClosed)).toBe(true)
+    if (handler === "ignore" || work === undefined) yield* Fiber.interrupt(running)
+    for (const fiber of [running, ...opening]) {
+      const exit = yield* Fiber.await<unknown, unknown>(fiber)
+      expect(Exit.isFailure(exit) ? Array.from(Cause.defects(exit.cause)) : []).toEqual([])
+    }
+    expect((yield* session.snapshot).streams).toEqual([])
+  })
+
+it.scoped.prop(
+  "no peer makes a session throw, hang, or hold more than it may",
+  [attacks],
+  ([attack]) => Effect.scoped(withstand(attack)),
+  { timeout: 60_000 + total, fastCheck: { numRuns: Math.ceil(total / perRun) } }
+)
+
+afterAll(() => {
+  console.log(`hostile peers: ${survived} of ${total} messages did not end their session`)
+  expect(survived).toBeGreaterThan(total / 2) // or the attacks are too dull
+})
