@@ -22,9 +22,9 @@ interface Row {
   readonly proofs: ReadonlyArray<{ readonly file: string; readonly test: string }>
 }
 
-/** The rows of the table under the heading that names the Go API. */
-const parse = (markdown: string): Array<Row> => {
-  const section = markdown.split(/^(?=#+ )/m).find((part) => /^#+ .*Go API/.test(part)) ?? ""
+/** The rows of the table under the heading that names the Go API, or another one. */
+const parse = (markdown: string, heading = /^#+ .*Go API/): Array<Row> => {
+  const section = markdown.split(/^(?=#+ )/m).find((part) => heading.test(part)) ?? ""
   const [, , ...rows] = section.split("\n").filter((line) => line.startsWith("|"))
   return rows.map((row) => {
     const cells = row.replace(/^\||\|\s*$/g, "").split(/(?<!\\)\|/)
@@ -113,5 +113,13 @@ describe("the table of the Go API", () => {
       "SetSomething: test/package/specification.test.ts has no test \"no such test\"",
       "SetEverything: test/package/no.test.ts has no test \"would not pass\""
     ])
+  })
+})
+
+describe("the table of what a session survives", () => {
+  it("names a test for every row, and that test exists", () => {
+    const rows = parse(readFileSync(join(root, "README.md"), "utf8"), /^#+ What it survives/)
+    expect(rows.length).toBeGreaterThan(10)
+    expect(unproven(rows)).toEqual([])
   })
 })
