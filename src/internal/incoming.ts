@@ -5,7 +5,7 @@ import * as Option from "effect/Option"
 import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError } from "../WsmuxError.js"
 import { ByteQueue } from "./byteQueue.js"
 import { ReceiveWindow } from "./receiveWindow.js"
-import { WaitList } from "./waitList.js"
+import { Signal } from "./signal.js"
 import type { WindowTuner } from "./windowTuner.js"
 
 /** What the receiving half asks of its session. */
@@ -41,7 +41,7 @@ export class Incoming {
   readonly #streamId: number
   readonly #link: IncomingLink
   readonly #queue = new ByteQueue()
-  readonly #readers = new WaitList()
+  readonly #readers = new Signal()
   /** Without a window (not accepted yet) nothing may come. */
   #window = closedWindow
   #state: State = receiving
@@ -86,7 +86,7 @@ export class Incoming {
         const overrun = fit < payload.byteLength
         this.#queue.push(overrun ? payload.subarray(0, fit) : payload)
         if (overrun) this.#state = { _tag: "Failed", error: new NoCapacity({ streamId: this.#streamId }) }
-        this.#readers.wakeOne()
+        this.#readers.notify()
         return overrun ? "Overrun" : "Taken"
       }
       case "Draining":
@@ -100,7 +100,7 @@ export class Incoming {
   end(): void {
     if (this.#state._tag === "Failed") return
     this.#state = this.#state._tag === "Draining" ? this.#left : ended
-    this.#readers.wakeAll()
+    this.#readers.notify()
   }
 
   /** The session is over. A FIN that had come before stays an end. */
@@ -108,14 +108,14 @@ export class Incoming {
     if (this.#state._tag !== "Receiving") return
     const error = new BrokenPipe({ streamId: this.#streamId, operation: "read", written: 0, cause })
     this.#state = { _tag: "Failed", error }
-    this.#readers.wakeAll()
+    this.#readers.notify()
   }
 
   /** Nobody will read any more. False when what was unread has spent the budget already. */
   abandon(budget: number): boolean {
     const unread = this.#queue.size
     this.#queue.takeAll()
-    this.#readers.wakeAll()
+    this.#readers.notify()
     // After a FIN or the session's end nothing more comes; after an overrun the peer's writer still waits for credit.
     if (this.#state._tag === "Ended" || (this.#state._tag === "Failed" && this.#state.error._tag !== "NoCapacity")) {
       if (unread > 0) this.#state = this.#left
@@ -129,7 +129,7 @@ export class Incoming {
   /** Whether the read deadline has passed. */
   setExpired(expired: boolean): void {
     this.#expired = expired
-    if (expired) this.#readers.wakeAll()
+    if (expired) this.#readers.notify()
   }
 
   /** The next chunk, or none at the end. */

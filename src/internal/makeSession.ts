@@ -1,11 +1,16 @@
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import type * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as FiberSet from "effect/FiberSet"
+import * as HashMap from "effect/HashMap"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { format } from "../Address.js"
@@ -103,24 +108,33 @@ export const makeSession = (
       deadline,
       (opening) => state.expireOpen(opening, acceptTimeout)
     ).pipe(Scope.extend(lifetime))
+    // Nothing inside a span asks for it, and to make it the parent of nothing costs more than the rest of an open.
+    const spanned = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>) =>
+      Effect.useSpan(name, { captureStackTrace: false }, () => effect)
+
     const open = (options?: OpenOptions) =>
-      Effect.uninterruptibleMask((restore) => {
-        const opening = new Opening(options?.id)
-        state.open(opening)
-        if (!opening.settled) acceptDeadline.watch(opening)
-        return restore(opening.await).pipe(
-          Effect.onExit((exit) =>
-            Effect.sync(() => {
+      spanned(
+        "Session.open",
+        Effect.uninterruptibleMask((restore) => {
+          const opening = new Opening(options?.id)
+          state.open(opening)
+          if (!opening.settled) acceptDeadline.watch(opening)
+          return Effect.matchCauseEffect(restore(opening.await), {
+            onFailure: (cause) => {
               acceptDeadline.leave(opening)
-              if (Exit.isFailure(exit)) state.cancelOpen(opening)
-            })
-          ),
-          Effect.flatMap(own)
-        )
-      }).pipe(Effect.withSpan("Session.open", { captureStackTrace: false }))
+              state.cancelOpen(opening)
+              return Effect.failCause(cause)
+            },
+            onSuccess: (stream) => {
+              acceptDeadline.leave(opening)
+              return own(stream)
+            }
+          })
+        })
+      )
 
     const awaitAccepted = (restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
-      Effect.withSpan(state.awaitAccepted(restore), "Session.accept", { captureStackTrace: false })
+      spanned("Session.accept", state.awaitAccepted(restore))
     const accept = Effect.uninterruptibleMask((restore) => Effect.flatMap(awaitAccepted(restore), own))
 
     const run = <E, R>(handler: (stream: MuxStream) => Effect.Effect<unknown, E, R>) =>
@@ -128,28 +142,25 @@ export const makeSession = (
         Effect.uninterruptibleMask((restore) =>
           Effect.gen(function*() {
             const handlers = yield* Scope.extend(FiberSet.make<void>(), scope)
-            // What it forks starts uninterruptible, so a stream is always left again.
             const fork = yield* FiberSet.runtime(handlers)<Exclude<R, Scope.Scope>>()
+            // What is forked starts uninterruptible, so a stream is always left again.
             const serve = (stream: StreamState) =>
-              Effect.scopedWith((streamScope) =>
-                give(stream, streamScope).pipe(
-                  Effect.flatMap((handle) => restore(handler(handle))),
-                  Effect.provideService(Scope.Scope, streamScope)
-                )
-              ).pipe(
-                Effect.catchAllCause((cause) =>
-                  Cause.isInterruptedOnly(cause)
-                    ? Effect.void
-                    : Effect.logDebug("the handler of a stream failed", cause)
-                ),
-                Effect.annotateLogs("streamId", stream.id),
-                Effect.asVoid
-              )
-            const next = Effect.map(awaitAccepted(restore), (stream) => {
-              fork(serve(stream) as Effect.Effect<void, never, Exclude<R, Scope.Scope>>)
-            })
+              Effect.flatMap(Scope.make(), (streamScope) =>
+                Effect.map(give(stream, streamScope), (handle) => {
+                  const work = restore(Effect.suspend(() => handler(handle))).pipe(
+                    Effect.onExit((exit) => Scope.close(streamScope, exit)),
+                    Effect.catchAllCause((cause) =>
+                      Cause.isInterruptedOnly(cause)
+                        ? Effect.void
+                        : Effect.logDebug("the handler of a stream failed", cause)
+                    )
+                  )
+                  fork(work as Effect.Effect<void, never, Exclude<R, Scope.Scope>>, {
+                    updateRefs: handlerRefs(stream.id, streamScope)
+                  })
+                }))
             // Handlers may still be reading what had arrived when the session ended, so they end by themselves.
-            return yield* Effect.forever(next).pipe(
+            return yield* Effect.forever(Effect.flatMap(awaitAccepted(restore), serve)).pipe(
               Effect.onError((cause) =>
                 Cause.isInterrupted(cause) ? Effect.void : Effect.interruptible(FiberSet.awaitEmpty(handlers))
               )
@@ -178,6 +189,22 @@ export const makeSession = (
     }
     return session
   }).pipe(Effect.uninterruptible)
+
+/** What a handler's fiber starts with: its scope, and the stream that its log lines are about. */
+const handlerRefs = (streamId: number, scope: Scope.Scope) => (refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime) => {
+  const context = Context.add(FiberRefs.getOrDefault(refs, FiberRef.currentContext), Scope.Scope, scope)
+  const about = HashMap.set(
+    FiberRefs.getOrDefault(refs, FiberRef.currentLogAnnotations),
+    "streamId",
+    streamId as unknown
+  )
+  return FiberRefs.updateManyAs(refs, {
+    entries: [
+      [FiberRef.currentContext, [[fiberId, context]]],
+      [FiberRef.currentLogAnnotations, [[fiberId, about]]]
+    ]
+  })
+}
 
 /** Windows grow if they may, and if the transport can measure the round trip. */
 const makeTuner = (

@@ -1,0 +1,53 @@
+import * as Effect from "effect/Effect"
+
+/**
+ * Fibers that look again whenever something has changed. For what is mostly awaited by one: it costs half of what a
+ * `WaitList` does, and wakes everybody.
+ *
+ * Woken before waiting: `until` looks first, and again if there was a change between looking and falling asleep, so none
+ * is lost. Woken twice: it looks again, which is harmless. Interrupted while asleep: who sleeps alone leaves a callback
+ * behind that does nothing, until the next change; whoever comes meanwhile counts as another. Closed while waiting: the
+ * owner makes the condition answer with a failure and notifies.
+ */
+export class Signal {
+  #changes = 0
+  /** Sleeps without a finaliser, which is most of what going to sleep costs. */
+  #first: (() => void) | undefined
+  #others: Set<() => void> | undefined
+
+  /** Runs what `poll` answers as soon as it answers something. `poll` may take what it finds: it runs in the waiting fiber. */
+  until<A, E>(poll: () => Effect.Effect<A, E> | undefined): Effect.Effect<A, E> {
+    return Effect.suspend(() => {
+      const known = this.#changes
+      return poll() ?? Effect.flatMap(this.#sleep(known), () => this.until(poll))
+    })
+  }
+
+  notify(): void {
+    this.#changes++
+    const first = this.#first
+    if (first === undefined) return
+    const others = this.#others
+    this.#first = undefined
+    this.#others = undefined
+    first()
+    if (others !== undefined) { for (const wake of others) wake() }
+  }
+
+  /** A fiber may yield between looking and registering, so it tells how many changes it knew of when it looked. */
+  #sleep(known: number): Effect.Effect<void> {
+    return Effect.async<void>((resume) => {
+      if (this.#changes !== known) return resume(Effect.void)
+      const wake = () => resume(Effect.void)
+      if (this.#first === undefined) {
+        this.#first = wake
+        return
+      }
+      const others = this.#others ??= new Set()
+      others.add(wake)
+      return Effect.sync(() => {
+        others.delete(wake)
+      })
+    })
+  }
+}
