@@ -18,10 +18,13 @@ export class Counters {
   clamped = 0
   stalls = 0
 
-  sent([header, ...payload]: FrameParts): void {
-    const kind = kinds[header[0]!]!
-    this.framesOut[kind]++
-    for (const chunk of payload) this.bytesOut += chunk.byteLength
+  /** Counts a frame, and answers how many bytes of payload it has. */
+  sent(frame: FrameParts): number {
+    let bytes = 0
+    for (let i = 1; i < frame.length; i++) bytes += frame[i]!.byteLength
+    this.framesOut[kinds[frame[0][0]!]!]++
+    this.bytesOut += bytes
+    return bytes
   }
 
   snapshot(): SessionCounters {

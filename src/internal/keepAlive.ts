@@ -22,6 +22,7 @@ export const keepAlive = (
   return Effect.clockWith((clock) => {
     let lastSeen = clock.unsafeCurrentTimeMillis()
     let known = Number.NaN // nothing is expected before the first tick
+    const nanos = () => clock.unsafeCurrentTimeNanos()
     const isSilent = () => transport.activity() === known
     const expired = Effect.suspend(() =>
       isSilent()
@@ -36,7 +37,8 @@ export const keepAlive = (
           Effect.sync(() => {
             known = transport.activity()
             lastSeen = now
-            transport.ping?.(() => answered(clock.unsafeCurrentTimeMillis() - now))
+            const asked = nanos()
+            transport.ping?.(() => answered(Number(nanos() - asked) / 1e6))
           })),
         atTick
       )

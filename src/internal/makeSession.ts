@@ -26,6 +26,7 @@ import {
   TransportFailure
 } from "../WsmuxError.js"
 import { makeAcceptDeadline } from "./acceptDeadline.js"
+import { Flight } from "./flight.js"
 import { makeJournal } from "./journal.js"
 import { keepAlive } from "./keepAlive.js"
 import { makeMeter } from "./meter.js"
@@ -34,7 +35,8 @@ import { Opening } from "./opens.js"
 import { SessionState } from "./session.js"
 import type { StreamState } from "./stream.js"
 import type { Role } from "./streamIds.js"
-import { WindowTuner } from "./windowTuner.js"
+import { WaitList } from "./waitList.js"
+import { type Tuning, WindowTuner } from "./windowTuner.js"
 
 const typeId: TypeId = Symbol.for("effect-wsmux/Session") as TypeId
 
@@ -50,8 +52,15 @@ export const makeSession = (
     yield* SessionConfig.validateMessageSize(settings, transport)
     const journal = yield* makeJournal(settings.log, { role, peer: format(transport.remoteAddress) })
     const clock = yield* Effect.clock
-    const tuner = makeTuner(settings, transport, clock)
-    const state = new SessionState(role, settings, transport, journal, tuner)
+    const probing = makeProbing(transport, clock)
+    const tuner = probing && makeTuner(settings, probing)
+    const fullFlights = new WaitList()
+    const flight = probing && new Flight({
+      ...probing,
+      onFull: () => fullFlights.wakeOne(),
+      onRoom: () => state.outbox.flush()
+    })
+    const state: SessionState = new SessionState(role, settings, transport, journal, tuner, flight)
     const lifetime = yield* Scope.make()
     const closed = yield* Deferred.make<TerminalError>()
     let closeCallback = settings.closeCallback
@@ -83,12 +92,17 @@ export const makeSession = (
     tuner?.measure()
     const meter = yield* Scope.extend(makeMeter(role, () => state.snapshot(), () => state.terminal), lifetime)
     const interval = Duration.decode(settings.keepAliveInterval)
-    yield* keepAlive(transport, interval, meter.report, meter.roundTrip).pipe(
+    const roundTrip = (millis: number) => {
+      meter.roundTrip(millis)
+      flight?.roundTrip(millis)
+    }
+    yield* keepAlive(transport, interval, meter.report, roundTrip).pipe(
       Effect.catchAllDefect((cause) => Effect.fail(new TransportFailure({ code: 1006, reason: "cannot ping", cause }))),
       Effect.catchAll((error) => Effect.sync(() => state.terminate(error))),
       Effect.interruptible,
       Effect.forkIn(lifetime)
     )
+    if (flight !== undefined) yield* Effect.forkIn(watchFlight(flight, fullFlights), lifetime)
     journal.debug("the session starts")
 
     const home: Home = {
@@ -206,26 +220,43 @@ const handlerRefs = (streamId: number, scope: Scope.Scope) => (refs: FiberRefs.F
   })
 }
 
-/** Windows grow if they may, and if the transport can measure the round trip. */
+/** How the session asks the peer, beside the keep-alive, where the transport can. */
+const makeProbing = (transport: Transport, clock: Clock.Clock) =>
+  transport.ping && {
+    ping: (answered: () => void) => {
+      try {
+        transport.ping?.(answered)
+      } catch {
+        // the next tick of the keep-alive meets it, too, and ends the session
+      }
+    },
+    now: () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+  }
+
+/** Windows grow if they may. */
 const makeTuner = (
   { maxStreamBufferSize, streamBufferSize, windowBudget }: SessionConfig.Settings,
-  transport: Transport,
-  clock: Clock.Clock
+  probing: Pick<Tuning, "ping" | "now">
 ): WindowTuner | undefined =>
-  maxStreamBufferSize === undefined || maxStreamBufferSize <= streamBufferSize || transport.ping === undefined
+  maxStreamBufferSize === undefined || maxStreamBufferSize <= streamBufferSize
     ? undefined
-    : new WindowTuner({
-      maxWindow: maxStreamBufferSize,
-      budget: windowBudget,
-      ping: (answered) => {
-        try {
-          transport.ping?.(answered)
-        } catch {
-          // the next tick of the keep-alive meets it, too, and ends the session
-        }
-      },
-      now: () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
-    })
+    : new WindowTuner({ ...probing, maxWindow: maxStreamBufferSize, budget: windowBudget })
+
+/** Looks after flights that wait for an answer: a Go peer drops a pong that it cannot write within a second. */
+const watchFlight = (flight: Flight, full: WaitList): Effect.Effect<never> =>
+  full.until(() => {
+    const overdue = flight.overdue
+    return overdue && Effect.succeed(overdue)
+  }).pipe(
+    Effect.flatMap((probe) =>
+      Effect.delay(Effect.sync(() => flight.overdue === probe && flight.retry()), overdueAfter)
+    ),
+    Effect.forever,
+    Effect.interruptible
+  )
+
+/** Longer than any network takes that is worth waiting for. */
+const overdueAfter = Duration.seconds(5)
 
 /** The close frame that tells the peer why; a reason holds at most 123 bytes, and ours are ASCII. */
 const closeFrame = (error: TerminalError): readonly [code: number, reason: string] => {

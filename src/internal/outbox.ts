@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Frame from "../Frame.js"
 import type { Transport } from "../Transport.js"
 import type { Counters } from "./counters.js"
+import { type Flight, smallFrame } from "./flight.js"
 import { WaitList } from "./waitList.js"
 
 /** A message in parts: a header, and the chunks of its payload. The chunks are the writers', until it is handed over. */
@@ -9,8 +10,10 @@ export type FrameParts = readonly [header: Uint8Array, ...payload: Array<Uint8Ar
 
 /** A stream as the outbox sees it: a source of frames that waits for its turn. */
 export interface Sender {
-  /** Whether it stands in the outbox's queue; owned by the outbox. */
+  /** Whether it stands in a queue of the outbox; owned by the outbox. */
   queued: boolean
+  /** Bytes that wait to be sent. */
+  readonly waiting: number
   /** Takes its next frame, with at most `maxPayload` bytes, or undefined when nothing may go now. */
   readonly nextFrame: (maxPayload: number) => FrameParts | undefined
   /** Whether another frame could go right after the one taken. */
@@ -18,24 +21,32 @@ export interface Sender {
 }
 
 /**
- * Who sends next. Control frames go first; then each stream that has something gets one bounded frame in turn. Nothing is
- * handed over while the transport holds its watermark, so a frame that matters never stands behind more than that.
+ * Who sends next. Control frames go first; then streams with little to send, as far as that does not starve the others;
+ * then each of the others gets one bounded frame in turn. Nothing is handed over while the transport holds its watermark,
+ * and no data while enough is on its way, so a frame that matters never stands behind more than that.
  */
 export class Outbox {
   readonly #transport: Transport
   readonly #maxPayload: number
   readonly #counters: Counters
+  /** Undefined where the transport cannot measure what is on its way. */
+  readonly #flight: Flight | undefined
   #control: Array<Uint8Array> = []
   /** Credit that waits to be returned, merged per stream. */
   readonly #credit = new Map<number, number>()
-  readonly #senders: Array<Sender> = []
+  /** Streams whose rest fits into one small frame, and all others. */
+  readonly #light: Array<Sender> = []
+  readonly #heavy: Array<Sender> = []
+  /** How many small frames have passed the heavy streams since one of those had its turn. */
+  #passed = 0
   readonly #empty = new WaitList()
   #discarding = false
 
-  constructor(transport: Transport, maxPayload: number, counters: Counters) {
+  constructor(transport: Transport, maxPayload: number, counters: Counters, flight: Flight | undefined) {
     this.#transport = transport
     this.#maxPayload = maxPayload
     this.#counters = counters
+    this.#flight = flight
   }
 
   /** How many control frames wait for the socket. */
@@ -55,9 +66,9 @@ export class Outbox {
     this.flush()
   }
 
-  /** Whether a frame of a stream could leave at once without passing anybody. */
-  isClear(): boolean {
-    return this.#isIdle() && this.#transport.isWritable()
+  /** Whether a frame of a stream, with so many bytes, could leave at once without passing anybody. */
+  isClear(size: number): boolean {
+    return this.#isIdle() && size <= this.#grain && this.#transport.isWritable() && this.#admits(size)
   }
 
   /** Hands over a frame of a stream, for which `isClear` has just said yes. */
@@ -65,22 +76,19 @@ export class Outbox {
     this.#handOver(frame)
   }
 
-  /** Gives a sender its place in the queue and sends what may go. */
+  /** Gives a sender its place in a queue and sends what may go. */
   schedule(sender: Sender): void {
     if (this.#discarding) return
-    if (!sender.queued) {
-      sender.queued = true
-      this.#senders.push(sender)
-    }
+    if (!sender.queued) this.#enqueue(sender)
     this.flush()
   }
 
-  /** Hands over what the transport takes; the transport's `onWritable` brings us back here for the rest. */
+  /** Hands over what may go now; the transport's `onWritable` and the flight's `onRoom` bring us back for the rest. */
   flush(): void {
     while (this.#transport.isWritable()) {
       const frame = this.#next()
       if (frame === undefined) {
-        this.#empty.wakeAll()
+        if (this.#isIdle()) this.#empty.wakeAll()
         return
       }
       this.#handOver(frame)
@@ -92,26 +100,53 @@ export class Outbox {
     this.#discarding = true
     this.#control = []
     this.#credit.clear()
-    for (const sender of this.#senders.splice(0)) sender.queued = false
+    for (const sender of [...this.#light.splice(0), ...this.#heavy.splice(0)]) sender.queued = false
     this.#empty.wakeAll()
   }
 
   /** Waits until everything has been handed to the transport. */
   readonly awaitEmpty: Effect.Effect<void> = this.#empty.until(() => (this.#isIdle() ? Effect.void : undefined))
 
+  get #grain(): number {
+    return this.#flight === undefined ? this.#maxPayload : Math.min(this.#maxPayload, this.#flight.grain)
+  }
+
+  #admits(size: number): boolean {
+    return this.#flight?.admits(size) ?? true
+  }
+
   #isIdle(): boolean {
-    return this.#senders.length === 0 && this.#control.length === 0 && this.#credit.size === 0
+    return this.#light.length === 0 && this.#heavy.length === 0 && this.#control.length === 0 && this.#credit.size === 0
+  }
+
+  #enqueue(sender: Sender): void {
+    sender.queued = true
+    if (sender.waiting <= smallFrame) this.#light.push(sender)
+    else this.#heavy.push(sender)
   }
 
   #next(): FrameParts | undefined {
     if (this.#control.length > 0) return [this.#control.shift()!]
     if (this.#credit.size > 0) return this.#nextCredit()
-    while (this.#senders.length > 0) {
-      const sender = this.#senders.shift()!
-      const frame = sender.nextFrame(this.#maxPayload)
-      sender.queued = sender.hasFrame()
-      if (sender.queued) this.#senders.push(sender)
+    for (;;) {
+      const sender = this.#nextSender()
+      if (sender === undefined) return undefined
+      sender.queued = false
+      const frame = sender.nextFrame(this.#grain)
+      if (sender.hasFrame()) this.#enqueue(sender)
       if (frame !== undefined) return frame
+    }
+  }
+
+  #nextSender(): Sender | undefined {
+    const grain = this.#grain
+    if (this.#heavy.length > 0 && (this.#light.length === 0 || this.#passed >= maxPassed) && this.#admits(grain)) {
+      this.#passed = 0
+      return this.#heavy.shift()
+    }
+    if (this.#light.length > 0 && this.#admits(smallFrame)) {
+      this.#passed++
+      return this.#light.shift()
     }
     return undefined
   }
@@ -125,7 +160,11 @@ export class Outbox {
   }
 
   #handOver(frame: FrameParts): void {
-    this.#counters.sent(frame)
+    const payload = this.#counters.sent(frame)
     this.#transport.send(frame)
+    if (payload > 0) this.#flight?.sends(payload)
   }
 }
+
+/** How many small frames may pass those who have more to send: as many bytes as one of their frames. */
+const maxPassed = 64

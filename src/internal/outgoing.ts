@@ -8,13 +8,11 @@ import { WaitList } from "./waitList.js"
 /** What the sending half asks of its session. */
 export interface OutgoingLink {
   readonly schedule: (sender: Sender) => void
-  readonly isClear: () => boolean
+  readonly isClear: (size: number) => boolean
   readonly sendNow: (frame: FrameParts) => void
   readonly sendControl: (frame: Uint8Array) => void
   /** Told whenever something that was written begins to wait for credit. */
   readonly stalled: () => void
-  /** The most payload of one frame. */
-  readonly maxPayload: number
 }
 
 /** The stream that it is the sending half of. */
@@ -188,7 +186,7 @@ export class Outgoing implements Sender {
 
   /** Whether a write of this size can go as one frame now, passing nobody. */
   #mayPass(size: number): boolean {
-    return this.#waiting === 0 && size <= this.#window.credit && size <= this.#link.maxPayload && this.#link.isClear()
+    return this.#waiting === 0 && size <= this.#window.credit && this.#link.isClear(size)
   }
 
   /** Registers and sends what may go in one step of the fiber, so that nothing can come between. */

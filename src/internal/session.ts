@@ -19,6 +19,7 @@ import {
   WrongParity
 } from "../WsmuxError.js"
 import { Counters } from "./counters.js"
+import type { Flight } from "./flight.js"
 import type { Journal } from "./journal.js"
 import { type Opening, Opens } from "./opens.js"
 import { Outbox } from "./outbox.js"
@@ -55,20 +56,20 @@ export class SessionState implements Listener {
     settings: Settings,
     transport: Transport,
     readonly journal: Journal,
-    tuner: WindowTuner | undefined
+    tuner: WindowTuner | undefined,
+    flight: Flight | undefined
   ) {
     this.#settings = settings
     this.#tuner = tuner
     this.#ids = new StreamIds(role)
-    this.outbox = new Outbox(transport, settings.maxFrameSize, this.counters)
+    this.outbox = new Outbox(transport, settings.maxFrameSize, this.counters, flight)
     this.opens = new Opens(settings.maxUnacknowledgedOpens, (opening) => this.#sendOpen(opening))
     this.#link = {
       streamBufferSize: settings.streamBufferSize,
       maxPeerWindow: settings.maxPeerWindow,
       drainBudget: settings.drainBudget,
-      maxPayload: settings.maxFrameSize,
       schedule: (sender) => this.outbox.schedule(sender),
-      isClear: () => this.outbox.isClear(),
+      isClear: (size) => this.outbox.isClear(size),
       stalled: () => this.counters.stalls++,
       sendNow: (frame) => this.outbox.sendNow(frame),
       sendControl: (frame) => this.outbox.sendControl(frame),

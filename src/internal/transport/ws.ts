@@ -7,7 +7,7 @@ import { opaque, tcp, unix } from "../../Address.js"
 import { type Listener, type Transport, TypeId } from "../../Transport.js"
 import { concat } from "./concat.js"
 import { Slot } from "./slot.js"
-import { WsSender } from "./wsSender.js"
+import { ping, pong, WsSender } from "./wsSender.js"
 
 export interface Settings {
   readonly watermark: number
@@ -96,8 +96,13 @@ export class WsTransport implements Transport {
     if (!this.#isOpen()) return
     const payload = answered === undefined ? "" : String(++this.#asking)
     if (answered !== undefined && this.#asked.push({ payload, answered }) > maxAsked) this.#asked.shift()
-    this.#ws.ping(payload, undefined, ignoreFailure)
-    this.#ws.pong(ignoreFailure)
+    if (this.#sender === undefined) {
+      this.#ws.ping(payload, undefined, ignoreFailure)
+      this.#ws.pong(ignoreFailure)
+    } else {
+      this.#sender.control(ping, Buffer.from(payload))
+      this.#sender.control(pong, empty)
+    }
   }
 
   /** A pong may stand for several pings (RFC 6455, 5.5.3): the one it repeats, and those before. */
@@ -147,10 +152,12 @@ export class WsTransport implements Transport {
   }
 }
 
+const empty = new Uint8Array(0)
+
 const ignoreFailure = (): void => {}
 
 const toAddress = (host: string | undefined, port: number | undefined): Address =>
   host === undefined || port === undefined ? unix("") : tcp(host, port)
 
 /** How many pings are remembered of a peer that answers none. */
-const maxAsked = 8
+const maxAsked = 16

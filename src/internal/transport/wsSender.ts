@@ -7,7 +7,7 @@ import type { WebSocket } from "ws"
  * than all the rest. Here a message is copied once, next to those of the same turn, masked where it lies, by words, and
  * leaves with them in one write.
  *
- * `ws` writes its control frames to the same socket. Both write whole frames in one step, so they never mix; and neither
+ * `ws` writes its own control frames to the same socket. Both write whole frames in one step, so they never mix; and neither
  * sends data behind a close frame.
  */
 export class WsSender {
@@ -35,7 +35,17 @@ export class WsSender {
     return this.#socket.writableLength + this.#size
   }
 
+  /** Sends a binary message. */
   send(parts: ReadonlyArray<Uint8Array>): void {
+    this.#send(binary, parts)
+  }
+
+  /** Sends a control frame, with at most 125 bytes, in its place between the messages. */
+  control(opcode: typeof ping | typeof pong, payload: Uint8Array): void {
+    this.#send(opcode, [payload])
+  }
+
+  #send(opcode: number, parts: ReadonlyArray<Uint8Array>): void {
     let length = 0
     for (const part of parts) length += part.byteLength
     const size = headerSize(length, this.#masked) + length
@@ -45,7 +55,7 @@ export class WsSender {
       // Fibers run in microtasks, so the turn is over when those that are ready now have run.
       queueMicrotask(this.#schedule)
     }
-    this.#size = writeFrame(this.#batch, this.#size, parts, length, this.#masked ? randomKey() : undefined)
+    this.#size = writeFrame(this.#batch, this.#size, opcode, parts, length, this.#masked ? randomKey() : undefined)
     if (this.#size >= batchSize) this.flush()
   }
 
@@ -97,11 +107,12 @@ const giveBack = (batch: Buffer): void => {
 const writeFrame = (
   batch: Buffer,
   at: number,
+  opcode: number,
   parts: ReadonlyArray<Uint8Array>,
   length: number,
   key: Uint8Array | undefined
 ): number => {
-  const start = writeHeader(batch, at, length, key)
+  const start = writeHeader(batch, at, opcode, length, key)
   let end = start
   for (const part of parts) {
     batch.set(part, end)
@@ -111,12 +122,23 @@ const writeFrame = (
   return end
 }
 
+/** Opcodes. */
+const binary = 0x2
+export const ping = 0x9
+export const pong = 0xa
+
 const headerSize = (length: number, masked: boolean): number =>
   (length < 126 ? 2 : length < 65536 ? 4 : 10) + (masked ? 4 : 0)
 
-const writeHeader = (batch: Buffer, at: number, length: number, key: Uint8Array | undefined): number => {
+const writeHeader = (
+  batch: Buffer,
+  at: number,
+  opcode: number,
+  length: number,
+  key: Uint8Array | undefined
+): number => {
   const masked = key === undefined ? 0 : 0x80
-  batch[at++] = 0x82 // the only frame of a binary message
+  batch[at++] = 0x80 | opcode // the only frame of its message
   if (length < 126) {
     batch[at++] = masked | length
   } else if (length < 65536) {

@@ -1,0 +1,202 @@
+/** What the flight of a session works with. */
+export interface Flying {
+  /** Asks the peer, behind all that was sent, and calls back when it has answered. */
+  readonly ping: (answered: () => void) => void
+  /** The time in milliseconds, from whatever start. */
+  readonly now: () => number
+  /** Told when somebody is turned away for the first time. */
+  readonly onFull: () => void
+  /** Told when there is room again. */
+  readonly onRoom: () => void
+}
+
+/** A ping, and what had been sent before it. */
+interface Probe {
+  readonly at: number
+  readonly sent: number
+}
+
+/**
+ * Limits the bytes that are on their way to the peer, so that they do not pile up in the buffers of the network, where no
+ * scheduler reaches them and a key stroke would wait behind a file. Whatever waits, waits here, where it can be passed.
+ *
+ * Pings between the data tell how long it takes to arrive; every WebSocket peer answers them at once, however slowly its
+ * streams are read. As in CoDel (RFC 8289), a queue that is empty now and then is a good one, and more may be on its way;
+ * one that stands is cut down. It stands when even the quickest answer of a round takes longer than a lone ping by more
+ * than `allowance`.
+ */
+export class Flight {
+  readonly #flying: Flying
+  readonly #probes: Array<Probe> = []
+  #limit = initialLimit
+  #starting = true
+  #sent = 0
+  #probed = 0
+  #arrived = 0
+  #answers = 0
+  /** The least round trips of this period and of the one before, in milliseconds. */
+  #least = Infinity
+  #leastBefore = Infinity
+  #periodEnds = 0
+  /** Nothing follows until less than this is on its way, so that the next round trip knows nothing of an old queue. */
+  #landing: number | undefined
+  /** The quickest answer of this round, which ends with the answer to a ping that was sent in it. */
+  #quickest = Infinity
+  #roundEnds = 0
+  #standsSince = Infinity
+  /** Whether somebody was turned away who has not been told of room since; and whether anybody was in this round. */
+  #full = false
+  #wasFull = false
+
+  constructor(flying: Flying) {
+    this.#flying = flying
+  }
+
+  get limit(): number {
+    return this.#limit
+  }
+
+  /** Bytes that are on their way, as far as the peer's answers tell. */
+  get inFlight(): number {
+    return this.#sent - this.#arrived
+  }
+
+  /** How large a frame may be, so that each flight has several turns. */
+  get grain(): number {
+    return Math.max(leastGrain, Math.floor(this.#limit / 4))
+  }
+
+  /** The ping on whose answer somebody waits. */
+  get overdue(): object | undefined {
+    return this.#full ? this.#probes[0] : undefined
+  }
+
+  /** Whether a frame may leave now; if not, `onRoom` follows. A small one may pass a full flight, within reason. */
+  admits(size: number): boolean {
+    if (size <= smallFrame ? this.inFlight < 2 * this.#limit : this.#hasRoom()) return true
+    this.#wasFull = true
+    if (this.#probes.length === 0) this.#probe()
+    if (!this.#full) {
+      this.#full = true
+      this.#flying.onFull()
+    }
+    return false
+  }
+
+  /** Books a frame that has left. */
+  sends(size: number): void {
+    this.#sent += size
+    const due = Math.min(Math.max(this.#limit / 4, worthAPing), this.#limit / 2)
+    if (this.#sent - this.#probed >= due && this.#probes.length < maxProbes) this.#probe()
+  }
+
+  /** A round trip, measured by whatever ping. */
+  roundTrip(millis: number): void {
+    this.#answers++
+    const now = this.#flying.now()
+    if (now < this.#periodEnds) {
+      this.#least = Math.min(this.#least, millis)
+    } else {
+      if (this.#full) this.#landing = this.#limit / 2
+      this.#periodEnds = now + period
+      this.#leastBefore = this.#least
+      this.#least = millis
+    }
+  }
+
+  /** An answer is overdue: asks again, or gives up on a peer that has never answered. */
+  retry(): void {
+    if (this.#answers === 0) this.#limit = Infinity
+    else this.#probe()
+    this.#release()
+  }
+
+  #hasRoom(): boolean {
+    return this.inFlight < (this.#landing ?? this.#limit)
+  }
+
+  #probe(): void {
+    const probe: Probe = { at: this.#flying.now(), sent: this.#sent }
+    this.#probes.push(probe)
+    this.#probed = this.#sent
+    this.#flying.ping(() => this.#answered(probe))
+  }
+
+  #answered(probe: Probe): void {
+    const index = this.#probes.indexOf(probe)
+    if (index === -1) return // a later one was answered before
+    this.#probes.splice(0, index + 1)
+    const trip = this.#flying.now() - probe.at
+    this.#arrived = probe.sent
+    this.roundTrip(trip)
+    if (this.#landing === undefined) {
+      this.#quickest = Math.min(this.#quickest, trip)
+      if (probe.sent >= this.#roundEnds) this.#endRound(probe.at + trip)
+    } else if (this.#hasRoom()) {
+      this.#landing = undefined
+      this.#startRound()
+      this.#probe() // before more follows
+    }
+    this.#release()
+    if (this.#full && this.#probes.length === 0) this.#probe()
+  }
+
+  #endRound(now: number): void {
+    const least = Math.min(this.#least, this.#leastBefore)
+    const good = least + Math.max(least, allowance)
+    if (this.#quickest <= good) {
+      this.#standsSince = Infinity
+      if (this.#wasFull) this.#limit = Math.min(this.#limit * (this.#starting ? 2 : 1.25), maxLimit)
+    } else {
+      this.#standsSince = Math.min(this.#standsSince, now - this.#quickest)
+      if (now - this.#standsSince >= patience) {
+        this.#standsSince = now
+        this.#starting = false
+        this.#limit = Math.max(this.#limit * Math.max(good / this.#quickest, 0.7), leastLimit)
+        this.#landing = this.#limit
+      }
+    }
+    this.#startRound()
+  }
+
+  #startRound(): void {
+    this.#quickest = Infinity
+    this.#wasFull = this.#full
+    this.#roundEnds = this.#sent
+  }
+
+  #release(): void {
+    if (!this.#full || !this.#hasRoom()) return
+    this.#full = false
+    this.#flying.onRoom()
+  }
+}
+
+/** What may be on its way before the first answer: about as much as TCP itself begins with. */
+const initialLimit = 16 * 1024
+
+/** On a link of 20 KiB/s a key stroke still gets through within half a second. */
+const leastLimit = 4 * 1024
+
+const leastGrain = 1024
+
+/** Beyond any network; keeps the arithmetic finite. */
+const maxLimit = 2 ** 31
+
+/** To hold such a frame back costs its sender more than anybody would gain. */
+export const smallFrame = 1024
+
+/** So many bytes are worth a ping. */
+const worthAPing = 64 * 1024
+
+/** How many pings may be unanswered at once; transports remember a few more. */
+const maxProbes = 6
+
+/** For how long a least round trip is believed, in milliseconds, and for how long again. */
+const period = 10_000
+
+/** The queue that is always good, in milliseconds: a turn of an event loop under load. */
+const allowance = 0.5
+
+/** For how long a queue has to stand before it is cut down, in milliseconds: what comes and goes faster does not matter. */
+const patience = 10

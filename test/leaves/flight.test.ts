@@ -1,0 +1,161 @@
+import { describe, expect, it } from "@effect/vitest"
+import { Flight } from "../../src/internal/flight.js"
+
+const kib = 1024
+
+interface Network {
+  /** Bytes per millisecond. */
+  readonly rate: number
+  /** Milliseconds there and back, with nothing on the way. */
+  readonly trip: number
+}
+
+/**
+ * A flight, and a network that carries it: whatever is sent queues up behind what was sent before. `run` lets time go by
+ * while a writer sends all that it may, in frames of 64 KiB at most, and answers how many bytes arrived.
+ */
+const makeFlight = ({ rate, trip }: Network, { known = true } = {}) => {
+  let now = 0
+  let linkFreeAt = 0
+  let arrived = 0
+  let answering = true
+  let full = 0
+  const events: Array<{ readonly at: number; readonly happens: () => void }> = []
+  const at = (time: number, happens: () => void) => {
+    events.push({ at: time, happens })
+    events.sort((a, b) => a.at - b.at)
+  }
+  const flight = new Flight({
+    now: () => now,
+    ping: (answered) => at(Math.max(linkFreeAt, now) + trip, () => answering && answered()),
+    onFull: () => full++,
+    onRoom: () => write()
+  })
+  if (known) flight.roundTrip(trip) // as the session's first ping tells, on a network at rest
+  let writing = true
+  const send = (size: number) => {
+    linkFreeAt = Math.max(linkFreeAt, now) + size / rate
+    at(linkFreeAt + trip / 2, () => {
+      arrived += size
+    })
+    flight.sends(size)
+  }
+  const write = () => {
+    for (;;) {
+      const size = Math.min(64 * kib, flight.grain)
+      if (!writing || !flight.admits(size)) return
+      send(size)
+    }
+  }
+  return {
+    flight,
+    get full() {
+      return full
+    },
+    /** How long a key stroke would take now, in milliseconds. */
+    get delay() {
+      return Math.max(linkFreeAt - now, 0) + trip / 2
+    },
+    send,
+    silence: () => {
+      answering = false
+    },
+    rest: () => {
+      writing = false
+    },
+    run: (millis: number) => {
+      const before = arrived
+      const end = now + millis
+      write()
+      while (events.length > 0 && events[0]!.at <= end) {
+        const event = events.shift()!
+        now = event.at
+        event.happens()
+      }
+      now = end
+      return arrived - before
+    }
+  }
+}
+
+describe("a flight", () => {
+  it("never makes a key stroke wait for a second on a link of 20 KiB/s", () => {
+    const link = makeFlight({ rate: 20, trip: 5 })
+    const delays = Array.from({ length: 300 }, () => {
+      link.run(100)
+      return link.delay
+    })
+    expect(Math.max(...delays)).toBeLessThan(1000)
+    expect(Math.max(...delays.slice(20))).toBeLessThan(500)
+    expect(link.run(10_000)).toBeGreaterThan(0.95 * 20 * 10_000)
+  })
+
+  for (
+    const [name, network] of Object.entries({
+      "a slow one": { rate: 20, trip: 5 },
+      "a fast and long one": { rate: 50_000, trip: 40 },
+      "a loopback": { rate: 400_000, trip: 0.1 },
+      "a long and slow one": { rate: 100, trip: 600 }
+    })
+  ) {
+    it(`fills a network, and puts little more into it: ${name}`, () => {
+      const { rate, trip } = network
+      const link = makeFlight(network)
+      link.run(20 * trip + 2000)
+      expect(link.run(1000 + 10 * trip)).toBeGreaterThan(0.9 * rate * (1000 + 10 * trip))
+      // what it holds, as much again or a turn of an event loop, and the least that is worth while
+      expect(link.flight.limit).toBeLessThan(2 * (rate * (trip + Math.max(trip, 1)) + 4 * kib))
+    })
+  }
+
+  it("follows a network that carries less than it did", () => {
+    const network = { rate: 10_000, trip: 20 }
+    const link = makeFlight(network)
+    link.run(2000)
+    network.rate = 100
+    const slow = makeFlight(network)
+    slow.run(2000)
+    expect(slow.flight.limit).toBeLessThan(link.flight.limit / 20)
+  })
+
+  it("does not grow for a writer that it does not hold back", () => {
+    const link = makeFlight({ rate: 1000, trip: 10 })
+    const { limit } = link.flight
+    link.rest()
+    for (let i = 0; i < 100; i++) {
+      link.send(8 * kib)
+      link.run(100)
+    }
+    expect(link.flight.limit).toBe(limit)
+  })
+
+  it("lets small frames pass when it is full, within reason", () => {
+    const link = makeFlight({ rate: 1, trip: 10 })
+    link.run(0)
+    expect([link.full, link.flight.admits(64 * kib), link.flight.admits(64)]).toEqual([1, false, true])
+    for (let i = 0; i < 1000 && link.flight.admits(kib); i++) link.send(kib)
+    expect(link.flight.inFlight).toBeLessThanOrEqual(2 * link.flight.limit + kib)
+    expect(link.flight.admits(1)).toBe(false)
+  })
+
+  it("stands aside for a peer that has never answered a ping", () => {
+    const link = makeFlight({ rate: 1000, trip: 10 }, { known: false })
+    link.silence()
+    link.run(100)
+    expect(link.flight.overdue).toBeDefined()
+    link.rest()
+    link.flight.retry()
+    expect([link.flight.overdue, link.flight.admits(1e9)]).toEqual([undefined, true])
+  })
+
+  it("asks again when the answers of a peer got lost that has answered before", () => {
+    const link = makeFlight({ rate: 1000, trip: 10 })
+    link.silence()
+    link.run(100)
+    const { overdue } = link.flight
+    expect([overdue !== undefined, link.flight.admits(64 * kib)]).toEqual([true, false])
+    link.flight.retry()
+    expect(link.flight.admits(64 * kib)).toBe(false)
+    expect(link.flight.overdue).toBe(overdue)
+  })
+})
