@@ -189,8 +189,7 @@ for (const situation of situations) {
       Effect.gen(function*() {
         const { pair, send, session, stream } = yield* establish(situation, { streamBufferSize: 100_000 })
         yield* pair.stall(role)
-        yield* stream.write(pattern(64 * 1024))
-        const writing = yield* start(stream.write(pattern(30_000)))
+        const writing = yield* start(stream.write(pattern(94_000)))
         yield* expectWaiting(writing)
         for (let i = 0; i < 5; i++) {
           yield* send(dat(id, pattern(20_000, i + 1)))
