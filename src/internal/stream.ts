@@ -60,13 +60,14 @@ export class StreamState implements OutgoingOwner {
 
   /**
    * The peer accepts our stream with a window of `granted` bytes, and believes that ours is as large: so that much may
-   * come, whatever our own size.
+   * come, whatever our own size, up to the ceiling. What is within our own size is no surplus, wherever the ceiling is.
    */
   recvAccept(granted: number): void {
     const cancelled = this.#state === "Cancelled"
     this.#move("recvAccept")
     this.outgoing.grant(granted)
-    this.incoming.open(this.#link.streamBufferSize, Math.min(granted, this.#link.maxPeerWindow))
+    const { maxPeerWindow, streamBufferSize } = this.#link
+    this.incoming.open(streamBufferSize, Math.min(granted, Math.max(streamBufferSize, maxPeerWindow)))
     if (cancelled) this.leave()
   }
 

@@ -151,6 +151,18 @@ describe("windows of different size", () => {
       expect(yield* frames).toEqual([ack(1, 500)])
     }))
 
+  it.scoped("of the opener above its ceiling are still its own, and nothing is granted twice", () =>
+    Effect.gen(function*() {
+      const settings = { streamBufferSize: 4000, maxPeerWindow: 2000 }
+      const { client, far, near } = yield* makeStreams({ client: settings, server: settings })
+      const write = yield* start(far.write(pattern(8000)))
+      yield* expectWaiting(write)
+      const { counters, streams } = yield* client.snapshot
+      expect([counters.overruns, counters.framesOut.ack, streams[0]?.bufferedBytes]).toEqual([0, 0, 4000])
+      yield* Effect.fork(Effect.zipRight(Fiber.join(write), far.end))
+      expect(yield* readAll(near)).toEqual(pattern(8000))
+    }))
+
   it.scoped("cannot work beyond the opener's ceiling, which is NoCapacity and not a hole", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams({
