@@ -128,11 +128,15 @@ export const webSocket = (url: string, ...rest: [protocols?: Array<string>, opti
   )
 
 /** A TCP client that asks for a WebSocket and then does only what the test does. */
-export const rawClient = (url: string, headers: ReadonlyArray<string> = upgradeHeaders) =>
+export const rawClient = (
+  url: string,
+  headers: ReadonlyArray<string> = upgradeHeaders,
+  options?: Net.SocketConstructorOpts
+) =>
   Effect.gen(function*() {
     const { hostname, pathname, port } = new URL(url)
     const socket = yield* Effect.acquireRelease(
-      Effect.sync(() => Net.connect(Number(port), hostname).on("error", () => {})),
+      Effect.sync(() => new Net.Socket(options).connect(Number(port), hostname).on("error", () => {})),
       (socket) => Effect.sync(() => socket.destroy())
     )
     const answered = signal<[Buffer]>(socket, "data")

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import type { End, Transport } from "effect-wsmux/Transport"
+import * as Session from "effect-wsmux/Session"
+import { type End, Transport } from "effect-wsmux/Transport"
+import { SessionClosed } from "effect-wsmux/WsmuxError"
 import * as WsTransport from "effect-wsmux/WsTransport"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -38,7 +40,7 @@ const makeRaw = Effect.gen(function*() {
 
 /** A frame of a client, with a mask of zeros; `length` is what its header says. */
 const frame = (first: number, payload: string, length = payload.length) =>
-  Buffer.concat([Buffer.from([first, 0x80 | length, 0, 0, 0, 0]), bytes(payload)])
+  Buffer.concat([Buffer.from([first, 0x80 | length, 0, 0, 0, 0]), Buffer.from(payload, "latin1")])
 
 const binary = 0x82
 
@@ -136,6 +138,42 @@ describe("a transport over ws and a peer that does as it likes", () => {
         expect(raw.events.told).toEqual(["close"])
       }))
   }
+
+  for (const act of ["end", "resetAndDestroy"] as const) {
+    it.scopedLive(`is over with the peer's close frame, before TCP is: ${act}`, () =>
+      Effect.gen(function*() {
+        const { accepted, url } = yield* acceptWsServer()
+        const { answer, closed, socket } = yield* rawClient(url, undefined, { allowHalfOpen: true })
+        yield* answer
+        const transport = yield* accepted
+        const events = yield* listen(transport)
+        const reply = signal(socket, "data")
+        socket.write(frame(0x88, "\x03\xf0no"))
+        yield* reply
+        expect(yield* events.ended).toEqual({ code: 1008, reason: "no" })
+        const closing = yield* Effect.fork(transport.close(1000, "", Duration.infinity))
+        socket[act]()
+        yield* Fiber.join(closing)
+        yield* closed
+        expect(events.told).toEqual(["close"])
+      }))
+  }
+
+  it.scopedLive("terminates a peer that sends a close frame and leaves TCP open", () =>
+    Effect.gen(function*() {
+      const { accepted, url } = yield* acceptWsServer()
+      const { answer, socket } = yield* rawClient(url, undefined, { allowHalfOpen: true })
+      yield* answer
+      const session = yield* Effect.provideService(
+        Session.makeServer({ closeTimeout: "20 millis" }),
+        Transport,
+        yield* accepted
+      )
+      const ended = signal(socket, "end")
+      socket.write(frame(0x88, "\x03\xf0no"))
+      expect(yield* session.awaitClosed).toEqual(new SessionClosed({ by: "peer", code: 1008, reason: "no" }))
+      yield* ended
+    }))
 
   it.scopedLive("terminates a peer that does not answer the close frame in time", () =>
     Effect.gen(function*() {

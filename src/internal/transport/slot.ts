@@ -65,10 +65,15 @@ export class Slot {
   readonly awaitEnd: Effect.Effect<void> = this.#enders.until(() => this.ended ? Effect.void : undefined)
 
   /** Starts to close, waits for the end up to `timeout`, and terminates what has not ended by then, or is interrupted. */
-  closing(start: () => void, timeout: Duration.DurationInput, terminate: Effect.Effect<void>): Effect.Effect<void> {
+  closing(
+    start: () => void,
+    timeout: Duration.DurationInput,
+    terminate: Effect.Effect<void>,
+    awaitEnd = this.awaitEnd
+  ): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (!this.ended) start()
-      return this.awaitEnd
+      return awaitEnd
     }).pipe(
       Effect.interruptible,
       Effect.timeoutOption(timeout),

@@ -1,10 +1,12 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Net from "node:net"
+import type * as Stream from "node:stream"
 import type { WebSocket } from "ws"
 import type { Address } from "../../Address.js"
 import { opaque, tcp, unix } from "../../Address.js"
 import { type Listener, type Transport, TypeId } from "../../Transport.js"
+import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
 import { Slot } from "./slot.js"
 import { ping, pong, WsSender } from "./wsSender.js"
@@ -26,6 +28,7 @@ export class WsTransport implements Transport {
   readonly #ws: WebSocket
   readonly #watermark: number
   readonly #slot: Slot
+  readonly #leavers = new WaitList()
   #socket: Net.Socket | undefined
   #sender: WsSender | undefined
   #cause: unknown
@@ -56,7 +59,10 @@ export class WsTransport implements Transport {
       this.#answer(payload.toString())
     })
     ws.on("error", this.#onError)
-    ws.on("close", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
+    ws.on("close", (code: number, reason: Buffer) => {
+      this.#end(code, reason.toString())
+      this.#leavers.wakeAll()
+    })
     if (ws.readyState === 3) this.#end(1006, "")
   }
 
@@ -64,6 +70,10 @@ export class WsTransport implements Transport {
   connected(socket: Net.Socket): void {
     this.#socket = socket
     socket.on("error", this.#onError) // the package keeps it to itself
+    // So it does with the peer's close frame until TCP has ended, too, which a peer may leave open, or reset. The frame is
+    // the end; without its parser we hear of it later, and of a reset instead.
+    const parser = (this.#ws as unknown as { readonly _receiver?: Stream.Writable })._receiver
+    parser?.once("conclude", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
     // Only what was dialled has a URL. An extension would have to have its way with every message.
     if (this.#ws.extensions === "") {
       this.#sender = new WsSender(this.#ws, socket, typeof this.#ws.url === "string", this.#onSent)
@@ -112,14 +122,16 @@ export class WsTransport implements Transport {
   }
 
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
-    return this.#slot.closing(() => this.#close(code, reason), timeout, this.terminate)
+    return this.#slot.closing(() => this.#close(code, reason), timeout, this.terminate, this.#gone)
   }
+
+  /** Waits until nothing is left of the socket, which may take longer than the end of the connection. */
+  readonly #gone: Effect.Effect<void> = this.#leavers.until(() => this.#ws.readyState === 3 ? Effect.void : undefined)
 
   /** Ends the connection at once, and waits until it has been reported. */
   readonly terminate: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.#slot.ended) return Effect.void
-    this.#ws.terminate()
-    return this.#slot.awaitEnd
+    if (this.#ws.readyState !== 3) this.#ws.terminate()
+    return this.#gone
   })
 
   /** Sends a close frame behind what has been sent. */
