@@ -19,15 +19,11 @@ export class Deadline {
     this.#setExpired = setExpired
   }
 
-  /** Sets, moves or (with undefined) clears it. The timer lives in `scope`. */
-  set(at: number | undefined, scope: Scope.Scope): Effect.Effect<void, InvalidDeadline> {
-    return Effect.uninterruptible(Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (at !== undefined && !(at >= now)) return Effect.fail(new InvalidDeadline({ deadline: at, now }))
-      const millis = at === undefined ? Infinity : at - now
-      const stop = this.#stop()
-      this.#setExpired(millis === 0)
-      return millis === 0 || millis === Infinity ? stop : Effect.zipRight(this.#start(millis, scope), stop)
-    }))
+  /** Sets it so many milliseconds ahead; infinitely many clear it. It is in force at once, and its timer runs thereafter. */
+  set(millis: number, scope: Scope.Scope): Effect.Effect<void> {
+    const stop = this.#stop()
+    this.#setExpired(millis === 0)
+    return millis === 0 || millis === Infinity ? stop : Effect.zipRight(this.#start(millis, scope), stop)
   }
 
   /** Stops the timer. */
@@ -59,3 +55,15 @@ export class Deadline {
     )
   }
 }
+
+/** Sets, moves or (with undefined) clears all of them, or none. The timers live in `scope`. */
+export const setDeadlines = (
+  deadlines: ReadonlyArray<Deadline>,
+  at: number | undefined,
+  scope: Scope.Scope
+): Effect.Effect<void, InvalidDeadline> =>
+  Effect.uninterruptible(Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    if (at !== undefined && !(at >= now)) return Effect.fail(new InvalidDeadline({ deadline: at, now }))
+    const millis = at === undefined ? Infinity : at - now
+    return Effect.all(deadlines.map((deadline) => deadline.set(millis, scope)), { discard: true })
+  }))

@@ -8,8 +8,8 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { Address } from "../Address.js"
 import type { Deadline as DeadlineInput, MuxStream, TypeId } from "../MuxStream.js"
-import type { BrokenPipe, ReadError, WriteError } from "../WsmuxError.js"
-import { Deadline } from "./deadline.js"
+import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "../WsmuxError.js"
+import { Deadline, setDeadlines } from "./deadline.js"
 import type { StreamState } from "./stream.js"
 
 const typeId: TypeId = Symbol.for("effect-wsmux/MuxStream") as TypeId
@@ -47,23 +47,15 @@ export class MuxStreamHandle implements MuxStream {
   }
 
   get setReadDeadline(): MuxStream["setReadDeadline"] {
-    return (deadline) =>
-      Effect.suspend(() => {
-        this.#readDeadline ??= new Deadline((expired) => this.#stream.incoming.setExpired(expired))
-        return this.#readDeadline.set(toMillis(deadline), this.#home.scope)
-      })
+    return (deadline) => this.#set(deadline, () => [this.#reading()])
   }
 
   get setWriteDeadline(): MuxStream["setWriteDeadline"] {
-    return (deadline) =>
-      Effect.suspend(() => {
-        this.#writeDeadline ??= new Deadline((expired) => this.#stream.outgoing.setExpired(expired))
-        return this.#writeDeadline.set(toMillis(deadline), this.#home.scope)
-      })
+    return (deadline) => this.#set(deadline, () => [this.#writing()])
   }
 
   get setDeadline(): MuxStream["setDeadline"] {
-    return (deadline) => Effect.zipRight(this.setReadDeadline(deadline), this.setWriteDeadline(deadline))
+    return (deadline) => this.#set(deadline, () => [this.#reading(), this.#writing()])
   }
 
   get id(): number {
@@ -101,6 +93,18 @@ export class MuxStreamHandle implements MuxStream {
 
   get end(): Effect.Effect<void, BrokenPipe> {
     return this.#stream.outgoing.end
+  }
+
+  #set(at: DeadlineInput, deadlines: () => ReadonlyArray<Deadline>): Effect.Effect<void, InvalidDeadline> {
+    return Effect.suspend(() => setDeadlines(deadlines(), toMillis(at), this.#home.scope))
+  }
+
+  #reading(): Deadline {
+    return this.#readDeadline ??= new Deadline((expired) => this.#stream.incoming.setExpired(expired))
+  }
+
+  #writing(): Deadline {
+    return this.#writeDeadline ??= new Deadline((expired) => this.#stream.outgoing.setExpired(expired))
   }
 
   /** The finaliser of the scope that owns the stream. */

@@ -256,6 +256,18 @@ describe("deadlines", () => {
       yield* expectWaiting(yield* start(near.read), yield* start(near.write(bytes("x"))))
     }))
 
+  it.scoped("are set both by setDeadline at one time, however much goes by meanwhile", () =>
+    Effect.gen(function*() {
+      const { near } = yield* makeBlocked
+      let now = 1000
+      const clock = Object.assign(Object.create(yield* Effect.clock), { currentTimeMillis: Effect.sync(() => now++) })
+      yield* Effect.withClock(near.setDeadline(1000), clock)
+      expect([yield* Effect.flip(near.read), yield* Effect.flip(near.write(bytes("x")))]).toEqual([
+        new ReadTimeout({ streamId: 1 }),
+        new WriteTimeout({ streamId: 1, written: 0 })
+      ])
+    }))
+
   it.scoped("leave no timer behind when they are cleared, passed or left with their stream", () =>
     countingFibers((fibers) =>
       Effect.gen(function*() {
