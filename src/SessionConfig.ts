@@ -152,8 +152,9 @@ export const layerConfig = (
 /**
  * The settings that the environment may give: `WSMUX_KEEP_ALIVE_INTERVAL`, `WSMUX_STREAM_ACCEPT_DEADLINE`, `WSMUX_LOG`,
  * `WSMUX_STREAM_BUFFER_SIZE`, `WSMUX_MAX_STREAM_BUFFER_SIZE`, `WSMUX_WINDOW_BUDGET`, `WSMUX_ACCEPT_BACKLOG`,
- * `WSMUX_MAX_UNACKNOWLEDGED_OPENS`, `WSMUX_MAX_PEER_WINDOW`, `WSMUX_INITIAL_SEND_CREDIT`, `WSMUX_FLUSH_TIMEOUT`,
- * `WSMUX_CLOSE_TIMEOUT`, `WSMUX_MAX_FRAME_SIZE` and `WSMUX_DRAIN_BUDGET`. Durations are written like `10 seconds` (or `Infinity`), sizes as bytes.
+ * `WSMUX_MAX_STREAMS`, `WSMUX_MAX_UNACKNOWLEDGED_OPENS`, `WSMUX_MAX_PEER_WINDOW`, `WSMUX_INITIAL_SEND_CREDIT`,
+ * `WSMUX_FLUSH_TIMEOUT`, `WSMUX_CLOSE_TIMEOUT`, `WSMUX_MAX_FRAME_SIZE` and `WSMUX_DRAIN_BUDGET`. Durations are written
+ * like `10 seconds` (or `Infinity`), sizes as bytes.
  *
  * @since 0.1.0
  * @category config
@@ -215,9 +216,8 @@ export const validate = (settings: Settings): Effect.Effect<Settings, InvalidCon
   }
   for (const setting of ["keepAliveInterval", "streamAcceptDeadline", "flushTimeout", "closeTimeout"] as const) {
     const value = settings[setting]
-    const decoded = Duration.decodeUnknown(value)
-    // Effect takes numbers below zero, and those that are none, for zero.
-    if (decoded._tag === "None" || (typeof value === "number" && !(value >= 0))) {
+    const decoded = toDuration(value)
+    if (decoded._tag === "None") {
       return invalid(setting, `${String(value)} is not a duration`)
     }
     if (setting === "keepAliveInterval" && Duration.equals(decoded.value, Duration.zero)) {
@@ -275,9 +275,17 @@ const invalid = (setting: string, detail: string) => Effect.fail(new InvalidConf
 
 const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> => Config.withDefault(config, undefined)
 
+/** Effect takes what is below zero, and numbers that are none, for zero. */
+const toDuration = (value: unknown): Option.Option<Duration.Duration> =>
+  Option.filter(Duration.decodeUnknown(value), () => {
+    if (typeof value === "string") return !value.startsWith("-")
+    const nanos = Array.isArray(value) ? value[0] * 1e9 + value[1] : value
+    return typeof nanos === "object" || nanos >= 0
+  })
+
 const duration = (name: string) =>
   optional(Config.mapOrFail(Config.string(name), (text) => {
-    const decoded = text === "Infinity" ? Option.some(Duration.infinity) : Duration.decodeUnknown(text)
+    const decoded = text === "Infinity" ? Option.some(Duration.infinity) : toDuration(text)
     return Either.fromOption(decoded, () =>
       ConfigError.InvalidData([], `Expected a duration such as 10 seconds but received ${JSON.stringify(text)}`))
   }))

@@ -108,7 +108,7 @@ describe("a setting that makes no sense", () => {
         const validate = (value: unknown) =>
           SessionConfig.validate(SessionConfig.merge(defaults, nonsense({ [setting]: value })))
         for (const value of [1, "2 minutes", Duration.infinity]) expect((yield* validate(value))[setting]).toBe(value)
-        for (const value of ["soon", {}, true, NaN, -1]) {
+        for (const value of ["soon", {}, true, NaN, -1, "-1 seconds", -1n, [-1, 0], [NaN, 0], [0, -1]]) {
           const detail = `${String(value)} is not a duration`
           expect(yield* Effect.flip(validate(value))).toEqual(new InvalidConfiguration({ setting, detail }))
         }
@@ -241,6 +241,12 @@ describe("settings from the environment", () => {
         expect(error).toMatchObject({ _op: "InvalidData", path: ["WSMUX", name.slice("WSMUX_".length)] })
       }))
   }
+
+  it.effect("are no durations below zero", () =>
+    Effect.gen(function*() {
+      const backwards = withEnv({ WSMUX_STREAM_ACCEPT_DEADLINE: "-1 seconds" })
+      expect(yield* Effect.flip(SessionConfig.fromEnv.pipe(backwards))).toMatchObject({ _op: "InvalidData" })
+    }))
 
   const layers = { client: Session.layerClientConfig, server: Session.layerServerConfig }
   for (const [role, layer] of Object.entries(layers)) {
