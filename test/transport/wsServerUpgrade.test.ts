@@ -170,7 +170,9 @@ describe("a server attached to another one", () => {
         const server = yield* WsTransportServer.make({ server: http, path })
         yield* firstOf(server)
       }
-      for (const path of ["/one", "/two"]) yield* WsTransport.connect(`ws://127.0.0.1:${portOf(http)}${path}`)
+      const url = `ws://127.0.0.1:${portOf(http)}`
+      for (const path of ["/one", "/two"]) yield* WsTransport.connect(`${url}${path}`)
+      expect(yield* Effect.flip(WsTransport.connect(`${url}/three`))).toEqual(rejected(`${url}/three`, 404))
     }))
 })
 

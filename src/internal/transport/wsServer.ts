@@ -82,12 +82,13 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
     const onUpgrade = (request: Http.IncomingMessage, socket: Net.Socket, head: Buffer) => {
       // Without a listener an early error of a stranger's socket would be thrown.
       socket.on("error", ignoreError)
-      if (settings.path === undefined || pathOf(request) === settings.path) {
+      if (concerns(settings.path, request)) {
         fork(serve({ request, socket, head }))
-      } else if (server.listenerCount("upgrade") === 1) {
+      } else if (isFirstOfNone(server, onUpgrade, request)) {
         answer(socket, { status: 404 })
       }
     }
+    paths.set(onUpgrade, settings.path)
     yield* Effect.acquireRelease(
       Effect.sync(() => server.on("upgrade", onUpgrade)),
       () => Effect.sync(() => server.off("upgrade", onUpgrade))
@@ -116,6 +117,19 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
       run: run as TransportServer["run"]
     }
   })
+
+/** The paths that our listeners are for. */
+const paths = new WeakMap<object, string | undefined>()
+
+const concerns = (path: string | undefined, request: Http.IncomingMessage): boolean =>
+  path === undefined || pathOf(request) === path
+
+/** Whether a request concerns nobody, and this listener is the one to say so: all are ours, and it is the first. */
+const isFirstOfNone = (server: Net.Server, listener: object, request: Http.IncomingMessage): boolean => {
+  const listeners = server.listeners("upgrade")
+  return listeners[0] === listener &&
+    listeners.every((other) => paths.has(other) && !concerns(paths.get(other), request))
+}
 
 /** A handler's failure ends its connection and nothing else. */
 const contained = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<void, never, R> =>
