@@ -94,7 +94,7 @@ export interface End {
   /** The close code of the peer's frame; 1005 for a frame without one, 1006 for no frame at all. */
   readonly code: number
   readonly reason: string
-  /** The failure of the socket, where there was one. */
+  /** The failure of the socket, where there was one; a `RangeError` where this end gave up at a message too large. */
   readonly cause?: unknown
 }
 

@@ -183,7 +183,11 @@ describe("a transport over a platform socket", () => {
       const [peer] = yield* connected
       const closed = signal<[number]>(peer, "close")
       peer.send(Buffer.alloc(5_000_000))
-      expect(yield* events.ended).toEqual({ code: 1009, reason: "message too big" })
+      expect(yield* events.ended).toEqual({
+        code: 1009,
+        reason: "message too big",
+        cause: new RangeError("message too big")
+      })
       yield* closed
     }))
 })

@@ -4,7 +4,7 @@ import type { Address } from "../../Address.js"
 import { type Listener, type Transport, TypeId } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
-import { Slot } from "./slot.js"
+import { Slot, tooBig } from "./slot.js"
 
 type Side = "client" | "server"
 
@@ -166,7 +166,7 @@ class MemoryTransport implements Transport {
         if (packet.bytes.byteLength > this.maxMessageSize) {
           this.#post({ _tag: "Close", code: 1009, reason: "message too big" })
           this.#closing = true
-          return this.end(1009, "message too big")
+          return this.#slot.close(tooBig)
         }
         return this.#slot.message(packet.bytes)
       case "Ping":

@@ -9,7 +9,7 @@ import { type Address, opaque } from "../../Address.js"
 import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
-import { Slot } from "./slot.js"
+import { Slot, tooBig } from "./slot.js"
 import { adoptOpen, type Settings, type Terminable } from "./webSocket.js"
 
 /**
@@ -183,7 +183,7 @@ class PlatformTransport implements Terminable {
   #refuse(): void {
     this.#refused = true
     this.#push(new PlatformSocket.CloseEvent(1009, "message too big"))
-    this.end({ code: 1009, reason: "message too big" })
+    this.end(tooBig)
   }
 
   #isSettled(): boolean {

@@ -89,5 +89,8 @@ export class Slot {
   }
 }
 
+/** How a connection ends at a message that is too large: it is this end that gives it up. */
+export const tooBig: End = { code: 1009, reason: "message too big", cause: new RangeError("message too big") }
+
 /** What an event costs beside its bytes, so that empty messages have a bound, too. */
 const perEvent = 256

@@ -8,7 +8,7 @@ import { type End, type Listener, type Transport, TypeId } from "../../Transport
 import { ConnectFailure } from "../../WsmuxError.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
-import { Slot } from "./slot.js"
+import { Slot, tooBig } from "./slot.js"
 import { WsTransport } from "./ws.js"
 
 export interface Settings {
@@ -174,7 +174,7 @@ class StandardTransport implements Terminable {
     if (!(data instanceof ArrayBuffer)) return this.#slot.text()
     if (data.byteLength <= this.maxMessageSize) return this.#slot.message(new Uint8Array(data))
     this.#startClose(1009, "message too big")
-    this.#end({ code: 1009, reason: "message too big" })
+    this.#slot.close(tooBig)
   }
 
   /** Scripts may close with 1000 or a code from 3000 on only, so 1008 becomes 4008, and so on. */
