@@ -5,6 +5,7 @@ import * as WsTransport from "effect-wsmux/WsTransport"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
+import { createHash } from "node:crypto"
 import * as Http from "node:http"
 import { WebSocket } from "ws"
 import { bytes, text } from "../support/bytes.js"
@@ -150,6 +151,22 @@ describe("dialling", () => {
       expect(yield* events.ended).toEqual({ code: 4321, reason: "enough" })
       expect(text(yield* events.next)).toBe("at once")
       expect(transport.remoteAddress).toMatchObject({ _tag: "TcpAddress", hostname: "127.0.0.1" })
+    }))
+
+  it.scopedLive("is over with a close frame that comes together with the answer, although TCP stays open", () =>
+    Effect.gen(function*() {
+      const http = yield* listening(Http.createServer())
+      http.on("upgrade", ({ headers }, socket) => {
+        socket.on("error", () => {})
+        const key = `${headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`
+        const accept = `sec-websocket-accept: ${createHash("sha1").update(key).digest("base64")}`
+        const answer = ["HTTP/1.1 101", "connection: upgrade", "upgrade: websocket", accept, "", ""].join("\r\n")
+        socket.write(Buffer.concat([bytes(answer), Buffer.from([0x88, 2, 0x03, 0xf0])]))
+      })
+      const transport = yield* WsTransport.connect(`ws://127.0.0.1:${portOf(http)}`)
+      const events = yield* listen(transport)
+      expect(yield* events.ended).toEqual({ code: 1008, reason: "" })
+      yield* transport.close(1000, "", "20 millis")
     }))
 
   it.scopedLive("is provided by a layer, for as long as that lives", () =>

@@ -64,16 +64,14 @@ export class WsTransport implements Transport {
       this.#leavers.wakeAll()
     })
     if (ws.readyState === 3) this.#end(1006, "")
+    if (ws.readyState === 0) ws.once("open", this.#watchParser)
+    else this.#watchParser()
   }
 
   /** Tells the transport of the socket that its WebSocket is established over. */
   connected(socket: Net.Socket): void {
     this.#socket = socket
     socket.on("error", this.#onError) // the package keeps it to itself
-    // So it does with the peer's close frame until TCP has ended, too, which a peer may leave open, or reset. The frame is
-    // the end; without its parser we hear of it later, and of a reset instead.
-    const parser = (this.#ws as unknown as { readonly _receiver?: Stream.Writable })._receiver
-    parser?.once("conclude", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
     // Only what was dialled has a URL. An extension would have to have its way with every message.
     if (this.#ws.extensions === "") {
       this.#sender = new WsSender(this.#ws, socket, typeof this.#ws.url === "string", this.#onSent)
@@ -113,6 +111,15 @@ export class WsTransport implements Transport {
       this.#sender.control(ping, Buffer.from(payload))
       this.#sender.control(pong, empty)
     }
+  }
+
+  /**
+   * The package tells of the peer's close frame when TCP has ended, too, which a peer may leave open, or reset. But the
+   * frame is the end. Without its parser we hear of it later, and of a reset instead.
+   */
+  readonly #watchParser = (): void => {
+    const parser = (this.#ws as unknown as { readonly _receiver?: Stream.Writable | null })._receiver
+    parser?.once("conclude", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
   }
 
   /** A pong may stand for several pings (RFC 6455, 5.5.3): the one it repeats, and those before. */
