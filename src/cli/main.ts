@@ -64,9 +64,12 @@ const strangerIn = (argv: ReadonlyArray<string>): string | undefined => {
   const known: ReadonlyArray<string> = plain(Command.getHelp(wsmux, CliConfig.defaultConfig)).match(/--[a-z-]+/g) ?? []
   const stranger = argv.slice(2).find((arg) => arg.startsWith("--") && !known.includes(arg.split("=", 1)[0]!))
   if (stranger !== undefined) return `Received unknown argument: '${stranger}'`
-  const level = argv[argv.indexOf("--log-level") + 1]
-  return argv.includes("--log-level") && !(level !== undefined && logLevels.includes(level))
-    ? `--log-level wants one of ${logLevels.join(", ")}, not ${level}`
+  const twice = argv.find((arg, i) => arg.startsWith("--") && argv.indexOf(arg) < i)
+  if (twice !== undefined) return `${twice} is given twice`
+  const at = argv.findIndex((arg) => arg.startsWith("--log-level"))
+  const level = argv[at]?.split("=", 2)[1] ?? argv[at + 1]
+  return at !== -1 && !(level !== undefined && logLevels.includes(level))
+    ? `--log-level wants one of ${logLevels.join(", ")}${level === undefined ? "" : `, not ${level}`}`
     : undefined
 }
 

@@ -17,6 +17,15 @@ export const endpoint = (name: string, description: string): Options.Options<End
     Options.filterMap(Endpoint.parse, `--${name} wants host:port, such as 127.0.0.1:8080 or [::1]:8080`)
   )
 
+/** Where to connect to: nobody can listen at port 0. */
+export const target = (name: string, description: string): Options.Options<Endpoint.Endpoint> =>
+  endpoint(name, description).pipe(
+    Options.filterMap(
+      (endpoint) => endpoint.port > 0 ? Option.some(endpoint) : Option.none(),
+      `--${name} wants a port from 1 on`
+    )
+  )
+
 export const bufferSize: Options.Options<number> = Options.text("buffer-size").pipe(
   Options.withPseudoName("size"),
   Options.withDescription(

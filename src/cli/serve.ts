@@ -20,7 +20,7 @@ import * as Tcp from "./tcp.js"
 
 const options = {
   listen: Shared.endpoint("listen", "Where to accept WebSockets; port 0 for any free one."),
-  target: Shared.endpoint("target", "Where each stream is connected to."),
+  target: Shared.target("target", "Where each stream is connected to."),
   bufferSize: Shared.bufferSize,
   keepAlive: Shared.keepAlive,
   token: Shared.token("What clients must show as their bearer token; also WSMUX_TOKEN."),

@@ -22,6 +22,7 @@ const wants = {
   target: "--target wants host:port, such as 127.0.0.1:8080 or [::1]:8080",
   size: "--buffer-size wants a size from 1 to 1024MiB, such as 65536, 256KiB or 4MiB",
   keepAlive: "--keep-alive wants a duration such as 500ms, 10s or 1m, or off",
+  logLevel: "--log-level wants one of all, trace, debug, info, warning, error, fatal, none",
   stats: "--stats wants a duration such as 500ms or 10s",
   token: "the token must be one or more visible ASCII characters",
   authentication: "0.0.0.0:0 can be reached by others: give a --token, or --allow-anonymous to let everybody in"
@@ -40,6 +41,10 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [["serve", "--listen", "[localhost]:80", "--target", nobody], wants.listen],
     [["serve", "--listen", "::1:80", "--target", nobody], wants.listen],
     [["serve", "--listen", "127.0.0.1:0", "--target", "there:http"], wants.target],
+    [["serve", "--listen", "127.0.0.1:0", "--target", "127.0.0.1:0"], "--target wants a port from 1 on"],
+    [[...serving, "--listen", "127.0.0.1:0"], "--listen is given twice"],
+    [[...serving, "--log-level=loud"], `${wants.logLevel}, not loud`],
+    [[...serving, "--log-level"], wants.logLevel],
     [[...serving, "--buffer-size", "0"], wants.size],
     [[...serving, "--buffer-size", "64kb"], wants.size],
     [[...serving, "--buffer-size", "1025MiB"], wants.size],
