@@ -25,7 +25,9 @@ export const run = async (
     )
   }
   const sides: Array<Side | { readonly stop: () => Promise<void> }> = []
+  let over = false
   const start = (side: "server" | "client", url?: string) => {
+    if (over) throw new Error("too late") // nobody would stop it
     const started = new Side(`the ${side} of ${entrant.name}`, command(side, url))
     sides.unshift(started)
     return started
@@ -35,6 +37,7 @@ export const run = async (
     let { port } = await server.expect("listening")
     if (workload.id === "W9") {
       const proxy = await delayProxy(port, sizes["delay-ms"])
+      if (over) proxy.close()
       sides.push({ stop: async () => proxy.close() })
       port = proxy.port
     }
@@ -43,9 +46,12 @@ export const run = async (
   }
   const { cancel, expired } = expiry(timeout)
   try {
-    return await Promise.race([conversation(), expired])
+    const conversing = conversation()
+    conversing.catch(() => {}) // what fails after the expiry concerns nobody
+    return await Promise.race([conversing, expired])
   } finally {
     cancel()
+    over = true
     for (const side of sides) await side.stop()
   }
 }
