@@ -21,9 +21,9 @@ interface Probe {
  * scheduler reaches them and a key stroke would wait behind a file. Whatever waits, waits here, where it can be passed.
  *
  * Pings between the data tell how long it takes to arrive; every WebSocket peer answers them at once, however slowly its
- * streams are read. As in CoDel (RFC 8289), a queue that is empty now and then is a good one, and more may be on its way;
- * one that stands is cut down. It stands when even the quickest answer of a round takes longer than a lone ping by more
- * than `allowance`.
+ * streams are read. As in CoDel (RFC 8289), a queue that is short now and then is a good one, and more may be on its way;
+ * one that stands is cut down. It stands when even the quickest answer of a round takes longer than a lone ping does, by
+ * as much again, or by `allowance` where that is more.
  */
 export class Flight {
   readonly #flying: Flying
@@ -187,7 +187,7 @@ const maxLimit = 2 ** 31
 export const smallFrame = 1024
 
 /** So many bytes are worth a ping. */
-const worthAPing = 64 * 1024
+const worthAPing = 256 * 1024
 
 /** How many pings may be unanswered at once; transports remember a few more. */
 const maxProbes = 6
@@ -195,8 +195,6 @@ const maxProbes = 6
 /** For how long a least round trip is believed, in milliseconds, and for how long again. */
 const period = 10_000
 
-/** The queue that is always good, in milliseconds: a turn of an event loop under load. */
-const allowance = 0.5
-
-/** For how long a queue has to stand before it is cut down, in milliseconds: what comes and goes faster does not matter. */
-const patience = 10
+/** The queue that is always good, and for how long a larger one may stand, in milliseconds (RFC 8289: target, interval). */
+const allowance = 5
+const patience = 100

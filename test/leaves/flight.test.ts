@@ -103,8 +103,8 @@ describe("a flight", () => {
       const link = makeFlight(network)
       link.run(20 * trip + 2000)
       expect(link.run(1000 + 10 * trip)).toBeGreaterThan(0.9 * rate * (1000 + 10 * trip))
-      // what it holds, as much again or a turn of an event loop, and the least that is worth while
-      expect(link.flight.limit).toBeLessThan(2 * (rate * (trip + Math.max(trip, 1)) + 4 * kib))
+      // what it holds, as much again or what passes in 5 ms, and the least that is worth while
+      expect(link.flight.limit).toBeLessThan(2 * (rate * (trip + Math.max(trip, 5)) + 8 * kib))
     })
   }
 
