@@ -15,7 +15,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { bytes } from "../support/bytes.js"
 import { type End, makeEnd, other, type Side, Wire } from "../support/numberedEnds.js"
-import { quiet, withParts } from "../support/observe.js"
+import { quiet } from "../support/observe.js"
 import { readAll } from "../support/sessions.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -88,17 +88,11 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
     const wire = new Wire(buffer)
     const pair = yield* MemoryTransport.makePair({ capacity, latency })
     const makeSession = (side: Side) => {
-      const transport = withParts(pair[side], {
-        send: (parts) => {
-          wire.see(side, Buffer.concat(parts))
-          pair[side].send(parts)
-        }
-      })
       const make = side === "client" ? Session.makeClient : Session.makeServer
       return Effect.provideService(
         make({ ...settings, streamBufferSize: buffer[side], ...quiet }),
         Transport,
-        transport
+        wire.watch(side, pair[side])
       )
     }
     const sessions = { client: yield* makeSession("client"), server: yield* makeSession("server") }
@@ -164,7 +158,7 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
         Effect.gen(function*() {
           const scope = yield* Scope.make()
           const stream = yield* Effect.onError(restore(Scope.extend(get, scope)), () => Scope.close(scope, Exit.void))
-          ends.push(yield* makeEnd(wire, side, stream, scope))
+          ends.push(yield* makeEnd(wire, side, { stream, leave: Scope.close(scope, Exit.void) }))
         })
       ).pipe(Effect.onExit((exit) => Effect.sync(() => wire.judge(exit, (error) => error._tag === "AcceptTimeout"))))
     const opening: Array<AnyFiber> = []

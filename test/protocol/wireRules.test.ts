@@ -17,6 +17,7 @@ const violations: Record<string, ReadonlyArray<Step>> = {
   "bytes behind the end": [...opened, ["client", fin(1)], ["client", dat(1, pattern(1))]],
   "more bytes than credit": [...opened, ["client", dat(1, pattern(8))], ["client", dat(1, pattern(3))]],
   "accepts its own stream": [["client", syn(1)], ["client", ack(1, 10)]],
+  "accepts what it has refused": [["client", syn(1)], ["server", fin(1)], ["server", ack(1, 10)]],
   "more credit than was used": [...opened, ["client", dat(1, pattern(3))], ["server", ack(1, 4)]],
   "ended twice": [...opened, ["server", fin(1)], ["server", fin(1)]],
   "ended before it was accepted": [["client", syn(1)], ["client", fin(1)]]
@@ -31,6 +32,22 @@ describe("the rules of the wire", () => {
       expect(() => rules.see(from, frame)).toThrow(`: ${text}`)
     })
   }
+
+  it("let an acceptor refuse, and tell what it has", () => {
+    const rules = new WireRules({ client: 10, server: 10 })
+    rules.see("client", syn(1))
+    expect(rules.isRefused(1)).toBe(false)
+    rules.see("server", fin(1))
+    expect(rules.isRefused(1)).toBe(true)
+    expect(() => rules.see("server", dat(1, pattern(1)))).toThrow("bytes before the stream is accepted")
+  })
+
+  it("let windows grow as far as they may", () => {
+    const rules = new WireRules({ client: 10, server: 10 }, { client: 0, server: 6 })
+    for (const [from, frame] of opened) rules.see(from, frame)
+    rules.see("server", ack(1, 6))
+    expect(() => rules.see("server", ack(1, 1))).toThrow("more credit than was used")
+  })
 
   it("let an opener with a larger window say so, and nobody else", () => {
     const rules = new WireRules({ client: 15, server: 10 })

@@ -12,9 +12,10 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { bytes, pattern, text } from "../support/bytes.js"
-import { expectWaiting, failureOf, quiet, quietly, start, withParts } from "../support/observe.js"
+import { expectWaiting, failureOf, quiet, quietly, start } from "../support/observe.js"
 import { fin, makePeer, syn } from "../support/scriptedPeer.js"
 import { makeSessions, makeStreams, readAll, settle } from "../support/sessions.js"
+import { withParts } from "../support/withParts.js"
 
 const closedHere = new SessionClosed({ by: "local", code: 1000, reason: "" })
 const closedThere = new SessionClosed({ by: "peer", code: 1000, reason: "" })

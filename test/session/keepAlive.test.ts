@@ -11,9 +11,10 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { pattern } from "../support/bytes.js"
-import { failureOf, quiet, start, withParts } from "../support/observe.js"
+import { failureOf, quiet, start } from "../support/observe.js"
 import { ack } from "../support/scriptedPeer.js"
 import { makeSessions, makeStreams, settle } from "../support/sessions.js"
+import { withParts } from "../support/withParts.js"
 
 /** A session whose pings are counted and, if `lost`, go nowhere; and the other end of its link. */
 const makeWatched = (options?: SessionConfig.Options & { readonly lost?: boolean }) =>

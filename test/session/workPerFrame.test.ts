@@ -10,7 +10,8 @@ import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
 import * as Stream from "effect/Stream"
 import * as Supervisor from "effect/Supervisor"
-import { quiet, withParts } from "../support/observe.js"
+import { quiet } from "../support/observe.js"
+import { withParts } from "../support/withParts.js"
 
 const kib = 1024
 

@@ -1,18 +1,17 @@
 import * as Frame from "effect-wsmux/Frame"
 import type * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type { MuxStream } from "effect-wsmux/MuxStream"
-import type { ReadError, WriteError } from "effect-wsmux/WsmuxError"
+import type { Transport } from "effect-wsmux/Transport"
+import type { ReadError, TerminalError, WriteError } from "effect-wsmux/WsmuxError"
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { pattern } from "./bytes.js"
-import { settle } from "./sessions.js"
 import { WireRules } from "./wireRules.js"
+import { withParts } from "./withParts.js"
 
 export type Side = MemoryTransport.Side
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -23,10 +22,13 @@ const source = pattern(1 << 20)
 
 /** The bytes of one direction of a stream are numbered: each has a place of its own in the source. */
 export class Direction {
-  /** What has been handed to the wire, by all writes up to now. */
+  /** What has been handed to the wire, by all writes up to now, and whether its end has. */
   sent = 0
-  read = 0
   ended = false
+  /** What has come to a session that was not over. */
+  arrived = 0
+  endArrived = false
+  read = 0
   constructor(readonly start: number) {}
 
   bytes(from: number, size: number): Uint8Array {
@@ -39,11 +41,17 @@ export class Wire {
   readonly faults: Array<string> = []
   /** Whether all bytes are those of a `Direction`. */
   numbered = true
+  /** Whether an interruption can part what an operation answers from the operation. */
+  preemptive = false
+  /** Whether a session is over. */
+  readonly isOver: Record<Side, () => boolean> = { client: () => false, server: () => false }
+  /** What operations were told to have ended it. */
+  readonly causes: Record<Side, Set<TerminalError>> = { client: new Set(), server: new Set() }
   readonly #rules: WireRules
   readonly #directions = new Map<number, Direction>()
 
-  constructor(sizes: Record<Side, number>) {
-    this.#rules = new WireRules(sizes)
+  constructor(sizes: Record<Side, number>, growth?: Record<Side, number>) {
+    this.#rules = new WireRules(sizes, growth)
   }
 
   direction(from: Side, id: number): Direction {
@@ -51,6 +59,26 @@ export class Wire {
     const known = this.#directions.get(key) ?? new Direction(key * 1009)
     this.#directions.set(key, known)
     return known
+  }
+
+  /** The transport of a side, looked at from both ends. */
+  watch(side: Side, transport: Transport): Transport {
+    return withParts(transport, {
+      send: (parts) => {
+        this.see(side, Buffer.concat(parts))
+        transport.send(parts)
+      },
+      listen: (listener) =>
+        transport.listen({
+          onMessage: (message) => {
+            this.arrive(side, message)
+            listener.onMessage(message)
+          },
+          onText: () => listener.onText(),
+          onWritable: () => listener.onWritable(),
+          onClose: (end) => listener.onClose(end)
+        })
+    })
   }
 
   see(from: Side, message: Uint8Array): void {
@@ -70,8 +98,26 @@ export class Wire {
     direction.sent += byteLength
   }
 
+  arrive(to: Side, message: Uint8Array): void {
+    const frame = Frame.decode(message)
+    if (frame._tag === "Malformed" || this.isOver[to]()) return
+    const direction = this.direction(other(to), frame.id)
+    if (frame._tag === "Fin") direction.endArrived = true
+    if (frame._tag === "Dat") direction.arrived += frame.payload.byteLength
+  }
+
+  isRefused(id: number): boolean {
+    return this.#rules.isRefused(id)
+  }
+
   expect(holds: boolean, otherwise: string): void {
     if (!holds) this.faults.push(otherwise)
+  }
+
+  /** Whether an operation of this side may fail with the session, of which it says what ended it. */
+  ends(side: Side, cause: TerminalError): boolean {
+    this.causes[side].add(cause)
+    return this.isOver[side]()
   }
 
   /** Passes what succeeded or was interrupted, and failures that there was cause for. */
@@ -81,6 +127,28 @@ export class Wire {
   }
 }
 
+/** A deadline, and when operations may fail for it. */
+class Deadline {
+  #at = Infinity
+  /** When the last one was moved that had passed. */
+  #passedUntil = -Infinity
+
+  set(at: number, now: number): void {
+    if (this.hasPassed(now)) this.#passedUntil = now
+    this.#at = at
+  }
+
+  hasPassed(now: number): boolean {
+    return this.#at <= now
+  }
+
+  hasPassedBetween(start: number, end: number): boolean {
+    return this.hasPassed(end) || this.#passedUntil >= start
+  }
+}
+
+const isPending = (fiber: AnyFiber | undefined) => fiber !== undefined && fiber.unsafePoll() === null
+
 const equal = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0
 
 export interface Order {
@@ -89,13 +157,26 @@ export interface Order {
   readonly parts: number
 }
 
+export interface Held {
+  readonly stream: MuxStream
+  /** Closes the scope that owns the stream. */
+  readonly leave: Effect.Effect<void>
+}
+
 /** One end of a stream with a writer of its own, and all that can be done to it. */
-export const makeEnd = (wire: Wire, side: Side, stream: MuxStream, scope: Scope.CloseableScope) =>
+export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
   Effect.gen(function*() {
+    const clock = yield* Effect.clock
+    const now = () => clock.unsafeCurrentTimeMillis()
     const [outbound, inbound] = [wire.direction(side, stream.id), wire.direction(other(side), stream.id)]
     const orders = yield* Queue.unbounded<Order>()
-    const mayTimeOut = { read: false, write: false }
+    const deadlines = { read: new Deadline(), write: new Deadline() }
     let [ordered, obeyed, written, left, mayBreak] = [0, 0, 0, false, false]
+    /** Whether an interrupted read may have taken bytes with it. */
+    let unsure = false
+    let ending: AnyFiber | undefined
+    /** How much will have been sent when the current write is done. */
+    let due = 0
     let writing: AnyFiber | undefined
     let reading: AnyFiber | undefined
 
@@ -114,6 +195,8 @@ export const makeEnd = (wire: Wire, side: Side, stream: MuxStream, scope: Scope.
         // what is being written when its own end follows still goes out
         const isLate = mayBreak
         if (order.do !== "write") mayBreak = true
+        const since = now()
+        due = written + size
         const fiber = yield* Effect.fork(perform(order))
         writing = fiber
         const exit = yield* Fiber.await(fiber)
@@ -121,7 +204,11 @@ export const makeEnd = (wire: Wire, side: Side, stream: MuxStream, scope: Scope.
         written = outbound.sent
         wire.judge(exit, (error) =>
           error.written === sent &&
-          (error._tag === "WriteTimeout" ? mayTimeOut.write : (isLate || left) && error.cause === undefined))
+          (error._tag === "WriteTimeout"
+            ? deadlines.write.hasPassedBetween(since, now())
+            : error.cause === undefined
+            ? isLate || left || (wire.preemptive && mayBreak)
+            : wire.ends(side, error.cause)))
         wire.expect(Exit.isSuccess(exit) ? sent === size : sent <= size, `sent ${sent} of ${size} bytes`)
         if (Exit.isSuccess(exit) && order.do !== "write") wire.expect(outbound.ended, "ended without a FIN")
         obeyed++
@@ -131,21 +218,31 @@ export const makeEnd = (wire: Wire, side: Side, stream: MuxStream, scope: Scope.
 
     const take = (chunk: Uint8Array) => {
       const { byteLength } = chunk
-      wire.expect(byteLength > 0 && equal(chunk, inbound.bytes(inbound.read, byteLength)), "read other bytes")
+      const isNext = byteLength > 0 && equal(chunk, inbound.bytes(inbound.read, byteLength))
+      wire.expect(isNext || unsure, "read other bytes")
       inbound.read += byteLength
-      wire.expect(inbound.read <= inbound.sent, "read more than was sent")
+      wire.expect(inbound.read <= inbound.arrived, "read more than had come")
     }
-    const atEnd = () => wire.expect(left || (inbound.ended && inbound.read === inbound.sent), "an early end")
+    const isRead = () => unsure || inbound.read === inbound.arrived
+    const atEnd = () =>
+      wire.expect(
+        left || (inbound.endArrived && isRead() && inbound.arrived === inbound.sent),
+        "an early end"
+      )
+    /** The session's end comes behind all that had arrived, and a FIN before it stays an end. */
+    const isLost = (cause: TerminalError) => wire.ends(side, cause) && (left || (isRead() && !inbound.endArrived))
     const reader = (reads: Effect.Effect<void, ReadError>) =>
       Effect.gen(function*() {
-        if (reading !== undefined && reading.unsafePoll() === null) return reading
+        if (reading !== undefined && isPending(reading)) return reading
+        const since = now()
         const judged = Effect.onExit(reads, (exit) =>
-          Effect.sync(() =>
+          Effect.sync(() => {
+            if (Exit.isInterrupted(exit)) unsure ||= wire.preemptive
             wire.judge(exit, (error) =>
               error._tag === "ReadTimeout"
-                ? mayTimeOut.read
-                : error._tag === "BrokenPipe" && left && error.cause === undefined)
-          ))
+                ? deadlines.read.hasPassedBetween(since, now())
+                : error._tag === "BrokenPipe" && (error.cause === undefined ? left : isLost(error.cause)))
+          }))
         return reading = yield* Effect.fork(judged)
       })
 
@@ -162,31 +259,40 @@ export const makeEnd = (wire: Wire, side: Side, stream: MuxStream, scope: Scope.
         mayBreak = true
         const judged = Effect.onExit(stream.end, (exit) =>
           Effect.sync(() => {
-            wire.judge(exit, () => false)
+            wire.judge(exit, ({ cause }) => cause !== undefined && wire.ends(side, cause))
             wire.expect(outbound.ended || !Exit.isSuccess(exit), "ended without a FIN")
           }))
-        return Effect.fork(judged)
+        return Effect.map(Effect.fork(judged), (fiber) => ending = fiber)
       }),
       interruptWrite: Effect.suspend(() => writing === undefined ? Effect.void : Fiber.interrupt(writing)),
       read: reader(Effect.map(stream.read, (chunk) => chunk._tag === "Some" ? take(chunk.value) : atEnd())),
       readAll: reader(Effect.map(Stream.runForEach(stream.readable, (chunk) => Effect.sync(() => take(chunk))), atEnd)),
       interruptRead: Effect.suspend(() => reading === undefined ? Effect.void : Fiber.interrupt(reading)),
       setDeadline: (what: "read" | "write", millis: number) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          mayTimeOut[what] = true
-          return what === "read" ? stream.setReadDeadline(now + millis) : stream.setWriteDeadline(now + millis)
+        Effect.suspend(() => {
+          const at = now() + millis
+          deadlines[what].set(at, now())
+          return what === "read" ? stream.setReadDeadline(at) : stream.setWriteDeadline(at)
         }),
-      clearDeadlines: Effect.gen(function*() {
-        yield* stream.setDeadline(undefined)
-        yield* settle // those who were told that it has passed are judged first
-        mayTimeOut.read = mayTimeOut.write = false
+      clearDeadlines: Effect.suspend(() => {
+        for (const deadline of [deadlines.read, deadlines.write]) deadline.set(Infinity, now())
+        return stream.setDeadline(undefined)
       }),
       leave: Effect.suspend(() => {
         left = mayBreak = true
-        return Scope.close(scope, Exit.void)
+        return leave
       }),
       isLeft: () => left,
-      isWhole: () => outbound.sent === written && outbound.ended && (left || inbound.read === inbound.sent)
+      isWhole: () =>
+        outbound.sent === written && outbound.ended && (left || (isRead() && inbound.arrived === inbound.sent)),
+      /** What waits, after everything has run that can. */
+      pending: () => ({
+        read: isPending(reading),
+        readOverdue: isPending(reading) && deadlines.read.hasPassed(now()),
+        write: isPending(writing),
+        writeOverdue: isPending(writing) && outbound.sent < due && deadlines.write.hasPassed(now()),
+        end: isPending(ending)
+      })
     }
   })
 

@@ -1,5 +1,4 @@
 import { expect } from "@effect/vitest"
-import { type Transport, TypeId } from "effect-wsmux/Transport"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -37,18 +36,3 @@ export const countingFibers = <A, E, R>(program: (fibers: Effect.Effect<number>)
     const fibers = Effect.map(Effect.zipRight(settle, supervisor.value), (alive) => alive.length)
     return Effect.zipRight(TestClock.adjust(0), Effect.supervised(program(fibers), supervisor))
   })
-
-/** A transport with some of its parts replaced, to look over a session's shoulder or to play a strange network. */
-export const withParts = (transport: Transport, parts: Partial<Transport>): Transport => ({
-  [TypeId]: TypeId,
-  localAddress: transport.localAddress,
-  remoteAddress: transport.remoteAddress,
-  maxMessageSize: transport.maxMessageSize,
-  listen: (listener) => transport.listen(listener),
-  send: (parts) => transport.send(parts),
-  isWritable: () => transport.isWritable(),
-  activity: () => transport.activity(),
-  ping: transport.ping,
-  close: (code, reason, timeout) => transport.close(code, reason, timeout),
-  ...parts
-})

@@ -11,26 +11,31 @@ interface Side {
 
 const side = (): Side => ({ credit: undefined, sent: 0, granted: 0, ended: false })
 
+type Sides<A> = Record<"client" | "server", A>
+
 /**
  * The rules of the wire, told from the frames of both sides and nothing else: `see` throws at the first frame that a
- * correct peer must not send. `sizes` are the windows of the two sides.
+ * correct peer must not send. `sizes` are the windows of the two sides, `growth` is by how much they may become larger.
  */
 export class WireRules {
-  readonly #sizes: Record<"client" | "server", number>
-  readonly #streams: Map<number, Record<"client" | "server", Side>>
+  readonly #sizes: Sides<number>
+  readonly #growth: Sides<number>
+  readonly #streams: Map<number, Sides<Side>>
 
   constructor(
-    sizes: Record<"client" | "server", number>,
-    streams = new Map<number, Record<"client" | "server", Side>>()
+    sizes: Sides<number>,
+    growth: Sides<number> = { client: 0, server: 0 },
+    streams = new Map<number, Sides<Side>>()
   ) {
     this.#sizes = sizes
+    this.#growth = growth
     this.#streams = streams
   }
 
   /** Whether a side may send this frame now. */
   allow(from: "client" | "server", frame: Frame.Frame): boolean {
     try {
-      new WireRules(this.#sizes, structuredClone(this.#streams)).see(from, frame)
+      new WireRules(this.#sizes, this.#growth, structuredClone(this.#streams)).see(from, frame)
       return true
     } catch {
       return false
@@ -63,19 +68,28 @@ export class WireRules {
       case "Ack":
         if (other.credit === undefined) {
           rule(from !== opener, "accepts its own stream")
+          rule(!own.ended, "accepts what it has refused")
           // the acceptor believes that the opener's window equals its own
           other.credit = own.credit = frame.credit
           return
         }
         own.granted += frame.credit
-        rule(own.granted <= other.sent + this.#topUp(from, opener), "more credit than was used")
+        rule(own.granted <= other.sent + this.#topUp(from, opener) + this.#growth[from], "more credit than was used")
         other.credit += frame.credit
         return
       case "Fin":
         rule(!own.ended, "ended twice")
-        rule(own.credit !== undefined, "ended before it was accepted")
+        // from the acceptor that is a refusal
+        rule(own.credit !== undefined || from !== opener, "ended before it was accepted")
         own.ended = true
     }
+  }
+
+  /** Whether the acceptor has answered the stream with its end. */
+  isRefused(id: number): boolean {
+    const stream = this.#streams.get(id)
+    const acceptor = id % 2 === 1 ? stream?.server : stream?.client
+    return acceptor !== undefined && acceptor.ended && acceptor.credit === undefined
   }
 
   /** An opener whose window is larger than the acceptor believes may say so. */

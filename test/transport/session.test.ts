@@ -16,7 +16,6 @@ import * as TestClock from "effect/TestClock"
 import * as Net from "node:net"
 import type { WebSocket } from "ws"
 import { bytes, pattern, text } from "../support/bytes.js"
-import { withParts } from "../support/observe.js"
 import { readAll, readSome } from "../support/sessions.js"
 import {
   type Acceptor,
@@ -39,6 +38,7 @@ import {
   webSocketServer,
   wired
 } from "../support/transports.js"
+import { withParts } from "../support/withParts.js"
 
 const make = (role: "client" | "server", transport: Transport, options?: SessionConfig.Options) =>
   Effect.provideService(

@@ -1,0 +1,88 @@
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type { RuntimeFiber } from "effect/Fiber"
+import type * as Scheduler from "effect/Scheduler"
+import * as TestClock from "effect/TestClock"
+import * as TestContext from "effect/TestContext"
+import type * as TestServices from "effect/TestServices"
+import type { Random } from "./random.js"
+
+/** How fibers take turns. */
+export interface Order {
+  /** Whether any fiber that can run may be the next, instead of the one that has waited longest. */
+  readonly shuffled: boolean
+  /** How likely a fiber is to lose its turn before any one of its steps. */
+  readonly preemption: number
+}
+
+/** Lower priorities come first, so what has this one runs when nothing else can. */
+const last = 1_000_000
+
+/** Lets everything run that can, without letting time go by. */
+export const idle: Effect.Effect<void> = Effect.yieldNow({ priority: last })
+
+/** One that runs on the caller's stack and asks nothing but its generator for the order. */
+class SeededScheduler implements Scheduler.Scheduler {
+  readonly #ready: Array<Scheduler.Task> = []
+  readonly #last: Array<Scheduler.Task> = []
+
+  constructor(readonly order: Order, readonly random: Random) {}
+
+  shouldYield(fiber: RuntimeFiber<unknown, unknown>): number | false {
+    const { preemption } = this.order
+    return fiber.currentOpCount > maxSteps || (preemption > 0 && this.random.chance(preemption)) ? 0 : false
+  }
+
+  scheduleTask(task: Scheduler.Task, priority: number): void {
+    const queue = priority === last ? this.#last : this.#ready
+    queue.push(task)
+  }
+
+  /** Until nobody can run any more. */
+  run(): void {
+    for (let turns = 0; turns < maxTurns; turns++) {
+      const task = this.#next()
+      if (task === undefined) return
+      task()
+    }
+    throw new Error(`it does not come to rest within ${maxTurns} turns`)
+  }
+
+  #next(): Scheduler.Task | undefined {
+    const ready = this.#ready
+    if (ready.length === 0) return this.#last.shift()
+    if (!this.order.shuffled) return ready.shift()
+    const at = this.random.int(0, ready.length - 1)
+    const task = ready[at]!
+    ready[at] = ready[ready.length - 1]!
+    ready.pop()
+    return task
+  }
+}
+
+/** What a fiber may do in one turn; as many steps as anywhere else. */
+const maxSteps = 2048
+
+const maxTurns = 5_000_000
+
+/**
+ * Runs a program on the stack of the caller, under Effect's TestClock. That one waits in real time for all fibers to be
+ * suspended; here the scheduler knows.
+ */
+export const runDeterministically = <A, E>(
+  program: Effect.Effect<A, E, TestServices.TestServices>,
+  order: Order,
+  random: Random
+): Exit.Exit<A, E> => {
+  const scheduler = new SeededScheduler(order, random)
+  const clocked = Effect.flatMap(TestClock.testClock(), (clock) => {
+    const prompt: TestClock.TestClock = Object.assign(Object.create(clock), { awaitSuspended: () => idle })
+    // The first adjustment keeps the clock from starting a fiber that warns.
+    return Effect.withClock(Effect.zipRight(TestClock.adjust(0), program), prompt)
+  })
+  const fiber = Effect.runFork(Effect.provide(clocked, TestContext.TestContext), { scheduler })
+  scheduler.run()
+  const exit = fiber.unsafePoll()
+  if (exit === null) throw new Error("nobody can run any more, and the program has not ended")
+  return exit
+}

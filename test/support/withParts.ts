@@ -1,0 +1,16 @@
+import { type Transport, TypeId } from "effect-wsmux/Transport"
+
+/** A transport with some of its parts replaced, to look over a session's shoulder or to play a strange network. */
+export const withParts = (transport: Transport, parts: Partial<Transport>): Transport => ({
+  [TypeId]: TypeId,
+  localAddress: transport.localAddress,
+  remoteAddress: transport.remoteAddress,
+  maxMessageSize: transport.maxMessageSize,
+  listen: (listener) => transport.listen(listener),
+  send: (parts) => transport.send(parts),
+  isWritable: () => transport.isWritable(),
+  activity: () => transport.activity(),
+  ping: transport.ping,
+  close: (code, reason, timeout) => transport.close(code, reason, timeout),
+  ...parts
+})
