@@ -7,14 +7,13 @@ import type { InvalidDeadline, OpenError } from "effect-wsmux/WsmuxError"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
-import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { bytes } from "../support/bytes.js"
-import { type End, makeEnd, other, type Side, Wire } from "../support/numberedEnds.js"
+import { type End, getEnd, other, type Side, Wire } from "../support/numberedEnds.js"
 import { quiet } from "../support/observe.js"
 import { readAll } from "../support/sessions.js"
 
@@ -101,13 +100,7 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
     const snapshots = Effect.all([sessions.client.snapshot, sessions.server.snapshot])
 
     const check = Effect.gen(function*() {
-      for (const { role, streams } of yield* snapshots) {
-        for (const { bufferedBytes, id, receiveCredit } of streams) {
-          const isOpener = (id % 2 === 1) === (role === "client")
-          const bound = isOpener ? Math.max(buffer.client, buffer.server) : buffer[role]
-          wire.expect(bufferedBytes + receiveCredit <= bound, `stream ${id} may hold more than ${bound} bytes`)
-        }
-      }
+      for (const snapshot of yield* snapshots) wire.checkWindows(snapshot)
       expect(wire.faults).toEqual([])
     })
     /** Lets time go by until a condition holds, which it must before long. */
@@ -137,30 +130,18 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
     const isSilent = Effect.map(snapshots, ([{ counters: client }, { counters: server }]) =>
       Equal.equals(Data.struct(client.framesIn), Data.struct(server.framesOut)) &&
       Equal.equals(Data.struct(server.framesIn), Data.struct(client.framesOut)))
-    /** Once nothing is on its way, a writer can send exactly what its reader can take; after a FIN nobody cares. */
     const checkCredit = Effect.gen(function*() {
       yield* until("nothing is on its way", isSilent)
       const [client, server] = yield* snapshots
-      for (const near of client.streams) {
-        const far = server.streams.find(({ id }) => id === near.id)
-        if (far === undefined) continue
-        const balance = { client: near.sendCredit - far.receiveCredit, server: far.sendCredit - near.receiveCredit }
-        const open = sides.filter((side) => !wire.direction(side, near.id).ended)
-        for (const side of open) {
-          wire.expect(balance[side] === 0, `credit of stream ${near.id} is off by ${balance[side]}`)
-        }
-      }
+      wire.checkCredit(client, server)
       yield* check
     })
     const ends: Array<End> = []
     const own = (side: Side, get: Effect.Effect<MuxStream, OpenError, Scope.Scope>) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function*() {
-          const scope = yield* Scope.make()
-          const stream = yield* Effect.onError(restore(Scope.extend(get, scope)), () => Scope.close(scope, Exit.void))
-          ends.push(yield* makeEnd(wire, side, { stream, leave: Scope.close(scope, Exit.void) }))
-        })
-      ).pipe(Effect.onExit((exit) => Effect.sync(() => wire.judge(exit, (error) => error._tag === "AcceptTimeout"))))
+      Effect.onExit(
+        getEnd(wire, side, get, (end) => ends.push(end)),
+        (exit) => Effect.sync(() => wire.judge(exit, (error) => error._tag === "AcceptTimeout"))
+      )
     const opening: Array<AnyFiber> = []
     const accepting: Record<Side, Array<AnyFiber>> = { client: [], server: [] }
     const accept = (side: Side) =>

@@ -1,3 +1,4 @@
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type { RuntimeFiber } from "effect/Fiber"
@@ -11,7 +12,7 @@ import type { Random } from "./random.js"
 export interface Order {
   /** Whether any fiber that can run may be the next, instead of the one that has waited longest. */
   readonly shuffled: boolean
-  /** How likely a fiber is to lose its turn before any one of its steps. */
+  /** How likely a fiber is to lose its turn before any one of its steps. Losing it takes a dozen, so a tenth is too much. */
   readonly preemption: number
 }
 
@@ -63,22 +64,41 @@ class SeededScheduler implements Scheduler.Scheduler {
 /** What a fiber may do in one turn; as many steps as anywhere else. */
 const maxSteps = 2048
 
-const maxTurns = 5_000_000
+const maxTurns = 300_000
+
+/** When the sleepers of the clock are due that nobody has interrupted: the clock itself remembers those, too. */
+export type Timers = () => ReadonlyArray<number>
 
 /**
  * Runs a program on the stack of the caller, under Effect's TestClock. That one waits in real time for all fibers to be
  * suspended; here the scheduler knows.
  */
 export const runDeterministically = <A, E>(
-  program: Effect.Effect<A, E, TestServices.TestServices>,
+  program: (timers: Timers) => Effect.Effect<A, E, TestServices.TestServices>,
   order: Order,
   random: Random
 ): Exit.Exit<A, E> => {
   const scheduler = new SeededScheduler(order, random)
   const clocked = Effect.flatMap(TestClock.testClock(), (clock) => {
-    const prompt: TestClock.TestClock = Object.assign(Object.create(clock), { awaitSuspended: () => idle })
-    // The first adjustment keeps the clock from starting a fiber that warns.
-    return Effect.withClock(Effect.zipRight(TestClock.adjust(0), program), prompt)
+    const sleepers = new Set<{ readonly due: number }>()
+    const prompt: TestClock.TestClock = Object.assign(Object.create(clock), {
+      awaitSuspended: () => idle,
+      // it would warn of time that nobody moves, behind a semaphore that a preempted fiber can take with it
+      warningStart: () => Effect.void,
+      warningDone: () => Effect.void,
+      sleep: (duration: Duration.DurationInput) =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => {
+            const sleeper = { due: clock.unsafeCurrentTimeMillis() + Duration.toMillis(duration) }
+            sleepers.add(sleeper)
+            return sleeper
+          }),
+          () => clock.sleep.call(prompt, Duration.decode(duration)),
+          (sleeper) => Effect.sync(() => sleepers.delete(sleeper))
+        )
+    })
+    const timers = () => Array.from(sleepers, ({ due }) => due)
+    return Effect.withClock(program(timers), prompt)
   })
   const fiber = Effect.runFork(Effect.provide(clocked, TestContext.TestContext), { scheduler })
   scheduler.run()

@@ -1,13 +1,16 @@
 import * as Frame from "effect-wsmux/Frame"
 import type * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type { MuxStream } from "effect-wsmux/MuxStream"
+import type { SessionSnapshot, StreamSnapshot } from "effect-wsmux/Session"
 import type { Transport } from "effect-wsmux/Transport"
 import type { ReadError, TerminalError, WriteError } from "effect-wsmux/WsmuxError"
 import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { pattern } from "./bytes.js"
 import { WireRules } from "./wireRules.js"
@@ -47,10 +50,15 @@ export class Wire {
   readonly isOver: Record<Side, () => boolean> = { client: () => false, server: () => false }
   /** What operations were told to have ended it. */
   readonly causes: Record<Side, Set<TerminalError>> = { client: new Set(), server: new Set() }
+  readonly #sizes: Record<Side, number>
+  readonly #growth: Record<Side, number>
   readonly #rules: WireRules
   readonly #directions = new Map<number, Direction>()
 
-  constructor(sizes: Record<Side, number>, growth?: Record<Side, number>) {
+  /** @param growth by how much windows may become larger than their sizes */
+  constructor(sizes: Record<Side, number>, growth: Record<Side, number> = { client: 0, server: 0 }) {
+    this.#sizes = sizes
+    this.#growth = growth
     this.#rules = new WireRules(sizes, growth)
   }
 
@@ -114,6 +122,29 @@ export class Wire {
     if (!holds) this.faults.push(otherwise)
   }
 
+  /** No stream may come to hold more than its window. */
+  checkWindows({ role, streams }: SessionSnapshot): void {
+    for (const { bufferedBytes, id, receiveCredit } of streams) {
+      const isOpener = (id % 2 === 1) === (role === "client")
+      const believed = isOpener ? this.#sizes[other(role)] : 0
+      const bound = Math.max(this.#sizes[role] + this.#growth[role], believed)
+      this.expect(bufferedBytes + receiveCredit <= bound, `stream ${id} may hold more than ${bound} bytes`)
+    }
+  }
+
+  /** Once nothing is on its way, a writer can send exactly what its reader can take; after a FIN nobody cares. */
+  checkCredit(client: SessionSnapshot, server: SessionSnapshot): void {
+    for (const near of client.streams.filter(isAnswered)) {
+      const far = server.streams.find(({ id }) => id === near.id)
+      if (far === undefined) continue
+      const balance = { client: near.sendCredit - far.receiveCredit, server: far.sendCredit - near.receiveCredit }
+      for (const side of ["client", "server"] as const) {
+        const isOff = balance[side] !== 0 && !this.direction(side, near.id).ended
+        this.expect(!isOff, `credit of the ${side} on stream ${near.id} is off by ${balance[side]}`)
+      }
+    }
+  }
+
   /** Whether an operation of this side may fail with the session, of which it says what ended it. */
   ends(side: Side, cause: TerminalError): boolean {
     this.causes[side].add(cause)
@@ -122,8 +153,9 @@ export class Wire {
 
   /** Passes what succeeded or was interrupted, and failures that there was cause for. */
   judge<E>(exit: Exit.Exit<unknown, E>, hasCause: (error: E) => boolean): void {
-    if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return
-    this.expect(exit.cause._tag === "Fail" && hasCause(exit.cause.error), Cause.pretty(exit.cause))
+    if (Exit.isSuccess(exit)) return
+    const isFine = Chunk.isEmpty(Cause.defects(exit.cause)) && Chunk.every(Cause.failures(exit.cause), hasCause)
+    this.expect(isFine, Cause.pretty(exit.cause))
   }
 }
 
@@ -146,6 +178,8 @@ class Deadline {
     return this.hasPassed(end) || this.#passedUntil >= start
   }
 }
+
+const isAnswered = ({ state }: StreamSnapshot) => state !== "Opening" && state !== "Cancelled" && state !== "Pending"
 
 const isPending = (fiber: AnyFiber | undefined) => fiber !== undefined && fiber.unsafePoll() === null
 
@@ -247,6 +281,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
       })
 
     return {
+      id: stream.id,
       side,
       isFresh: () => ordered === 0,
       order: (order: Order) => {
@@ -283,17 +318,35 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         return leave
       }),
       isLeft: () => left,
+      isUnsure: () => unsure,
+      inbound,
       isWhole: () =>
         outbound.sent === written && outbound.ended && (left || (isRead() && inbound.arrived === inbound.sent)),
       /** What waits, after everything has run that can. */
       pending: () => ({
         read: isPending(reading),
         readOverdue: isPending(reading) && deadlines.read.hasPassed(now()),
-        write: isPending(writing),
+        write: isPending(writing) && outbound.sent < due,
         writeOverdue: isPending(writing) && outbound.sent < due && deadlines.write.hasPassed(now()),
-        end: isPending(ending)
+        end: isPending(ending) || (isPending(writing) && outbound.sent === due)
       })
     }
   })
 
 export type End = Effect.Effect.Success<ReturnType<typeof makeEnd>>
+
+/** Gets a stream, in a scope of its own, and makes an end of it for `keep`. */
+export const getEnd = <E>(
+  wire: Wire,
+  side: Side,
+  get: Effect.Effect<MuxStream, E, Scope.Scope>,
+  keep: (end: End) => void
+) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const leave = Scope.close(scope, Exit.void)
+      const stream = yield* Effect.onError(restore(Scope.extend(get, scope)), () => leave)
+      keep(yield* makeEnd(wire, side, { stream, leave }))
+    })
+  )

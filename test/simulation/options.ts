@@ -1,0 +1,40 @@
+import { parseArgs } from "node:util"
+
+/** Which seeds to run, and whether to show what happens. */
+export interface Options {
+  readonly from: number
+  readonly count: number
+  readonly shows: boolean
+}
+
+export const usage = `npm run simulate -- [options]
+  --seeds N   how many programs (2000)
+  --from S    the first seed (0)
+  --seed S    this one only, with everything that happens in it
+  --help      this`
+
+/** The options, or undefined where help is asked for. Throws what is wrong with them. */
+export const parse = (args: ReadonlyArray<string>): Options | undefined => {
+  const text = { type: "string" } as const
+  const { values } = parseArgs({
+    args: [...args],
+    options: { seeds: text, from: text, seed: text, help: { type: "boolean" } }
+  })
+  if (values.help === true) return undefined
+  const number = (name: "seeds" | "from" | "seed", least: number, standard: number): number => {
+    const given = values[name]
+    if (given === undefined) return standard
+    const value = /^\d+$/.test(given) ? Number(given) : NaN
+    if (!(value >= least && value <= maxSeed)) {
+      throw new Error(`--${name}: ${JSON.stringify(given)} is not a whole number from ${least} to ${maxSeed}`)
+    }
+    return value
+  }
+  if (values.seed !== undefined && (values.seeds ?? values.from) !== undefined) {
+    throw new Error("--seed runs one seed, --seeds and --from run many: give one or the other")
+  }
+  if (values.seed !== undefined) return { from: number("seed", 0, 0), count: 1, shows: true }
+  return { from: number("from", 0, 0), count: number("seeds", 1, 2000), shows: false }
+}
+
+const maxSeed = 0xffff_ffff

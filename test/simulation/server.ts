@@ -1,0 +1,23 @@
+import * as Address from "effect-wsmux/Address"
+import type { Transport } from "effect-wsmux/Transport"
+import type { TransportServer } from "effect-wsmux/TransportServer"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Queue from "effect/Queue"
+
+/** A server whose connections are offered to it. */
+export const makeMemoryServer = (maxMessageSize: number) =>
+  Effect.gen(function*() {
+    const arrivals = yield* Queue.unbounded<Transport>()
+    const server: TransportServer = {
+      address: Address.opaque("memory:server"),
+      maxMessageSize,
+      run: (handler) =>
+        Effect.scoped(Effect.gen(function*() {
+          const connections = yield* FiberSet.make()
+          const serve = (transport: Transport) => FiberSet.run(connections, Effect.scoped(handler(transport)))
+          return yield* Effect.forever(Effect.flatMap(Queue.take(arrivals), serve))
+        })) as ReturnType<typeof server.run<unknown, never>>
+    }
+    return { server, connect: (transport: Transport) => Queue.offer(arrivals, transport) }
+  })
