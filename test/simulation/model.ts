@@ -1,4 +1,5 @@
 import * as Duration from "effect/Duration"
+import { other } from "../support/numberedEnds.js"
 import { drainsLittle, isDone, isOver, type Peer, snapshotOf } from "./peer.js"
 
 /** What holds at any moment: nobody holds more than was configured. */
@@ -79,5 +80,26 @@ export const checkCredit = (client: Peer, server: Peer): void => {
       const size = peer.settings.streamBufferSize
       link.wire.expect(stream.receiveCredit * 2 > size, `the reader of stream ${end.id} keeps its writer from writing`)
     }
+  }
+}
+
+/** Who was passed over how often, since it could have sent. */
+export type Turns = Map<number, number>
+
+/** What holds whenever bytes of a stream leave: credit went before, and nobody is passed over for long. */
+export const checkTurn = (peer: Peer, id: number, turns: Turns): void => {
+  const { wire } = peer.link
+  const { streams } = snapshotOf(peer)
+  turns.delete(id)
+  for (const stream of streams) {
+    const inbound = wire.direction(other(peer.side), stream.id)
+    const waits = stream.receiveCredit - (inbound.granted - inbound.arrived)
+    const isLate = waits > 0 && !inbound.endArrived && !drainsLittle(peer)
+    wire.expect(!isLate, `${peer.name}: bytes of stream ${id} leave before ${waits} bytes of credit for ${stream.id}`)
+    const isReady = stream.id !== id && stream.waitingBytes > 0 && stream.sendCredit > 0
+    if (!isReady) turns.delete(stream.id)
+    else turns.set(stream.id, (turns.get(stream.id) ?? 0) + 1)
+    const passed = turns.get(stream.id) ?? 0
+    wire.expect(passed <= streams.length, `${peer.name}: stream ${stream.id} is passed over ${passed} times`)
   }
 }

@@ -15,8 +15,8 @@ import * as TestClock from "effect/TestClock"
 import { type Side, Wire } from "../support/numberedEnds.js"
 import { withParts } from "../support/withParts.js"
 import { idle, type Timers } from "./deterministic.js"
-import { drawWeather, makeLink } from "./link.js"
-import { checkAtRest, checkBounds, checkCredit } from "./model.js"
+import { drawWeather, type Link, makeLink } from "./link.js"
+import { checkAtRest, checkBounds, checkCredit, checkTurn, type Turns } from "./model.js"
 import { drawSettings, isOver, type Peer } from "./peer.js"
 import type { Random } from "./random.js"
 import { makeMemoryServer } from "./server.js"
@@ -91,13 +91,13 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
         { client: growth("client"), server: growth("server") }
       )
       wire.preemptive = preemptive
-      const link = yield* makeLink(
-        weather,
-        settings,
-        wire,
-        network,
-        (from, message) => say(`${name} ${describeFrame(from, message)}`)
-      )
+      const turns: Record<Side, Turns> = { client: new Map(), server: new Map() }
+      const link: Link = yield* makeLink(weather, settings, wire, network, (from, message) => {
+        const frame = Frame.decode(message)
+        say(`${name} ${from === "client" ? "->" : "<-"} ${describeFrame(frame)}`)
+        const peer = pairs.flat().find((peer) => peer.link === link && peer.side === from)
+        if (frame._tag === "Dat" && peer !== undefined) checkTurn(peer, frame.id, turns[from])
+      })
       const callbacks = { client: new Array<TerminalError>(), server: new Array<TerminalError>() }
       const told = (side: Side) => (cause: TerminalError) =>
         Effect.sync(() => {
@@ -197,10 +197,8 @@ const describe = (settings: SessionConfig.Settings): string =>
     )
     .map(([name, value]) => `${name} ${String(value)}`).join(", ")
 
-const describeFrame = (from: Side, message: Uint8Array): string => {
-  const frame = Frame.decode(message)
-  const arrow = from === "client" ? "->" : "<-"
-  if (frame._tag === "Malformed") return `${arrow} ${frame.detail}`
+const describeFrame = (frame: Frame.Frame | Frame.Malformed): string => {
+  if (frame._tag === "Malformed") return frame.detail
   const size = frame._tag === "Dat" ? frame.payload.byteLength : frame._tag === "Ack" ? frame.credit : ""
-  return `${arrow} ${frame._tag.toUpperCase()} ${frame.id} ${size}`.trimEnd()
+  return `${frame._tag.toUpperCase()} ${frame.id} ${size}`.trimEnd()
 }

@@ -31,6 +31,8 @@ export class Direction {
   /** What has come to a session that was not over. */
   arrived = 0
   endArrived = false
+  /** All the credit that its writer was given, or believes to have. */
+  granted = 0
   read = 0
   constructor(readonly start: number) {}
 
@@ -99,6 +101,12 @@ export class Wire {
     }
     const direction = this.direction(from, frame.id)
     if (frame._tag === "Fin") direction.ended = true
+    if (frame._tag === "Ack") {
+      const granting = this.direction(other(from), frame.id)
+      const accepts = (frame.id % 2 === 1) === (from === "server") && granting.granted === 0
+      granting.granted += frame.credit
+      if (accepts) direction.granted += frame.credit
+    }
     if (frame._tag !== "Dat") return
     const { byteLength } = frame.payload
     const isWritten = equal(frame.payload, direction.bytes(direction.sent, byteLength))
