@@ -244,8 +244,10 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         const exit = yield* Fiber.await(fiber)
         const sent = outbound.sent - written
         written = outbound.sent
+        // a FIN that can no longer leave is no write
+        const failsToEnd = order.do !== "write" && sent === size && !outbound.ended
         wire.judge(exit, (error) =>
-          error.written === sent &&
+          (error.written === sent || (failsToEnd && error.written === 0)) &&
           (error._tag === "WriteTimeout"
             ? deadlines.write.hasPassedBetween(since, now())
             : error.cause === undefined
