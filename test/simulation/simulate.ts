@@ -109,15 +109,8 @@ const finish = (world: World) =>
         throw new Fault("opens are never answered")
       }
       yield* world.until("something happens to an open", () =>
-        pairs.every(isAnswered) || acceptors.some((peer) =>
-          peer.accepting.every(isDone)
-        ))
-      yield* Effect.forEach(
-        acceptors.filter((peer) =>
-          peer.accepting.every(isDone) && !isOver(peer)
-        ),
-        (peer) => accept(world, peer)
-      )
+        pairs.every(isAnswered) || acceptors.some(hasAccepted))
+      yield* Effect.forEach(acceptors.filter(hasAccepted), (peer) => accept(world, peer))
     }
 
     world.say("all streams are read to their ends")
@@ -133,13 +126,17 @@ const finish = (world: World) =>
     for (const { end } of held) readers.push(yield* end.readAll)
     const concerned = () => held.filter(({ pair }) => isAlive(pair))
     yield* world.until("every stream is read to its end", () =>
-      concerned().every(({ end }) => end.isIdle() && !end.pending().read))
+      concerned().every(({ end }) =>
+        end.isIdle() && !end.pending().read
+      ))
     for (const { end, peer } of concerned()) {
       if (!end.isWhole()) {
         throw new Fault(`${peer.name}: stream ${end.id} is not whole`)
       }
     }
   })
+
+const hasAccepted = (peer: Peer) => !isOver(peer) && peer.accepting.every(isDone)
 
 /** Whether nobody reads the stream on one side and only so much more is taken, so that its writer may wait for ever. */
 const isCutShort = (pair: readonly [Peer, Peer], id: number): boolean =>
@@ -157,13 +154,14 @@ const close = (world: World) =>
     if (random.chance(0.5)) {
       world.say("all streams are left")
       const alive = world.pairs.filter(isAlive)
-      yield* Effect.forEach(peers, ({ ends }) => Effect.forEach(ends, (end) => Effect.fork(end.leave)))
       yield* Effect.forEach(peers, ({ accepting, opening, running }) =>
         Fiber.interruptAll([
           ...accepting,
           ...opening.map(({ fiber }) => fiber),
           ...(running === undefined ? [] : [running])
         ]))
+      yield* idle // what came at the last moment is left, too
+      yield* Effect.forEach(peers, ({ ends }) => Effect.forEach(ends, (end) => Effect.fork(end.leave)))
       const isEmpty = (pair: readonly [Peer, Peer]) =>
         !isAlive(pair) || isExempt(pair) || pair.every((peer) => snapshotOf(peer).streams.length === 0)
       // what was opened and given up is still answered by somebody
