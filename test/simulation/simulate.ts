@@ -38,10 +38,15 @@ export const simulate = (seed: number): Report => {
     return Exit.isSuccess(exit) ? undefined : describe(exit.cause)
   }
   let failure: string | undefined
+  // Errors are made by the thousand, and their stacks are never read.
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
   try {
     failure = run()
   } catch (error) {
     failure = String(error)
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
   }
   if (failure !== undefined) trace.push(failure)
   return { seed, trace, failure, hash: createHash("sha1").update(trace.join("\n")).digest("hex") }

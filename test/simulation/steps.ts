@@ -1,6 +1,9 @@
 import type { MuxStream } from "effect-wsmux/MuxStream"
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
@@ -64,6 +67,13 @@ const drawOrder = ({ random }: World, peer: Peer, end: End, what: Order["do"]): 
   return { do: what, size: bounded, parts: random.int(1, 4) }
 }
 
+const describe = <E>(exit: Exit.Exit<unknown, E>): string =>
+  Exit.isSuccess(exit)
+    ? "done"
+    : Cause.isInterruptedOnly(exit.cause)
+    ? "interrupted"
+    : Chunk.join(Chunk.map(Cause.failures(exit.cause), String), ", ")
+
 /** Starts an operation of a session and judges how it ends. */
 const start = <E>(
   world: World,
@@ -75,9 +85,7 @@ const start = <E>(
   operation.pipe(
     Effect.onExit((exit) =>
       Effect.sync(() => {
-        world.say(
-          `${peer.name}: ${what}: ${exit._tag}${exit._tag === "Failure" ? ` ${String(exit.cause)}`.split("\n")[0] : ""}`
-        )
+        world.say(`${peer.name}: ${what}: ${describe(exit)}`)
         peer.link.wire.judge(exit, may)
       })
     ),
@@ -198,7 +206,7 @@ export const takeStep = (world: World, step: Step): Effect.Effect<unknown, unkno
       return dispose(world, peer)
   }
   if (peer.ends.length === 0) return Effect.void
-  const end = random.pick(peer.ends)
+  const end = random.pick(interruptible(peer.ends, step))
   say(`  stream ${end.id}`)
   switch (step) {
     case "write":
@@ -220,6 +228,13 @@ export const takeStep = (world: World, step: Step): Effect.Effect<unknown, unkno
     default:
       return end[step]
   }
+}
+
+/** Interruptions go where something waits, if anything does. */
+const interruptible = (ends: ReadonlyArray<End>, step: Step): ReadonlyArray<End> => {
+  if (step !== "interruptRead" && step !== "interruptWrite") return ends
+  const waiting = ends.filter((end) => step === "interruptRead" ? end.pending().read : end.pending().write)
+  return waiting.length > 0 ? waiting : ends
 }
 
 /** The pair that this is one side of can still do everything. */
