@@ -7,7 +7,7 @@ import { createHash } from "node:crypto"
 import { idle, type Order, runDeterministically, type Timers } from "./deterministic.js"
 import { drainsLittle, isDone, isOver, type Peer, snapshotOf } from "./peer.js"
 import { Random } from "./random.js"
-import { accept, dispose, drawStep, isAlive, takeStep } from "./steps.js"
+import { accept, dispose, drawStep, isAlive, open, run, takeStep } from "./steps.js"
 import { Fault, makeWorld, type World } from "./world.js"
 
 export interface Report {
@@ -29,7 +29,7 @@ export const simulate = (seed: number): Report => {
   const trace = [
     `seed ${seed}: ${order.shuffled ? "any fiber" : "the oldest fiber"} next, preemption ${order.preemption}`
   ]
-  const run = () => {
+  const attempt = () => {
     const exit = runDeterministically(
       (timers) => program(random, timers, order.preemption > 0, (text) => trace.push(text)),
       order,
@@ -42,7 +42,7 @@ export const simulate = (seed: number): Report => {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
   try {
-    failure = run()
+    failure = attempt()
   } catch (error) {
     failure = String(error)
   } finally {
@@ -77,11 +77,19 @@ const program = (random: Random, timers: Timers, preemptive: boolean, tell: (tex
       if (timers().length > 0) return yield* Effect.die(new Fault(`${timers().length} timers are left`))
     }))
 
+/** Many streams at once to begin with, so that they get into each other's way. */
+const crowd = (world: World) =>
+  Effect.forEach(
+    world.pairs.flat(),
+    (peer) => Effect.zipRight(run(world, peer), Effect.replicateEffect(open(world, peer), world.random.int(0, 4)))
+  )
+
 /** Random steps, one after the other, with and without rest between. */
 const live = (world: World) =>
   Effect.gen(function*() {
     const { random } = world
     yield* world.connect
+    if (random.chance(0.6)) yield* crowd(world)
     const mayEnd = random.chance(0.5)
     const steps = random.int(5, 45)
     const rest = random.pick([0.2, 0.5, 1])
@@ -117,6 +125,8 @@ const finish = (world: World) =>
         pairs.every(isAnswered) || acceptors.some(hasAccepted))
       yield* Effect.forEach(acceptors.filter(hasAccepted), (peer) => accept(world, peer))
     }
+
+    yield* idle // whoever got a stream at the last moment holds it
 
     world.say("all streams are read to their ends")
     const ends = () =>
