@@ -42,6 +42,12 @@ export interface Settings {
   readonly maxStreamBufferSize: number | undefined
   /** How many bytes the windows of a session may grow by, all together. Default 64 MiB. */
   readonly windowBudget: number
+  /**
+   * The most bytes that a session holds for the streams that its peer opens, whether they are read or not: the sum of
+   * their windows, apart from what these grow by. Once half of it is given away, further streams get small windows, of
+   * the other half / `maxStreams`, which makes them slower, not wrong. Default 256 MiB.
+   */
+  readonly maxSessionBufferSize: number
   /** How many streams may wait to be accepted; one more is refused. Default 200, what a Go peer can hold. */
   readonly acceptBacklog: number
   /** How many streams a session may have for the peer to open another; further ones are refused. Default 16,384. */
@@ -107,6 +113,7 @@ export const defaults: Settings = {
   streamBufferSize: 1024,
   maxStreamBufferSize: undefined,
   windowBudget: 64 * 1024 * 1024,
+  maxSessionBufferSize: 256 * 1024 * 1024,
   acceptBacklog: 200,
   maxStreams: 16_384,
   maxUnacknowledgedOpens: 100,
@@ -151,10 +158,10 @@ export const layerConfig = (
 
 /**
  * The settings that the environment may give: `WSMUX_KEEP_ALIVE_INTERVAL`, `WSMUX_STREAM_ACCEPT_DEADLINE`, `WSMUX_LOG`,
- * `WSMUX_STREAM_BUFFER_SIZE`, `WSMUX_MAX_STREAM_BUFFER_SIZE`, `WSMUX_WINDOW_BUDGET`, `WSMUX_ACCEPT_BACKLOG`,
- * `WSMUX_MAX_STREAMS`, `WSMUX_MAX_UNACKNOWLEDGED_OPENS`, `WSMUX_MAX_PEER_WINDOW`, `WSMUX_INITIAL_SEND_CREDIT`,
- * `WSMUX_FLUSH_TIMEOUT`, `WSMUX_CLOSE_TIMEOUT`, `WSMUX_MAX_FRAME_SIZE` and `WSMUX_DRAIN_BUDGET`. Durations are written
- * like `10 seconds` (or `Infinity`), sizes as bytes.
+ * `WSMUX_STREAM_BUFFER_SIZE`, `WSMUX_MAX_STREAM_BUFFER_SIZE`, `WSMUX_WINDOW_BUDGET`, `WSMUX_MAX_SESSION_BUFFER_SIZE`,
+ * `WSMUX_ACCEPT_BACKLOG`, `WSMUX_MAX_STREAMS`, `WSMUX_MAX_UNACKNOWLEDGED_OPENS`, `WSMUX_MAX_PEER_WINDOW`,
+ * `WSMUX_INITIAL_SEND_CREDIT`, `WSMUX_FLUSH_TIMEOUT`, `WSMUX_CLOSE_TIMEOUT`, `WSMUX_MAX_FRAME_SIZE` and
+ * `WSMUX_DRAIN_BUDGET`. Durations are written like `10 seconds` (or `Infinity`), sizes as bytes.
  *
  * @since 0.1.0
  * @category config
@@ -167,6 +174,7 @@ export const fromEnv: Config.Config<Options> = Config.suspend(() =>
     streamBufferSize: bytes("STREAM_BUFFER_SIZE"),
     maxStreamBufferSize: bytes("MAX_STREAM_BUFFER_SIZE"),
     windowBudget: bytes("WINDOW_BUDGET"),
+    maxSessionBufferSize: bytes("MAX_SESSION_BUFFER_SIZE"),
     acceptBacklog: bytes("ACCEPT_BACKLOG"),
     maxStreams: bytes("MAX_STREAMS"),
     maxUnacknowledgedOpens: bytes("MAX_UNACKNOWLEDGED_OPENS"),
@@ -262,6 +270,7 @@ const sizes = [
   ["streamBufferSize", 1, maxUint32],
   ["maxStreamBufferSize", 1, maxUint32],
   ["windowBudget", 0, Number.MAX_SAFE_INTEGER],
+  ["maxSessionBufferSize", 0, Number.MAX_SAFE_INTEGER],
   ["acceptBacklog", 0, maxUint32],
   ["maxStreams", 0, maxUint32],
   ["maxUnacknowledgedOpens", 1, maxUint32],

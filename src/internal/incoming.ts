@@ -46,6 +46,8 @@ export class Incoming {
   #window = closedWindow
   #state: State = receiving
   #expired = false
+  /** Told when nothing is buffered any more, and nothing more will be. */
+  emptied: (() => void) | undefined
   /** When credit was last granted, by the tuner's clock, and by how much the window has grown. */
   #granting = 0
   #growth = 0
@@ -115,6 +117,7 @@ export class Incoming {
   abandon(budget: number): boolean {
     const unread = this.#queue.size
     this.#queue.takeAll()
+    this.emptied?.()
     this.#readers.notify()
     // After a FIN or the session's end nothing more comes; after an overrun the peer's writer still waits for credit.
     if (this.#state._tag === "Ended" || (this.#state._tag === "Failed" && this.#state.error._tag !== "NoCapacity")) {
@@ -191,7 +194,10 @@ export class Incoming {
 
   #consume(bytes: number): void {
     // After a FIN or a failure no reader waits for more, and credit that is not returned must not count as granted.
-    if (this.#state._tag !== "Receiving") return
+    if (this.#state._tag !== "Receiving") {
+      if (this.#queue.size === 0) this.emptied?.()
+      return
+    }
     const credit = this.#window.consume(bytes)
     if (credit > 0) this.#return(credit + this.#grow(credit))
   }

@@ -49,6 +49,8 @@ export class SessionState implements Listener {
   readonly #backlog = new Set<StreamState>()
   readonly #acceptors = new WaitList()
   readonly #openings = new Map<StreamState, Opening>()
+  /** How large the windows are together that the peer's streams have, or get when they are accepted. */
+  #given = 0
   #terminal: TerminalError | undefined
 
   constructor(
@@ -65,7 +67,6 @@ export class SessionState implements Listener {
     this.outbox = new Outbox(transport, settings.maxFrameSize, this.counters, flight)
     this.opens = new Opens(settings.maxUnacknowledgedOpens, (opening) => this.#sendOpen(opening))
     this.#link = {
-      streamBufferSize: settings.streamBufferSize,
       maxPeerWindow: settings.maxPeerWindow,
       drainBudget: settings.drainBudget,
       schedule: (sender) => this.outbox.schedule(sender),
@@ -157,7 +158,7 @@ export class SessionState implements Listener {
     for (const stream of this.#backlog) {
       this.#backlog.delete(stream)
       this.counters.accepted++
-      const ack = Frame.ack(stream.id, this.#settings.streamBufferSize)
+      const ack = Frame.ack(stream.id, stream.window)
       stream.accept()
       this.#answer(ack)
       this.journal.debug("accepted a stream", { streamId: stream.id })
@@ -244,16 +245,14 @@ export class SessionState implements Listener {
       this.counters.duplicates++
       return this.journal.warning("the peer opened a stream twice", { streamId: id })
     }
-    const { acceptBacklog, maxStreams } = this.#settings
+    const { acceptBacklog, initialSendCredit, maxSessionBufferSize, maxStreams } = this.#settings
+    const window = this.#windowToGive()
     if (this.#backlog.size >= acceptBacklog) return this.#refuse(id, "the backlog is full")
     if (this.#streams.size >= maxStreams) return this.#refuse(id, "there are too many streams")
-    const stream = new StreamState(
-      id,
-      "Pending",
-      this.#settings.initialSendCredit ?? this.#settings.streamBufferSize,
-      this.#link
-    )
+    if (this.#given + window > maxSessionBufferSize) return this.#refuse(id, "the session's memory is given away")
+    const stream = new StreamState(id, "Pending", window, initialSendCredit ?? window, this.#link)
     this.#streams.set(id, stream)
+    this.#given += window
     this.#backlog.add(stream)
     this.#acceptors.wakeOne()
   }
@@ -280,7 +279,7 @@ export class SessionState implements Listener {
 
   #sendOpen(opening: Opening): void {
     const id = opening.id ?? this.#ids.take((id) => this.#streams.has(id))
-    const stream = new StreamState(id, "Opening", 0, this.#link)
+    const stream = new StreamState(id, "Opening", this.#settings.streamBufferSize, 0, this.#link)
     // Registered before its SYN leaves: the answer may come at any time.
     this.#streams.set(id, stream)
     this.#openings.set(stream, opening)
@@ -316,7 +315,27 @@ export class SessionState implements Listener {
   }
 
   #forget(stream: StreamState): void {
-    if (this.#streams.delete(stream.id)) this.#tuner?.release(stream.incoming.growth)
+    if (!this.#streams.delete(stream.id)) return
+    this.#tuner?.release(stream.incoming.growth)
+    if (this.#ids.isOurs(stream.id)) return
+    if (stream.incoming.buffered === 0) this.#given -= stream.window
+    else {
+      stream.incoming.emptied = () => {
+        stream.incoming.emptied = undefined
+        this.#given -= stream.window
+      }
+    }
+  }
+
+  /**
+   * The window for one more stream of the peer's: whole ones until half of what the session may hold is given away, then
+   * equal shares of the other half. So however many streams there are, their windows are never more than that together.
+   */
+  #windowToGive(): number {
+    const { maxSessionBufferSize, maxStreams, streamBufferSize } = this.#settings
+    const half = maxSessionBufferSize / 2
+    if (this.#given + streamBufferSize <= half) return streamBufferSize
+    return Math.min(streamBufferSize, Math.max(1, Math.floor(half / maxStreams)))
   }
 }
 

@@ -6,7 +6,6 @@ import { Outgoing, type OutgoingLink, type OutgoingOwner } from "./outgoing.js"
 
 /** All that a stream knows of its session. */
 export interface StreamLink extends IncomingLink, OutgoingLink {
-  readonly streamBufferSize: number
   readonly maxPeerWindow: number
   readonly drainBudget: number
   /** No frame of this stream concerns the session any more. */
@@ -18,14 +17,17 @@ export class StreamState implements OutgoingOwner {
   readonly id: number
   readonly incoming: Incoming
   readonly outgoing: Outgoing
+  /** How large its window is from the start. */
+  readonly window: number
   readonly #link: StreamLink
   #state: HalfClose.State
   /** Whether so much was thrown away that the peer's end is not waited for. */
   #spent = false
 
   /** @param credit what we may send before the peer grants any */
-  constructor(id: number, state: "Opening" | "Pending", credit: number, link: StreamLink) {
+  constructor(id: number, state: "Opening" | "Pending", window: number, credit: number, link: StreamLink) {
     this.id = id
+    this.window = window
     this.#link = link
     this.#state = state
     this.incoming = new Incoming(id, link)
@@ -39,7 +41,7 @@ export class StreamState implements OutgoingOwner {
   /** We accept the peer's stream. It learns our window, and believes to have as much. */
   accept(): void {
     this.#move("sendAccept")
-    this.incoming.open(this.#link.streamBufferSize, this.#link.streamBufferSize)
+    this.incoming.open(this.window, this.window)
   }
 
   finSent(): void {
@@ -66,8 +68,7 @@ export class StreamState implements OutgoingOwner {
     const cancelled = this.#state === "Cancelled"
     this.#move("recvAccept")
     this.outgoing.grant(granted)
-    const { maxPeerWindow, streamBufferSize } = this.#link
-    this.incoming.open(streamBufferSize, Math.min(granted, Math.max(streamBufferSize, maxPeerWindow)))
+    this.incoming.open(this.window, Math.min(granted, Math.max(this.window, this.#link.maxPeerWindow)))
     if (cancelled) this.leave()
   }
 

@@ -38,6 +38,7 @@ describe("settings", () => {
         // the design's
         maxStreamBufferSize: undefined,
         windowBudget: 64 * 1024 * 1024,
+        maxSessionBufferSize: 256 * 1024 * 1024,
         acceptBacklog: 200,
         maxStreams: 16_384,
         maxUnacknowledgedOpens: 100,
@@ -87,6 +88,7 @@ describe("a setting that makes no sense", () => {
     ["maxFrameSize", 1, max],
     ["maxStreamBufferSize", 1, max],
     ["windowBudget", 0, Number.MAX_SAFE_INTEGER],
+    ["maxSessionBufferSize", 0, Number.MAX_SAFE_INTEGER],
     ["drainBudget", 0, Number.MAX_SAFE_INTEGER]
   ]
   for (const [setting, least, most] of sizes) {
@@ -187,6 +189,7 @@ describe("settings from the environment", () => {
     WSMUX_MAX_UNACKNOWLEDGED_OPENS: "3",
     WSMUX_MAX_STREAM_BUFFER_SIZE: "131072",
     WSMUX_WINDOW_BUDGET: "10",
+    WSMUX_MAX_SESSION_BUFFER_SIZE: "12",
     WSMUX_MAX_PEER_WINDOW: "4",
     WSMUX_INITIAL_SEND_CREDIT: "5",
     WSMUX_FLUSH_TIMEOUT: "6 millis",
@@ -202,6 +205,7 @@ describe("settings from the environment", () => {
     streamBufferSize: 65_536,
     maxStreamBufferSize: 131_072,
     windowBudget: 10,
+    maxSessionBufferSize: 12,
     acceptBacklog: 2,
     maxStreams: 11,
     maxUnacknowledgedOpens: 3,
