@@ -1,0 +1,61 @@
+import type { Report } from "./main.js"
+import type { Fault } from "./proxy.js"
+
+/** What all processes said at one moment: the server first. */
+export interface Sample {
+  readonly seconds: number
+  readonly reports: ReadonlyArray<Report>
+  readonly faults: Readonly<Record<Fault, number>>
+  readonly mismatches: number
+}
+
+export const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1)
+
+export const line = ({ faults, mismatches, reports }: Sample): string => {
+  const [server, ...clients] = reports
+  const all = (of: (report: Report) => number) => reports.map((report) => megabytes(of(report))).join(" + ")
+  const broken = clients.reduce((sum, report) => sum + report.broken, 0)
+  return [
+    `heap ${all(({ heap }) => heap)} MB`,
+    `buffers ${all(({ external }) => external)} MB`,
+    `rss ${all(({ rss }) => rss)} MB`,
+    `${server!.streams} streams`,
+    `${megabytes(server!.bytes)} MB`,
+    `${faults.cut} cuts, ${faults.reset} resets, ${faults.stall} stalls, ${broken} tasks broken by them`,
+    `${mismatches} mismatches`
+  ].join(" | ")
+}
+
+const median = (values: ReadonlyArray<number>): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0
+
+/** What may come and go with the load, beside a tenth. */
+const slack = 8e6
+
+/** The same of the whole process: what the allocator keeps for later comes and goes more. */
+const residentSlack = 40e6
+
+/** Whether every process has about as much memory in the last third as in the first, and nothing open at the end. */
+export const judge = (
+  samples: ReadonlyArray<Sample>,
+  last: Sample
+): { readonly flat: string; readonly faults: ReadonlyArray<string> } => {
+  // The first seconds are those in which code is compiled and pools fill.
+  const settled = samples.slice(Math.min(6, Math.floor(samples.length / 4)))
+  const third = Math.max(1, Math.floor(settled.length / 3))
+  const faults: Array<string> = []
+  const flat = last.reports.map((report, i) => {
+    const name = i === 0 ? "the server" : `client ${i}`
+    const change = (of: (report: Report) => number, allowed: number): string => {
+      const values = settled.map(({ reports }) => of(reports[i]!))
+      const [before, after] = [median(values.slice(0, third)), median(values.slice(-third))]
+      const text = `${megabytes(before)} to ${megabytes(after)} MB`
+      if (after > before * 1.1 + allowed) faults.push(`the memory of ${name} grows: ${text}`)
+      return text
+    }
+    const used = change(({ external, heap }) => heap + external, slack)
+    const resident = change(({ rss }) => rss, residentSlack)
+    if (report.left > 0) faults.push(`${name} has ${report.left} connections left at the end`)
+    return `${name} ${used} (rss ${resident})`
+  })
+  return { flat: flat.join(", "), faults }
+}

@@ -1,0 +1,67 @@
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+
+/** Between clients and server: cuts connections, resets them, and lets nothing through for a while. */
+export interface Proxy {
+  readonly port: number
+  /** Does the next harm, and says which. */
+  readonly harm: (choose: () => number) => Fault | undefined
+  readonly close: () => void
+}
+
+export type Fault = "cut" | "reset" | "stall"
+
+/** How long a stalled connection is not read, in milliseconds: less than the keep-alive bears. */
+const stall = 1500
+
+export const makeProxy = async (target: number): Promise<Proxy> => {
+  const pairs = new Map<Socket, Socket>()
+  const stalled = new Set<Socket>()
+  const server = createServer((near) => {
+    const far = connect(target, "127.0.0.1")
+    pairs.set(near, far)
+    for (const [from, to] of [[near, far], [far, near]] as const) {
+      from.setNoDelay(true)
+      from.pipe(to)
+      from.on("error", () => {})
+      from.on("close", () => {
+        to.destroy()
+        pairs.delete(near)
+      })
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    harm: (choose) => {
+      const all = [...pairs]
+      const pair = all[Math.floor(choose() * all.length)]
+      if (pair === undefined) return undefined
+      const chance = choose()
+      const victim = pair[choose() < 0.5 ? 0 : 1]
+      if (chance < 0.3) {
+        pair[0].destroy()
+        pair[1].destroy()
+        return "cut"
+      }
+      if (chance < 0.5) {
+        victim.resetAndDestroy()
+        return "reset"
+      }
+      const other = victim === pair[0] ? pair[1] : pair[0]
+      if (stalled.has(victim)) return undefined
+      stalled.add(victim)
+      victim.unpipe(other)
+      victim.pause()
+      setTimeout(() => {
+        stalled.delete(victim)
+        victim.pipe(other)
+      }, stall)
+      return "stall"
+    },
+    close: () => {
+      server.close()
+      for (const pair of pairs) for (const socket of pair) socket.destroy()
+    }
+  }
+}

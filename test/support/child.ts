@@ -1,0 +1,72 @@
+import { build } from "esbuild"
+import { type ChildProcess, spawn } from "node:child_process"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+
+/** Builds a program of the tests, whose path is seen from this directory, beside its source, and answers where. */
+export const buildProgram = async (path: string): Promise<string> => {
+  const entry = fileURLToPath(new URL(path, import.meta.url))
+  const outfile = entry.replace(/([^/]+)\.ts$/, "build/$1.js")
+  await build({
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    packages: "external",
+    logLevel: "silent",
+    alias: { "effect-wsmux": fileURLToPath(new URL("../../src", import.meta.url)) }
+  })
+  return outfile
+}
+
+interface Asker {
+  readonly resolve: (answer: unknown) => void
+  readonly reject: (error: Error) => void
+}
+
+/** A program as a process of its own: asked by a line of JSON, it answers by one. It ends when its input does. */
+export class Child {
+  readonly #child: ChildProcess
+  readonly #askers: Array<Asker> = []
+  readonly exited: Promise<number | NodeJS.Signals>
+  #complaints = ""
+
+  /** @param files how many files it may have open; undefined for as many as this process */
+  constructor(program: string, args: ReadonlyArray<string> = [], files?: number) {
+    const node = [process.execPath, "--expose-gc", program, ...args]
+    const [file, ...rest] = files === undefined ? node : ["sh", "-c", `ulimit -n ${files}; exec "$@"`, "sh", ...node]
+    this.#child = spawn(file!, rest, { stdio: ["pipe", "pipe", "pipe"] })
+    this.#child.stdin!.on("error", () => {})
+    this.#child.stderr!.on("data", (text) => {
+      this.#complaints += text
+    })
+    createInterface(this.#child.stdout!).on("line", (line) => this.#askers.shift()?.resolve(JSON.parse(line)))
+    this.exited = new Promise((resolve) => {
+      this.#child.on("error", (error) => this.#giveUp(error.message))
+      this.#child.on("close", (code, signal) => {
+        this.#giveUp(`exited with ${signal ?? code}`)
+        resolve(signal ?? code ?? 0)
+      })
+    })
+  }
+
+  /** What it says to a question. */
+  ask<A>(question: unknown): Promise<A> {
+    const answer = new Promise<unknown>((resolve, reject) => this.#askers.push({ resolve, reject }))
+    this.#child.stdin!.write(`${JSON.stringify(question)}\n`)
+    return answer as Promise<A>
+  }
+
+  /** Lets it end by itself, or else kills it. */
+  async stop(): Promise<void> {
+    this.#child.stdin!.end()
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), 10_000)
+    await this.exited
+    clearTimeout(timer)
+  }
+
+  #giveUp(how: string): void {
+    for (const { reject } of this.#askers.splice(0)) reject(new Error(`${how} ${this.#complaints}`.trim()))
+  }
+}
