@@ -24,8 +24,8 @@ export interface Report extends Memory {
   readonly left: number
 }
 
-/** How often memory is looked at, in milliseconds. */
-const interval = 5000
+/** How often memory is looked at, in milliseconds: seldom enough that the collector does not become the load. */
+const interval = (minutes: number): number => Math.min(20_000, Math.max(5000, minutes * 2000))
 
 const soak = async (options: Options): Promise<boolean> => {
   const program = fileURLToPath(import.meta.url)
@@ -53,8 +53,9 @@ const soak = async (options: Options): Promise<boolean> => {
 
   try {
     let minute = 1
-    for (let next = began + interval; performance.now() < end; next += interval) {
-      while (performance.now() < Math.min(next, end)) {
+    while (performance.now() < end) {
+      const next = Math.min(performance.now() + interval(options.minutes), end)
+      while (performance.now() < next) {
         await setTimeout(100 + choose() * 1500)
         const fault = proxy.harm(choose)
         if (fault !== undefined) faults[fault]++

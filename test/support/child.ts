@@ -32,11 +32,8 @@ export class Child {
   readonly exited: Promise<number | NodeJS.Signals>
   #complaints = ""
 
-  /** @param files how many files it may have open; undefined for as many as this process */
-  constructor(program: string, args: ReadonlyArray<string> = [], files?: number) {
-    const node = [process.execPath, "--expose-gc", program, ...args]
-    const [file, ...rest] = files === undefined ? node : ["sh", "-c", `ulimit -n ${files}; exec "$@"`, "sh", ...node]
-    this.#child = spawn(file!, rest, { stdio: ["pipe", "pipe", "pipe"] })
+  constructor(program: string, args: ReadonlyArray<string> = []) {
+    this.#child = spawn(process.execPath, ["--expose-gc", program, ...args], { stdio: ["pipe", "pipe", "pipe"] })
     this.#child.stdin!.on("error", () => {})
     this.#child.stderr!.on("data", (text) => {
       this.#complaints += text
