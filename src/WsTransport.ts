@@ -12,7 +12,7 @@ import type * as Net from "node:net"
 import type * as Tls from "node:tls"
 import { WebSocket } from "ws"
 import { isWebSocketUrl } from "./internal/transport/webSocket.js"
-import { WsTransport } from "./internal/transport/ws.js"
+import { maxFragments, WsTransport } from "./internal/transport/ws.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { defaultWatermark, Transport } from "./Transport.js"
 import { ConnectFailure } from "./WsmuxError.js"
@@ -66,7 +66,8 @@ export const connect = (
             ...options.tls,
             headers: options.headers,
             perMessageDeflate: false,
-            maxPayload: settings.maxMessageSize
+            maxPayload: settings.maxMessageSize,
+            maxFragments: maxFragments(settings.maxMessageSize)
           })
           return { ws, transport: new WsTransport(ws, settings) }
         },

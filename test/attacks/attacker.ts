@@ -22,11 +22,13 @@ export interface Attacker {
 
 export interface Options {
   readonly path?: string
+  /** Headers beside those of the upgrade. */
+  readonly headers?: ReadonlyArray<string>
   /** Whether it reads what comes. Default true. */
   readonly reading?: boolean
 }
 
-const upgrade = (path: string): string =>
+const upgrade = ({ headers = [], path = "/echo" }: Options): string =>
   [
     `GET ${path} HTTP/1.1`,
     "host: 127.0.0.1",
@@ -34,6 +36,7 @@ const upgrade = (path: string): string =>
     "upgrade: websocket",
     "sec-websocket-version: 13",
     "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    ...headers,
     "",
     ""
   ].join("\r\n")
@@ -77,7 +80,7 @@ export const connect = (port: number, options: Options = {}): Effect.Effect<Atta
       Deferred.unsafeDone(upgraded, Effect.void)
       Deferred.unsafeDone(over, Effect.void)
     })
-    socket.write(upgrade(options.path ?? "/echo"))
+    socket.write(upgrade(options))
     yield* Deferred.await(upgraded)
 
     const send = (bytes: Uint8Array) =>

@@ -46,7 +46,10 @@ const megabyte = new Uint8Array(1 << 20)
 
 const pour = (stream: MuxStream) => Stream.run(Stream.forever(Stream.make(megabyte)), stream.writable)
 
-const { server, settings = {} }: Options = JSON.parse(process.argv[2]!)
+const { server, settings: given = {} }: Options = JSON.parse(process.argv[2]!)
+
+/** Attackers answer no pings, and are to be held off by something else. */
+const settings: SessionConfig.Options = { keepAliveInterval: "1 hour", ...given }
 
 const sessions = new Set<Session>()
 const paths = new Map<string, string>()

@@ -17,6 +17,13 @@ export interface Settings {
 }
 
 /**
+ * In how many fragments a message may come. The package keeps each as a view of what the socket had read with it, up to
+ * 64 KiB: many small ones, with pings between them, would keep far more than the message is large. A Go client sends 4 KiB
+ * in each.
+ */
+export const maxFragments = (maxMessageSize: number): number => 64 + Math.ceil(maxMessageSize / 1024)
+
+/**
  * A transport over a `WebSocket` of the package `ws`. It listens from its construction on, so nothing is missed, and knows
  * the TCP socket below, since only that tells what is on its way in and out.
  */

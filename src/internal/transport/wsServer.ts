@@ -14,7 +14,7 @@ import type { TransportServer } from "../../TransportServer.js"
 import { ListenFailure } from "../../WsmuxError.js"
 import type { Options, Rejection } from "../../WsTransportServer.js"
 import { WaitList } from "../waitList.js"
-import { type Settings as TransportSettings, WsTransport } from "./ws.js"
+import { maxFragments, type Settings as TransportSettings, WsTransport } from "./ws.js"
 
 type Settings<R> = Options<R> & TransportSettings & {
   readonly port: number
@@ -27,9 +27,10 @@ type Handler = (transport: Transport) => Effect.Effect<unknown>
 
 /** A request to upgrade, with the socket it came on. */
 interface Upgrade {
-  readonly request: Http.IncomingMessage
+  /** Let go of once it is granted: a session lives long, and headers may be large. */
+  request: Http.IncomingMessage | undefined
   readonly socket: Net.Socket
-  readonly head: Buffer
+  head: Buffer | undefined
 }
 
 /** How many upgrades may wait for `run`; more get 503. */
@@ -42,7 +43,8 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
       noServer: true,
       perMessageDeflate: false,
       clientTracking: false,
-      maxPayload: settings.maxMessageSize
+      maxPayload: settings.maxMessageSize,
+      maxFragments: maxFragments(settings.maxMessageSize)
     })
     const connections = yield* FiberSet.make<void>()
     const fork = yield* FiberSet.runtime(connections)<R>()
@@ -64,7 +66,7 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
     )
     const serve = (upgrade: Upgrade) =>
       hasRoom.pipe(
-        Effect.zipRight(authorize(settings, upgrade.request)),
+        Effect.zipRight(Effect.suspend(() => authorize(settings, upgrade.request!))),
         Effect.zipRight(awaitHandler),
         Effect.onInterrupt(() => Effect.sync(() => upgrade.socket.destroy())),
         Effect.matchCauseEffect({
@@ -203,17 +205,19 @@ const authorize = <R>(
 /** Upgrades, or answers the client why not and gives none. */
 const accept = (
   upgrader: WebSocketServer,
-  { head, request, socket }: Upgrade,
+  upgrade: Upgrade,
   settings: TransportSettings
 ): Effect.Effect<Transport | undefined, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
+      const { head, request, socket } = upgrade
       let accepted: WsTransport | undefined
       // Calls back before it returns, or answers an invalid request by itself and never calls back.
-      upgrader.handleUpgrade(request, socket, head, (ws: WebSocket) => {
+      upgrader.handleUpgrade(request!, socket, head!, (ws: WebSocket) => {
         accepted = new WsTransport(ws, settings)
         accepted.connected(socket)
       })
+      upgrade.request = upgrade.head = undefined
       return accepted
     }),
     (accepted) => accepted?.terminate ?? Effect.void
