@@ -1,0 +1,61 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { spawnSync } from "node:child_process"
+import { buildProgram } from "../support/child.js"
+import { judge, type Sample } from "./judge.js"
+import { parse } from "./options.js"
+
+const built = buildProgram("../soak/main.ts")
+
+/** One of two processes, of which the second uses this much. */
+const sample = (used: number, left = 0): Sample => {
+  const steady = { heap: 20e6, external: 4e6, arrayBuffers: 0, rss: 90e6, streams: 1, bytes: 1, broken: 0, left: 0 }
+  return {
+    seconds: 0,
+    reports: [{ ...steady, mismatches: [] }, { ...steady, heap: used, rss: 60e6 + used, left, mismatches: [] }],
+    faults: { cut: 0, reset: 0, stall: 0 },
+    mismatches: 0
+  }
+}
+
+describe("the soak", () => {
+  it("takes what it is told, and its defaults for the rest", () => {
+    expect(parse(["--minutes", "30", "--seed=7"])).toEqual({ minutes: 30, clients: 2, workers: 16, seed: 7 })
+    expect(parse(["--help"])).toBe(undefined)
+  })
+
+  const mistakes: Readonly<Record<string, string>> = {
+    "--minutes x": "--minutes: x is not a whole number from 1 to 10000",
+    "--minutes 0": "--minutes: 0 is not a whole number from 1 to 10000",
+    "--workers 1.5": "--workers: 1.5 is not a whole number from 1 to 1000",
+    "--hours 1": "Unknown option '--hours'",
+    "--minutes": "Option '--minutes <value>' argument missing",
+    "5": "Unexpected argument '5'"
+  }
+  for (const [args, complaint] of Object.entries(mistakes)) {
+    it.live(`says in one line what is wrong, and exits with 2: ${args}`, () =>
+      Effect.gen(function*() {
+        const program = yield* Effect.promise(() => built)
+        const { status, stderr, stdout } = spawnSync(process.execPath, [program, ...args.split(" ")], {
+          encoding: "utf8"
+        })
+        expect({ status, stdout }).toEqual({ status: 2, stdout: "" })
+        expect(stderr.startsWith(complaint)).toBe(true)
+        expect(stderr.indexOf("\n")).toBe(stderr.length - 1)
+      }))
+  }
+
+  it("finds memory flat that comes and goes", () => {
+    const samples = Array.from({ length: 90 }, (_, i) => sample(30e6 + (i % 7) * 1e6))
+    expect(judge(samples, sample(30e6)).faults).toEqual([])
+  })
+
+  it("finds memory that grows, and connections that stay", () => {
+    const samples = Array.from({ length: 90 }, (_, i) => sample(30e6 + i * 1e6))
+    expect(judge(samples, sample(120e6, 1)).faults).toEqual([
+      expect.stringMatching(/^the memory of client 1 grows: /),
+      expect.stringMatching(/^the memory of client 1 grows: /),
+      "client 1 has 1 connections left at the end"
+    ])
+  })
+})
