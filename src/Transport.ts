@@ -60,6 +60,8 @@ export interface Transport {
    * as in browsers; then a session cannot tell a silent peer from a dead one, and has no keep-alive.
    */
   readonly ping: ((answered?: () => void) => void) | undefined
+  /** Sends an unsolicited pong alone, where the platform can. */
+  readonly pong?: (() => void) | undefined
   /**
    * Sends a close frame, waits for the end up to `timeout`, then terminates. Idempotent, and not interruptible in
    * effect: an interrupted call terminates at once.

@@ -6,14 +6,14 @@ import type { Transport } from "../Transport.js"
 import { KeepAliveExpired } from "../WsmuxError.js"
 
 /**
- * Pings at once and then at every interval, and fails when nothing at all came in between two ticks. Never ends where the
+ * Pings at once and then at every interval, with a pong halfway where the answer is late, and fails when nothing at all came in between two ticks. Never ends where the
  * interval is infinite or the transport cannot ping: without pings a silent peer may well be alive.
  *
  * @param atTick what else is done at every tick
  * @param answered told how long each ping took to be answered
  */
 export const keepAlive = (
-  transport: Pick<Transport, "ping" | "activity">,
+  transport: Pick<Transport, "ping" | "pong" | "activity">,
   interval: Duration.Duration,
   atTick: Effect.Effect<void>,
   answered: (millis: number) => void
@@ -23,6 +23,8 @@ export const keepAlive = (
     let lastSeen = clock.unsafeCurrentTimeMillis()
     let known = Number.NaN // nothing is expected before the first tick
     const nanos = () => clock.unsafeCurrentTimeNanos()
+    let ticked = -Infinity
+    let isLate = false
     const isSilent = () => transport.activity() === known
     const expired = Effect.suspend(() =>
       isSilent()
@@ -36,13 +38,26 @@ export const keepAlive = (
         Effect.flatMap(Effect.zipRight(check, Clock.currentTimeMillis), (now) =>
           Effect.sync(() => {
             known = transport.activity()
-            lastSeen = now
+            lastSeen = ticked = now
+            isLate = true
             const asked = nanos()
-            transport.ping?.(() => answered(Number(nanos() - asked) / 1e6))
+            transport.ping?.(() => {
+              isLate = false
+              answered(Number(nanos() - asked) / 1e6)
+            })
           })),
         atTick
       )
     })
-    return Effect.zipRight(Effect.repeat(tick, Schedule.fixed(interval)), Effect.never)
+    // While the answer is late the peer hears of us once an interval, which is as often as it looks, and at that moment,
+    // since both have begun together: a little jitter would be silence. So a pong goes halfway.
+    const reassure = Effect.sync(() => {
+      if (isLate) transport.pong?.()
+    })
+    const beat = Effect.suspend(() => {
+      const sinceTick = clock.unsafeCurrentTimeMillis() - ticked
+      return sinceTick < Duration.toMillis(interval) * 0.75 ? reassure : tick
+    })
+    return Effect.zipRight(Effect.repeat(beat, Schedule.fixed(Duration.times(interval, 0.5))), Effect.never)
   })
 }

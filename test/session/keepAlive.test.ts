@@ -8,6 +8,7 @@ import { BrokenPipe, KeepAliveExpired, SessionClosed } from "effect-wsmux/WsmuxE
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { pattern } from "../support/bytes.js"
@@ -117,6 +118,47 @@ describe("the keep-alive", () => {
         expect(yield* session.awaitClosed).toEqual(new KeepAliveExpired({ intervalMillis: 10_000, lastSeen: 50_000 }))
       }))
   }
+
+  it.scoped("says twice an interval that it lives while its pings wait for an answer, and only then", () =>
+    Effect.gen(function*() {
+      const pair = yield* MemoryTransport.makePair()
+      const clock = yield* Effect.clock
+      const pongs: Array<number> = []
+      const asked: Array<(() => void) | undefined> = []
+      let signs = 0
+      const transport = withParts(pair.client, {
+        activity: () => ++signs, // the peer sends without end, and its answers stand behind that
+        ping: (answered) => asked.push(answered),
+        pong: () => pongs.push(clock.unsafeCurrentTimeMillis())
+      })
+      yield* Effect.provideService(Session.makeClient(), Transport, transport)
+      yield* TestClock.adjust("29 seconds")
+      expect(asked.length).toBe(3)
+      expect(pongs).toEqual([5000, 15_000, 25_000])
+      yield* TestClock.adjust("2 seconds")
+      asked.at(-1)?.()
+      yield* TestClock.adjust("8 seconds")
+      expect(pongs).toEqual([5000, 15_000, 25_000])
+    }))
+
+  it.scoped("lasts where nothing but the peer's keep-alive comes, at the very moment of its own", () =>
+    Effect.gen(function*() {
+      const pair = yield* MemoryTransport.makePair()
+      let heard = 0
+      let said = 0
+      // Our pings and the answers to them wait behind our data; what the peer says comes just before a tick, or just after.
+      const client = withParts(pair.client, { activity: () => heard, ping: () => {} })
+      const run = yield* FiberSet.makeRuntime()
+      const arrive = Effect.sync(() => void heard++)
+      const say = () => void run(Effect.delay(arrive, said++ % 2 === 0 ? 19 : 1))
+      let data = 0
+      const server = withParts(pair.server, { activity: () => ++data, ping: say, pong: say })
+      yield* Effect.provideService(Session.makeServer(), Transport, server)
+      yield* TestClock.adjust(10)
+      const session = yield* Effect.provideService(Session.makeClient(), Transport, client)
+      yield* TestClock.adjust("5 minutes")
+      expect(yield* session.isClosed).toBe(false)
+    }))
 
   it.scoped("lasts under load", () =>
     Effect.gen(function*() {

@@ -82,6 +82,7 @@ class MemoryTransport implements Transport {
   readonly [TypeId]: TypeId = TypeId
   readonly maxMessageSize: number
   readonly ping: Transport["ping"]
+  readonly pong: Transport["pong"]
   /** Woken when a packet may have become ready to go. */
   readonly departures = new WaitList()
   stalled = false
@@ -107,6 +108,7 @@ class MemoryTransport implements Transport {
         this.#post({ _tag: "Pong", answered: undefined })
       }
       : undefined
+    this.pong = settings.ping ? () => this.#post({ _tag: "Pong", answered: undefined }) : undefined
   }
 
   listen(listener: Listener): void {

@@ -148,6 +148,8 @@ class PlatformTransport implements Terminable {
 
   readonly ping = (answered?: () => void): void => this.#below?.ping?.(answered)
 
+  readonly pong = (): void => this.#below?.pong?.()
+
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
     return Effect.suspend(() =>
       this.#isSettled()

@@ -111,13 +111,15 @@ export class WsTransport implements Transport {
     if (!this.#isOpen()) return
     const payload = answered === undefined ? "" : String(++this.#asking)
     if (answered !== undefined && this.#asked.push({ payload, answered }) > maxAsked) this.#asked.shift()
-    if (this.#sender === undefined) {
-      this.#ws.ping(payload, undefined, ignoreFailure)
-      this.#ws.pong(ignoreFailure)
-    } else {
-      this.#sender.control(ping, Buffer.from(payload))
-      this.#sender.control(pong, empty)
-    }
+    if (this.#sender === undefined) this.#ws.ping(payload, undefined, ignoreFailure)
+    else this.#sender.control(ping, Buffer.from(payload))
+    this.pong()
+  }
+
+  pong(): void {
+    if (!this.#isOpen()) return
+    if (this.#sender === undefined) this.#ws.pong(ignoreFailure)
+    else this.#sender.control(pong, empty)
   }
 
   /**
