@@ -3,8 +3,10 @@
  *
  * @since 0.1.0
  */
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
@@ -69,14 +71,15 @@ export const connect = (
             maxPayload: settings.maxMessageSize,
             maxFragments: maxFragments(settings.maxMessageSize)
           })
-          return { ws, transport: new WsTransport(ws, settings) }
+          // watched in the same step: a failure to connect may follow at once
+          return { transport: new WsTransport(ws, settings), opened: watchOpening(ws, url) }
         },
         catch: (cause) => new ConnectFailure({ url, reason: isWebSocketUrl(url) ? "Unreachable" : "InvalidUrl", cause })
       }),
       ({ transport }) => transport.terminate
     )
-    const { transport, ws } = attempt
-    const socket = yield* awaitOpen(ws, url).pipe(
+    const { opened, transport } = attempt
+    const socket = yield* Deferred.await(opened).pipe(
       Effect.timeoutFail({
         duration: options.openTimeout ?? Duration.seconds(10),
         onTimeout: () => new ConnectFailure({ url, reason: "Timeout" })
@@ -123,16 +126,19 @@ const resolve = (options: Options) =>
     maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config)
   }))
 
-const awaitOpen = (ws: WebSocket, url: string): Effect.Effect<Net.Socket, ConnectFailure> =>
-  Effect.async((resume) => {
-    let socket: Net.Socket | undefined
-    ws.once("upgrade", (response) => {
-      socket = response.socket
-    })
-    ws.once("open", () => resume(Effect.succeed(socket!)))
-    ws.once("unexpected-response", (request, response) => {
-      resume(Effect.fail(new ConnectFailure({ url, reason: "Rejected", status: response.statusCode })))
-      request.destroy()
-    })
-    ws.once("error", (cause) => resume(Effect.fail(new ConnectFailure({ url, reason: "Unreachable", cause }))))
+const watchOpening = (ws: WebSocket, url: string): Deferred.Deferred<Net.Socket, ConnectFailure> => {
+  const opened = Deferred.unsafeMake<Net.Socket, ConnectFailure>(FiberId.none)
+  const fail = (why: Pick<ConnectFailure, "reason" | "status" | "cause">) =>
+    Deferred.unsafeDone(opened, Effect.fail(new ConnectFailure({ url, ...why })))
+  let socket: Net.Socket | undefined
+  ws.once("upgrade", (response) => {
+    socket = response.socket
   })
+  ws.once("open", () => Deferred.unsafeDone(opened, Effect.succeed(socket!)))
+  ws.once("unexpected-response", (request, response) => {
+    fail({ reason: "Rejected", status: response.statusCode })
+    request.destroy()
+  })
+  ws.once("error", (cause) => fail({ reason: "Unreachable", cause }))
+  return opened
+}

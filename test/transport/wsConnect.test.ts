@@ -46,6 +46,19 @@ describe("dialling", () => {
       expect(failure.message).toBe(`cannot connect to ${url}: connect ECONNREFUSED 127.0.0.1:${port}`)
     }))
 
+  it.live("fails as unreachable when the system refuses at once, whatever was under way", () =>
+    Effect.gen(function*() {
+      const url = "ws://255.255.255.255:9/" // a broadcast, for which no connection is even tried
+      const fails = failureOf(url)
+      // from an event of Node: the failure comes before the fibers that this one starts
+      const fromEvent = Effect.async<ConnectFailure, Transport>((resume) => {
+        setImmediate(() => Effect.runCallback(fails, { onExit: resume }))
+      })
+      for (const failure of [yield* fails, yield* fromEvent]) {
+        expect(failure).toMatchObject({ _tag: "ConnectFailure", reason: "Unreachable", cause: { syscall: "connect" } })
+      }
+    }))
+
   it.scopedLive("says of every address of a name why it is unreachable", () =>
     Effect.gen(function*() {
       const { port } = yield* Effect.scoped(tcpServer(() => {}))
