@@ -6,6 +6,7 @@ import { makeWaits } from "./waits.js"
 
 /** The command line as a process of its own. */
 export interface Wsmux {
+  readonly pid: number
   /** What it has printed so far. */
   readonly stdout: () => string
   readonly stderr: () => string
@@ -99,6 +100,7 @@ const launch = (args: ReadonlyArray<string>, { cwd, env }: Options): Wsmux => {
   })
 
   return {
+    pid: child.pid!,
     stdout: () => stdout,
     stderr: () => stderr,
     awaitLine: (pattern) =>

@@ -2,8 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import { build } from "esbuild"
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { readdirSync } from "node:fs"
+import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
 export interface Setting {
@@ -90,25 +89,3 @@ const kill = (child: ChildProcess): Effect.Effect<void> =>
 
 const isOf = <K extends Event["event"]>(event: Event, kind: K): event is Extract<Event, { readonly event: K }> =>
   event.event === kind
-
-/**
- * Leaves a process no file descriptor to open, until the scope closes or `free` is run: the number of the next one is the
- * limit.
- */
-export const exhaustDescriptors = (pid: number) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const before = spawnSync("prlimit", ["--pid", `${pid}`, "--nofile", "--noheadings", "--output=SOFT"]).stdout
-      const open = readdirSync(`/proc/${pid}/fd`).map(Number)
-      const numbers = new Set(open)
-      let next = 0
-      while (numbers.has(next)) next++
-      setLimit(pid, next)
-      return Effect.sync(() => setLimit(pid, Number(before)))
-    }),
-    (free) => free
-  )
-
-const setLimit = (pid: number, limit: number): void => {
-  spawnSync("prlimit", ["--pid", `${pid}`, `--nofile=${limit}:`])
-}

@@ -27,5 +27,6 @@ const postgresFolders = (): ReadonlyArray<string> => {
 export const programs = {
   PostgreSQL: findProgram("postgres", postgresFolders()),
   Redis: findProgram("redis-server"),
+  prlimit: findProgram("prlimit"),
   Chromium: findProgram("chromium") ?? findProgram("chromium-browser") ?? findProgram("google-chrome")
 } as const
