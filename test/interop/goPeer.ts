@@ -52,7 +52,7 @@ type Event = typeof Line.Type | { readonly event: "exited"; readonly code: numbe
 export interface GoProcess {
   /** The next thing that the peer tells, which must be of this kind: anything else is a defect. */
   readonly next: <K extends Event["event"]>(kind: K) => Effect.Effect<Extract<Event, { readonly event: K }>>
-  readonly signal: (signal: "SIGKILL" | "SIGSTOP") => Effect.Effect<void>
+  readonly signal: (signal: "SIGKILL" | "SIGSTOP" | "SIGCONT") => Effect.Effect<void>
 }
 
 /** Starts a peer, which ends with the scope, and with this process. */

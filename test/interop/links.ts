@@ -9,6 +9,7 @@ import * as WsTransportServer from "effect-wsmux/WsTransportServer"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { FaultProxy } from "../faults/proxy.js"
 import { type Flags, type GoProcess, start } from "./goPeer.js"
 
 /** A session of ours with a Go process at its other end. */
@@ -20,18 +21,27 @@ export interface Link {
 interface Options extends SessionConfig.Options {
   /** The largest message that our transport lets in. */
   readonly maxMessageSize?: number
+  /** Bytes per second, in each direction, where the link has a limit. */
+  readonly rate?: number
 }
 
 /** Go listens, and we dial: as the client, unless Go is told to be that. */
-export const dialGo = ({ maxMessageSize, ...options }: Options = {}, flags: Flags = {}) =>
+export const dialGo = ({ maxMessageSize, rate, ...options }: Options = {}, flags: Flags = {}) =>
   Effect.gen(function*() {
     const go = yield* start({ listen: "127.0.0.1:0", ...flags })
     const { address } = yield* go.next("listening")
-    const transport = yield* WsTransport.connect(`ws://${address}`, { maxMessageSize })
+    const url = rate === undefined ? `ws://${address}` : yield* limited(address, rate)
+    const transport = yield* WsTransport.connect(url, { maxMessageSize })
     const make = flags.role === "client" ? Session.makeServer : Session.makeClient
     const session = yield* Effect.provideService(make(options), Transport, transport)
     return { session, go } satisfies Link
   })
+
+const limited = (address: string, rate: number) =>
+  Effect.map(
+    FaultProxy.make(Number(new URL(`ws://${address}`).port), { rate }),
+    ({ port }) => `ws://127.0.0.1:${port}`
+  )
 
 /** We listen, and Go dials, as the client. */
 export const listenForGo = (options: SessionConfig.Options = {}, flags: Flags = {}) =>
