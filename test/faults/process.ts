@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import { build } from "esbuild"
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { sendSignal } from "../support/signals.js"
 
 export interface Setting {
   readonly service: "echo" | "hold"
@@ -29,6 +30,8 @@ export interface Peer {
   /** The next thing that it tells, which must be of this kind. */
   readonly next: <K extends Event["event"]>(kind: K) => Effect.Effect<Extract<Event, { readonly event: K }>>
   readonly signal: (signal: "SIGKILL" | "SIGSTOP" | "SIGCONT") => Effect.Effect<void>
+  /** Waits until it is no more. */
+  readonly exit: Effect.Effect<void>
 }
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
@@ -66,7 +69,8 @@ export const startPeer = (setting: Setting): Effect.Effect<Peer, never, Scope.Sc
       url,
       dial: (url) => Effect.sync(() => child.send({ dial: url } satisfies Command)),
       next,
-      signal: (signal) => Effect.sync(() => child.kill(signal))
+      signal: (signal) => sendSignal(child, signal),
+      exit: exitOf(child)
     }
   })
 
@@ -81,10 +85,12 @@ const launch = (source: string, setting: Setting): ChildProcess => {
 }
 
 const kill = (child: ChildProcess): Effect.Effect<void> =>
+  Effect.zipRight(Effect.sync(() => child.kill("SIGKILL")), exitOf(child))
+
+const exitOf = (child: ChildProcess): Effect.Effect<void> =>
   Effect.async((resume) => {
     if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
     child.once("exit", () => resume(Effect.void))
-    child.kill("SIGKILL")
   })
 
 const isOf = <K extends Event["event"]>(event: Event, kind: K): event is Extract<Event, { readonly event: K }> =>

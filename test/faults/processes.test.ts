@@ -75,9 +75,9 @@ describe("a process at the other end", () => {
 
   it.scopedLive("that was killed cannot be dialled: that fails at once", () =>
     Effect.gen(function*() {
-      const { peer, session } = yield* dialPeer
+      const peer = yield* startPeer({ service: "hold", keepAliveInterval: 20_000 })
       yield* peer.signal("SIGKILL")
-      yield* session.awaitClosed
+      yield* peer.exit // its sockets are closed one after the other
       expect(yield* Effect.flip(WsTransport.connect(peer.url))).toMatchObject({
         _tag: "ConnectFailure",
         reason: "Unreachable",

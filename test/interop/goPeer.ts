@@ -6,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { inject, type TestOptions } from "vitest"
+import { sendSignal } from "../support/signals.js"
 import type {} from "./build.js"
 
 const built = inject("goPeer")
@@ -72,7 +73,7 @@ export const start = (flags: Flags): Effect.Effect<GoProcess, never, Scope.Scope
         isOf(event, kind)
           ? Effect.succeed(event)
           : Effect.dieMessage(`the Go peer said ${JSON.stringify(event)} instead of ${kind}; ${complaints}`))
-    return { next, signal: (signal) => Effect.sync(() => child.kill(signal)) }
+    return { next, signal: (signal) => sendSignal(child, signal) }
   })
 
 const launch = (flags: Flags) => {
