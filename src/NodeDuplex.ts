@@ -176,6 +176,7 @@ export const serve = <E>(
     Effect.flatMap(fromMuxStream(stream, options), (duplex) =>
       Effect.async<void>((resume) => {
         duplex.once("close", () => resume(Effect.void))
+        duplex.on("error", () => {}) // once a request is upgraded, the server listens no more
         server.emit("connection", duplex)
       })).pipe(Effect.scoped)
   )

@@ -6,7 +6,7 @@
 import type * as HttpServerError from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import type * as Socket from "@effect/platform/Socket"
+import type { SocketError } from "@effect/platform/Socket"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -75,11 +75,13 @@ export const make = <E, R, R2 = never>(
   options: Options<R2> = {}
 ): Effect.Effect<
   HttpServerResponse.HttpServerResponse,
-  InvalidConfiguration | HttpServerError.RequestError | Socket.SocketError,
+  InvalidConfiguration | HttpServerError.RequestError | SocketError,
   Exclude<HttpServerRequest.HttpServerRequest | R | R2, Scope.Scope>
 > =>
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
+    const socket = socketOf(request)
+    const upgraded = socket && isLeftAlone(request) ? guard(socket) : undefined
     const settings = yield* SessionConfig.validate(
       SessionConfig.merge(yield* SessionConfig.SessionConfig, options.settings ?? {})
     )
@@ -92,7 +94,9 @@ export const make = <E, R, R2 = never>(
       : yield* Effect.match(options.authorize(request), { onSuccess: () => undefined, onFailure: (answer) => answer })
     if (refusal !== undefined) return refusal
 
-    keepPathAlive(request, settings)
+    if (!isHandshake(request, socket)) return HttpServerResponse.empty({ status: 400 })
+    upgraded?.()
+    keepPathAlive(socket, settings)
     const transport = yield* Effect.flatMap(request.upgrade, (socket) =>
       WebSocketTransport.fromSocket(socket, {
         maxMessageSize: SessionConfig.maxMessageSize(settings),
@@ -103,12 +107,61 @@ export const make = <E, R, R2 = never>(
     return HttpServerResponse.empty() // nobody sees it: the WebSocket has taken the connection
   }).pipe(Effect.scoped)
 
+/** Of a request's TCP socket what is needed here, where the server shows it, as Node's does. */
+interface Socket {
+  readonly setKeepAlive: (on: boolean, millis: number) => void
+  readonly on: (event: "error", listener: () => void) => void
+  readonly once: (event: "finish", listener: () => void) => void
+  readonly destroy: () => void
+  readonly readable: boolean
+  readonly writable: boolean
+}
+
+const socketOf = ({ source }: HttpServerRequest.HttpServerRequest): Socket | undefined => {
+  const { socket } = source as { readonly socket?: Partial<Socket> }
+  return ["setKeepAlive", "on", "once", "destroy"].every((name) => typeof socket?.[name as keyof Socket] === "function")
+    ? socket as Socket
+    : undefined
+}
+
+/** Whether Node leaves the socket of the request to whoever upgrades it. */
+const isLeftAlone = ({ headers }: HttpServerRequest.HttpServerRequest): boolean =>
+  headers.upgrade !== undefined &&
+  (headers.connection ?? "").toLowerCase().split(",").some((name) => name.trim() === "upgrade")
+
 /**
- * Before its first message a platform `Socket` cannot be pinged, so a peer that vanishes at once is noticed by TCP, where
- * the server shows its connection, as Node's does.
+ * Looks after a socket that Node has left alone: without a listener an error of a stranger's socket would end the process,
+ * and one that was refused would stay for as long as it likes. Answers with how to tell that it is upgraded.
  */
-const keepPathAlive = ({ source }: HttpServerRequest.HttpServerRequest, settings: SessionConfig.Settings): void => {
+const guard = (socket: Socket): () => void => {
+  let upgraded = false
+  socket.on("error", () => {})
+  socket.once("finish", () => {
+    if (!upgraded) socket.destroy()
+  })
+  return () => {
+    upgraded = true
+  }
+}
+
+/** Whether the platform can upgrade it: where it cannot, it gives no answer to the program, ever. */
+const isHandshake = ({ headers, method }: HttpServerRequest.HttpServerRequest, socket: Socket | undefined): boolean =>
+  method === "GET" &&
+  /^[+/0-9A-Za-z]{22}==$/.test(headers["sec-websocket-key"] ?? "") &&
+  (headers["sec-websocket-version"] === "13" || headers["sec-websocket-version"] === "8") &&
+  areProtocols(headers["sec-websocket-protocol"]) &&
+  (socket === undefined || (socket.readable && socket.writable))
+
+const areProtocols = (header: string | undefined): boolean => {
+  if (header === undefined) return true
+  const names = header.split(",").map((name) => name.trim())
+  return new Set(names).size === names.length && names.every((name) => /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name))
+}
+
+/**
+ * Before its first message a platform `Socket` cannot be pinged, so a peer that vanishes at once is noticed by TCP.
+ */
+const keepPathAlive = (socket: Socket | undefined, settings: SessionConfig.Settings): void => {
   const interval = Duration.toMillis(settings.keepAliveInterval)
-  const { socket } = source as { readonly socket?: { readonly setKeepAlive?: (on: boolean, millis: number) => void } }
-  if (Number.isFinite(interval)) socket?.setKeepAlive?.(true, interval)
+  if (Number.isFinite(interval)) socket?.setKeepAlive(true, interval)
 }
