@@ -74,3 +74,22 @@ export const format = (address: Address): string => {
       return address.name
   }
 }
+
+/**
+ * A URL as it may be logged: user, password and query are left out, as tokens travel in them.
+ *
+ * @example
+ * ```ts
+ * import * as Address from "effect-wsmux/Address"
+ *
+ * console.log(Address.redacted("wss://user:secret@relay.example/streams?token=secret")) // wss://***@relay.example/streams?***
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const redacted = (url: string): string => {
+  // What is no URL may have anything before its last @.
+  const user = URL.canParse(url) ? /^([a-z][\w+.-]*:\/*)[^/?#\\]*@/i : /^([a-z][\w+.-]*:\/+)?.*@/is
+  return url.replace(user, "$1***@").replace(/\?[^#]*/, "?***")
+}

@@ -13,7 +13,8 @@ import type * as Http from "node:http"
 import type * as Net from "node:net"
 import type * as Tls from "node:tls"
 import { WebSocket } from "ws"
-import { isWebSocketUrl } from "./internal/transport/webSocket.js"
+import { redacted } from "./Address.js"
+import { isWebSocketUrl, notConstructed } from "./internal/transport/webSocket.js"
 import { maxFragments, WsTransport } from "./internal/transport/ws.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { defaultWatermark, Transport } from "./Transport.js"
@@ -63,7 +64,7 @@ export const connect = (
     const attempt = yield* Effect.acquireRelease(
       Effect.try({
         try: () => {
-          if (!isWebSocketUrl(url)) throw new SyntaxError("neither ws:// nor wss://") // the package takes http://, too
+          if (!isWebSocketUrl(url)) throw new SyntaxError() // the package takes http://, too
           const ws = new WebSocket(url, [...options.protocols ?? []], {
             ...options.tls,
             headers: options.headers,
@@ -74,7 +75,7 @@ export const connect = (
           // watched in the same step: a failure to connect may follow at once
           return { transport: new WsTransport(ws, settings), opened: watchOpening(ws, url) }
         },
-        catch: (cause) => new ConnectFailure({ url, reason: isWebSocketUrl(url) ? "Unreachable" : "InvalidUrl", cause })
+        catch: (cause) => notConstructed(url, cause)
       }),
       ({ transport }) => transport.terminate
     )
@@ -82,7 +83,7 @@ export const connect = (
     const socket = yield* Deferred.await(opened).pipe(
       Effect.timeoutFail({
         duration: options.openTimeout ?? Duration.seconds(10),
-        onTimeout: () => new ConnectFailure({ url, reason: "Timeout" })
+        onTimeout: () => new ConnectFailure({ url: redacted(url), reason: "Timeout" })
       }),
       Effect.onError(() => transport.terminate)
     )
@@ -129,7 +130,7 @@ const resolve = (options: Options) =>
 const watchOpening = (ws: WebSocket, url: string): Deferred.Deferred<Net.Socket, ConnectFailure> => {
   const opened = Deferred.unsafeMake<Net.Socket, ConnectFailure>(FiberId.none)
   const fail = (why: Pick<ConnectFailure, "reason" | "status" | "cause">) =>
-    Deferred.unsafeDone(opened, Effect.fail(new ConnectFailure({ url, ...why })))
+    Deferred.unsafeDone(opened, Effect.fail(new ConnectFailure({ url: redacted(url), ...why })))
   let socket: Net.Socket | undefined
   ws.once("upgrade", (response) => {
     socket = response.socket

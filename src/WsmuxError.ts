@@ -239,6 +239,7 @@ export class TransportFailure extends Data.TaggedError("TransportFailure")<{
  * @category errors
  */
 export class ConnectFailure extends Data.TaggedError("ConnectFailure")<{
+  /** Without what may be secret in it (see `Address.redacted`). */
   readonly url: string
   /** `Rejected`: the server answered, but not with a WebSocket; `status` says how. */
   readonly reason: "Unreachable" | "Timeout" | "Rejected" | "InvalidUrl"

@@ -6,8 +6,9 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import { redacted } from "../Address.js"
 import * as ByteStream from "../ByteStream.js"
 import * as ReconnectingSession from "../ReconnectingSession.js"
 import type { ConnectFailure, DuplexFailure, TerminalError } from "../WsmuxError.js"
@@ -16,6 +17,7 @@ import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
 import { attend, report, settings } from "./session.js"
 import * as Tcp from "./tcp.js"
+import { bearer } from "./token.js"
 
 const options = {
   url: Args.text({ name: "url" }).pipe(Args.withDescription("The WebSocket of `wsmux serve`, as ws:// or wss://.")),
@@ -46,7 +48,7 @@ export const connect = Command.make("connect", options, (given) =>
     const working = Effect.gen(function*() {
       yield* tunnel.current // nobody shall connect to a tunnel that leads nowhere
       const address = yield* Tcp.listen(given.listen, connections, (socket) => forward(tunnel, socket))
-      yield* Console.log(`listening on ${Endpoint.format(address)}, forwarding through ${given.url}`)
+      yield* Console.log(`listening on ${Endpoint.format(address)}, forwarding through ${redacted(given.url)}`)
       return yield* tunnel.awaitClosed
     }).pipe(Effect.catchTag("NotConnected", Effect.succeed))
     const { cause } = yield* attend(working, tunnel, FiberSet.awaitEmpty(connections))
@@ -67,7 +69,7 @@ const dialOptions = (token: Option.Option<Redacted.Redacted>, ca: Option.Option<
   Effect.gen(function*() {
     const files = yield* FileSystem.FileSystem
     return {
-      headers: Option.isSome(token) ? { authorization: `Bearer ${Redacted.value(token.value)}` } : undefined,
+      headers: Option.isSome(token) ? { authorization: bearer(token.value) } : undefined,
       tls: Option.isSome(ca) ? { ca: yield* files.readFileString(ca.value) } : undefined
     }
   })

@@ -62,16 +62,19 @@ const builtInsFirst = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
 /** What is wrong with an option makes the parser complain of whatever else it then does not find. */
 const strangerIn = (argv: ReadonlyArray<string>): string | undefined => {
   const known: ReadonlyArray<string> = plain(Command.getHelp(wsmux, CliConfig.defaultConfig)).match(/--[a-z-]+/g) ?? []
-  const stranger = argv.slice(2).find((arg) => arg.startsWith("--") && !known.includes(arg.split("=", 1)[0]!))
-  if (stranger !== undefined) return `Received unknown argument: '${stranger}'`
+  const stranger = argv.slice(2).find((arg) => arg.startsWith("--") && !known.includes(nameOf(arg)))
+  if (stranger !== undefined) return `Received unknown argument: '${nameOf(stranger)}'`
   const twice = argv.find((arg, i) => arg.startsWith("--") && argv.indexOf(arg) < i)
-  if (twice !== undefined) return `${twice} is given twice`
+  if (twice !== undefined) return `${nameOf(twice)} is given twice`
   const at = argv.findIndex((arg) => arg.startsWith("--log-level"))
   const level = argv[at]?.split("=", 2)[1] ?? argv[at + 1]
   return at !== -1 && !(level !== undefined && logLevels.includes(level))
     ? `--log-level wants one of ${logLevels.join(", ")}${level === undefined ? "" : `, not ${level}`}`
     : undefined
 }
+
+/** Without its value, which may be a secret. */
+const nameOf = (option: string): string => option.split("=", 1)[0]!
 
 const logLevels = ["all", "trace", "debug", "info", "warning", "error", "fatal", "none"]
 

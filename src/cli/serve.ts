@@ -4,9 +4,6 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
-import { createHash, timingSafeEqual } from "node:crypto"
-import type { IncomingMessage } from "node:http"
 import { format } from "../Address.js"
 import * as ByteStream from "../ByteStream.js"
 import type { MuxStream } from "../MuxStream.js"
@@ -17,6 +14,7 @@ import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
 import { attend, report, settings } from "./session.js"
 import * as Tcp from "./tcp.js"
+import { authorize } from "./token.js"
 
 const options = {
   listen: Shared.endpoint("listen", "Where to accept WebSockets; port 0 for any free one."),
@@ -37,7 +35,12 @@ export const serve = Command.make("serve", options, (given) =>
       yield* Shared.refuseStrangers(given.listen, given.allowAnonymous, "give a --token, or ")
     }
     const tls = yield* readTls(given.tlsCert, given.tlsKey)
-    const transports = yield* WsTransportServer.make({ ...given.listen, tls, authorize: authorize(given.token) })
+    const transports = yield* WsTransportServer.make({
+      ...given.listen,
+      tls,
+      allowedOrigins: [], // a page of any host would be of ours if its name was made to point here (DNS rebinding)
+      authorize: authorize(given.token)
+    })
     const server = yield* Effect.provideService(SessionServer.make(), TransportServer, transports)
     const scheme = tls === undefined ? "ws" : "wss"
     yield* Console.log(
@@ -62,17 +65,6 @@ const forward = (stream: MuxStream, target: Endpoint.Endpoint) =>
     Effect.flatMap((socket) => ByteStream.join(stream, socket)),
     Effect.catchAll((error) => Effect.logDebug(`a stream broke: ${error.message}`))
   )
-
-/** Digests of equal length, so that neither the content nor the length of the token shows in the time it takes. */
-const authorize = (token: Option.Option<Redacted.Redacted>) => {
-  if (Option.isNone(token)) return undefined
-  const expected = digest(`Bearer ${Redacted.value(token.value)}`)
-  const rejection: WsTransportServer.Rejection = { status: 401, headers: { "www-authenticate": "Bearer" } }
-  return (request: IncomingMessage) =>
-    timingSafeEqual(digest(request.headers.authorization ?? ""), expected) ? Effect.void : Effect.fail(rejection)
-}
-
-const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
 
 const readTls = (cert: Option.Option<string>, key: Option.Option<string>) =>
   Effect.gen(function*() {

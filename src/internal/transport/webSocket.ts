@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import type { WebSocket as NodeWebSocket } from "ws"
-import { type Address, opaque } from "../../Address.js"
+import { type Address, opaque, redacted } from "../../Address.js"
 import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
 import { ConnectFailure } from "../../WsmuxError.js"
 import { WaitList } from "../waitList.js"
@@ -35,14 +35,14 @@ export const connect = (
           const ws = construct()
           return { ws, transport: adopt(ws, settings) }
         },
-        catch: (cause) => new ConnectFailure({ url, reason: isWebSocketUrl(url) ? "Unreachable" : "InvalidUrl", cause })
+        catch: (cause) => notConstructed(url, cause)
       }),
       ({ transport }) => transport.terminate
     )
     yield* awaitOpen(ws, url).pipe(
       Effect.timeoutFail({
         duration: settings.openTimeout,
-        onTimeout: () => new ConnectFailure({ url, reason: "Timeout" })
+        onTimeout: () => new ConnectFailure({ url: redacted(url), reason: "Timeout" })
       }),
       Effect.onError(() => transport.terminate)
     )
@@ -51,7 +51,16 @@ export const connect = (
     return transport
   })
 
-/** Whether it is the URL, if a socket cannot even be made for it. */
+/** Why a socket cannot even be made. What platforms say of a URL that is none repeats it, with whatever secrets it has. */
+export const notConstructed = (url: string, cause: unknown): ConnectFailure =>
+  new ConnectFailure({
+    url: redacted(url),
+    ...(isWebSocketUrl(url)
+      ? { reason: "Unreachable", cause }
+      : { reason: "InvalidUrl", cause: new SyntaxError("neither ws:// nor wss://") })
+  })
+
+/** Whether a socket can be made for it. */
 export const isWebSocketUrl = (url: string): boolean =>
   /^wss?:\/\/[^/]/.test(url) && !url.includes("#") && URL.canParse(url)
 
@@ -87,7 +96,8 @@ const connected = (transport: WsTransport, ws: unknown): void => {
 const awaitOpen = (ws: globalThis.WebSocket, url: string): Effect.Effect<void, ConnectFailure> =>
   Effect.async((resume) => {
     if (ws.readyState === 1) return resume(Effect.void)
-    const fail = (cause: unknown) => resume(Effect.fail(new ConnectFailure({ url, reason: "Unreachable", cause })))
+    const fail = (cause: unknown) =>
+      resume(Effect.fail(new ConnectFailure({ url: redacted(url), reason: "Unreachable", cause })))
     if (ws.readyState > 1) return fail(new Error("the socket is closed"))
     ws.addEventListener("open", () => resume(Effect.void), { once: true })
     ws.addEventListener("error", (event) => fail(causeOf(event)), { once: true })
@@ -113,7 +123,7 @@ class StandardTransport implements Terminable {
     this.#ws = ws
     this.#watermark = settings.watermark
     this.maxMessageSize = settings.maxMessageSize
-    this.remoteAddress = opaque(ws.url)
+    this.remoteAddress = opaque(redacted(ws.url))
     this.#slot = new Slot(settings.maxMessageSize, () => this.#startClose(1008, "nobody listens"))
     ws.binaryType = "arraybuffer" // a Blob would have to be awaited, and order would be lost
     ws.addEventListener("message", (event) => this.#onMessage(event.data))

@@ -1,0 +1,28 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { createHash, timingSafeEqual } from "node:crypto"
+import type { IncomingMessage } from "node:http"
+import { redacted } from "../Address.js"
+import type { Rejection } from "../WsTransportServer.js"
+
+/** The header that shows the token. */
+export const bearer = (token: Redacted.Redacted): string => `Bearer ${Redacted.value(token)}`
+
+/** Digests of equal length, so that neither the content nor the length of the token shows in the time it takes. */
+export const authorize = (token: Option.Option<Redacted.Redacted>) => {
+  if (Option.isNone(token)) return undefined
+  const expected = digest(bearer(token.value))
+  const rejection: Rejection = { status: 401, headers: { "www-authenticate": "Bearer" } }
+  return ({ headers }: Pick<IncomingMessage, "headers">): Effect.Effect<void, Rejection> =>
+    timingSafeEqual(digest(headers.authorization ?? ""), expected) ? Effect.void : Effect.fail(rejection)
+}
+
+const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
+
+/** The command line as whoever lists the processes of this machine may read it. */
+export const withoutToken = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
+  args.map((arg, i) => {
+    if (args[i - 1] === "--token") return "***"
+    return arg.startsWith("--token=") ? "--token=***" : redacted(arg)
+  })
