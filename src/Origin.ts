@@ -45,5 +45,5 @@ export const isAllowed = (
   if (origin === undefined || allowed === "*") return true
   if (typeof origin !== "string") return false
   if (allowed !== undefined) return allowed.includes(origin)
-  return URL.canParse(origin) && typeof host === "string" && new URL(origin).host === host.toLowerCase()
+  return typeof host === "string" && host !== "" && URL.canParse(origin) && new URL(origin).host === host.toLowerCase()
 }

@@ -145,7 +145,22 @@ export const rawClient = (
     return { socket, closed, answer: Effect.map(answered, ([head]) => head.toString().split("\r\n", 1)[0]) }
   })
 
-const upgradeHeaders = [
+/** What a server answers to these bytes, up to the upgrade or to where it hangs up. */
+export const rawAnswer = (port: number, request: string | Uint8Array): Effect.Effect<string> =>
+  Effect.async<string>((resume) => {
+    let answer = ""
+    const socket = Net.connect(port, "127.0.0.1").setEncoding("latin1").on("error", () => {})
+    const conclude = () => resume(Effect.succeed(answer))
+    socket.on("close", conclude).on("data", (text) => {
+      answer += text
+      if (answer.startsWith("HTTP/1.1 101")) conclude()
+    })
+    socket.write(request)
+    return Effect.sync(() => socket.destroy())
+  })
+
+/** The headers of a proper upgrade. */
+export const upgradeHeaders = [
   "connection: upgrade",
   "upgrade: websocket",
   "sec-websocket-version: 13",

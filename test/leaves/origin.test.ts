@@ -1,0 +1,73 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Origin from "effect-wsmux/Origin"
+
+const host = "app.example:8080"
+
+describe("an origin", () => {
+  const own: ReadonlyArray<readonly [what: string, origin: string, host: string]> = [
+    ["the same host and port", "http://app.example:8080", host],
+    ["the same, in other letters", "http://APP.example:8080", "App.Example:8080"],
+    ["the same behind TLS that ends before", "https://app.example:8080", host],
+    ["the port that the scheme implies", "https://app.example", "app.example"],
+    ["the same IPv4 address", "http://192.0.2.1:8080", "192.0.2.1:8080"],
+    ["the same IPv6 address", "http://[2001:db8::1]:8080", "[2001:db8::1]:8080"]
+  ]
+  for (const [what, origin, host] of own) {
+    it(`is the server's own: ${what}`, () => expect(Origin.isAllowed({ host, origin })).toBe(true))
+  }
+
+  const foreign: ReadonlyArray<readonly [what: string, origin: string, host: string | undefined]> = [
+    ["no place at all", "null", host],
+    ["empty", "", host],
+    ["another port", "http://app.example:8081", host],
+    ["the port that the scheme implies, where the server has another", "http://app.example", host],
+    ["a port, where the server has the one that its scheme implies", "http://app.example:8080", "app.example"],
+    ["a host that begins the same", "http://app.example:8080.evil.example", host],
+    ["a host that begins the same, by name", "http://app.example.evil.example:8080", host],
+    ["a host that ends the same", "http://evil-app.example:8080", host],
+    ["a name with the dot at its end", "http://app.example.:8080", host],
+    ["ours as a user", "http://app.example:8080@evil.example", host],
+    ["ours as a user and its password", "http://app.example:8080@evil.example:8080", host],
+    ["ours as a path", "http://evil.example/app.example:8080", host],
+    ["ours behind a backslash", "http://evil.example\\@app.example:8080", host],
+    ["ours as a query", "http://evil.example?app.example:8080", host],
+    ["ours as a fragment", "http://evil.example#@app.example:8080", host],
+    ["two of them, as Node joins headers", `http://${host}, http://evil.example`, host],
+    ["without a scheme", "app.example:8080", host],
+    ["without a scheme, and the request without a host", "app.example:8080", ""],
+    ["a file, and the request without a host", "file:///tmp/page.html", ""],
+    ["ours, and the request without a host", "http://app.example:8080", undefined],
+    ["another IPv6 address", "http://[2001:db8::2]:8080", "[2001:db8::1]:8080"],
+    ["the loopback, by its other name", "http://localhost:8080", "127.0.0.1:8080"]
+  ]
+  for (const [what, origin, host] of foreign) {
+    it(`is foreign: ${what}`, () => expect(Origin.isAllowed({ host, origin })).toBe(false))
+  }
+
+  it("that came twice is foreign", () => {
+    expect(Origin.isAllowed({ host, origin: [`http://${host}`, `http://${host}`] })).toBe(false)
+    expect(Origin.isAllowed({ host, origin: [`http://${host}`] }, [`http://${host}`])).toBe(false)
+  })
+
+  it("is compared whole with those that are named, and the server's own is none of them", () => {
+    const named = ["https://page.example"]
+    const verdicts = [
+      "https://page.example",
+      "http://page.example",
+      "https://page.example:443",
+      "https://page.example/"
+    ]
+      .map((origin) => Origin.isAllowed({ host, origin }, named))
+    expect(verdicts).toEqual([true, false, false, false])
+    expect(Origin.isAllowed({ host, origin: `http://${host}` }, named)).toBe(false)
+    expect(Origin.isAllowed({ host, origin: `http://${host}` }, [])).toBe(false)
+  })
+
+  it("is not asked of programs, which have none", () => {
+    expect(
+      [undefined, [], ["https://page.example"], "*" as const].map((allowed) => Origin.isAllowed({ host }, allowed))
+    )
+      .toEqual([true, true, true, true])
+    expect(Origin.isAllowed({ host, origin: "https://evil.example" }, "*")).toBe(true)
+  })
+})
