@@ -17,7 +17,8 @@ export type AllowedOrigins = ReadonlyArray<string> | "*" | undefined
 /**
  * Whether the upgrade request with these headers may come in: programs, which send no origin, always; pages from an allowed
  * origin, and of the same host and port where none is given. The scheme is not compared then, since a proxy may speak TLS in
- * the server's place.
+ * the server's place. Nor do headers tell whether a host's name was made to point here (DNS rebinding): a server that lets in
+ * everybody who reaches it, as on the loopback, had better name its origins, or none.
  *
  * @example
  * ```ts
