@@ -1,0 +1,17 @@
+import { expect, it } from "@effect/vitest"
+import { pathToFileURL } from "node:url"
+import { buildFuzzer } from "./build.js"
+import type * as Fuzz from "./fuzz.js"
+
+const { WSMUX_FUZZ_MESSAGES, WSMUX_FUZZ_PROGRAM, WSMUX_FUZZ_SEED } = process.env
+const messages = Number(WSMUX_FUZZ_MESSAGES ?? 10_000)
+const seed = Number(WSMUX_FUZZ_SEED ?? 1)
+
+it("no peer and no user that coverage leads to makes a session throw, hang, or hold more than it may", async () => {
+  const { attempt, fuzz } = await import(pathToFileURL(await buildFuzzer()).href) as typeof Fuzz
+  if (WSMUX_FUZZ_PROGRAM !== undefined) return void await attempt(Buffer.from(WSMUX_FUZZ_PROGRAM, "hex"))
+  const outcome = await fuzz({ messages, seed, progress: (soFar) => console.log(JSON.stringify(soFar)) })
+  console.log(`fuzzed with seed ${seed}: ${JSON.stringify(outcome)}`)
+  expect(outcome.messages).toBeGreaterThanOrEqual(messages)
+  expect(outcome.corpus).toBeGreaterThan(50) // or nothing led anywhere
+}, 120_000 + 5 * messages)
