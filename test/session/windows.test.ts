@@ -3,6 +3,7 @@ import { maxUint32 } from "effect-wsmux/Frame"
 import { NoCapacity } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { bytes, pattern } from "../support/bytes.js"
 import { expectWaiting, quiet, start } from "../support/observe.js"
@@ -172,6 +173,22 @@ describe("windows of different size", () => {
       yield* start(far.write(pattern(5000)))
       expect(yield* readSome(near)).toEqual(pattern(5000).subarray(0, 2000))
       expect(yield* Effect.flip(near.read)).toEqual(new NoCapacity({ streamId: 1 }))
+    }))
+})
+
+describe("an overrun", () => {
+  it.scoped("is told to everybody who reads, and to whoever reads later", () =>
+    Effect.gen(function*() {
+      const { send, session } = yield* makePeer("server", { ...quiet, streamBufferSize: 8 })
+      yield* send(syn(1))
+      const stream = yield* session.accept
+      const readers = yield* Effect.replicateEffect(start(stream.read), 3)
+      yield* send(dat(1, pattern(9)))
+      const [first, ...others] = readers
+      expect(yield* Fiber.join(first!)).toEqual(Option.some(pattern(8)))
+      const error = new NoCapacity({ streamId: 1 })
+      for (const reader of others) expect(yield* Effect.flip(Fiber.join(reader))).toEqual(error)
+      expect(yield* Effect.flip(stream.read)).toEqual(error)
     }))
 })
 
