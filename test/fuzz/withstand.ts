@@ -37,7 +37,7 @@ const pick = <A>(values: ReadonlyArray<A>, byte: number): A => values[byte % val
  * Reads any bytes as a program for a hostile peer and for the user of a session against it, three bytes a step, runs it, and
  * answers with how many messages the peer has sent. Dies where something is out of its bounds, hangs or has a defect.
  */
-export const withstand = (input: Uint8Array): Effect.Effect<number> =>
+export const withstand = (input: Uint8Array): Effect.Effect<number, unknown> =>
   Effect.gen(function*() {
     const [head = 0, width = 0] = input
     const role = head & 1 ? "client" : "server"
