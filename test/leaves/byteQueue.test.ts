@@ -92,6 +92,20 @@ describe("a byte queue", () => {
     expect(queueOf(most).shift()).toBe(most)
   })
 
+  it("passes on without a copy from 1024 bytes on, and half of a buffer", () => {
+    const chunk = pattern(1024)
+    expect(queueOf(chunk).shift()).toBe(chunk)
+    const half = pattern(3000).subarray(1500)
+    expect(queueOf(half).shift()).toBe(half)
+  })
+
+  it("goes on merging while it is read", () => {
+    const queue = queueOf(bytes("a"), bytes("b"))
+    expect(text(queue.shift()!)).toBe("a")
+    queue.push(bytes("c"))
+    expect(queue.takeAll().map(text)).toEqual(["bc"])
+  })
+
   for (const length of [1, 1023, 1024, 400_000]) {
     it(`does not keep a large buffer alive for a view of ${length} bytes`, () => {
       const chunks = queueOf(source.subarray(77, 77 + length)).takeAll()

@@ -22,6 +22,12 @@ const makeTuner = ({ budget = 1000, maxWindow = 1000 }: { budget?: number; maxWi
 }
 
 describe("a window tuner", () => {
+  it("tells the time that it goes by", () => {
+    const { time, tuner } = makeTuner()
+    time.now = 42
+    expect(tuner.now()).toBe(42)
+  })
+
   it("lets nothing grow before it knows the network", () => {
     const { tuner } = makeTuner()
     expect(tuner.growth(100, 50, 0)).toBe(0)

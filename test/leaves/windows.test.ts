@@ -83,6 +83,13 @@ describe("a receive window", () => {
     expect(state(window)).toEqual({ granted: 50, buffered: 50 })
   })
 
+  it("grants what it grows by, and goes by its new size", () => {
+    const window = new ReceiveWindow(100, 100)
+    expect([window.size, window.grow(60), window.size, state(window)])
+      .toEqual([100, 60, 160, { granted: 160, buffered: 0 }])
+    expect([window.receive(160), window.consume(79), window.consume(1)]).toEqual([160, 0, 80])
+  })
+
   it("serves a writer byte by byte when it holds one byte", () => {
     const window = new ReceiveWindow(1, 1)
     expect([window.receive(1), window.consume(1), window.receive(1), window.consume(1)]).toEqual([1, 1, 1, 1])
