@@ -3,13 +3,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
-import * as Runtime from "effect/Runtime"
+import type * as Runtime from "effect/Runtime"
 import type * as Net from "node:net"
 import { Duplex } from "node:stream"
 import { isMuxStream, type MuxStream } from "../../MuxStream.js"
 import type { Options } from "../../NodeDuplex.js"
-import type { NotConnected, OpenError, ReadError, WriteError } from "../../WsmuxError.js"
+import type { ReadError, WriteError } from "../../WsmuxError.js"
+import { forkInterruptibly } from "./forkInterruptibly.js"
+import { toNodeError } from "./nodeError.js"
 
 type Callback = (error?: Error | null) => void
 
@@ -54,7 +55,7 @@ export class MuxDuplex extends Duplex {
       writableHighWaterMark: options.writableHighWaterMark ?? 64 * 1024
     })
     this.#leave = leave
-    this.#fork = Runtime.runFork(runtime)
+    this.#fork = forkInterruptibly(runtime)
     if (isMuxStream(connect)) this.#locate(connect)
     this.#connect = isMuxStream(connect) ? Effect.succeed(connect) : connect
   }
@@ -64,6 +65,7 @@ export class MuxDuplex extends Duplex {
   }
 
   override _construct(callback: Callback): void {
+    if (this.destroyed) return callback()
     this.#run(this.#connect, (stream) => {
       this.#stream = stream
       this.#locate(stream)
@@ -72,7 +74,7 @@ export class MuxDuplex extends Duplex {
       if (this.destroyed) return
       this.emit("connect")
       this.emit("ready")
-    }, (error) => callback(toNodeError(error)))
+    }, callback)
   }
 
   override _read(): void {
@@ -80,7 +82,7 @@ export class MuxDuplex extends Duplex {
     this.#reading = true
     this.#run(this.#readWhileWanted, () => {
       this.#reading = false
-    }, (error) => this.destroy(toNodeError(error)))
+    }, (error) => this.destroy(error ?? undefined))
   }
 
   /** One chunk after the other in one fiber, for as long as they are taken at once. */
@@ -108,18 +110,27 @@ export class MuxDuplex extends Duplex {
   }
 
   override _final(callback: Callback): void {
-    this.#run(this.#stream!.end, () => callback(), (error) => callback(toNodeError(error)))
+    this.#run(this.#stream!.end, () => callback(), callback)
+  }
+
+  /** Node would wait until it is connected. */
+  override destroy(error?: Error): this {
+    super.destroy(error)
+    if (this.connecting) this.#interrupt()
+    return this
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
     clearTimeout(this.#timer)
-    for (const fiber of this.#fibers) fiber.unsafeInterruptAsFork(fiber.id())
+    this.connecting = false
+    this.#interrupt()
     this.#fork(this.#leave).addObserver(() => callback(error))
   }
 
   /** Emits `timeout` when nothing has been read or written for so many milliseconds; 0 turns that off. */
   setTimeout(millis: number, listener?: () => void): this {
-    this.timeout = millis
+    if (!(millis >= 0 && millis < Infinity)) throw new RangeError(`not a time to wait: ${millis}`)
+    this.timeout = Math.min(millis, longestTimer)
     if (listener !== undefined) {
       if (millis > 0) this.once("timeout", listener)
       else this.off("timeout", listener)
@@ -170,24 +181,23 @@ export class MuxDuplex extends Duplex {
       this.bytesWritten += size
       this.#touch()
       callback()
-    }, (error) => callback(toNodeError(error)))
+    }, callback)
   }
 
-  /** Nothing is told of an effect that the destruction has interrupted. */
-  #run<A, E>(
-    effect: Effect.Effect<A, E>,
-    onSuccess: (value: A) => void,
-    onFailure: (error: E) => void
-  ): void {
+  /** Of what the destruction has interrupted nothing is told, but that it is over where Node waits for that. */
+  #run<A>(effect: Effect.Effect<A, unknown>, onSuccess: (value: A) => void, onFailure: Callback): void {
     const fiber = this.#fork(effect)
     this.#fibers.add(fiber)
     fiber.addObserver((exit) => {
       this.#fibers.delete(fiber)
-      if (Exit.isSuccess(exit)) return onSuccess(exit.value)
-      const failure = Cause.failureOption(exit.cause)
-      if (failure._tag === "Some") onFailure(failure.value)
-      else if (!this.destroyed) this.destroy(Cause.squash(exit.cause) as Error)
+      if (Exit.isSuccess(exit)) onSuccess(exit.value)
+      else if (!this.destroyed || !Cause.isInterruptedOnly(exit.cause)) onFailure(toNodeError(Cause.squash(exit.cause)))
+      else if (this.connecting) onFailure()
     })
+  }
+
+  #interrupt(): void {
+    for (const fiber of this.#fibers) fiber.unsafeInterruptAsFork(fiber.id())
   }
 
   #locate({ localAddress, remoteAddress }: Pick<MuxStream, "localAddress" | "remoteAddress">): void {
@@ -211,28 +221,7 @@ export class MuxDuplex extends Duplex {
   }
 }
 
-type Failure = ReadError | WriteError | OpenError | NotConnected
-
-/** What Node programs look for in a socket's errors; ours is the cause. */
-const toNodeError = (cause: unknown): Error => {
-  const code = Predicate.hasProperty(cause, "_tag") ? codeOf(cause as Failure) : "ECONNRESET"
-  return Object.assign(new Error(cause instanceof Error ? cause.message : String(cause), { cause }), { code })
-}
-
-const codeOf = (error: Failure): string => {
-  switch (error._tag) {
-    case "AcceptTimeout":
-    case "ReadTimeout":
-    case "WriteTimeout":
-      return "ETIMEDOUT"
-    case "NotConnected":
-    case "StreamRefused":
-      return "ECONNREFUSED"
-    case "BrokenPipe":
-      return error.operation === "write" ? "EPIPE" : "ECONNRESET"
-    default:
-      return "ECONNRESET"
-  }
-}
+/** Node takes longer ones for one millisecond. */
+const longestTimer = 2 ** 31 - 1
 
 const familyOf = (hostname: string): string => hostname.includes(":") ? "IPv6" : "IPv4"

@@ -4,8 +4,9 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
+import type * as Runtime from "effect/Runtime"
 import type { MuxStream } from "../../MuxStream.js"
+import { forkInterruptibly } from "./forkInterruptibly.js"
 
 /** Runs what one half does, one effect at a time. */
 export class Half {
@@ -16,7 +17,7 @@ export class Half {
   #stopped: { readonly reason: unknown } | undefined
 
   constructor(runtime: Runtime.Runtime<never>) {
-    this.#fork = Runtime.runFork(runtime)
+    this.#fork = forkInterruptibly(runtime)
   }
 
   /** Gives what is there at once, or a promise. Throws or rejects with the error itself, so that it can be told by its tag. */

@@ -1,0 +1,26 @@
+import * as Predicate from "effect/Predicate"
+import type { NotConnected, OpenError, ReadError, WriteError } from "../../WsmuxError.js"
+
+type Failure = ReadError | WriteError | OpenError | NotConnected
+
+/** What Node programs look for in a socket's errors; ours is the cause. */
+export const toNodeError = (cause: unknown): Error => {
+  const code = Predicate.hasProperty(cause, "_tag") ? codeOf(cause as Failure) : "ECONNRESET"
+  return Object.assign(new Error(cause instanceof Error ? cause.message : String(cause), { cause }), { code })
+}
+
+const codeOf = (error: Failure): string => {
+  switch (error._tag) {
+    case "AcceptTimeout":
+    case "ReadTimeout":
+    case "WriteTimeout":
+      return "ETIMEDOUT"
+    case "NotConnected":
+    case "StreamRefused":
+      return "ECONNREFUSED"
+    case "BrokenPipe":
+      return error.operation === "write" ? "EPIPE" : "ECONNRESET"
+    default:
+      return "ECONNRESET"
+  }
+}

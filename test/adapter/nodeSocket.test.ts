@@ -1,0 +1,199 @@
+import { describe, expect, it } from "@effect/vitest"
+import type * as Address from "effect-wsmux/Address"
+import type { MuxStream } from "effect-wsmux/MuxStream"
+import * as NodeDuplex from "effect-wsmux/NodeDuplex"
+import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
+import * as Session from "effect-wsmux/Session"
+import { Transport } from "effect-wsmux/Transport"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as Http from "node:http"
+import type { Socket } from "node:net"
+import { bytes, pattern, text } from "../support/bytes.js"
+import { quiet, quietly } from "../support/observe.js"
+import { makeSessions, makeStreams, readAll, readSome, settle } from "../support/sessions.js"
+import { eventually, signal, wired } from "../support/transports.js"
+
+const socketOf = (stream: MuxStream, options?: NodeDuplex.Options) =>
+  Effect.map(NodeDuplex.fromMuxStream(stream, options), (duplex) => duplex as Socket)
+
+/** A pair of streams over a real WebSocket. */
+const wiredStreams = Effect.gen(function*() {
+  const ends = yield* wired["ws"]!()
+  const client = yield* Effect.provideService(Session.makeClient(quiet), Transport, ends.client)
+  const server = yield* Effect.provideService(Session.makeServer(quiet), Transport, ends.server)
+  const [near, far] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
+  return { client, server, near, far }
+})
+
+describe("what programs ask of a net.Socket", () => {
+  it.scopedLive("is told by a stream: the addresses of the WebSocket", () =>
+    Effect.gen(function*() {
+      const { client, near, server } = yield* wiredStreams
+      const socket = yield* socketOf(near)
+      const local = client.address as Address.TcpAddress
+      const remote = server.address as Address.TcpAddress
+      expect(socket).toMatchObject({
+        localAddress: "127.0.0.1",
+        localPort: local.port,
+        localFamily: "IPv4",
+        remoteAddress: "127.0.0.1",
+        remotePort: remote.port,
+        remoteFamily: "IPv4"
+      })
+      expect(socket.address()).toEqual({ address: "127.0.0.1", port: local.port, family: "IPv4" })
+    }))
+
+  it.scopedLive("is told by a stream: nothing of addresses where there are none", () =>
+    Effect.gen(function*() {
+      const { near } = yield* makeStreams(quietly())
+      const socket = yield* socketOf(near)
+      expect(socket.address()).toEqual({})
+      expect([socket.localAddress, socket.remotePort]).toEqual([undefined, undefined])
+    }))
+
+  it.scopedLive("is done by a stream: settings of TCP change nothing, and can be chained", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams(quietly())
+      yield* Effect.fork(Stream.run(far.readable, far.writable))
+      const socket = yield* socketOf(near)
+      expect(socket.setNoDelay(true).setKeepAlive(true, 1000).ref().unref().setTimeout(0)).toBe(socket)
+      const answer = signal<[Buffer]>(socket, "data")
+      socket.write("hello")
+      expect(String((yield* answer)[0])).toBe("hello")
+    }))
+
+  it.scopedLive("is done by a stream: it is connected once, and tells drivers that ask for it again", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly())
+      const connect = yield* NodeDuplex.connector(client)
+      const socket = connect() as Socket
+      expect([socket.connecting, socket.pending]).toEqual([true, true])
+      const connected = signal(socket, "connect")
+      const ready = signal(socket, "ready")
+      yield* server.accept
+      yield* Effect.all([connected, ready])
+      expect([socket.connecting, socket.pending]).toEqual([false, false])
+      const again = signal(socket, "connect")
+      socket.connect(5432, "db.example")
+      yield* again
+      socket.destroy()
+    }))
+
+  it.scopedLive("is done by a stream: destroySoon writes what waits, and destroys it", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams(quietly())
+      const socket = yield* socketOf(near)
+      const closed = signal(socket, "close")
+      socket.write(pattern(10_000))
+      socket.destroySoon()
+      expect(yield* readAll(far)).toEqual(pattern(10_000))
+      yield* closed
+    }))
+
+  it.scopedLive("is done by a stream: its timeout starts again whenever something comes or goes", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams(quietly())
+      const socket = yield* socketOf(near)
+      let timeouts = 0
+      socket.on("timeout", () => timeouts++)
+      socket.resume()
+      socket.setTimeout(2 ** 31 - 2)
+      socket.setTimeout(2 ** 40) // longer than Node's timers go
+      expect(socket.timeout).toBe(2 ** 31 - 1)
+      yield* far.write(bytes("x"))
+      yield* eventually(() => socket.bytesRead === 1)
+      yield* Effect.sleep("5 millis")
+      expect(timeouts).toBe(0)
+      socket.setTimeout(5)
+      yield* eventually(() => timeouts === 1)
+      yield* far.write(bytes("x"))
+      yield* eventually(() => timeouts === 2)
+      for (const nonsense of [-1, NaN, Infinity]) expect(() => socket.setTimeout(nonsense)).toThrow(RangeError)
+    }))
+})
+
+/** Waits until so many opens wait for an answer. */
+const asking = (session: Session.Session, opens: number) =>
+  Effect.repeat(Effect.delay(session.snapshot, 1), {
+    until: ({ unacknowledgedOpens }) => unacknowledgedOpens === opens
+  })
+
+describe("a Duplex that is destroyed", () => {
+  it.scopedLive("takes nothing more from its stream, and gives it nothing more", () =>
+    Effect.gen(function*() {
+      const { client, far, near } = yield* makeStreams(quietly())
+      const socket = yield* socketOf(near)
+      socket.resume()
+      socket.write(pattern(5000), () => {})
+      yield* Effect.repeat(Effect.delay(client.snapshot, 1), { until: ({ streams }) => streams[0]!.sendCredit === 0 })
+      const closed = signal(socket, "close")
+      socket.destroy()
+      yield* closed
+      yield* far.write(bytes("for somebody else"))
+      expect(text(yield* readSome(near))).toBe("for somebody else")
+      yield* near.end
+      expect(yield* readAll(far)).toEqual(pattern(5000).subarray(0, 1024))
+    }))
+})
+
+describe("a Duplex whose stream nobody accepts yet", () => {
+  it.scopedLive("is closed at once when it is destroyed, and gives its stream up", () =>
+    Effect.gen(function*() {
+      const { client } = yield* makeSessions(quietly())
+      const connect = yield* NodeDuplex.connector(client)
+      for (const [i, error] of [undefined, new Error("enough")].entries()) {
+        const duplex = connect()
+        const told: Array<unknown> = []
+        duplex.on("error", (error) => told.push(error)).on("connect", () => told.push("connected"))
+        duplex.write("never", (error) => told.push(error instanceof Error))
+        yield* asking(client, i + 1)
+        const closed = signal(duplex, "close")
+        duplex.destroy(error)
+        yield* closed
+        expect(told.filter((item) => item !== true)).toEqual(error === undefined ? [] : [error])
+      }
+      const { counters, streams } = yield* client.snapshot
+      expect([streams.map(({ state }) => state), counters.bytesOut]).toEqual([["Cancelled", "Cancelled"], 0])
+    }))
+
+  it.scopedLive("does not even ask for one when it is destroyed in the turn in which it was made", () =>
+    Effect.gen(function*() {
+      const { client } = yield* makeSessions(quietly())
+      const duplex = (yield* NodeDuplex.connector(client))()
+      const closed = signal(duplex, "close")
+      duplex.destroy()
+      yield* closed
+      expect((yield* client.snapshot).counters.framesOut.syn).toBe(0)
+    }))
+
+  it.scopedLive("waits for no session that comes back when it is destroyed", () =>
+    Effect.gen(function*() {
+      const session = yield* ReconnectingSession.make({ transport: () => Effect.never })
+      const duplex = (yield* NodeDuplex.connector(session))()
+      yield* settle
+      const closed = signal(duplex, "close")
+      duplex.destroy()
+      yield* closed
+    }))
+
+  it.scopedLive("lets an http request go that is given up, and the agent with its scope", () =>
+    Effect.gen(function*() {
+      const { client } = yield* makeSessions(quietly())
+      const errors: Array<string> = []
+      const closed = yield* Effect.scoped(Effect.gen(function*() {
+        const agent = yield* NodeDuplex.agent(client)
+        const get = () =>
+          Http.get({ host: "inside", agent }).on("error", (error: NodeJS.ErrnoException) => errors.push(error.code!))
+        const [given, left] = [get(), get()]
+        const ends = [signal(given, "close"), signal(left, "close")]
+        yield* asking(client, 2)
+        given.destroy()
+        yield* ends[0]!
+        expect(Object.values(agent.sockets).flat()).toHaveLength(1)
+        return ends[1]!
+      }))
+      yield* closed
+      expect(errors).toEqual(["ECONNRESET", "ECONNRESET"])
+    }))
+})
