@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as ByteStream from "./ByteStream.js"
-import { byteStreamOf, Half, readableOf, writableOf } from "./internal/adapter/webStreams.js"
+import { bytesOf, byteStreamOf, Half, readableOf, writableOf } from "./internal/adapter/webStreams.js"
 import type { MuxStream } from "./MuxStream.js"
 import { DuplexFailure } from "./WsmuxError.js"
 
@@ -40,6 +40,7 @@ export interface Options {
  * - Nothing is read ahead: the window stays the only buffer.
  * - Closing `writable` sends FIN. Aborting it, or cancelling `readable`, sends none: the stream is left when its scope
  *   closes, as ever.
+ * - `writable` takes an `ArrayBuffer` and any view, too; what is no bytes breaks it, and not the stream.
  * - Both fail with the errors of the stream. When the scope closes first, they fail with `AbortError`.
  *
  * @example
@@ -114,7 +115,9 @@ export const toByteStream = (
     let pending: Promise<ReadableStreamReadResult<Uint8Array>> | undefined
     const read = tryPromise(() => pending ??= reader.read()).pipe(
       Effect.tap(() => Effect.sync(() => pending = undefined)),
-      Effect.map(({ value }) => Option.fromNullable(value))
+      Effect.flatMap(({ done, value }) =>
+        done ? Effect.succeedNone : Effect.try({ try: () => Option.some(bytesOf(value)), catch: failureOf })
+      )
     )
     return ByteStream.make({
       read,
@@ -130,7 +133,7 @@ const letGo = (holder: { releaseLock(): void }, goodbye: Promise<void>): void =>
 }
 
 const tryPromise = <A>(evaluate: () => Promise<A>): Effect.Effect<A, DuplexFailure> =>
-  Effect.tryPromise({
-    try: evaluate,
-    catch: (cause) => new DuplexFailure({ detail: cause instanceof Error ? cause.message : String(cause), cause })
-  })
+  Effect.tryPromise({ try: evaluate, catch: failureOf })
+
+const failureOf = (cause: unknown): DuplexFailure =>
+  new DuplexFailure({ detail: cause instanceof Error ? cause.message : String(cause), cause })

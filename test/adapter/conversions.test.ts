@@ -152,6 +152,15 @@ describe("a pair of web streams as a byte stream", () => {
       )
     }))
 
+  it.scopedLive("fails at a chunk that is no bytes", () =>
+    Effect.gen(function*() {
+      const other = yield* WebStreams.toByteStream({
+        readable: new Blob(["text"]).stream().pipeThrough(new TextDecoderStream() as never),
+        writable: new WritableStream()
+      })
+      expect(yield* Effect.flip(other.read)).toMatchObject({ _tag: "DuplexFailure", cause: expect.any(TypeError) })
+    }))
+
   it.scopedLive("cancels and aborts what has not ended when its scope closes, and gives the locks back", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []

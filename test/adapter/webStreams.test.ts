@@ -5,9 +5,9 @@ import * as WebStreams from "effect-wsmux/WebStreams"
 import { BrokenPipe } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { bytes, pattern, text } from "../support/bytes.js"
+import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { quietly } from "../support/observe.js"
-import { makeStreams, readAll } from "../support/sessions.js"
+import { makeStreams, readAll, readSome } from "../support/sessions.js"
 import { wired } from "../support/transports.js"
 
 const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
@@ -131,5 +131,54 @@ describe("a stream as web streams", () => {
       const reading = yield* promise(() => readable.getReader().read().catch((error: Error) => error.name))
       const writing = yield* promise(() => writable.getWriter().write(bytes("x")).catch((error: Error) => error.name))
       expect([reading, writing]).toEqual(["AbortError", "AbortError"])
+    }))
+
+  it.scopedLive("takes views and buffers of all kinds, and is broken by what is no bytes", () =>
+    Effect.gen(function*() {
+      const { far, near, writable } = yield* makePair()
+      const writer = writable.getWriter() as WritableStreamDefaultWriter<unknown>
+      const sent = bytes("abcdefgh")
+      const chunks = [sent.slice(0, 2), sent.slice(2, 4).buffer, new DataView(sent.buffer, 4, 2), Buffer.from("gh")]
+      yield* promise(() => Promise.all(chunks.map((chunk) => writer.write(chunk))))
+      expect(yield* promise(() => writer.write("text").catch((error: unknown) => error))).toBeInstanceOf(TypeError)
+      expect(yield* promise(() => writer.close().catch((error: unknown) => error))).toBeInstanceOf(TypeError)
+      yield* near.end // whoever has the stream decides what comes of it
+      expect(text(yield* readAll(far))).toBe("abcdefgh")
+    }))
+
+  it.scopedLive("takes nothing from its stream once it is cancelled, wherever it was made", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams(quietly())
+      const { readable, writable } = yield* Effect.uninterruptible(WebStreams.fromMuxStream(near))
+      const reader = readable.getReader()
+      const read = reader.read()
+      yield* promise(() => reader.cancel())
+      expect(yield* promise(() => read)).toEqual({ done: true, value: undefined })
+      const writer = writable.getWriter()
+      const written = writer.write(pattern(5000)).catch((error: unknown) => error)
+      yield* Effect.sleep("1 millis")
+      yield* promise(() => writer.abort("enough"))
+      expect(yield* promise(() => written)).toBe("enough")
+      yield* far.write(bytes("for somebody else"))
+      expect(text(yield* readSome(near))).toBe("for somebody else")
+    }))
+
+  it.scopedLive("loses nothing of a chunk that is read into buffers too small for it, nor of one whose reader has left", () =>
+    Effect.gen(function*() {
+      const { far, near, readable } = yield* makePair(1024, { byob: true })
+      const left = readable.getReader({ mode: "byob" })
+      const never = left.read(new Uint8Array(3)).catch((error: unknown) => error)
+      yield* Effect.sleep("1 millis") // it has asked the stream for bytes
+      left.releaseLock()
+      expect(yield* promise(() => never)).toBeInstanceOf(TypeError)
+      yield* far.write(bytes("0123456789"))
+      const small = readable.getReader({ mode: "byob" })
+      const { value } = yield* promise(() => small.read(new Uint8Array(4)))
+      small.releaseLock()
+      yield* far.end
+      const rest: Array<Uint8Array> = []
+      yield* promise(() => readable.pipeTo(new WritableStream({ write: (chunk) => void rest.push(chunk) })))
+      expect(text(concat([value!, ...rest]))).toBe("0123456789")
+      yield* near.end
     }))
 })

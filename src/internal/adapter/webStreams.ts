@@ -111,6 +111,14 @@ export const writableOf = (stream: MuxStream, half: Half): WritableStream<Uint8A
       half.onStop = (reason) => controller.error(reason)
       controller.signal.addEventListener("abort", () => half.halt(controller.signal.reason), { once: true })
     },
-    write: (chunk) => half.run(stream.write(chunk)),
+    write: (chunk) => half.run(stream.write(bytesOf(chunk))),
     close: () => half.run(stream.end)
   })
+
+/** Streams of the platform carry anything; of what is no bytes nobody could say how much of the window it takes. */
+export const bytesOf = (chunk: unknown): Uint8Array => {
+  if (chunk instanceof Uint8Array) return chunk
+  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk)
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  throw new TypeError("a chunk has to be bytes: a Uint8Array, another view, or an ArrayBuffer")
+}
