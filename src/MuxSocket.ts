@@ -22,14 +22,16 @@ import { Session } from "./Session.js"
  * - `run` hands over one chunk after the other: while the handler is busy nothing more is read, so a slow one slows the
  *   peer down, which the platform's own sockets do not. It completes at the peer's FIN; a lost stream is a `SocketError` of
  *   reason `Read`, with the error of the stream as its cause.
- * - What a `writer` writes waits for the peer's credit. When the writer's scope closes, FIN is sent, and reading goes on.
- *   A `CloseEvent` sends FIN as well and ends `run`, with a `SocketCloseError` unless its code is 1000: this wire carries
+ * - What a `writer` writes waits for the first run, and for the peer's credit; it may go on when the peer has ended. When the
+ *   writer's scope closes, FIN is sent, and reading goes on.
+ * - A `CloseEvent` sends FIN as well and ends `run`, with a `SocketCloseError` unless its code is 1000: this wire carries
  *   neither code nor reason.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const fromMuxStream = (stream: MuxStream): Effect.Effect<Socket.Socket> => make(Effect.succeed(stream))
+export const fromMuxStream = (stream: MuxStream): Effect.Effect<Socket.Socket> =>
+  make(Effect.succeed(stream), { leaves: false })
 
 /**
  * A `Socket` that opens a stream of the session whenever it is run, and leaves it afterwards: what survives a peer that
@@ -39,7 +41,7 @@ export const fromMuxStream = (stream: MuxStream): Effect.Effect<Socket.Socket> =
  * @category constructors
  */
 export const fromSession = (session: Opener<unknown>, options?: OpenOptions): Effect.Effect<Socket.Socket> =>
-  make(session.open(options))
+  make(session.open(options), { leaves: true })
 
 /**
  * Provides `fromSession` of the session in the context.
@@ -120,7 +122,11 @@ interface Connection {
   readonly closed: Deferred.Deferred<void, Socket.SocketError>
 }
 
-const make = <E>(acquire: Effect.Effect<MuxStream, E, Scope.Scope>): Effect.Effect<Socket.Socket> =>
+/** @param leaves whether the stream is left after each run: there is none to write to until the next */
+const make = <E>(
+  acquire: Effect.Effect<MuxStream, E, Scope.Scope>,
+  { leaves }: { readonly leaves: boolean }
+): Effect.Effect<Socket.Socket> =>
   Effect.sync(() => {
     const connected = Effect.unsafeMakeLatch(false)
     let connection: Connection | undefined
@@ -146,6 +152,7 @@ const make = <E>(acquire: Effect.Effect<MuxStream, E, Scope.Scope>): Effect.Effe
         })
       ).pipe(
         Effect.ensuring(Effect.sync(() => {
+          if (!leaves) return
           connected.unsafeClose()
           connection = undefined
         })),
@@ -154,7 +161,8 @@ const make = <E>(acquire: Effect.Effect<MuxStream, E, Scope.Scope>): Effect.Effe
 
     const write = (chunk: Uint8Array | string | Socket.CloseEvent): Effect.Effect<void, Socket.SocketError> =>
       connected.whenOpen(Effect.suspend(() => {
-        const { closed, stream } = connection!
+        if (connection === undefined) return write(chunk) // a run that was over before this had its turn
+        const { closed, stream } = connection
         if (Socket.isCloseEvent(chunk)) return Effect.zipRight(endOf(stream), Deferred.done(closed, exitOf(chunk)))
         return Effect.mapError(
           stream.write(typeof chunk === "string" ? encoder.encode(chunk) : chunk),

@@ -59,6 +59,31 @@ describe("a stream as a Socket", () => {
       yield* Fiber.join(running)
     }))
 
+  it.scoped("writes on when the peer has ended its half, until the writer's scope ends", () =>
+    Effect.gen(function*() {
+      const { far, running, socket } = yield* makeSocket()
+      yield* far.write(bytes("question"))
+      yield* far.end
+      yield* Fiber.join(running)
+      yield* Effect.scoped(Effect.flatMap(socket.writer, (write) => write("answer")))
+      expect(text(yield* readAll(far))).toBe("answer")
+    }))
+
+  it.scoped("fails writes after its run has failed, or its half has ended, instead of waiting", () =>
+    Effect.gen(function*() {
+      const lost = yield* makeSocket()
+      const write = yield* lost.socket.writer
+      yield* lost.pair.cut
+      yield* Effect.flip(Fiber.join(lost.running))
+      expect(yield* Effect.flip(write("late"))).toMatchObject({ reason: "Write", cause: { _tag: "BrokenPipe" } })
+
+      const ended = yield* makeSocket()
+      const writeOn = yield* ended.socket.writer
+      yield* writeOn(new Socket.CloseEvent())
+      yield* Fiber.join(ended.running)
+      expect(yield* Effect.flip(writeOn("late"))).toMatchObject({ reason: "Write", cause: { _tag: "BrokenPipe" } })
+    }))
+
   it.scoped("waits with writing for the peer's credit, and until it runs", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
@@ -166,6 +191,23 @@ describe("a session as a source of Sockets", () => {
         reason: "Open",
         cause: new SessionClosed({ by: "local", code: 1000, reason: "" })
       })
+    }))
+
+  it.scoped("keeps what waits to be written for the next run when one is over at once", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly())
+      const socket = yield* MuxSocket.fromSession(client)
+      yield* Effect.fork(server.run((stream) => Stream.run(stream.readable, stream.writable)))
+      const write = yield* socket.writer
+      const writing = yield* start(write("hello"))
+      expect(yield* Effect.exit(socket.run(() => {}, { onOpen: Effect.die("enough") }))).toMatchObject({
+        _tag: "Failure"
+      })
+      yield* settle
+      expect(writing.unsafePoll()).toBe(null)
+      const echoed = yield* Deferred.make<string>()
+      yield* Effect.fork(socket.run((chunk) => Deferred.succeed(echoed, text(chunk))))
+      expect(yield* Deferred.await(echoed)).toBe("hello")
     }))
 
   it.scoped("is a SocketServer, until it ends", () =>
