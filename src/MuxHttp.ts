@@ -8,14 +8,16 @@ import type * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import type * as Etag from "@effect/platform/Etag"
-import type * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
 import type * as HttpPlatform from "@effect/platform/HttpPlatform"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type * as Http from "node:http"
 import type * as Https from "node:https"
 import { opaque } from "./Address.js"
+import { sendBodiesHonestly } from "./internal/adapter/requestBody.js"
 import { StreamServer } from "./internal/adapter/streamServer.js"
 import * as NodeDuplex from "./NodeDuplex.js"
 import { type Acceptor, type Opener, Session } from "./Session.js"
@@ -34,17 +36,22 @@ export type HttpServices =
 
 /**
  * A session as an `HttpServer`: each stream that the peer opens is a connection, and a WebSocket within it where a request
- * is upgraded. It takes streams from the first app on, until the session ends, which `Session.awaitClosed` tells.
+ * is upgraded. It takes streams from the first app on, until the session ends, which `Session.awaitClosed` tells. Requests
+ * whose head or body takes too long are answered 408, as by every server of Node's; the options say what is too long.
  *
  * @since 0.1.0
  * @category server
  */
 export const makeServer = (
-  session: Acceptor<unknown>
+  session: Acceptor<unknown>,
+  options: Http.ServerOptions = {}
 ): Effect.Effect<HttpServer.HttpServer, never, Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
-    const node = new StreamServer(session.address ?? opaque("session"))
+    const node = yield* Effect.acquireRelease(
+      Effect.sync(() => new StreamServer(session.address ?? opaque("session"), options)),
+      (node) => Effect.sync(() => node.close())
+    )
     const server = yield* Effect.orDie(NodeHttpServer.make(() => node, {})) // there is no port that could be taken
     const accepting = yield* Effect.cached(
       NodeDuplex.serve(session, node).pipe(
@@ -95,10 +102,11 @@ export const layerServer: Layer.Layer<HttpServices, never, Session> = Layer.susp
  * @category server
  */
 export const layerServerFrom = <E, R>(
-  session: Effect.Effect<Acceptor<unknown>, E, R>
+  session: Effect.Effect<Acceptor<unknown>, E, R>,
+  options?: Http.ServerOptions
 ): Layer.Layer<HttpServices, E, R> =>
   Layer.merge(
-    Layer.scoped(HttpServer.HttpServer, Effect.flatMap(session, makeServer)),
+    Layer.scoped(HttpServer.HttpServer, Effect.flatMap(session, (session) => makeServer(session, options))),
     NodeHttpServer.layerContext
   )
 
@@ -123,7 +131,9 @@ export const layerClientFrom = <E, R>(
   options: Https.AgentOptions = {}
 ): Layer.Layer<HttpClient.HttpClient, E, R> =>
   Layer.provide(
-    NodeHttpClient.layerWithoutAgent,
+    Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, sendBodiesHonestly)).pipe(
+      Layer.provide(NodeHttpClient.layerWithoutAgent)
+    ),
     Layer.scoped(
       NodeHttpClient.HttpAgent,
       Effect.gen(function*() {

@@ -2,18 +2,22 @@ import * as Http from "node:http"
 import type * as Net from "node:net"
 import { type Address, format } from "../../Address.js"
 
-/** An `http.Server` without a port: it listens as soon as it is told to, and is given its connections. */
+/**
+ * An `http.Server` without a port: it listens as soon as it is told to, and is given its connections. Node watches over
+ * requests that take too long from the event on; closing it ends that.
+ */
 export class StreamServer extends Http.Server {
   readonly #address: Address
 
-  constructor(address: Address) {
-    super()
+  constructor(address: Address, options: Http.ServerOptions) {
+    super(options)
     this.#address = address
   }
 
   override listen(...args: ReadonlyArray<unknown>): this {
     const done = args.at(-1)
-    if (typeof done === "function") queueMicrotask(() => done())
+    if (typeof done === "function") this.once("listening", () => done())
+    queueMicrotask(() => this.emit("listening"))
     return this
   }
 
