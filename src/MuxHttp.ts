@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type * as Https from "node:https"
 import { opaque } from "./Address.js"
-import { sendBodiesHonestly } from "./internal/adapter/requestBody.js"
+import { holdBodiesBack } from "./internal/adapter/requestBody.js"
 import { StreamServer } from "./internal/adapter/streamServer.js"
 import * as NodeDuplex from "./NodeDuplex.js"
 import { type Acceptor, type Opener, Session } from "./Session.js"
@@ -131,7 +131,7 @@ export const layerClientFrom = <E, R>(
   options: Https.AgentOptions = {}
 ): Layer.Layer<HttpClient.HttpClient, E, R> =>
   Layer.provide(
-    Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, sendBodiesHonestly)).pipe(
+    Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, holdBodiesBack)).pipe(
       Layer.provide(NodeHttpClient.layerWithoutAgent)
     ),
     Layer.scoped(

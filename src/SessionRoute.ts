@@ -10,6 +10,7 @@ import type { SocketError } from "@effect/platform/Socket"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { isHandshake } from "./internal/adapter/handshake.js"
 import * as Origin from "./Origin.js"
 import * as Session from "./Session.js"
 import * as SessionConfig from "./SessionConfig.js"
@@ -39,7 +40,8 @@ export interface Options<R> extends WebSocketTransport.Options {
 /**
  * An `HttpApp` that upgrades its request to a session in the server role, and runs the handler with it. The session is
  * closed when the handler returns or fails, which is logged at debug level; when the connection is lost, the handler is
- * interrupted, as every handler of a platform server is. Requests that ask for no WebSocket get 426.
+ * interrupted, as every handler of a platform server is. Requests that ask for no WebSocket get 426,
+ * and those that ask for one in the wrong way 400.
  *
  * @example
  * ```ts
@@ -87,6 +89,9 @@ export const make = <E, R, R2 = never>(
     )
     if (request.headers.upgrade?.toLowerCase() !== "websocket") {
       return HttpServerResponse.empty({ status: 426, headers: { upgrade: "websocket" } })
+    }
+    if (!isHandshake(request)) {
+      return HttpServerResponse.empty({ status: 400, headers: { "sec-websocket-version": "13" } })
     }
     if (!Origin.isAllowed(request.headers, options.allowedOrigins)) return HttpServerResponse.empty({ status: 403 })
     const refusal = options.authorize === undefined

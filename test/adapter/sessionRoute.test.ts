@@ -18,6 +18,7 @@ import * as Http from "node:http"
 import * as Net from "node:net"
 import { pattern } from "../support/bytes.js"
 import { readAll } from "../support/sessions.js"
+import { rawClient } from "../support/transports.js"
 
 const windowed = { streamBufferSize: 64 * 1024 }
 const echo = (session: Session.Session) => session.run((stream) => Stream.run(stream.readable, stream.writable))
@@ -92,7 +93,9 @@ describe("a route that becomes a session", () => {
       ["a page of its own", undefined, "SELF", true],
       ["a page of somebody else's", undefined, "https://evil.example", false],
       ["a page that is named", ["https://app.example"], "https://app.example", true],
-      ["a page of its own where others are named", ["https://app.example"], "SELF", false]
+      ["a page of its own where others are named", ["https://app.example"], "SELF", false],
+      ["a page that has no origin to tell", undefined, "null", false],
+      ["whatever page where all are", "*", "https://elsewhere.example", true]
     ] as const
   ) {
     it.scopedLive(`${may ? "lets in" : "turns away"} ${name}`, () =>
@@ -148,4 +151,31 @@ describe("a route that becomes a session", () => {
       yield* dial(ws)
       expect(set.mock.calls).toContainEqual([true, 7000])
     }))
+
+  const strangers = {
+    "no key": ["sec-websocket-version: 13"],
+    "a key that is none": ["sec-websocket-version: 13", "sec-websocket-key: short"],
+    "no version": ["sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="],
+    "protocols that are none": [
+      "sec-websocket-version: 13",
+      "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+      "sec-websocket-protocol: one,,two"
+    ],
+    "a version of long ago": ["sec-websocket-version: 7", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="]
+  }
+  for (const [what, headers] of Object.entries(strangers)) {
+    it.scopedLive(`answers an upgrade with ${what}, and keeps nothing of it`, () =>
+      Effect.gen(function*() {
+        const over = yield* Deferred.make<void>()
+        const app = SessionRoute.make(echo).pipe(Effect.onExit(() => Deferred.succeed(over, undefined)))
+        const http = yield* NodeHttpServer.make(() => Http.createServer(), { port: 0, host: "127.0.0.1" })
+        yield* http.serve(app)
+        const { port } = http.address as Extract<typeof http.address, { readonly _tag: "TcpAddress" }>
+        const upgrade = ["connection: upgrade", "upgrade: websocket", ...headers]
+        const { answer, closed } = yield* rawClient(`ws://127.0.0.1:${port}/`, upgrade)
+        expect(yield* answer).toMatch(/^HTTP\/1\.1 400 /)
+        yield* closed
+        yield* Deferred.await(over)
+      }))
+  }
 })

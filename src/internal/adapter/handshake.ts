@@ -1,0 +1,17 @@
+import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
+
+/**
+ * Whether an upgrade can become a WebSocket (RFC 6455, 4.2.1). What the platform's servers turn away themselves they tell
+ * nobody about: whoever had asked for the upgrade would wait for ever.
+ */
+export const isHandshake = ({ headers, method }: Pick<HttpServerRequest, "headers" | "method">): boolean =>
+  method === "GET" &&
+  headers["sec-websocket-version"] === "13" &&
+  /^[+/0-9A-Za-z]{22}==$/.test(headers["sec-websocket-key"] ?? "") &&
+  areProtocols(headers["sec-websocket-protocol"])
+
+const areProtocols = (header: string | undefined): boolean => {
+  if (header === undefined) return true
+  const names = header.split(",").map((name) => name.trim())
+  return new Set(names).size === names.length && names.every((name) => /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name))
+}
