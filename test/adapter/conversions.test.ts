@@ -16,7 +16,7 @@ import * as Net from "node:net"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { expectWaiting, failureOf, quietly, start } from "../support/observe.js"
 import { makeStreams, readAll, settle } from "../support/sessions.js"
-import { eventually, listening, portOf } from "../support/transports.js"
+import { eventually, listening, portOf, signal } from "../support/transports.js"
 import { duplexPair } from "./duplexPair.js"
 
 const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
@@ -130,10 +130,12 @@ describe("a Node duplex as a byte stream", () => {
   it.scopedLive("leaves no listener behind", () =>
     Effect.gen(function*() {
       const [near] = duplexPair()
-      const names = ["connect", "readable", "drain", "finish"]
+      const names = ["connect", "readable", "end", "drain", "finish", "error", "close"]
       const count = () => names.map((name) => near.listenerCount(name))
       const before = count()
+      const closed = signal(near, "close")
       yield* Effect.scoped(NodeDuplex.toByteStream(() => near))
+      yield* closed
       expect(count()).toEqual(before)
     }))
 })

@@ -6,9 +6,12 @@ import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
 import * as Session from "effect-wsmux/Session"
 import { Transport } from "effect-wsmux/Transport"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
+import { readFileSync } from "node:fs"
 import * as Http from "node:http"
 import type { Socket } from "node:net"
+import * as Tls from "node:tls"
 import { bytes, pattern, text } from "../support/bytes.js"
 import { quiet, quietly } from "../support/observe.js"
 import { makeSessions, makeStreams, readAll, readSome, settle } from "../support/sessions.js"
@@ -195,5 +198,63 @@ describe("a Duplex whose stream nobody accepts yet", () => {
       }))
       yield* closed
       expect(errors).toEqual(["ECONNRESET", "ECONNRESET"])
+    }))
+})
+
+describe("TLS within a stream", () => {
+  const fixture = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url))
+  const makeTls = Effect.gen(function*() {
+    const sessions = yield* makeSessions(quietly())
+    const [near, far] = yield* Effect.all([
+      NodeDuplex.open(sessions.client, { allowHalfOpen: false }),
+      Effect.flatMap(sessions.server.accept, (stream) => socketOf(stream, { allowHalfOpen: false }))
+    ], { concurrency: 2 })
+    const secureContext = Tls.createSecureContext({ cert: fixture("cert.pem"), key: fixture("key.pem") })
+    const server = new Tls.TLSSocket(far, { isServer: true, secureContext })
+    const client = Tls.connect({ socket: near as Socket, rejectUnauthorized: false })
+    yield* signal(client, "secureConnect")
+    return { ...sessions, far, near, secure: [client.resume(), server.resume()] as const }
+  })
+
+  it.scopedLive("fails when the session is lost, with the error of the stream as the cause, and has no end then", () =>
+    Effect.gen(function*() {
+      const { pair, secure: [client, server] } = yield* makeTls
+      const told: Array<string> = []
+      for (const socket of [client, server]) socket.on("end", () => told.push("end"))
+      const error = signal<[Error]>(client, "error")
+      const closes = [client, server].map((socket) => signal(socket, "close")) // Node tells a server no more than that
+      yield* pair.cut
+      expect((yield* error)[0]).toMatchObject({ code: "ECONNRESET", cause: { _tag: "BrokenPipe" } })
+      yield* Effect.all(closes)
+      expect(told).toEqual([])
+    }))
+
+  it.scopedLive("is closed at both ends when one destroys it, and nothing is left of its stream", () =>
+    Effect.gen(function*() {
+      const { client, far, near, secure } = yield* makeTls
+      const closes = [...secure, near, far].map((socket) => signal(socket, "close"))
+      secure[1].on("error", () => {}) // TLS tells an end from a truncation
+      secure[0].destroy()
+      yield* Effect.all(closes)
+      yield* Effect.repeat(Effect.delay(client.snapshot, 1), { until: ({ streams }) => streams.length === 0 })
+    }))
+})
+
+describe("an http.Server over streams", () => {
+  it.scopedLive("has its connections destroyed when serving is interrupted, and keeps no listener", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly())
+      const requests: Array<string> = []
+      const http = Http.createServer((request) => requests.push(request.url!))
+      const names = ["connection", "close", "error", "request"]
+      const before = names.map((name) => http.listenerCount(name))
+      const serving = yield* Effect.fork(NodeDuplex.serve(server, http))
+      const stream = yield* client.open()
+      yield* stream.write(bytes("GET /never HTTP/1.1\r\nhost: inside\r\n\r\n"))
+      yield* eventually(() => requests.length === 1)
+      yield* Fiber.interrupt(serving)
+      expect(text(yield* readAll(stream))).toBe("")
+      expect(names.map((name) => http.listenerCount(name))).toEqual(before)
+      expect(yield* server.isClosed).toBe(false)
     }))
 })

@@ -20,8 +20,12 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
   constructor(duplex: Duplex) {
     this.#duplex = duplex
     for (const event of events) duplex.on(event, this.#wake)
-    duplex.on("error", (cause) => this.#fail(new DuplexFailure({ detail: reasonOf(cause), cause })))
-    duplex.on("close", () => this.#fail(new DuplexFailure({ detail: "it is closed" })))
+    const onError = (cause: Error) => this.#fail(new DuplexFailure({ detail: reasonOf(cause), cause }))
+    const onClose = () => {
+      duplex.off("error", onError).off("close", onClose)
+      this.#fail(new DuplexFailure({ detail: "it is closed" }))
+    }
+    duplex.on("error", onError).on("close", onClose) // until it is closed: an error that nobody listens to is thrown
     if (duplex.destroyed) this.#fail(new DuplexFailure({ detail: "it is closed" }))
   }
 
