@@ -6,7 +6,7 @@ import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
  */
 export const isHandshake = ({ headers, method }: Pick<HttpServerRequest, "headers" | "method">): boolean =>
   method === "GET" &&
-  headers["sec-websocket-version"] === "13" &&
+  ["13", "8"].includes(headers["sec-websocket-version"] ?? "") &&
   /^[+/0-9A-Za-z]{22}==$/.test(headers["sec-websocket-key"] ?? "") &&
   areProtocols(headers["sec-websocket-protocol"])
 
