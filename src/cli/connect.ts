@@ -8,10 +8,17 @@ import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import { X509Certificate } from "node:crypto"
 import { redacted } from "../Address.js"
 import * as ByteStream from "../ByteStream.js"
 import * as ReconnectingSession from "../ReconnectingSession.js"
-import type { ConnectFailure, DuplexFailure, TerminalError } from "../WsmuxError.js"
+import {
+  ConnectFailure,
+  type DuplexFailure,
+  type NotConnected,
+  type OpenError,
+  type TerminalError
+} from "../WsmuxError.js"
 import * as WsTransport from "../WsTransport.js"
 import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
@@ -36,12 +43,15 @@ const options = {
 /** Listens for TCP connections, and opens a stream for each. */
 export const connect = Command.make("connect", options, (given) =>
   Effect.scoped(Effect.gen(function*() {
-    yield* Shared.refuseStrangers(given.listen, given.allowAnonymous, "")
-    const dialling = yield* dialOptions(given.token, given.tlsCa)
+    yield* Shared.refuseStrangers(given.listen, given.allowAnonymous, "give ")
+    const dialling = yield* dialOptions(given.url, given.token, given.tlsCa)
     const tunnel = yield* ReconnectingSession.make({
       transport: () => WsTransport.connect(given.url, dialling),
       connected: (session) =>
-        Effect.zipRight(Effect.logInfo("connected"), Effect.forkScoped(report(session, given.stats))),
+        Effect.zipRight(
+          Effect.logInfo(`connected to ${redacted(given.url)}`),
+          Effect.forkScoped(report(session, given.stats))
+        ),
       schedule: given.reconnect ? untilHopeless : Schedule.stop
     })
     const connections = yield* FiberSet.make<void>()
@@ -52,26 +62,39 @@ export const connect = Command.make("connect", options, (given) =>
       return yield* tunnel.awaitClosed
     }).pipe(Effect.catchTag("NotConnected", Effect.succeed))
     const { cause } = yield* attend(working, tunnel, FiberSet.awaitEmpty(connections))
-    return yield* Effect.fail(cause)
+    const isMistyped = cause instanceof ConnectFailure && cause.reason === "InvalidUrl"
+    return yield* (isMistyped ? Shared.usage(cause.message) : Effect.fail(cause))
   })).pipe(Effect.provide(settings(given)))).pipe(
     Command.withDescription("Accept TCP connections, and open a stream of one WebSocket for each.")
   )
 
 const forward = (tunnel: ReconnectingSession.ReconnectingSession, socket: ByteStream.ByteStream<DuplexFailure>) =>
   tunnel.open().pipe(
-    Effect.tapError((error) => Effect.logWarning(`a connection cannot be forwarded: ${error.message}`)),
+    Effect.tapError((error) =>
+      isOurs(error) ? Effect.void : Effect.logWarning(`a connection cannot be forwarded: ${error.message}`)
+    ),
     Effect.flatMap((stream) => ByteStream.join(stream, socket)),
     Effect.catchAll((error) => Effect.logDebug(`a connection broke: ${error.message}`)),
     Effect.scoped
   )
 
-const dialOptions = (token: Option.Option<Redacted.Redacted>, ca: Option.Option<string>) =>
+/** Whether it is only because we are closing. */
+const isOurs = (error: OpenError | NotConnected): boolean =>
+  (error._tag === "NotConnected" && error.reason === "Closed") ||
+  (error._tag === "SessionClosed" && error.by === "local")
+
+const dialOptions = (url: string, token: Option.Option<Redacted.Redacted>, ca: Option.Option<string>) =>
   Effect.gen(function*() {
-    const files = yield* FileSystem.FileSystem
-    return {
-      headers: Option.isSome(token) ? { authorization: bearer(token.value) } : undefined,
-      tls: Option.isSome(ca) ? { ca: yield* files.readFileString(ca.value) } : undefined
-    }
+    const headers = Option.isSome(token) ? { authorization: bearer(token.value) } : undefined
+    if (Option.isNone(ca)) return { headers }
+    if (!/^wss:/i.test(url)) return yield* Shared.usage("--tls-ca goes with a wss:// address")
+    const authority = yield* Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(ca.value))
+    // node:tls overlooks what it cannot read, and then trusts nobody
+    yield* Effect.try({
+      try: () => new X509Certificate(authority),
+      catch: () => `${ca.value} holds no certificate (PEM)`
+    }).pipe(Effect.catchAll(Shared.usage))
+    return { headers, tls: { ca: authority } }
   })
 
 /** Whether trying again may help: a server that refuses us, or an address that is none, will not change its mind. */

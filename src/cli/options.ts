@@ -29,7 +29,7 @@ export const target = (name: string, description: string): Options.Options<Endpo
 export const bufferSize: Options.Options<number> = Options.text("buffer-size").pipe(
   Options.withPseudoName("size"),
   Options.withDescription(
-    "Window of each stream: bytes, or with KiB or MiB. Use the same on both ends; throughput is window / round trip."
+    "Window of each stream, 256KiB unless told otherwise: bytes, or with KiB or MiB. Use the same on both ends; throughput is window / round trip."
   ),
   Options.withDefault("256KiB"),
   Options.filterMap(parseSize, "--buffer-size wants a size from 1 to 1024MiB, such as 65536, 256KiB or 4MiB")
@@ -37,7 +37,9 @@ export const bufferSize: Options.Options<number> = Options.text("buffer-size").p
 
 export const keepAlive: Options.Options<Duration.Duration> = Options.text("keep-alive").pipe(
   Options.withPseudoName("duration"),
-  Options.withDescription("How often the peer is pinged and how long it may be silent, such as 10s; off for never."),
+  Options.withDescription(
+    "How often the peer is pinged and how long it may be silent, 10s unless told otherwise; off for never."
+  ),
   Options.withDefault("10s"),
   Options.filterMap(
     (text) => text === "off" ? Option.some(Duration.infinity) : parseDuration(text),

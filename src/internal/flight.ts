@@ -61,9 +61,9 @@ export class Flight {
     return this.#sent - this.#arrived
   }
 
-  /** How large a frame may be, so that each flight has several turns. */
+  /** How large a frame may be, so that a flight has several turns. */
   get grain(): number {
-    return Math.max(leastGrain, Math.floor(this.#limit / 4))
+    return Math.floor(Math.min(Math.max(this.#limit / 4, grain), this.#limit))
   }
 
   /** The ping on whose answer somebody waits. */
@@ -178,7 +178,8 @@ const initialLimit = 16 * 1024
 /** On a link of 20 KiB/s a key stroke still gets through within half a second. */
 const leastLimit = 4 * 1024
 
-const leastGrain = 1024
+/** Smaller frames than this are only for links that are too slow for it. */
+const grain = 16 * 1024
 
 /** Beyond any network; keeps the arithmetic finite. */
 const maxLimit = 2 ** 31

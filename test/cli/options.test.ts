@@ -219,7 +219,7 @@ describe("--log-level", () => {
         "a client has gone: the session was closed by the peer (code 1000)"
       ])
       yield* client.exit
-      expect(client.stderr()).toMatch(/^\S+ level=INFO \S+ message=connected\n$/)
+      expect(client.stderr()).toMatch(/^\S+ level=INFO \S+ message="connected to ws:\S+"\n$/)
     }))
 })
 

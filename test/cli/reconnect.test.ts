@@ -54,7 +54,7 @@ describe("connect --reconnect", () => {
       yield* serveAt(first.address, target)
       expect(yield* fate(early)).toEqual({ how: "end", said: "while there is nobody" })
       expect(yield* ask(client.port, "after")).toEqual({ how: "end", said: "after" })
-      expect(logged(client, "INFO")).toEqual(["connected", "connected"])
+      expect(logged(client, "INFO")).toEqual(Array(2).fill(`connected to ws://${first.address}`))
       const [reason, ...attempts] = logged(client, "WARN")
       expect(reason).toMatch(lost)
       expect(new Set(attempts)).toEqual(
@@ -90,9 +90,14 @@ describe("connect --reconnect", () => {
   it.scopedLive("does not try again where it is not let in, or where the address is none", () =>
     Effect.gen(function*() {
       const { url } = yield* serve(1, ["--token", "secret"])
-      for (const [where, why] of [[url, "the server answered 401"], ["nonsense", "not a ws:// or wss:// address"]]) {
-        const { code, stderr } = yield* run(["connect", where!, "--listen", "127.0.0.1:0", "--reconnect"])
-        expect(code).toBe(1)
+      for (
+        const [where, why, exit] of [
+          [url, "the server answered 401", 1],
+          ["nonsense", "not a ws:// or wss:// address", 2]
+        ] as const
+      ) {
+        const { code, stderr } = yield* run(["connect", where, "--listen", "127.0.0.1:0", "--reconnect"])
+        expect(code).toBe(exit)
         expect(stderr).toContain(`wsmux: cannot connect to ${where}: ${why}\n`)
       }
     }))

@@ -68,9 +68,17 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [[...connecting, "--bogus"], "Received unknown argument: '--bogus'"],
     [[...connecting, "extra"], "Received unknown argument: 'extra'"],
     [[...connecting, "--tls-ca", "/nowhere/ca.pem"], "Path '/nowhere/ca.pem' must exist"],
+    [[...connecting, "--tls-ca", someFile], "--tls-ca goes with a wss:// address"],
+    [
+      ["connect", `wss://${nobody}`, "--listen", "127.0.0.1:0", "--tls-ca", someFile],
+      `${someFile} holds no certificate (PEM)`
+    ],
+    ...["nonsense", "ftp://127.0.0.1"].map((url) =>
+      [["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: not a ws:// or wss:// address`] as const
+    ),
     [
       ["connect", `ws://${nobody}`, "--listen", "0.0.0.0:0", "--token", "secret"],
-      "0.0.0.0:0 can be reached by others: --allow-anonymous to let everybody in"
+      "0.0.0.0:0 can be reached by others: give --allow-anonymous to let everybody in"
     ],
     [["demo", "--files", "0"], "--files wants a number from 1 on"],
     [["demo", "--dir", "/nowhere"], "Path '/nowhere' must exist"],
@@ -141,9 +149,7 @@ describe("a connection that does not come about is one line, and exits with 1", 
     Effect.map(run(args), (result) => expect(result).toEqual({ code: 1, stdout: "", stderr: `wsmux: ${complaint}\n` }))
 
   const urls = {
-    [`ws://${nobody}`]: `connect ECONNREFUSED ${nobody}`,
-    "nonsense": "not a ws:// or wss:// address",
-    "ftp://127.0.0.1": "not a ws:// or wss:// address"
+    [`ws://${nobody}`]: `connect ECONNREFUSED ${nobody}`
   }
   for (const [url, reason] of Object.entries(urls)) {
     it.live(url, () => failure(["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: ${reason}`))
