@@ -1,11 +1,19 @@
-import { describe, expect, it } from "@effect/vitest"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import * as MuxHttp from "effect-wsmux/MuxHttp"
 import * as MuxSocket from "effect-wsmux/MuxSocket"
 import type { MuxStream } from "effect-wsmux/MuxStream"
 import * as NodeDuplex from "effect-wsmux/NodeDuplex"
 import * as Session from "effect-wsmux/Session"
 import { Transport } from "effect-wsmux/Transport"
 import * as WebStreams from "effect-wsmux/WebStreams"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Supervisor from "effect/Supervisor"
@@ -82,7 +90,59 @@ const leftovers = (supervisor: Supervisor.Supervisor<ReadonlyArray<unknown>>) =>
 
 const rounds = 20
 
+/** Requests over a session that are answered, given up on either side, and cut off by the end of the session. */
+const useHttp = Effect.scoped(Effect.gen(function*() {
+  const ends = yield* wired["ws"]!()
+  const near = yield* Effect.provideService(Session.makeClient(quiet), Transport, ends.client)
+  const far = yield* Effect.provideService(Session.makeServer(quiet), Transport, ends.server)
+  const endless = HttpServerResponse.stream(Stream.repeatValue(large))
+  const routes = HttpRouter.empty.pipe(
+    HttpRouter.get("/hello", HttpServerResponse.text("hello")),
+    HttpRouter.get("/endless", endless),
+    HttpRouter.get("/never", Effect.never),
+    HttpRouter.get("/broken", HttpServerResponse.stream(Stream.fail("broken")))
+  )
+  yield* Layer.build(Layer.provide(HttpServer.serve(routes), MuxHttp.layerServerFrom(Effect.succeed(far))))
+  const client = yield* Layer.build(MuxHttp.layerClientFrom(Effect.succeed(near)))
+  const get = (path: string) => Effect.provide(HttpClient.get(`http://inside${path}`), client)
+  const body = (path: string) => Stream.unwrap(Effect.map(get(path), ({ stream }) => stream))
+  for (let i = 0; i < rounds; i++) {
+    expect(yield* Effect.flatMap(get("/hello"), ({ text }) => text)).toBe("hello")
+    yield* Stream.runDrain(Stream.take(body("/endless"), 2))
+    yield* Effect.ignore(Stream.runDrain(body("/broken")))
+    const given = yield* Effect.fork(get("/never"))
+    yield* Effect.sleep("1 millis")
+    yield* Fiber.interrupt(given)
+  }
+  const flowing = yield* Deferred.make<void>()
+  const cutOff = yield* Effect.fork(Stream.runForEach(body("/endless"), () => Deferred.succeed(flowing, undefined)))
+  yield* Deferred.await(flowing)
+  yield* far.close
+  expect((yield* Fiber.await(cutOff))._tag).toBe("Failure")
+}))
+
 describe.sequential("nothing is left of a stream", () => {
+  const warnings: Array<Error> = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  beforeAll(() => void process.on("warning", onWarning))
+  afterAll(() => {
+    process.off("warning", onWarning)
+    expect(warnings.filter(({ name }) => name === "MaxListenersExceededWarning")).toEqual([])
+  })
+
+  it.live("that HTTP was spoken over", () =>
+    Effect.gen(function*() {
+      const supervisor = yield* Supervisor.track
+      yield* Effect.supervised(useHttp, supervisor)
+      yield* Effect.sleep("20 millis")
+      const before = yield* leftovers(supervisor)
+      yield* Effect.supervised(useHttp, supervisor)
+      yield* Effect.sleep("20 millis")
+      const after = yield* leftovers(supervisor)
+      expect([before.fibers, after.fibers]).toEqual([0, 0])
+      expect(after.resources - before.resources).toBeLessThan(rounds / 2)
+    }))
+
   for (const [what, use] of Object.entries(uses)) {
     for (const [how, answer] of Object.entries(peers)) {
       it.live(`that was used as ${what} while its peer ${how}`, () =>
