@@ -61,26 +61,27 @@ export class Flight {
     return this.#sent - this.#arrived
   }
 
-  /** How large a frame may be, so that a flight has several turns. */
-  get grain(): number {
-    return Math.floor(Math.min(Math.max(this.#limit / 4, grain), this.#limit))
-  }
-
   /** The ping on whose answer somebody waits. */
   get overdue(): object | undefined {
     return this.#full ? this.#probes[0] : undefined
   }
 
-  /** Whether a frame may leave now; if not, `onRoom` follows. A small one may pass a full flight, within reason. */
-  admits(size: number): boolean {
-    if (size <= smallFrame ? this.inFlight < 2 * this.#limit : this.#hasRoom()) return true
+  /**
+   * How many of so many bytes may leave now as one frame; if none, `onRoom` follows. A small frame may pass a full flight,
+   * within reason.
+   */
+  room(wanted: number): number {
+    const most = Math.min(Math.max(this.#limit / 4, grain), this.#limit)
+    const room = this.inFlight === 0 ? most : Math.min(most, this.#free)
+    if (room >= Math.min(wanted, most / 4)) return Math.floor(Math.min(wanted, room))
+    if (wanted <= smallFrame && this.inFlight < 2 * this.#limit) return wanted
     this.#wasFull = true
     if (this.#probes.length === 0) this.#probe()
     if (!this.#full) {
       this.#full = true
       this.#flying.onFull()
     }
-    return false
+    return 0
   }
 
   /** Books a frame that has left. */
@@ -111,8 +112,8 @@ export class Flight {
     this.#release()
   }
 
-  #hasRoom(): boolean {
-    return this.inFlight < (this.#landing ?? this.#limit)
+  get #free(): number {
+    return (this.#landing ?? this.#limit) - this.inFlight
   }
 
   #probe(): void {
@@ -132,7 +133,7 @@ export class Flight {
     if (this.#landing === undefined) {
       this.#quickest = Math.min(this.#quickest, trip)
       if (probe.sent >= this.#roundEnds) this.#endRound(probe.at + trip)
-    } else if (this.#hasRoom()) {
+    } else if (this.#free > 0) {
       this.#landing = undefined
       this.#startRound()
       this.#probe() // before more follows
@@ -166,7 +167,7 @@ export class Flight {
   }
 
   #release(): void {
-    if (!this.#full || !this.#hasRoom()) return
+    if (!this.#full || this.#free <= 0) return
     this.#full = false
     this.#flying.onRoom()
   }

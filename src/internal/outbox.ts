@@ -68,7 +68,7 @@ export class Outbox {
 
   /** Whether a frame of a stream, with so many bytes, could leave at once without passing anybody. */
   isClear(size: number): boolean {
-    return this.#isIdle() && size <= this.#grain && this.#transport.isWritable() && this.#admits(size)
+    return this.#isIdle() && size <= this.#maxPayload && this.#transport.isWritable() && this.#room(size) === size
   }
 
   /** Hands over a frame of a stream, for which `isClear` has just said yes. */
@@ -107,12 +107,10 @@ export class Outbox {
   /** Waits until everything has been handed to the transport. */
   readonly awaitEmpty: Effect.Effect<void> = this.#empty.until(() => (this.#isIdle() ? Effect.void : undefined))
 
-  get #grain(): number {
-    return this.#flight === undefined ? this.#maxPayload : Math.min(this.#maxPayload, this.#flight.grain)
-  }
-
-  #admits(size: number): boolean {
-    return this.#flight?.admits(size) ?? true
+  /** How many of so many bytes may leave now as one frame. */
+  #room(wanted: number): number {
+    const most = Math.min(wanted, this.#maxPayload)
+    return this.#flight?.room(most) ?? most
   }
 
   #isIdle(): boolean {
@@ -128,25 +126,23 @@ export class Outbox {
   #next(): FrameParts | undefined {
     if (this.#control.length > 0) return [this.#control.shift()!]
     if (this.#credit.size > 0) return this.#nextCredit()
-    for (;;) {
-      const sender = this.#nextSender()
-      if (sender === undefined) return undefined
-      sender.queued = false
-      const frame = sender.nextFrame(this.#grain)
-      if (sender.hasFrame()) this.#enqueue(sender)
-      if (frame !== undefined) return frame
-    }
+    return this.#passed < maxPassed
+      ? this.#nextOf(this.#light) ?? this.#nextOf(this.#heavy)
+      : this.#nextOf(this.#heavy) ?? this.#nextOf(this.#light)
   }
 
-  #nextSender(): Sender | undefined {
-    const grain = this.#grain
-    if (this.#heavy.length > 0 && (this.#light.length === 0 || this.#passed >= maxPassed) && this.#admits(grain)) {
-      this.#passed = 0
-      return this.#heavy.shift()
-    }
-    if (this.#light.length > 0 && this.#admits(smallFrame)) {
-      this.#passed++
-      return this.#light.shift()
+  /** The next frame of a queue, if there is room for it. */
+  #nextOf(queue: Array<Sender>): FrameParts | undefined {
+    while (queue.length > 0) {
+      const room = this.#room(queue === this.#light ? smallFrame : Math.max(queue[0]!.waiting, 1))
+      if (room === 0) return undefined
+      const sender = queue.shift()!
+      sender.queued = false
+      const frame = sender.nextFrame(room)
+      if (sender.hasFrame()) this.#enqueue(sender)
+      if (frame === undefined) continue
+      this.#passed = queue === this.#light ? this.#passed + 1 : 0
+      return frame
     }
     return undefined
   }

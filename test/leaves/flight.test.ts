@@ -42,8 +42,8 @@ const makeFlight = ({ rate, trip }: Network, { known = true } = {}) => {
   }
   const write = () => {
     for (;;) {
-      const size = Math.min(64 * kib, flight.grain)
-      if (!writing || !flight.admits(size)) return
+      const size = writing ? flight.room(64 * kib) : 0
+      if (size === 0) return
       send(size)
     }
   }
@@ -132,10 +132,10 @@ describe("a flight", () => {
   it("lets small frames pass when it is full, within reason", () => {
     const link = makeFlight({ rate: 1, trip: 10 })
     link.run(0)
-    expect([link.full, link.flight.admits(64 * kib), link.flight.admits(64)]).toEqual([1, false, true])
-    for (let i = 0; i < 1000 && link.flight.admits(kib); i++) link.send(kib)
+    expect([link.full, link.flight.room(64 * kib), link.flight.room(64)]).toEqual([1, 0, 64])
+    for (let i = 0; i < 1000 && link.flight.room(kib) > 0; i++) link.send(kib)
     expect(link.flight.inFlight).toBeLessThanOrEqual(2 * link.flight.limit + kib)
-    expect(link.flight.admits(1)).toBe(false)
+    expect(link.flight.room(1)).toBe(0)
   })
 
   it("stands aside for a peer that has never answered a ping", () => {
@@ -145,7 +145,7 @@ describe("a flight", () => {
     expect(link.flight.overdue).toBeDefined()
     link.rest()
     link.flight.retry()
-    expect([link.flight.overdue, link.flight.admits(1e9)]).toEqual([undefined, true])
+    expect([link.flight.overdue, link.flight.room(1e9)]).toEqual([undefined, 1e9])
   })
 
   it("asks again when the answers of a peer got lost that has answered before", () => {
@@ -153,9 +153,9 @@ describe("a flight", () => {
     link.silence()
     link.run(100)
     const { overdue } = link.flight
-    expect([overdue !== undefined, link.flight.admits(64 * kib)]).toEqual([true, false])
+    expect([overdue !== undefined, link.flight.room(64 * kib)]).toEqual([true, 0])
     link.flight.retry()
-    expect(link.flight.admits(64 * kib)).toBe(false)
+    expect(link.flight.room(64 * kib)).toBe(0)
     expect(link.flight.overdue).toBe(overdue)
   })
 })

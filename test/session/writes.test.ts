@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import type { Frame, Malformed } from "effect-wsmux/Frame"
+import type * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -9,12 +10,17 @@ import { ack, dat, fin, makePeer, syn } from "../support/scriptedPeer.js"
 import { makeStreams, readAll, settle } from "../support/sessions.js"
 
 /** A server session over a link that takes one frame at a time, and streams that the peer has opened with much credit. */
-const makeWriters = (count: number, options?: SessionConfig.Options) =>
+const makeWriters = (count: number, options?: SessionConfig.Options, link?: MemoryTransport.Options) =>
   Effect.gen(function*() {
-    const peer = yield* makePeer("server", { ...quiet, initialSendCredit: 1_000_000, ...options }, { capacity: 1 })
+    const peer = yield* makePeer("server", { ...quiet, initialSendCredit: 1_000_000, ...options }, {
+      capacity: 1,
+      ...link
+    })
     yield* Effect.addFinalizer(() => peer.pair.cut)
-    const streams = yield* Effect.forEach(Array.from({ length: count }, (_, i) => 2 * i + 1), (id) =>
-      Effect.zipRight(peer.send(syn(id)), peer.session.accept))
+    const streams = yield* Effect.forEach(
+      Array.from({ length: count }, (_, i) => 2 * i + 1),
+      (id) => Effect.zipRight(peer.send(syn(id)), peer.session.accept)
+    )
     yield* peer.frames
     return { ...peer, streams }
   })
@@ -96,13 +102,21 @@ describe("a write", () => {
       expect(concat(out)).toEqual(concat([pattern(25), pattern(10)]))
     }))
 
-  it.scoped("is cut into frames of 64 KiB by default", () =>
+  it.scoped("is cut into frames of 64 KiB by default, where the link cannot be measured", () =>
     Effect.gen(function*() {
-      const { frames, streams: [stream] } = yield* makeWriters(1)
+      const { frames, streams: [stream] } = yield* makeWriters(1, {}, { ping: false })
       yield* stream!.write(pattern(150_000))
       const out = payloads(yield* frames)
       expect(out.map((payload) => payload.byteLength)).toEqual([65_536, 65_536, 18_928])
       expect(concat(out)).toEqual(pattern(150_000))
+    }))
+
+  it.scoped("begins with frames of 16 KiB, which grow while the link proves fast", () =>
+    Effect.gen(function*() {
+      const { frames, streams: [stream] } = yield* makeWriters(1, {}, { capacity: 1_000_000 })
+      yield* stream!.write(pattern(1_000_000))
+      const sizes = payloads(yield* frames).map((payload) => payload.byteLength)
+      expect([sizes[0], sizes.at(-2)]).toEqual([16_384, 65_536])
     }))
 
   it.scoped("completes when its last byte has been handed to the socket, not before", () =>
