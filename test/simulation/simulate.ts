@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Supervisor from "effect/Supervisor"
 import { createHash } from "node:crypto"
+import type { End } from "../support/numberedEnds.js"
 import { idle, type Order, runDeterministically, type Timers } from "./deterministic.js"
 import { drainsLittle, isDone, isOver, type Peer, snapshotOf } from "./peer.js"
 import { Random } from "./random.js"
@@ -140,9 +141,10 @@ const finish = (world: World) =>
     }
     for (const { end } of held) readers.push(yield* end.readAll)
     const concerned = () => held.filter(({ pair }) => isAlive(pair))
+    const isDoneWith = ({ read, end }: ReturnType<End["pending"]>) => !read && !end
     yield* world.until("every stream is read to its end", () =>
       concerned().every(({ end }) =>
-        end.isIdle() && !end.pending().read
+        end.isIdle() && isDoneWith(end.pending())
       ))
     for (const { end, peer } of concerned()) {
       if (!end.isWhole()) {

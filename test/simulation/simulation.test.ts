@@ -29,7 +29,7 @@ describe("the simulation", () => {
   })
 
   it("meets what it is there for", () => {
-    const seen = Array.from({ length: 100 }, (_, seed) => simulate(seed).trace.join("\n")).join("\n")
+    const seen = Array.from({ length: 200 }, (_, seed) => simulate(seed).trace.join("\n")).join("\n")
     const events = [
       "DAT",
       "FIN",
