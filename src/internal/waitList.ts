@@ -13,18 +13,13 @@ export class WaitList {
   #wakeUps = 0
 
   /**
-   * Runs what `poll` answers as soon as it answers something. `poll` may take what it finds: it runs in the waiting fiber,
-   * and in the interruptibility of the caller. Only the sleep itself is passed to `restore`.
+   * Runs what `poll` answers as soon as it answers something, in the interruptibility of the caller. `poll` may take what
+   * it finds: it runs in the waiting fiber. Only the sleep itself is passed to `restore`.
    */
-  until<A, E>(
-    poll: () => Effect.Effect<A, E> | undefined,
-    restore: <A1, E1>(effect: Effect.Effect<A1, E1>) => Effect.Effect<A1, E1> = identity
-  ): Effect.Effect<A, E> {
+  until<A, E>(poll: () => Effect.Effect<A, E> | undefined, restore?: Restore): Effect.Effect<A, E> {
     return Effect.suspend(() => {
       const known = this.#wakeUps
-      const answer = poll()
-      if (answer !== undefined) return answer
-      return Effect.zipRight(restore(this.#sleep(known)), this.until(poll, restore))
+      return poll() ?? Effect.uninterruptibleMask((inherit) => this.#later(known, poll, inherit, restore ?? inherit))
     })
   }
 
@@ -45,21 +40,43 @@ export class WaitList {
     if (sleepers !== undefined) { for (const wake of sleepers) wake() }
   }
 
+  /** A fiber may yield, and be interrupted, before any step: so nothing of this is interruptible but the sleep itself. */
+  #later<A, E>(
+    known: number,
+    poll: () => Effect.Effect<A, E> | undefined,
+    inherit: Restore,
+    restore: Restore
+  ): Effect.Effect<A, E> {
+    return Effect.flatMap(this.#sleep(known, restore), () => {
+      const known = this.#wakeUps
+      const answer = poll()
+      return answer === undefined ? this.#later(known, poll, inherit, restore) : inherit(answer)
+    })
+  }
+
   /** A fiber may yield between asking and registering, so it tells how many wake-ups it knew of when it asked. */
-  #sleep(known: number): Effect.Effect<void> {
-    return Effect.async<void>((resume) => {
-      if (this.#wakeUps !== known) {
-        resume(Effect.void)
-        return
+  #sleep(known: number, restore: Restore): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.#wakeUps !== known) return Effect.void
+      let woken = false
+      let resume: (() => void) | undefined
+      const wake = () => {
+        woken = true
+        resume?.()
       }
-      const wake = () => resume(Effect.void)
       this.#sleepers ??= new Set()
       this.#sleepers.add(wake)
-      return Effect.sync(() => {
-        if (this.#sleepers?.delete(wake) !== true) this.wakeOne()
+      const sleep = Effect.async<void>((done) => {
+        resume = () => done(Effect.void)
+        if (woken) resume()
       })
+      return Effect.onInterrupt(restore(sleep), () =>
+        Effect.sync(() => {
+          if (this.#sleepers?.delete(wake) !== true) this.wakeOne()
+        }))
     })
   }
 }
 
-const identity = <A>(a: A): A => a
+/** Gives an effect back an interruptibility that it had outside. */
+type Restore = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>

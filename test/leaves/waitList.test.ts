@@ -2,6 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Scheduler from "effect/Scheduler"
 import { WaitList } from "../../src/internal/waitList.js"
 import { settle } from "../support/sessions.js"
 
@@ -202,4 +204,32 @@ describe("a wait list", () => {
         expect(pool.things === 0 || !fibers.some(sleeps)).toBe(true)
       })
   )
+
+  // A fiber that has run for long yields before any step, and may be interrupted there.
+  for (const how of ["take", "takeSafely"] as const) {
+    it.effect(`wakes the next one at whatever step a waiter is interrupted: ${how}`, () =>
+      Effect.gen(function*() {
+        for (let at = 0, interrupted = true; interrupted; at++) {
+          const pool = makePool()
+          let steps = 0
+          const scheduler = Scheduler.make(
+            (task, priority, fiber) => Scheduler.defaultScheduler.scheduleTask(task, priority, fiber),
+            (fiber) => {
+              if (steps++ !== at) return false
+              fiber.unsafeInterruptAsFork(FiberId.none)
+              return 0
+            }
+          )
+          const first = Effect.runFork(pool[how]("first"), { scheduler })
+          yield* settle
+          const second = yield* Effect.fork(pool[how]("second"))
+          yield* settle
+          pool.put()
+          yield* settle
+          expect([at, pool.things]).toEqual([at, 0])
+          interrupted = steps > at
+          yield* Fiber.interruptAll([first, second])
+        }
+      }))
+  }
 })
