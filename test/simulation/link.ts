@@ -39,6 +39,8 @@ export interface Link {
   stalled: boolean
   /** Whether a side waits for the transport to take more. */
   readonly isBlocked: (side: Side) => boolean
+  /** Whether a ping of this side is on its way: it may hold back data until the answer. */
+  readonly isMeasuring: (side: Side) => boolean
   /** Whether everything that was sent has come to the other side, or never will. */
   readonly isSilent: () => boolean
 }
@@ -55,6 +57,7 @@ export const makeLink = (
     const pair = yield* MemoryTransport.makePair({ capacity: weather.capacity, latency, ping: weather.ping })
     const blocked = { client: false, server: false }
     const travelling = { client: 0, server: 0 }
+    const pings = { client: 0, server: 0 }
 
     const makeEnd = (side: Side) =>
       Effect.gen(function*() {
@@ -90,7 +93,15 @@ export const makeLink = (
           if (jitter === 0) deliver(1)
           else Queue.unsafeOffer(arrivals, undefined)
         }
+        const { ping } = pair[side]
         return withParts(pair[side], {
+          ping: ping && ((answered) => {
+            pings[side]++
+            ping(() => {
+              pings[side]--
+              answered?.()
+            })
+          }),
           send: (parts) => {
             const message = Buffer.concat(parts)
             wire.expect(mayWrite || ended, `${side} sent more than the transport takes`)
@@ -127,6 +138,7 @@ export const makeLink = (
       settings,
       stalled: false,
       isBlocked: (side) => blocked[side],
+      isMeasuring: (side) => pings[side] > 0,
       isSilent: () => travelling.client === 0 && travelling.server === 0
     } as Link
   })

@@ -96,7 +96,7 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
         const frame = Frame.decode(message)
         say(`${name} ${from === "client" ? "->" : "<-"} ${describeFrame(frame)}`)
         const peer = pairs.flat().find((peer) => peer.link === link && peer.side === from)
-        if (frame._tag === "Dat" && peer !== undefined) checkTurn(peer, frame.id, turns[from])
+        if (frame._tag === "Dat" && peer !== undefined) checkTurn(peer, frame.id, frame.payload.byteLength, turns[from])
       })
       const callbacks = { client: new Array<TerminalError>(), server: new Array<TerminalError>() }
       const told = (side: Side) => (cause: TerminalError) =>
