@@ -191,18 +191,25 @@ export class Outgoing implements Sender {
 
   /** Registers and sends what may go in one step of the fiber, so that nothing can come between. */
   #enqueue(write: Write): Effect.Effect<void, WriteError> {
-    return Effect.async<void, WriteError>((resume) => {
+    return Effect.uninterruptibleMask((restore) => {
       const refusal = this.#refusal(0)
-      if (refusal !== undefined) {
-        resume(Effect.fail(refusal))
-        return
-      }
+      if (refusal !== undefined) return Effect.fail(refusal)
       if (this.#waiting === 0 && this.#window.credit === 0) this.#link.stalled()
-      write.done = resume
+      let exit: Effect.Effect<void, WriteError> | undefined
+      let resume: ((exit: Effect.Effect<void, WriteError>) => void) | undefined
+      write.done = (done) => {
+        exit = done
+        resume?.(done)
+      }
       this.#writes.push(write)
       this.#waiting += write.size
       if (this.hasFrame()) this.#link.schedule(this)
-      return Effect.sync(() => this.#remove(write))
+      // A fiber may be interrupted before any step, so only the wait is interruptible.
+      const wait = Effect.async<void, WriteError>((done) => {
+        resume = done
+        if (exit !== undefined) done(exit)
+      })
+      return exit ?? Effect.onInterrupt(restore(wait), () => Effect.sync(() => this.#remove(write)))
     })
   }
 

@@ -4,6 +4,8 @@ import type * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Scheduler from "effect/Scheduler"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { expectWaiting, quiet, start } from "../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../support/scriptedPeer.js"
@@ -57,6 +59,29 @@ describe("a write", () => {
       yield* Fiber.interrupt(write)
       yield* start(Effect.zipRight(near.write(bytes("tail")), near.end))
       expect(yield* readAll(far)).toEqual(concat([pattern(3000).subarray(0, 1024), bytes("tail")]))
+    }))
+
+  // A fiber that has run for long yields before any step, and may be interrupted there.
+  it.scoped("is forgotten at whatever step it is interrupted", () =>
+    Effect.gen(function*() {
+      const { send, session, streams: [stream] } = yield* makeWriters(1, { initialSendCredit: 0 })
+      for (let at = 0, interrupted = true; interrupted; at++) {
+        let steps = 0
+        const scheduler = Scheduler.make(
+          (task, priority, fiber) => Scheduler.defaultScheduler.scheduleTask(task, priority, fiber),
+          (fiber) => {
+            if (steps++ !== at) return false
+            fiber.unsafeInterruptAsFork(FiberId.none)
+            return 0
+          }
+        )
+        const write = Effect.runFork(stream!.write(bytes("never")), { scheduler })
+        yield* settle
+        interrupted = steps > at
+        yield* Fiber.interrupt(write)
+        expect([at, (yield* session.snapshot).streams[0]?.waitingBytes]).toEqual([at, 0])
+      }
+      yield* send(fin(1))
     }))
 
   it.scoped("leaves out nothing of others when it is interrupted while it waits behind them", () =>
