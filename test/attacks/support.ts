@@ -20,7 +20,7 @@ export const mebibyte = 1 << 20
 export const slack = 4 * mebibyte
 
 /** What a stream may cost whose handler waits: the fiber, its scope, and the stages of an Effect `Stream`. */
-export const perHandler = { plain: 20 * 1024, stream: 56 * 1024 }
+export const perHandler = { plain: 12 * 1024, stream: 48 * 1024 }
 
 /** What a session may cost that does nothing: its sockets, and its handful of fibers. */
 export const perSession = 104 * 1024
