@@ -125,8 +125,9 @@ describeGo("full-duplex load in both roles at once", () => {
 })
 
 describeGo("the keep-alive with Go over a link of 20 KiB/s", () => {
-  const settings = { keepAliveInterval: "1 second", streamBufferSize: 8 * kibibyte, rate: 20 * kibibyte } as const
-  const flags = { keepalive: "1s", buffer: 8 * kibibyte } as const
+  // a whole window would stand before a pong for thirteen seconds
+  const settings = { keepAliveInterval: "1 second", streamBufferSize: 256 * kibibyte, rate: 20 * kibibyte } as const
+  const flags = { keepalive: "1s", buffer: 256 * kibibyte } as const
   const bytes = 100 * kibibyte // five seconds
 
   it.scopedLive("lasts while we send without a pause", () =>
