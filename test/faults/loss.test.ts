@@ -46,8 +46,7 @@ describe("a connection that is cut in mid-frame", () => {
     // in the header of the WebSocket, in that of the frame, in its payload, at its end, and so on in a later one
     for (const after of [1, 11, 500, size - 1, size, size + 3, 3 * size + 700]) {
       for (const how of losses) {
-        const title = `${direction}, after ${after} bytes, by ${names[how]}: whole frames are read, then the loss`
-        it.scopedLive(title, () =>
+        it.scopedLive(`${direction}, after ${after} bytes, by ${names[how]}: whole frames are read, then the loss`, () =>
           Effect.gen(function*() {
             const { far, near, proxy } = yield* makeStreams({ ...quiet, streamBufferSize: 8 * payload })
             const [writer, reader] = direction === "up" ? [near, far] : [far, near]
