@@ -9,6 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { pattern } from "../support/bytes.js"
@@ -164,7 +165,8 @@ describe("the keep-alive", () => {
     Effect.gen(function*() {
       const { client, far, near, server } = yield* makeStreams()
       yield* Effect.fork(Stream.run(far.readable, far.writable))
-      yield* Effect.fork(Effect.forever(near.write(pattern(3000))))
+      // endless, but not breathless: the TestClock waits for a moment in which all rest
+      yield* Effect.fork(Effect.repeat(near.write(pattern(30_000)), Schedule.spaced("100 millis")))
       let read = 0
       yield* Effect.fork(Stream.runForEach(near.readable, (chunk) => Effect.sync(() => (read += chunk.byteLength))))
       for (let i = 0; i < 6; i++) {
