@@ -38,12 +38,15 @@ const weights = {
 }
 
 /** What ends sessions. */
-const fatal = { cut: 2, closeFrame: 1, close: 2, interruptClose: 1, dispose: 2, stopRun: 1, stopServer: 1 }
+const fatal = { silence: 2, cut: 2, closeFrame: 1, close: 2, interruptClose: 1, dispose: 2, stopRun: 1, stopServer: 1 }
 
 export type Step = keyof typeof weights | keyof typeof fatal
 
 export const drawStep = (world: World, mayEnd: boolean): Step =>
   mayEnd && world.random.chance(0.06) ? world.random.weighted(fatal) : world.random.weighted(weights)
+
+/** Longer than a keep-alive waits, in milliseconds. */
+const maxSilence = 30_000
 
 /** So many bytes one end writes at most, since all of them are numbered. */
 const maxWritten = 300_000
@@ -189,6 +192,9 @@ export const takeStep = (world: World, step: Step): Effect.Effect<unknown, unkno
     case "stall":
       peer.link.stalled = true
       return pair.stall(peer.side)
+    case "silence":
+      peer.link.stalled = true
+      return Effect.zipRight(pair.stall(peer.side), TestClock.adjust(random.int(0, maxSilence)))
     case "resume":
       return pair.resume(peer.side)
     case "cut":
