@@ -60,7 +60,11 @@ export type Victim = Effect.Effect.Success<ReturnType<typeof makeVictim>>
 export const attacking = <A, E, R>(victim: Victim, attack: (before: number) => Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const transport = yield* WsTransport.connect(`ws://127.0.0.1:${victim.port}/neighbour`)
-    const session = yield* Effect.provideService(Session.makeClient(), Transport, transport)
+    const session = yield* Effect.provideService(
+      Session.makeClient({ keepAliveInterval: "1 minute" }),
+      Transport,
+      transport
+    )
     const content = pattern(3000)
     let served = 0
     const exchange = Effect.scoped(Effect.gen(function*() {

@@ -123,7 +123,8 @@ const ways: Readonly<Record<string, Way>> = {
 /** How many streams are open when a session is cut under them. */
 const batch = 50
 
-const settings: SessionConfig.Options = { streamBufferSize: 1024 }
+/** A machine that is busy with other things may let a process wait for long. */
+const settings: SessionConfig.Options = { keepAliveInterval: "10 minutes" }
 
 const program = Effect.gen(function*() {
   const links: Record<Kind, Effect.Effect<Link, unknown, Scope.Scope>> = { memory: memoryLink, ws: yield* makeWsLink }
