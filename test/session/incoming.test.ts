@@ -19,12 +19,12 @@ const makeIncoming = (size: number, granted: number, tuner?: Pick<WindowTuner, "
   return { incoming, credits: () => credits.splice(0).map(([id, bytes]) => id === 7 ? bytes : `${bytes} to ${id}`) }
 }
 
-/** What reading gives at once: bytes by their number, the end, an error, or that it waits. */
+/** What reading gives at once: bytes by their number, an error, that there are no more, or that it waits. */
 const read = (incoming: Incoming) => {
   const exit = Effect.runSyncExit(Effect.either(incoming.read))
   if (Exit.isFailure(exit)) return "waits"
   if (Either.isLeft(exit.value)) return exit.value.left
-  return Option.match(exit.value.right, { onNone: () => "end", onSome: ({ byteLength }) => byteLength })
+  return Option.match(exit.value.right, { onNone: () => "no more", onSome: ({ byteLength }) => byteLength })
 }
 
 const lost = new TransportFailure({ code: 1006, reason: "" })
@@ -44,7 +44,7 @@ describe("the receiving half of a stream", () => {
   })
 
   it("returns credit for what is read, and not for what is read behind an end or a failure", () => {
-    for (const [finish, then] of [["", "waits"], ["end", "end"], ["fail", broken], ["overrun", overrun]] as const) {
+    for (const [finish, then] of [["", "waits"], ["end", "no more"], ["fail", broken], ["overrun", overrun]] as const) {
       const { credits, incoming } = makeIncoming(100, 100)
       expect(incoming.receive(pattern(60))).toBe("Taken")
       if (finish === "end") incoming.end()
@@ -69,11 +69,11 @@ describe("the receiving half of a stream", () => {
       return typeof first === "number" ? read(incoming) : first
     }
     expect([after("end", "fail"), after("fail", "end"), after("overrun", "end"), after("overrun", "fail")])
-      .toEqual(["end", broken, overrun, overrun])
+      .toEqual(["no more", broken, overrun, overrun])
     expect([after("leave"), after("leave", "end"), after("leave", "fail"), after("overrun", "leave")])
       .toEqual([left, left, left, left])
     // Nothing is lost by leaving it then.
-    expect([after("end", "leave"), after("fail", "leave")]).toEqual(["end", broken])
+    expect([after("end", "leave"), after("fail", "leave")]).toEqual(["no more", broken])
   })
 
   it("that is left in the middle of its bytes shows no end and no cause, as they are lost", () => {
@@ -125,7 +125,7 @@ describe("the receiving half of a stream", () => {
     expect(read(incoming)).toBe("waits")
     incoming.setExpired(true)
     incoming.end()
-    expect(read(incoming)).toBe("end")
+    expect(read(incoming)).toBe("no more")
   })
 
   it("asks its tuner whenever it returns credit, with what was read since the last time", () => {
