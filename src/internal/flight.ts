@@ -108,7 +108,7 @@ export class Flight {
   /** An answer is overdue: asks again, or gives up on a peer that has never answered. */
   retry(): void {
     if (this.#answers === 0) this.#limit = Infinity
-    else this.#probe()
+    else if (this.#probes.length < maxProbes) this.#probe()
     this.#release()
   }
 
