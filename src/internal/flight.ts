@@ -107,8 +107,12 @@ export class Flight {
 
   /** An answer is overdue: asks again, or gives up on a peer that has never answered. */
   retry(): void {
-    if (this.#answers === 0) this.#limit = Infinity
-    else if (this.#probes.length < maxProbes) this.#probe()
+    if (this.#answers === 0) {
+      this.#limit = Infinity
+    } else {
+      if (this.#probes.length === maxProbes) this.#probes.shift()
+      this.#probe()
+    }
     this.#release()
   }
 
