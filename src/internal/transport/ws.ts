@@ -9,6 +9,7 @@ import { type Listener, type Transport, TypeId } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
 import { Slot } from "./slot.js"
+import { unmaskByWords } from "./wsReceiver.js"
 import { ping, pong, WsSender } from "./wsSender.js"
 
 export interface Settings {
@@ -128,6 +129,7 @@ export class WsTransport implements Transport {
    */
   readonly #watchParser = (): void => {
     const parser = (this.#ws as unknown as { readonly _receiver?: Stream.Writable | null })._receiver
+    unmaskByWords(parser)
     parser?.once("conclude", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
   }
 

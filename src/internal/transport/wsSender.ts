@@ -1,5 +1,6 @@
 import type * as Net from "node:net"
 import type { WebSocket } from "ws"
+import { mask } from "./mask.js"
 
 /**
  * Writes binary messages to the socket of an established WebSocket, each as one frame (RFC 6455, 5.2), in the place of
@@ -166,30 +167,3 @@ const randomKey = (): Uint8Array => {
   spent += 4
   return keys.subarray(spent - 4, spent)
 }
-
-/** Masks in place, from `start` to `end`: byte i after `start` is combined with byte i mod 4 of the key. */
-const mask = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): void => {
-  let at = start
-  if (end - start >= wordsFrom) {
-    while ((bytes.byteOffset + at) % 4 !== 0) bytes[at]! ^= key[(at++ - start) & 3]!
-    for (let i = 0; i < 4; i++) wordBytes[i] = key[(at - start + i) & 3]!
-    const word = wordOf[0]!
-    const words = new Uint32Array(bytes.buffer, bytes.byteOffset + at, (end - at) >>> 2)
-    const whole = words.length & ~3
-    for (let i = 0; i < whole; i += 4) {
-      words[i]! ^= word
-      words[i + 1]! ^= word
-      words[i + 2]! ^= word
-      words[i + 3]! ^= word
-    }
-    at += whole * 4
-  }
-  for (; at < end; at++) bytes[at]! ^= key[(at - start) & 3]!
-}
-
-/** Below this, to look at the bytes as words costs more than it saves. */
-const wordsFrom = 512
-
-/** Four bytes as a word in the order of this machine. */
-const wordBytes = new Uint8Array(4)
-const wordOf = new Uint32Array(wordBytes.buffer)

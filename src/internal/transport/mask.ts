@@ -1,0 +1,49 @@
+import { createRequire } from "node:module"
+
+/** The package bufferutil, which `ws` uses, too, if it is installed and not turned off. */
+const native = ((): ((bytes: Uint8Array, key: Uint8Array) => void) | undefined => {
+  if (process.env.WS_NO_BUFFER_UTIL !== undefined) return undefined
+  try {
+    return createRequire(import.meta.url)("bufferutil").unmask
+  } catch {
+    return undefined
+  }
+})()
+
+/** Whether bufferutil masks. */
+export const isNative = native !== undefined
+
+/** Masks in place, or unmasks: byte i after `start` is combined with byte i mod 4 of the key (RFC 6455, 5.3). */
+export const mask = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): void => {
+  if (end - start < wordsFrom) maskBytes(bytes, start, start, end, key)
+  else if (native !== undefined) native(bytes.subarray(start, end), key)
+  else maskWords(bytes, start, end, key)
+}
+
+/** By words, which takes a fifth of the time that it takes by bytes. */
+const maskWords = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): void => {
+  const aligned = start + (-(bytes.byteOffset + start) & 3)
+  maskBytes(bytes, start, start, aligned, key)
+  for (let i = 0; i < 4; i++) wordBytes[i] = key[(aligned - start + i) & 3]!
+  const word = wordOf[0]!
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset + aligned, (end - aligned) >>> 2)
+  const whole = words.length & ~3
+  for (let i = 0; i < whole; i += 4) {
+    words[i]! ^= word
+    words[i + 1]! ^= word
+    words[i + 2]! ^= word
+    words[i + 3]! ^= word
+  }
+  maskBytes(bytes, start, aligned + whole * 4, end, key)
+}
+
+const maskBytes = (bytes: Uint8Array, start: number, from: number, to: number, key: Uint8Array): void => {
+  for (let at = from; at < to; at++) bytes[at]! ^= key[(at - start) & 3]!
+}
+
+/** Below this, to look at the bytes as words costs more than it saves. */
+export const wordsFrom = 512
+
+/** Four bytes as a word in the order of this machine. */
+const wordBytes = new Uint8Array(4)
+const wordOf = new Uint32Array(wordBytes.buffer)
