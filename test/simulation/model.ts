@@ -87,15 +87,15 @@ export const checkCredit = (client: Peer, server: Peer): void => {
   }
 }
 
-/** How often a stream was passed over since it could have sent: by anybody, and by those with as much to send. */
+/** How often a stream was passed over since it could have sent: by anybody, and with much to send by others like it. */
 export type Turns = Map<number, { readonly any: number; readonly alike: number }>
 
 /** What holds whenever bytes of a stream leave: credit went before, and nobody is passed over for long. */
 export const checkTurn = (peer: Peer, id: number, size: number, turns: Turns): void => {
   const { wire } = peer.link
   const { streams } = snapshotOf(peer)
-  const isLight = (bytes: number) => bytes <= smallFrame
-  const sender = isLight((streams.find((stream) => stream.id === id)?.waitingBytes ?? 0) + size)
+  const isHeavy = (bytes: number) => bytes > smallFrame
+  const fromHeavy = isHeavy((streams.find((stream) => stream.id === id)?.waitingBytes ?? 0) + size)
   turns.delete(id)
   for (const stream of streams) {
     const inbound = wire.direction(other(peer.side), stream.id)
@@ -108,9 +108,9 @@ export const checkTurn = (peer: Peer, id: number, size: number, turns: Turns): v
       continue
     }
     const { alike, any } = turns.get(stream.id) ?? { alike: 0, any: 0 }
-    const passed = { alike: alike + (isLight(stream.waitingBytes) === sender ? 1 : 0), any: any + 1 }
+    const passed = { alike: alike + (fromHeavy && isHeavy(stream.waitingBytes) ? 1 : 0), any: any + 1 }
     turns.set(stream.id, passed)
-    // one may have been queued as something else than it has become
+    // one that has become light may still be queued as heavy
     const isFair = passed.alike <= 2 * streams.length && passed.any <= streams.length * (maxPassed + 1)
     wire.expect(isFair, `${peer.name}: stream ${stream.id} is passed over ${passed.any} times`)
   }
