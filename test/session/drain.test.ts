@@ -136,4 +136,39 @@ describe("a stream that is left before its end", () => {
       yield* pair.cut
       expect(yield* Effect.flip(Fiber.join(end))).toMatchObject({ _tag: "BrokenPipe", operation: "write" })
     }))
+
+  it.scoped("is forgotten once a FIN that waited has gone, when its budget is spent", () =>
+    Effect.gen(function*() {
+      const config = { drainBudget: 0, streamBufferSize: 70_000 }
+      const { pair, send, session } = yield* makePeer("server", config, { capacity: 1000 })
+      yield* send(syn(1))
+      const scope = yield* Scope.make()
+      const stream = yield* Scope.extend(session.accept, scope)
+      const streams = Effect.map(session.snapshot, ({ streams }) => streams.map(({ state }) => state))
+      yield* send(dat(1, bytes("unread")))
+      yield* pair.stall("server")
+      yield* stream.write(pattern(2000))
+      const end = yield* start(stream.end)
+      yield* Scope.close(scope, Exit.void)
+      expect(yield* streams).toEqual(["Open"])
+      yield* pair.resume("server")
+      yield* Fiber.join(end)
+      yield* settle
+      expect(yield* streams).toEqual([]) // although its peer has not ended
+    }))
+
+  it.scoped("ignores and counts what comes behind the peer's FIN", () =>
+    Effect.gen(function*() {
+      const { send, session } = yield* makePeer("server")
+      yield* send(syn(1))
+      const stream = yield* session.accept
+      const ignored = Effect.map(session.snapshot, ({ counters }) => counters.ignored)
+      yield* send(dat(1, bytes("all")), fin(1))
+      expect(yield* ignored).toBe(0)
+      yield* send(dat(1, bytes("more")))
+      expect(yield* ignored).toBe(1)
+      yield* send(fin(1))
+      expect(yield* ignored).toBe(2)
+      expect(yield* readAll(stream)).toEqual(bytes("all"))
+    }))
 })
