@@ -118,8 +118,8 @@ export const layerServerFrom = <E, R>(
 /** What one run of a socket reads from and writes to. */
 interface Connection {
   readonly stream: MuxStream
-  /** Completed by a `CloseEvent`. */
-  readonly closed: Deferred.Deferred<void, Socket.SocketError>
+  /** Ends the run, for a `CloseEvent`. */
+  readonly close: (exit: Exit.Exit<void, Socket.SocketError>) => Effect.Effect<unknown>
 }
 
 /** @param leaves whether the stream is left after each run: there is none to write to until the next */
@@ -131,12 +131,15 @@ const make = <E>(
     const connected = Effect.unsafeMakeLatch(false)
     let connection: Connection | undefined
 
-    const run: Socket.Socket["run"] = (handler, options) =>
+    const run: Socket.Socket["run"] = <A, E2, R>(
+      handler: (chunk: Uint8Array) => Effect.Effect<A, E2, R> | void,
+      options?: { readonly onOpen?: Effect.Effect<void> | undefined }
+    ) =>
       Effect.scopedWith((scope) =>
         Effect.gen(function*() {
           const stream = yield* Effect.mapError(Scope.extend(acquire, scope), failed("Open"))
-          const closed = yield* Deferred.make<void, Socket.SocketError>()
-          connection = { stream, closed }
+          const over = yield* Deferred.make<void, Socket.SocketError | E2>()
+          connection = { stream, close: (exit) => Deferred.done(over, exit) }
           yield* connected.open
           if (options?.onOpen !== undefined) yield* options.onOpen
           const next = Effect.mapError(stream.read, failed("Read"))
@@ -148,7 +151,8 @@ const make = <E>(
               if (Effect.isEffect(handled)) yield* handled
             }
           })
-          yield* Effect.raceFirst(reading, Deferred.await(closed))
+          yield* Effect.forkIn(Effect.intoDeferred(reading, over), scope)
+          yield* Deferred.await(over)
         })
       ).pipe(
         Effect.ensuring(Effect.sync(() => {
@@ -162,8 +166,8 @@ const make = <E>(
     const write = (chunk: Uint8Array | string | Socket.CloseEvent): Effect.Effect<void, Socket.SocketError> =>
       connected.whenOpen(Effect.suspend(() => {
         if (connection === undefined) return write(chunk) // a run that was over before this had its turn
-        const { closed, stream } = connection
-        if (Socket.isCloseEvent(chunk)) return Effect.zipRight(endOf(stream), Deferred.done(closed, exitOf(chunk)))
+        const { close, stream } = connection
+        if (Socket.isCloseEvent(chunk)) return Effect.zipRight(endOf(stream), close(exitOf(chunk)))
         return Effect.mapError(
           stream.write(typeof chunk === "string" ? encoder.encode(chunk) : chunk),
           failed("Write")

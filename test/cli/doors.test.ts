@@ -119,9 +119,9 @@ describe("a secret", () => {
     }))
 
   const faults: Readonly<Record<string, readonly [args: ReadonlyArray<string>, code: number]>> = {
-    "an address of another scheme": [["connect", secretive("http://127.0.0.1:1"), ...listening], 1],
-    "an address with a fragment": [["connect", secretive("ws://127.0.0.1:1#"), ...listening], 1],
-    "an address without a scheme": [["connect", `user:${secret}@127.0.0.1:1`, ...listening], 1],
+    "an address of another scheme": [["connect", secretive("http://127.0.0.1:1"), ...listening], 2],
+    "an address with a fragment": [["connect", secretive("ws://127.0.0.1:1#"), ...listening], 2],
+    "an address without a scheme": [["connect", `user:${secret}@127.0.0.1:1`, ...listening], 2],
     "nobody at the address": [["connect", secretive("ws://127.0.0.1:1"), ...listening], 1],
     "an option that there is not": [[...serving, `--tokn=${secret}`], 2],
     "a token that is given twice": [[...serving, `--token=${secret}`, `--token=${secret}`], 2],

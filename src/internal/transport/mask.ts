@@ -1,22 +1,25 @@
-import { createRequire } from "node:module"
+/** What the package bufferutil does, which `ws` uses, too, where it is installed and not turned off. */
+type Native = (bytes: Uint8Array, key: Uint8Array) => void
 
-/** The package bufferutil, which `ws` uses, too, if it is installed and not turned off. */
-const native = ((): ((bytes: Uint8Array, key: Uint8Array) => void) | undefined => {
-  if (process.env.WS_NO_BUFFER_UTIL !== undefined) return undefined
+let native: Native | null | undefined
+
+/** Looked for at the first use, since what imports this may be loaded by a browser. */
+const findNative = (): Native | null => {
+  if (process.env.WS_NO_BUFFER_UTIL) return null
   try {
-    return createRequire(import.meta.url)("bufferutil").unmask
+    return process.getBuiltinModule("node:module").createRequire(import.meta.url)("bufferutil").unmask
   } catch {
-    return undefined
+    return null
   }
-})()
+}
 
 /** Whether bufferutil masks. */
-export const isNative = native !== undefined
+export const isNative = (): boolean => (native ??= findNative()) !== null
 
 /** Masks in place, or unmasks: byte i after `start` is combined with byte i mod 4 of the key (RFC 6455, 5.3). */
 export const mask = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): void => {
   if (end - start < wordsFrom) maskBytes(bytes, start, start, end, key)
-  else if (native !== undefined) native(bytes.subarray(start, end), key)
+  else if (isNative()) native!(bytes.subarray(start, end), key)
   else maskWords(bytes, start, end, key)
 }
 

@@ -1,4 +1,3 @@
-import { WebSocket } from "ws"
 import { isNative, mask, wordsFrom } from "./mask.js"
 
 /** What is used of the parser of `ws`, which is not part of its interface. */
@@ -22,7 +21,7 @@ interface Testable extends Parser {
  * key is made one that changes nothing. A parser that works otherwise is left alone, which is tried once.
  */
 export const unmaskByWords = (parser: object | null | undefined): void => {
-  if (parser && isUnderstood()) hook(parser as Parser)
+  if (parser && isUnderstood(parser as Parser)) hook(parser as Parser)
 }
 
 const hook = (parser: Parser): void => {
@@ -45,13 +44,13 @@ const changesNothing = new Uint8Array(4)
 
 let understood: boolean | undefined
 
-const isUnderstood = (): boolean => understood ??= !isNative && tryOut()
+const isUnderstood = (parser: Parser): boolean => understood ??= !isNative() && tryOut(parser)
 
-/** Parses a masked message in two pieces, as it may come, and one behind it. */
-const tryOut = (): boolean => {
+/** Lets another one of its kind parse a masked message in two pieces, as it may come, and one behind it. */
+const tryOut = (kind: Parser): boolean => {
   try {
-    const { Receiver } = WebSocket as unknown as { readonly Receiver: new(options: { isServer: true }) => Testable }
-    const parser = new Receiver({ isServer: true })
+    const Parser = kind.constructor as new(options: { isServer: true }) => Testable
+    const parser = new Parser({ isServer: true })
     hook(parser)
     const heard: Array<Buffer> = []
     parser.on("message", (message) => heard.push(Buffer.from(message)))
