@@ -234,12 +234,16 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
       Effect.gen(function*() {
         const size = order.do === "end" ? 0 : order.size
         wire.expect(outbound.sent === written, "bytes of a write left after it was over")
-        // what is being written when its own end follows still goes out
-        const isLate = mayBreak
-        if (order.do !== "write") mayBreak = true
         const since = now()
         due = written + size
-        const fiber = yield* Effect.fork(perform(order))
+        let isLate = false
+        const performing = Effect.suspend(() => {
+          // what is being written when its own end follows still goes out
+          isLate = mayBreak
+          if (order.do !== "write") mayBreak = true
+          return perform(order)
+        })
+        const fiber = yield* Effect.fork(performing)
         writing = fiber
         const exit = yield* Fiber.await(fiber)
         const sent = outbound.sent - written
