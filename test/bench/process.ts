@@ -44,7 +44,7 @@ export class Side {
   /** The next event; fails when the process says that it failed, or is gone. */
   async next(): Promise<Event> {
     while (this.#events.length === 0) {
-      if (this.#gone !== undefined) throw new Error(`${this.name} ${this.#gone} ${this.#complaints}`.trim())
+      if (this.#gone !== undefined) throw new Error(`${this.name} ${this.#gone} ${gist(this.#complaints)}`.trim())
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
@@ -73,3 +73,7 @@ export class Side {
     clearTimeout(timer)
   }
 }
+
+/** Of all that a process has complained about the error, without where in the files of this machine it came from. */
+const gist = (complaints: string): string =>
+  /^\w*Error\b.*$/m.exec(complaints)?.[0] ?? complaints.trim().split("\n", 1)[0]!
