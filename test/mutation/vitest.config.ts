@@ -4,11 +4,14 @@ import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 const source = fileURLToPath(new URL("../../src/", import.meta.url))
 
-/** The slow suites come last, as the first failure ends the run of a mutant. */
+/** What needs no session is asked first and the slow suites last, as the first failure ends the run of a mutant. */
 class FastFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
-    const isSlow = ({ moduleId }: TestSpecification) => /(errors|windowTuning|windows|writes)\.test\.ts$/.test(moduleId)
-    return [...files].sort((a, b) => Number(isSlow(a)) - Number(isSlow(b)))
+    const rank = ({ moduleId }: TestSpecification) => {
+      if (/(incoming|outgoing)\.test\.ts$/.test(moduleId)) return 0
+      return /(errors|windowTuning|windows|writes)\.test\.ts$/.test(moduleId) ? 2 : 1
+    }
+    return [...files].sort((a, b) => rank(a) - rank(b))
   }
 }
 
