@@ -9,7 +9,7 @@ import * as Scheduler from "effect/Scheduler"
 import type { FrameParts } from "../../src/internal/outbox.js"
 import { Outgoing } from "../../src/internal/outgoing.js"
 import { bytes, concat, pattern } from "../support/bytes.js"
-import { expectWaiting, failureOf, start } from "../support/observe.js"
+import { expectWaiting, start } from "../support/observe.js"
 import { dat, fin } from "../support/scriptedPeer.js"
 import { settle } from "../support/sessions.js"
 
@@ -51,6 +51,13 @@ const makeWaiting = (credit: number, ...writes: ReadonlyArray<ReadonlyArray<Uint
     return { ...made, fibers }
   })
 
+/** What a fiber has come to, when everything has run that can: what waits longer fails here, not by its time. */
+const outcome = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<A, E> =>
+  Effect.flatMap(settle, () => fiber.unsafePoll() ?? Effect.dieMessage("it still waits"))
+const failure = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<E, A> => Effect.flip(outcome(fiber))
+const run = <A, E>(operation: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.flatMap(start(operation), outcome)
+const refusal = <A, E>(operation: Effect.Effect<A, E>): Effect.Effect<E, A> => Effect.flip(run(operation))
+
 const lost = new TransportFailure({ code: 1006, reason: "" })
 const broken = (written: number) => new BrokenPipe({ streamId: 7, operation: "write", written, cause: lost })
 const endedHere = (written: number) => new BrokenPipe({ streamId: 7, operation: "write", written, cause: undefined })
@@ -88,8 +95,8 @@ describe("the sending half of a stream", () => {
       yield* expectWaiting(write, second)
       expect(events()).toEqual(["asks for a turn"])
       expect([turn(), outgoing.waiting, outgoing.credit]).toEqual([dat(7, bytes("abcd")), 0, 6])
-      yield* Fiber.join(write)
-      yield* Fiber.join(second)
+      yield* outcome(write)
+      yield* outcome(second)
       expect([outgoing.hasFrame(), turn(), events()]).toEqual([false, undefined, []])
     }))
 
@@ -102,10 +109,10 @@ describe("the sending half of a stream", () => {
       expect([outgoing.grant(0), events()]).toEqual([true, []])
       expect([outgoing.grant(4), events(), outgoing.hasFrame()]).toEqual([true, ["asks for a turn"], true])
       expect([turn(), events(), outgoing.waiting]).toEqual([dat(7, bytes("abcd")), ["stalls"], 1])
-      yield* Fiber.join(writes[0]!)
+      yield* outcome(writes[0]!)
       yield* expectWaiting(writes[1]!)
       expect([outgoing.grant(1), turn(), events()]).toEqual([true, dat(7, bytes("e")), ["asks for a turn"]])
-      yield* Fiber.join(writes[1]!)
+      yield* outcome(writes[1]!)
     }))
 
   it.effect("does not call it a stall when its turn was too short, or when all had gone", () =>
@@ -135,7 +142,7 @@ describe("the sending half of a stream", () => {
       expect([whole.length, whole[2]]).toEqual([4, chunks[2]])
       expect(whole[2]).toBe(chunks[2])
       expect(whole[0]!.buffer).toBe(chunks[0]!.buffer)
-      for (const fiber of fibers) yield* Fiber.join(fiber)
+      for (const fiber of fibers) yield* outcome(fiber)
     }))
 
   it.effect("is done with a write when its last byte has left, and not before", () =>
@@ -144,10 +151,10 @@ describe("the sending half of a stream", () => {
       turn(2)
       yield* expectWaiting(first!, second!)
       turn(1)
-      yield* Fiber.join(first!)
+      yield* outcome(first!)
       yield* expectWaiting(second!)
       turn(3)
-      yield* Fiber.join(second!)
+      yield* outcome(second!)
     }))
 
   it.effect("is done with a write at once when its turn comes at once", () =>
@@ -213,7 +220,7 @@ describe("the sending half of a stream", () => {
       yield* Fiber.interrupt(fibers[0]!)
       expect([outgoing.waiting, events()]).toEqual([2, ["asks for a turn"]])
       expect(turn()).toEqual(dat(7, bytes("gh")))
-      yield* Fiber.join(fibers[2]!)
+      yield* outcome(fibers[2]!)
     }))
 
   it.effect("asks for no turn when the last that waits is interrupted, unless a FIN is behind it", () =>
@@ -237,8 +244,8 @@ describe("the end of the sending half", () => {
       yield* expectWaiting(...ends)
       expect([outgoing.hasEnded, outgoing.hasFrame(), events()]).toEqual([false, true, ["asks for a turn"]])
       expect([turn(), outgoing.hasEnded, outgoing.hasFrame(), events()]).toEqual([fin(7), true, false, ["FIN sent"]])
-      for (const end of ends) yield* Fiber.join(end)
-      yield* outgoing.end
+      for (const end of ends) yield* outcome(end)
+      yield* run(outgoing.end)
       outgoing.abandon()
       expect([turn(), outgoing.hasFrame(), events()]).toEqual([undefined, false, []])
     }))
@@ -250,8 +257,8 @@ describe("the end of the sending half", () => {
       expect([outgoing.hasFrame(), turn(), events()]).toEqual([false, undefined, []])
       outgoing.grant(3)
       expect([turn(2), turn(), turn(), turn()]).toEqual([dat(7, bytes("ab")), dat(7, bytes("c")), fin(7), undefined])
-      yield* Fiber.join(write!)
-      yield* Fiber.join(end)
+      yield* outcome(write!)
+      yield* outcome(end)
     }))
 
   it.effect("refuses what comes later, even a write that had been about to begin", () =>
@@ -260,9 +267,9 @@ describe("the end of the sending half", () => {
       link.isClear = false
       const write = outgoing.writeNow([bytes("abc")])!
       yield* start(outgoing.end)
-      expect([yield* Effect.flip(write), outgoing.waiting]).toEqual([endedHere(0), 0])
+      expect([yield* refusal(write), outgoing.waiting]).toEqual([endedHere(0), 0])
       link.isClear = true
-      expect(yield* Effect.flip(outgoing.write([bytes("abc")]))).toEqual(endedHere(0))
+      expect(yield* refusal(outgoing.write([bytes("abc")]))).toEqual(endedHere(0))
     }))
 
   it.effect("breaks off what waits when the stream is left, and has its turn then", () =>
@@ -270,7 +277,7 @@ describe("the end of the sending half", () => {
       const { events, fibers, outgoing, turn } = yield* makeWaiting(2, [bytes("abc")], [bytes("def")])
       expect([turn(), events()]).toEqual([dat(7, bytes("ab")), ["stalls"]])
       outgoing.abandon()
-      expect([yield* failureOf(fibers[0]!), yield* failureOf(fibers[1]!)]).toEqual([endedHere(2), endedHere(0)])
+      expect([yield* failure(fibers[0]!), yield* failure(fibers[1]!)]).toEqual([endedHere(2), endedHere(0)])
       expect([outgoing.waiting, events(), turn(), turn()]).toEqual([0, ["asks for a turn"], fin(7), undefined])
     }))
 })
@@ -283,12 +290,12 @@ describe("the sending half, once the session is over", () => {
       events()
       const write = outgoing.writeNow([bytes("ghi")])!
       outgoing.fail(lost)
-      expect([yield* failureOf(fibers[0]!), yield* failureOf(fibers[1]!)]).toEqual([broken(2), broken(0)])
+      expect([yield* failure(fibers[0]!), yield* failure(fibers[1]!)]).toEqual([broken(2), broken(0)])
       link.isClear = true
       expect([
-        yield* Effect.flip(write),
-        yield* Effect.flip(outgoing.write([bytes("")])),
-        yield* Effect.flip(outgoing.end)
+        yield* refusal(write),
+        yield* refusal(outgoing.write([bytes("")])),
+        yield* refusal(outgoing.end)
       ]).toEqual([broken(0), broken(0), broken(0)])
       outgoing.abandon()
       outgoing.grant(100)
@@ -301,7 +308,7 @@ describe("the sending half, once the session is over", () => {
       const end = yield* start(outgoing.end)
       events()
       outgoing.fail(lost)
-      expect(yield* failureOf(end)).toEqual(broken(0))
+      expect(yield* failure(end)).toEqual(broken(0))
       expect([events(), turn()]).toEqual([[["control", fin(7)]], undefined])
     }))
 
@@ -310,7 +317,7 @@ describe("the sending half, once the session is over", () => {
       const { events, fibers: [write], outgoing } = yield* makeWaiting(0, [bytes("abc")])
       const end = yield* start(outgoing.end)
       outgoing.fail(lost)
-      expect([yield* failureOf(write!), yield* failureOf(end), events()]).toEqual([broken(0), broken(0), []])
+      expect([yield* failure(write!), yield* failure(end), events()]).toEqual([broken(0), broken(0), []])
       const other = makeOutgoing(0)
       other.outgoing.fail(lost)
       expect(other.events()).toEqual([])
@@ -323,9 +330,9 @@ describe("the sending half, once the session is over", () => {
       turn()
       events()
       outgoing.fail(lost)
-      yield* Fiber.join(end)
-      yield* outgoing.end
-      expect([yield* Effect.flip(outgoing.write([bytes("x")])), events()]).toEqual([endedHere(0), []])
+      yield* outcome(end)
+      yield* run(outgoing.end)
+      expect([yield* refusal(outgoing.write([bytes("x")])), events()]).toEqual([endedHere(0), []])
     }))
 })
 
@@ -339,12 +346,12 @@ describe("the sending half, once its time is over", () => {
       const write = outgoing.writeNow([bytes("ghi")])!
       events()
       outgoing.setExpired(true)
-      yield* Fiber.join(fibers[0]!)
-      expect([yield* failureOf(fibers[1]!), outgoing.waiting, events(), turn()]).toEqual([late(1), 0, [], undefined])
+      yield* outcome(fibers[0]!)
+      expect([yield* failure(fibers[1]!), outgoing.waiting, events(), turn()]).toEqual([late(1), 0, [], undefined])
       link.isClear = true
-      expect([yield* Effect.flip(write), yield* Effect.flip(outgoing.write([bytes("")]))]).toEqual([late(0), late(0)])
+      expect([yield* refusal(write), yield* refusal(outgoing.write([bytes("")]))]).toEqual([late(0), late(0)])
       outgoing.setExpired(false)
-      yield* outgoing.write([bytes("jkl")])
+      yield* run(outgoing.write([bytes("jkl")]))
       expect(events()).toEqual([["now", dat(7, bytes("jkl"))]])
     }))
 
@@ -361,8 +368,8 @@ describe("the sending half, once its time is over", () => {
       const { events, fibers: [write], outgoing, turn } = yield* makeWaiting(0, [bytes("abc")])
       const end = yield* start(outgoing.end)
       outgoing.setExpired(true)
-      expect([yield* failureOf(write!), events(), turn()]).toEqual([late(0), ["asks for a turn"], fin(7)])
-      yield* Fiber.join(end)
-      expect(yield* Effect.flip(outgoing.write([bytes("x")]))).toEqual(endedHere(0))
+      expect([yield* failure(write!), events(), turn()]).toEqual([late(0), ["asks for a turn"], fin(7)])
+      yield* outcome(end)
+      expect(yield* refusal(outgoing.write([bytes("x")]))).toEqual(endedHere(0))
     }))
 })
