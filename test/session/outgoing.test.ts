@@ -103,16 +103,18 @@ describe("the sending half of a stream", () => {
   it.effect("waits for credit, and says once that it does", () =>
     Effect.gen(function*() {
       const { events, outgoing, turn } = makeOutgoing(0)
-      const writes = [yield* start(outgoing.write([bytes("abc")])), yield* start(outgoing.write([bytes("de")]))]
-      yield* expectWaiting(...writes)
-      expect([events(), outgoing.hasFrame(), turn()]).toEqual([["stalls"], false, undefined])
+      const first = yield* start(outgoing.write([bytes("abc")]))
+      expect(events()).toEqual(["stalls"])
+      const second = yield* start(outgoing.write([bytes("de")]))
+      yield* expectWaiting(first, second)
+      expect([events(), outgoing.hasFrame(), turn()]).toEqual([[], false, undefined])
       expect([outgoing.grant(0), events()]).toEqual([true, []])
       expect([outgoing.grant(4), events(), outgoing.hasFrame()]).toEqual([true, ["asks for a turn"], true])
       expect([turn(), events(), outgoing.waiting]).toEqual([dat(7, bytes("abcd")), ["stalls"], 1])
-      yield* outcome(writes[0]!)
-      yield* expectWaiting(writes[1]!)
+      yield* outcome(first)
+      yield* expectWaiting(second)
       expect([outgoing.grant(1), turn(), events()]).toEqual([true, dat(7, bytes("e")), ["asks for a turn"]])
-      yield* outcome(writes[1]!)
+      yield* outcome(second)
     }))
 
   it.effect("does not call it a stall when its turn was too short, or when all had gone", () =>
@@ -143,6 +145,12 @@ describe("the sending half of a stream", () => {
       expect(whole[2]).toBe(chunks[2])
       expect(whole[0]!.buffer).toBe(chunks[0]!.buffer)
       for (const fiber of fibers) yield* outcome(fiber)
+    }))
+
+  it.effect("cuts a chunk that has begun behind another one", () =>
+    Effect.gen(function*() {
+      const { turn } = yield* makeWaiting(100, [bytes("ab"), bytes("cdefg")])
+      expect([turn(3), turn(3), turn(3)]).toEqual(["abc", "def", "g"].map((text) => dat(7, bytes(text))))
     }))
 
   it.effect("is done with a write when its last byte has left, and not before", () =>
