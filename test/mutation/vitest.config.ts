@@ -8,7 +8,7 @@ const source = fileURLToPath(new URL("../../src/", import.meta.url))
 class FastFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
     const rank = ({ moduleId }: TestSpecification) => {
-      if (/(incoming|outgoing|streamState)\.test\.ts$/.test(moduleId)) return 0
+      if (/(incoming|outbox|outgoing|streamState)\.test\.ts$/.test(moduleId)) return 0
       return /(errors|windowTuning|windows|writes)\.test\.ts$/.test(moduleId) ? 2 : 1
     }
     return [...files].sort((a, b) => rank(a) - rank(b))
