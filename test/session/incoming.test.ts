@@ -56,6 +56,17 @@ describe("the receiving half of a stream", () => {
     }
   })
 
+  it("tells once nothing is buffered any more behind an end, and not before", () => {
+    const { incoming } = makeIncoming(100, 100)
+    let emptied = 0
+    incoming.emptied = () => emptied++
+    incoming.receive(pattern(60))
+    expect([read(incoming), emptied]).toEqual([60, 0]) // more may come
+    incoming.receive(pattern(60))
+    incoming.receive(pattern(100)) // of which 40 fit
+    expect([read(incoming), emptied, read(incoming), emptied]).toEqual([60, 0, 40, 1])
+  })
+
   it("keeps the first of what has stopped it", () => {
     const after = (...events: ReadonlyArray<"end" | "fail" | "overrun" | "leave">) => {
       const { incoming } = makeIncoming(10, 10)
