@@ -3,10 +3,14 @@ import { BrokenPipe, NoCapacity, ReadTimeout, TransportFailure } from "effect-ws
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Scheduler from "effect/Scheduler"
+import * as Stream from "effect/Stream"
 import { Incoming } from "../../src/internal/incoming.js"
 import type { WindowTuner } from "../../src/internal/windowTuner.js"
 import { pattern } from "../support/bytes.js"
+import { settle } from "../support/sessions.js"
 
 /** The receiving half of stream 7 without a session, and the credit that it returns. */
 const makeIncoming = (size: number, granted: number, tuner?: Pick<WindowTuner, "growth" | "now">) => {
@@ -159,4 +163,25 @@ describe("the receiving half of a stream", () => {
     expect([turn(90), turn(100)]).toEqual([[90, [100], 100], [100, [150], 150]])
     expect(asked).toEqual([[100, 50, 10], [200, 100, 10], [200, 100, 5]])
   })
+
+  it.effect("takes no step while its chunks are waited for", () =>
+    Effect.gen(function*() {
+      const { incoming } = makeIncoming(100, 100)
+      let steps = 0
+      const scheduler = Scheduler.make(
+        (task, priority, fiber) => Scheduler.defaultScheduler.scheduleTask(task, priority, fiber),
+        (fiber) => {
+          steps++
+          return Scheduler.defaultScheduler.shouldYield(fiber)
+        }
+      )
+      const reader = Effect.runFork(Stream.runCollect(Stream.fromChannel(incoming.chunks)), { scheduler })
+      yield* settle
+      const before = steps
+      yield* settle
+      expect([steps - before, before > 0]).toEqual([0, true])
+      incoming.receive(pattern(5))
+      incoming.end()
+      expect([...yield* Fiber.join(reader)]).toEqual([pattern(5)])
+    }))
 })
