@@ -1,9 +1,9 @@
 /**
  * A queue of bytes in chunks, bounded by its owner's window.
  *
- * Chunks wait as they came, except small ones: those are copied, so that a view of a few bytes does not keep a whole
- * receive buffer alive, and appended to a shared segment, so that a storm of one-byte frames costs little more than its
- * bytes. Whoever takes a chunk owns it.
+ * Chunks wait as they came, except views of a small part of their buffer, which are copied so that they do not keep all of
+ * it alive; and except small ones that follow another, which are appended to a shared segment, so that a storm of one-byte
+ * frames costs little more than its bytes. Whoever takes a chunk owns it.
  */
 export class ByteQueue {
   #chunks: Array<Uint8Array> = []
@@ -21,8 +21,7 @@ export class ByteQueue {
     this.#size += length
     if (length >= smallChunk) {
       this.#tail = undefined
-      // A view that is less than half of its buffer is not worth what it would pin.
-      this.#chunks.push(length * 2 < chunk.buffer.byteLength ? new Uint8Array(chunk) : chunk)
+      this.#chunks.push(compact(chunk))
     } else if (this.#tail !== undefined && this.#tail.byteLength >= length) {
       this.#append(chunk, this.#tail)
     } else {
@@ -55,11 +54,11 @@ export class ByteQueue {
     this.#chunks[last] = new Uint8Array(segment.buffer, segment.byteOffset, segment.byteLength + chunk.byteLength)
   }
 
-  /** The first small chunk gets a buffer of its own size; each that follows unread gets a larger one to share. */
+  /** The first small chunk waits by itself; each that follows unread gets a larger buffer to share. */
   #startSegment(chunk: Uint8Array): void {
     const last = this.#chunks[this.#chunks.length - 1]
     if (last === undefined) {
-      this.#chunks.push(new Uint8Array(chunk))
+      this.#chunks.push(compact(chunk))
       return
     }
     const capacity = Math.min(segmentSize, (last.byteLength + chunk.byteLength) * 2)
@@ -69,6 +68,10 @@ export class ByteQueue {
     this.#tail = segment.subarray(chunk.byteLength)
   }
 }
+
+/** A view that is less than half of its buffer is not worth what it would pin. */
+const compact = (chunk: Uint8Array): Uint8Array =>
+  chunk.byteLength * 2 < chunk.buffer.byteLength ? new Uint8Array(chunk) : chunk
 
 /** Below this a chunk costs more as an object of its own than as a copy. */
 const smallChunk = 1024

@@ -17,10 +17,11 @@ export class Signal {
 
   /** Runs what `poll` answers as soon as it answers something. `poll` may take what it finds: it runs in the waiting fiber. */
   until<A, E>(poll: () => Effect.Effect<A, E> | undefined): Effect.Effect<A, E> {
-    return Effect.suspend(() => {
+    const look: Effect.Effect<A, E> = Effect.suspend(() => {
       const known = this.#changes
-      return poll() ?? Effect.flatMap(this.#sleep(known), () => this.until(poll))
+      return poll() ?? this.#sleep(known, look)
     })
+    return look
   }
 
   notify(): void {
@@ -35,10 +36,10 @@ export class Signal {
   }
 
   /** A fiber may yield between looking and registering, so it tells how many changes it knew of when it looked. */
-  #sleep(known: number): Effect.Effect<void> {
-    return Effect.async<void>((resume) => {
-      if (this.#changes !== known) return resume(Effect.void)
-      const wake = () => resume(Effect.void)
+  #sleep<A, E>(known: number, look: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.async<A, E>((resume) => {
+      if (this.#changes !== known) return resume(look)
+      const wake = () => resume(look)
       if (this.#first === undefined) {
         this.#first = wake
         return

@@ -57,7 +57,7 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
       ].filter(({ client, server }) => wanted(client) && wanted(server))
     default:
       return Object.keys(peers)
-        .filter((name) => wanted(name) && (workload.bare || name !== "ws"))
+        .filter((name) => wanted(name) && (workload.bare || !name.startsWith("ws")))
         // What a stream costs to begin with shows only where streams are short.
         .filter((name) => !name.startsWith("ours-") || (workload.id === "W4" && name === "ours-plain"))
         .map((name) => both(name, standard))

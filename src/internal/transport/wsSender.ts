@@ -6,7 +6,8 @@ import { mask } from "./mask.js"
  * Writes binary messages to the socket of an established WebSocket, each as one frame (RFC 6455, 5.2), in the place of
  * the sender of `ws`: that one copies a message once more in order to mask it, byte by byte, which costs a client more
  * than all the rest. Here a message is copied once, next to those of the same turn, masked where it lies, by words, and
- * leaves with them in one write.
+ * leaves with them in one write. Only where the turn before had a single frame is the first message of a turn not kept
+ * waiting for more: it is most likely a key stroke or the answer to one.
  *
  * `ws` writes its own control frames to the same socket. Both write whole frames in one step, so they never mix; and neither
  * sends data behind a close frame.
@@ -19,6 +20,9 @@ export class WsSender {
   /** The frames of this turn, up to `#size`. */
   #batch: Buffer | undefined
   #size = 0
+  /** How many frames this turn has had, and whether the turn before had no more than one. */
+  #frames = 0
+  #wasAlone = false
 
   /**
    * @param masked whether this end is the client, which has to mask what it sends
@@ -51,13 +55,14 @@ export class WsSender {
     for (const part of parts) length += part.byteLength
     const size = headerSize(length, this.#masked) + length
     if (this.#batch !== undefined && size > this.#batch.byteLength - this.#size) this.flush()
-    if (this.#batch === undefined) {
-      this.#batch = takeBatch(size)
-      // Fibers run in microtasks, so the turn is over when those that are ready now have run.
-      queueMicrotask(this.#schedule)
-    }
+    this.#batch ??= takeBatch(size)
+    // Fibers run in microtasks, so the turn is over when those that are ready now have run.
+    if (this.#frames === 0) void resolved.then(this.#schedule)
     this.#size = writeFrame(this.#batch, this.#size, opcode, parts, length, this.#masked ? randomKey() : undefined)
-    if (this.#size >= batchSize) this.flush()
+    this.#frames++
+    // Nobody waits for what has no payload, such as credit.
+    const urgent = this.#wasAlone && this.#frames === 1 && parts.length > 1
+    if (urgent || this.#size >= batchSize) this.flush()
   }
 
   /** Writes what has come together. */
@@ -81,10 +86,17 @@ export class WsSender {
     }
   }
 
-  readonly #schedule = (): void => process.nextTick(this.#flush)
+  readonly #schedule = (): void => process.nextTick(this.#endTurn)
 
-  readonly #flush = (): void => this.flush()
+  readonly #endTurn = (): void => {
+    this.#wasAlone = this.#frames === 1
+    this.#frames = 0
+    this.flush()
+  }
 }
+
+/** Costs less than `queueMicrotask`, which keeps an `AsyncResource` for each. */
+const resolved = Promise.resolve()
 
 /** A write of this many bytes costs next to nothing per byte; to wait for more would only delay the peer. */
 const batchSize = 64 * 1024
