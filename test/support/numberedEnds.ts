@@ -28,6 +28,8 @@ export class Direction {
   /** What has been handed to the wire, by all writes up to now, and whether its end has. */
   sent = 0
   ended = false
+  /** Whether its end was handed over while the session lived: then the session's end breaks nothing off. */
+  endedInTime = false
   /** What has come to a session that was not over. */
   arrived = 0
   endArrived = false
@@ -100,7 +102,10 @@ export class Wire {
       this.faults.push(String(error))
     }
     const direction = this.direction(from, frame.id)
-    if (frame._tag === "Fin") direction.ended = true
+    if (frame._tag === "Fin") {
+      direction.ended = true
+      direction.endedInTime = !this.isOver[from]()
+    }
     if (frame._tag === "Ack") {
       const granting = this.direction(other(from), frame.id)
       const accepts = (frame.id % 2 === 1) === (from === "server") && granting.granted === 0
@@ -230,6 +235,8 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
       const chunks = Array.from({ length: parts }, (_, part) => chunk.subarray(at(part), at(part + 1)))
       return what === "write" ? stream.writeAll(chunks) : Stream.run(Stream.fromIterable(chunks), stream.writable)
     }
+    /** Whether the session's end broke off what still had to leave; a FIN may be flushed behind it even so. */
+    const breaksOff = (cause: TerminalError) => wire.ends(side, cause) && !outbound.endedInTime
     const obey = (order: Order) =>
       Effect.gen(function*() {
         const size = order.do === "end" ? 0 : order.size
@@ -248,15 +255,14 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         const exit = yield* Fiber.await(fiber)
         const sent = outbound.sent - written
         written = outbound.sent
-        // a FIN that can no longer leave is no write
-        const failsToEnd = order.do !== "write" && sent === size && !outbound.ended
-        wire.judge(exit, (error) =>
-          (error.written === sent || (failsToEnd && error.written === 0)) &&
-          (error._tag === "WriteTimeout"
-            ? deadlines.write.hasPassedBetween(since, now())
-            : error.cause === undefined
-            ? isLate || left || (wire.preemptive && mayBreak)
-            : wire.ends(side, error.cause)))
+        // a FIN that the session's end broke off is no write
+        const failsToEnd = order.do !== "write" && sent === size
+        wire.judge(exit, (error) => {
+          const tellsAll = error.written === sent
+          if (error._tag === "WriteTimeout") return tellsAll && deadlines.write.hasPassedBetween(since, now())
+          if (error.cause === undefined) return tellsAll && (isLate || left || (wire.preemptive && mayBreak))
+          return breaksOff(error.cause) && (tellsAll || (failsToEnd && error.written === 0))
+        })
         wire.expect(Exit.isSuccess(exit) ? sent === size : sent <= size, `sent ${sent} of ${size} bytes`)
         if (Exit.isSuccess(exit) && order.do !== "write") wire.expect(outbound.ended, "ended without a FIN")
         obeyed++
@@ -308,7 +314,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         mayBreak = true
         const judged = Effect.onExit(stream.end, (exit) =>
           Effect.sync(() => {
-            wire.judge(exit, ({ cause }) => cause !== undefined && wire.ends(side, cause))
+            wire.judge(exit, ({ cause }) => cause !== undefined && breaksOff(cause))
             wire.expect(outbound.ended || !Exit.isSuccess(exit), "ended without a FIN")
           }))
         return Effect.map(Effect.fork(judged), (fiber) => ending = fiber)
