@@ -6,8 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { Wire } from "../support/numberedEnds.js"
 import { other, type Side } from "../support/numberedEnds.js"
+import type { Random } from "../support/random.js"
 import { withParts } from "../support/withParts.js"
-import type { Random } from "./random.js"
 
 /** What a link is like. Times in milliseconds. */
 export interface Weather {

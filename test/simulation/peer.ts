@@ -5,8 +5,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { End, Side } from "../support/numberedEnds.js"
+import type { Random } from "../support/random.js"
 import type { Link } from "./link.js"
-import type { Random } from "./random.js"
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 

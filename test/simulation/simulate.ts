@@ -2,12 +2,11 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Supervisor from "effect/Supervisor"
 import { createHash } from "node:crypto"
+import { idle, leavingNothing, type Order, runDeterministically, type Timers } from "../support/deterministic.js"
 import type { End } from "../support/numberedEnds.js"
-import { idle, type Order, runDeterministically, type Timers } from "./deterministic.js"
+import { Random } from "../support/random.js"
 import { drainsLittle, isDone, isOver, type Peer, snapshotOf } from "./peer.js"
-import { Random } from "./random.js"
 import { accept, dispose, drawStep, isAlive, open, run, takeStep } from "./steps.js"
 import { Fault, makeWorld, type World } from "./world.js"
 
@@ -59,24 +58,17 @@ const describe = (cause: Cause.Cause<unknown>): string => {
 }
 
 const program = (random: Random, timers: Timers, preemptive: boolean, tell: (text: string) => void) =>
-  Effect.flatMap(Supervisor.track, (supervisor) =>
-    Effect.gen(function*() {
-      yield* Effect.supervised(
-        Effect.scoped(Effect.gen(function*() {
-          const world = yield* makeWorld(random, timers, preemptive, tell)
-          yield* Effect.gen(function*() {
-            yield* live(world)
-            yield* finish(world)
-            yield* close(world)
-          }).pipe(Effect.onError((cause) => Effect.sync(() => world.say(`FAULT: ${describe(cause)}`))))
-        })),
-        supervisor
-      )
-      yield* idle
-      const fibers = yield* supervisor.value
-      if (fibers.length > 0) return yield* Effect.die(new Fault(`${fibers.length} fibers are left`))
-      if (timers().length > 0) return yield* Effect.die(new Fault(`${timers().length} timers are left`))
+  leavingNothing(
+    timers,
+    Effect.scoped(Effect.gen(function*() {
+      const world = yield* makeWorld(random, timers, preemptive, tell)
+      yield* Effect.gen(function*() {
+        yield* live(world)
+        yield* finish(world)
+        yield* close(world)
+      }).pipe(Effect.onError((cause) => Effect.sync(() => world.say(`FAULT: ${describe(cause)}`))))
     }))
+  )
 
 /** Many streams at once to begin with, so that they get into each other's way. */
 const crowd = (world: World) =>

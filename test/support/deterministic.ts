@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type { RuntimeFiber } from "effect/Fiber"
 import type * as Scheduler from "effect/Scheduler"
+import * as Supervisor from "effect/Supervisor"
 import * as TestClock from "effect/TestClock"
 import * as TestContext from "effect/TestContext"
 import type * as TestServices from "effect/TestServices"
@@ -106,3 +107,15 @@ export const runDeterministically = <A, E>(
   if (exit === null) throw new Error("nobody can run any more, and the program has not ended")
   return exit
 }
+
+/** Runs a program that must leave no fiber and no timer behind. */
+export const leavingNothing = <A, E, R>(timers: Timers, program: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Supervisor.track, (supervisor) =>
+    Effect.gen(function*() {
+      const result = yield* Effect.supervised(program, supervisor)
+      yield* idle
+      const fibers = yield* supervisor.value
+      if (fibers.length > 0) return yield* Effect.dieMessage(`${fibers.length} fibers are left`)
+      if (timers().length > 0) return yield* Effect.dieMessage(`${timers().length} timers are left`)
+      return result
+    }))
