@@ -9,7 +9,7 @@ const seed = Number(WSMUX_FUZZ_SEED ?? 1)
 
 it("no peer and no user that coverage leads to makes a session throw, hang, or hold more than it may", async () => {
   const { attempt, fuzz } = await import(pathToFileURL(await buildFuzzer()).href) as typeof Fuzz
-  if (WSMUX_FUZZ_PROGRAM !== undefined) return void await attempt(Buffer.from(WSMUX_FUZZ_PROGRAM, "hex"))
+  if (WSMUX_FUZZ_PROGRAM !== undefined) return void attempt(Buffer.from(WSMUX_FUZZ_PROGRAM, "hex"))
   const outcome = await fuzz({ messages, seed, progress: (soFar) => console.log(JSON.stringify(soFar)) })
   console.log(`fuzzed with seed ${seed}: ${JSON.stringify(outcome)}`)
   expect(outcome.messages).toBeGreaterThanOrEqual(messages)

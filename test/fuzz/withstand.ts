@@ -1,6 +1,5 @@
 import * as Frame from "effect-wsmux/Frame"
 import type { MuxStream } from "effect-wsmux/MuxStream"
-import { isTerminalError } from "effect-wsmux/WsmuxError"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -9,21 +8,11 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import assert from "node:assert"
 import { pattern } from "../support/bytes.js"
-import { quiet } from "../support/observe.js"
+import { idle, leavingNothing, runDeterministically } from "../support/deterministic.js"
+import { Random } from "../support/random.js"
 import { ack, dat, fin, makePeer, syn } from "../support/scriptedPeer.js"
-
-const settings = {
-  ...quiet,
-  streamBufferSize: 64,
-  maxPeerWindow: 128,
-  acceptBacklog: 3,
-  maxStreams: 8,
-  maxUnacknowledgedOpens: 2,
-  maxFrameSize: 50,
-  drainBudget: 200
-}
+import { type Activity, checkOver, checkTight, tight } from "../support/withstanding.js"
 
 /** How many streams a program opens or accepts itself at most. */
 const maxOwn = 6
@@ -35,17 +24,30 @@ const pick = <A>(values: ReadonlyArray<A>, byte: number): A => values[byte % val
 
 /**
  * Reads any bytes as a program for a hostile peer and for the user of a session against it, three bytes a step, runs it, and
- * answers with how many messages the peer has sent. Dies where something is out of its bounds, hangs or has a defect.
+ * answers with how many messages the peer has sent. Throws where something is out of its bounds, hangs, has a defect or
+ * leaves anything behind.
  */
-export const withstand = (input: Uint8Array): Effect.Effect<number, unknown> =>
+export const withstand = (input: Uint8Array): number => {
+  const [head = 0, width = 0] = input
+  const order = { shuffled: (head & 16) !== 0, preemption: pick([0, 0.005, 0, 0.03], head >> 5) }
+  const exit = runDeterministically(
+    (timers) => leavingNothing(timers, program(input)),
+    order,
+    new Random(width)
+  )
+  if (Exit.isFailure(exit)) throw Cause.squash(exit.cause)
+  return exit.value
+}
+
+const program = (input: Uint8Array): Effect.Effect<number, unknown> =>
   Effect.gen(function*() {
     const [head = 0, width = 0] = input
     const role = head & 1 ? "client" : "server"
     const link = { capacity: pick([64 * 1024, 30, 200], width) }
-    const { pair, session, transport } = yield* makePeer(role, settings, link)
+    const { pair, session, transport } = yield* makePeer(role, tight, link)
     const scope = yield* Scope.make()
     const streams: Array<readonly [MuxStream, Scope.CloseableScope]> = []
-    const fibers: Array<readonly [what: string, fiber: Fiber.RuntimeFiber<unknown, unknown>]> = []
+    const fibers: Array<Activity> = []
     const fork = (what: string, effect: Effect.Effect<unknown, unknown>) =>
       Effect.map(Effect.fork(effect), (fiber) => fibers.push([what, fiber]))
     const own = (acquire: Effect.Effect<MuxStream, unknown, Scope.Scope>) =>
@@ -63,25 +65,11 @@ export const withstand = (input: Uint8Array): Effect.Effect<number, unknown> =>
     }
     let sent = 0
     let opens = 0
+    const check = Effect.zipRight(idle, Effect.suspend(() => checkTight(session, opens)))
     const send = (message: Uint8Array) => {
       sent++
       transport.send([message])
     }
-
-    const check = Effect.gen(function*() {
-      yield* Effect.repeatN(Effect.yieldNow(), 20)
-      const { backlog, streams, unacknowledgedOpens } = yield* session.snapshot
-      assert(backlog <= settings.acceptBacklog, `a backlog of ${backlog}`)
-      assert(unacknowledgedOpens <= settings.maxUnacknowledgedOpens, `${unacknowledgedOpens} opens without an answer`)
-      assert(streams.length <= settings.maxStreams + opens, `${streams.length} streams`)
-      for (const { bufferedBytes, id, receiveCredit, sendCredit } of streams) {
-        assert(
-          bufferedBytes + receiveCredit <= settings.maxPeerWindow,
-          `stream ${id} may hold ${bufferedBytes + receiveCredit}`
-        )
-        assert(sendCredit >= 0 && sendCredit <= Frame.maxUint32, `stream ${id} has a credit of ${sendCredit}`)
-      }
-    })
 
     /** What the user does with one of the streams. */
     const use = (what: number, stream: MuxStream, scope: Scope.CloseableScope): Effect.Effect<unknown, unknown> => {
@@ -125,7 +113,7 @@ export const withstand = (input: Uint8Array): Effect.Effect<number, unknown> =>
           if (b === 0) send(input.subarray(at, at + a % 12))
           break
         case 7:
-          yield* check
+          yield* a & 1 ? check : Effect.repeatN(Effect.yieldNow(), b % 20)
           break
         case 8:
           yield* check
@@ -150,15 +138,9 @@ export const withstand = (input: Uint8Array): Effect.Effect<number, unknown> =>
     yield* check
     yield* head & 8 ? Effect.forkIn(session.close, scope) : pair.cut
     // Whatever has a time limit comes to it, and so does what follows.
-    yield* Effect.repeatN(Effect.zipRight(TestClock.adjust("1 minute"), Effect.repeatN(Effect.yieldNow(), 100)), 3)
-    assert(isTerminalError(yield* session.awaitClosed))
-    for (const [what, fiber] of fibers) {
-      const exit = fiber.unsafePoll()
-      assert(exit !== null, `${what} hangs after the end of its session`)
-      if (Exit.isFailure(exit)) { for (const defect of Cause.defects(exit.cause)) throw defect }
-    }
+    yield* Effect.repeatN(Effect.zipRight(TestClock.adjust("1 minute"), idle), 3)
+    yield* checkOver(session, fibers)
     for (const [, scope] of streams) yield* Scope.close(scope, Exit.void)
-    assert.deepStrictEqual((yield* session.snapshot).streams, [])
     yield* Scope.close(scope, Exit.void)
     return sent
   }).pipe(Effect.scoped)

@@ -1,32 +1,19 @@
 import { afterAll, expect, it } from "@effect/vitest"
 import * as Frame from "effect-wsmux/Frame"
 import type { MuxStream } from "effect-wsmux/MuxStream"
-import { isTerminalError } from "effect-wsmux/WsmuxError"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { pattern } from "../support/bytes.js"
-import { quiet } from "../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../support/scriptedPeer.js"
+import { settle } from "../support/sessions.js"
+import { type Activity, checkOver, checkTight, tight } from "../support/withstanding.js"
 
 /** A peer that sends whatever it likes: `WSMUX_HOSTILE_FRAMES` messages at least, in all. */
 const total = Number(process.env.WSMUX_HOSTILE_FRAMES ?? 20_000)
 const perRun = 100
-
-const settings = {
-  ...quiet,
-  streamBufferSize: 64,
-  maxPeerWindow: 128,
-  acceptBacklog: 3,
-  maxStreams: 8,
-  maxUnacknowledgedOpens: 2,
-  maxFrameSize: 50,
-  drainBudget: 200
-}
 
 type Role = "client" | "server"
 
@@ -96,7 +83,7 @@ let survived = 0
 
 const withstand = ({ burst, capacity, handler, messages, opens, role }: Attack) =>
   Effect.gen(function*() {
-    const { pair, session, transport } = yield* makePeer(role, settings, { capacity })
+    const { pair, session, transport } = yield* makePeer(role, tight, { capacity })
     const work = handlers[handler]
     const running = yield* Effect.fork(work === undefined ? Effect.never : session.run(work))
     const opening = yield* Effect.forEach(Array.from({ length: opens }), () =>
@@ -112,25 +99,15 @@ const withstand = ({ burst, capacity, handler, messages, opens, role }: Attack) 
         )
       )
       yield* Effect.repeatN(Effect.yieldNow(), 10 + burst)
-      const { backlog, closed, streams } = yield* session.snapshot
+      const { closed } = yield* session.snapshot
       if (!closed) survived += Math.min(burst, messages.length - at)
-      expect(backlog).toBeLessThanOrEqual(settings.acceptBacklog)
-      expect(streams.length).toBeLessThanOrEqual(settings.maxStreams + opens)
-      for (const { bufferedBytes, receiveCredit, sendCredit } of streams) {
-        expect(bufferedBytes).toBeLessThanOrEqual(settings.maxPeerWindow)
-        expect(receiveCredit).toBeLessThanOrEqual(settings.maxPeerWindow)
-        expect(sendCredit).toBeLessThanOrEqual(Frame.maxUint32)
-      }
+      yield* checkTight(session, opens)
     }
     yield* pair.cut
     yield* TestClock.adjust("1 minute") // whatever has a time limit comes to it
-    expect(isTerminalError(yield* session.awaitClosed)).toBe(true)
     if (handler === "ignore" || work === undefined) yield* Fiber.interrupt(running)
-    for (const fiber of [running, ...opening]) {
-      const exit = yield* Fiber.await<unknown, unknown>(fiber)
-      expect(Exit.isFailure(exit) ? Array.from(Cause.defects(exit.cause)) : []).toEqual([])
-    }
-    expect((yield* session.snapshot).streams).toEqual([])
+    yield* settle
+    yield* checkOver(session, [["run", running], ...opening.map((fiber): Activity => ["open", fiber])])
   })
 
 it.scoped.prop(
