@@ -1,10 +1,11 @@
 import { expect, it } from "@effect/vitest"
 import { pathToFileURL } from "node:url"
+import { tight } from "../support/withstanding.js"
 import { buildFuzzer } from "./build.js"
 import type * as Fuzz from "./fuzz.js"
 
 const { WSMUX_FUZZ_MESSAGES, WSMUX_FUZZ_PROGRAM, WSMUX_FUZZ_SEED } = process.env
-const messages = Number(WSMUX_FUZZ_MESSAGES ?? 10_000)
+const messages = Number(WSMUX_FUZZ_MESSAGES ?? 50_000)
 const seed = Number(WSMUX_FUZZ_SEED ?? 1)
 
 it("no peer and no user that coverage leads to makes a session throw, hang, or hold more than it may", async () => {
@@ -14,4 +15,8 @@ it("no peer and no user that coverage leads to makes a session throw, hang, or h
   console.log(`fuzzed with seed ${seed}: ${JSON.stringify(outcome)}`)
   expect(outcome.messages).toBeGreaterThanOrEqual(messages)
   expect(outcome.corpus).toBeGreaterThan(50) // or nothing led anywhere
+  const { backlog, held, streams, unanswered } = outcome.reached // or nothing came near a bound
+  expect([backlog, unanswered]).toEqual([tight.acceptBacklog, tight.maxUnacknowledgedOpens])
+  expect(streams).toBeGreaterThan(tight.maxStreams)
+  expect(held).toBeGreaterThanOrEqual(tight.maxPeerWindow)
 }, 120_000 + 5 * messages)

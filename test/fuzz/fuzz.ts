@@ -1,5 +1,6 @@
 import { Random } from "../support/random.js"
-import { withstand } from "./withstand.js"
+import { furthest, type Reached } from "../support/withstanding.js"
+import { withstand, type Withstood } from "./withstand.js"
 
 /** How often each branch was taken, as the instrumented sources count. */
 declare const __hits: Uint32Array
@@ -18,6 +19,8 @@ export interface Outcome {
   /** Programs that did something that none had done before them. */
   readonly corpus: number
   readonly branches: number
+  /** How near the sessions came to their bounds. */
+  readonly reached: Reached
 }
 
 const perTurn = 20
@@ -32,16 +35,20 @@ export const fuzz = async ({ messages, progress, seed }: Options): Promise<Outco
   const known = new Set<number>()
   let sent = 0
   let programs = 0
+  let reached: Reached = { backlog: 0, unanswered: 0, streams: 0, held: 0 }
   const outcome = (): Outcome => ({
     messages: sent,
     programs,
     corpus: corpus.length,
-    branches: new Set(Array.from(known, (feature) => feature >> 3)).size
+    branches: new Set(Array.from(known, (feature) => feature >> 3)).size,
+    reached
   })
   while (sent < messages) {
     const input = corpus.length < 4 || random.chance(0.05) ? fresh(random) : mutate(corpus, random)
     __hits.fill(0)
-    sent += attempt(input)
+    const withstood = attempt(input)
+    sent += withstood.messages
+    reached = furthest(reached, withstood.reached)
     programs++
     const before = known.size
     for (const [branch, hits] of __hits.entries()) if (hits > 0) known.add(branch << 3 | scale(hits))
@@ -54,7 +61,7 @@ export const fuzz = async ({ messages, progress, seed }: Options): Promise<Outco
 }
 
 /** Runs one program, as it is told by a failure. */
-export const attempt = (input: Uint8Array): number => {
+export const attempt = (input: Uint8Array): Withstood => {
   try {
     return withstand(input)
   } catch (cause) {
@@ -72,7 +79,7 @@ const byte = (random: Random): number => random.int(0, 255)
 const mutate = (corpus: ReadonlyArray<Uint8Array>, random: Random): Uint8Array => {
   let bytes = Array.from(random.pick(corpus))
   for (let times = random.int(1, 6); times > 0; times--) {
-    const at = 3 * random.int(0, Math.floor(bytes.length / 3)) + 2
+    const at = 3 * random.int(1, Math.max(1, Math.floor(bytes.length / 3)))
     const steps = 3 * random.int(1, 10)
     const which = random.int(0, Math.max(0, bytes.length - 1))
     switch (random.int(0, 6)) {

@@ -14,23 +14,62 @@ export const tight = {
   streamBufferSize: 64,
   maxPeerWindow: 128,
   acceptBacklog: 3,
-  maxStreams: 8,
+  maxStreams: 5,
   maxUnacknowledgedOpens: 2,
   maxFrameSize: 50,
   drainBudget: 200
 }
 
-/** What holds of a tight session at any moment, whatever its peer does. `opens` is how many streams it opens at most. */
-export const checkTight = (session: Session, opens: number): Effect.Effect<void> =>
-  Effect.map(session.snapshot, ({ backlog, streams, unacknowledgedOpens }) => {
-    assert(backlog <= tight.acceptBacklog, `a backlog of ${backlog}`)
-    assert(unacknowledgedOpens <= tight.maxUnacknowledgedOpens, `${unacknowledgedOpens} opens without an answer`)
-    assert(streams.length <= tight.maxStreams + opens, `${streams.length} streams`)
-    for (const { bufferedBytes, id, receiveCredit, sendCredit } of streams) {
+/** What the windows of the peer's streams are together when there are as many as there may be. */
+export const whole = tight.maxStreams * tight.streamBufferSize
+
+/** What a session may hold: mostly its settings. */
+export interface Bounds extends Pick<typeof tight, "acceptBacklog" | "maxStreams" | "maxUnacknowledgedOpens"> {
+  /** How many streams it opens itself at most. */
+  readonly opens: number
+  /** The largest window of a stream. */
+  readonly window: number
+  /** What the windows of the peer's streams hold together. */
+  readonly session: number
+}
+
+/** How near a session came to its bounds. */
+export interface Reached {
+  readonly backlog: number
+  readonly unanswered: number
+  readonly streams: number
+  /** What one stream held, or had granted. */
+  readonly held: number
+}
+
+/** The furthest of both. */
+export const furthest = (one: Reached, other: Reached): Reached => ({
+  backlog: Math.max(one.backlog, other.backlog),
+  unanswered: Math.max(one.unanswered, other.unanswered),
+  streams: Math.max(one.streams, other.streams),
+  held: Math.max(one.held, other.held)
+})
+
+/** What holds of a session at any moment, whatever its peer does. */
+export const checkBounds = (session: Session, bounds: Bounds): Effect.Effect<Reached> =>
+  Effect.map(session.snapshot, ({ backlog, role, streams, unacknowledgedOpens: unanswered }) => {
+    assert(backlog <= bounds.acceptBacklog, `a backlog of ${backlog}`)
+    assert(unanswered <= bounds.maxUnacknowledgedOpens, `${unanswered} opens without an answer`)
+    assert(streams.length <= bounds.maxStreams + bounds.opens, `${streams.length} streams`)
+    let [most, theirs, all] = [0, 0, 0]
+    for (const { bufferedBytes, id, receiveCredit, sendCredit, waitingBytes } of streams) {
       const held = bufferedBytes + receiveCredit
-      assert(held <= tight.maxPeerWindow, `stream ${id} may hold ${held}`)
+      assert(held <= bounds.window, `stream ${id} may hold ${held}`)
       assert(sendCredit >= 0 && sendCredit <= Frame.maxUint32, `stream ${id} has a credit of ${sendCredit}`)
+      assert(waitingBytes >= 0, `stream ${id} has ${waitingBytes} bytes to write`)
+      most = Math.max(most, held)
+      if ((id % 2 === 1) === (role === "client")) continue
+      theirs++
+      all += held
     }
+    assert(theirs <= bounds.maxStreams, `${theirs} streams of the peer's`)
+    assert(all <= bounds.session, `${all} bytes in all`)
+    return { backlog, unanswered, streams: streams.length, held: most }
   })
 
 /** What was going on in a session, and what it is called. */
