@@ -6,7 +6,7 @@ import { withstand, type Withstood } from "./withstand.js"
 declare const __hits: Uint32Array
 
 export interface Options {
-  /** How many messages hostile peers send at least, in all. */
+  /** How many messages hostile peers send at least, in all, to sessions that are not over. */
   readonly messages: number
   readonly seed: number
   /** Told now and then. */
@@ -23,6 +23,7 @@ export interface Outcome {
   readonly reached: Reached
 }
 
+/** How many programs run before others in this process have their turn. */
 const perTurn = 20
 
 /** The longest program, in bytes. */
@@ -54,7 +55,6 @@ export const fuzz = async ({ messages, progress, seed }: Options): Promise<Outco
     for (const [branch, hits] of __hits.entries()) if (hits > 0) known.add(branch << 3 | scale(hits))
     if (known.size > before) corpus.push(input)
     if (programs % 1000 === 0) progress?.(outcome())
-    // others run in this process, too
     if (programs % perTurn === 0) await new Promise((resolve) => setImmediate(resolve))
   }
   return outcome()

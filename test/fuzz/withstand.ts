@@ -46,7 +46,7 @@ const bytes = (size: number) => source.subarray(0, size)
 const pick = <A>(values: ReadonlyArray<A>, byte: number): A => values[byte % values.length]!
 
 export interface Withstood {
-  /** How many messages the peer has sent. */
+  /** How many messages the peer has sent to a session that was not over. */
   readonly messages: number
   readonly reached: Reached
 }
@@ -118,6 +118,7 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
       yield* fork("run", session.run((stream) => head & 4 ? Stream.run(stream.readable, stream.writable) : Effect.void))
     }
     let messages = 0
+    let isOver = false
     let opens = 0
     let reached: Reached = { backlog: 0, unanswered: 0, streams: 0, held: 0 }
     const check = Effect.zipRight(
@@ -130,7 +131,7 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
       )
     )
     const send = (message: Frame.Frame | Uint8Array) => {
-      messages++
+      if (!isOver) messages++
       transport.send([message instanceof Uint8Array ? message : Frame.encode(message)])
     }
 
@@ -159,7 +160,8 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
 
     for (let at = 3; at + 2 < input.length; at += 3) {
       const [step, a, b] = [input[at]!, input[at + 1]!, input[at + 2]!]
-      const alive = (yield* session.snapshot).streams
+      const { backlog, closed, streams: alive } = yield* session.snapshot
+      isOver = closed
       const id = a < 192 && alive.length > 0
         ? pick(alive, a).id
         : a < 252
@@ -194,7 +196,7 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
           yield* fork("open", own(session.open(b < 64 ? { id: 2 * (b % ids) + (role === "client" ? 1 : 0) } : {})))
           break
         case "accept": // mostly what is there already, or there would never be a backlog
-          if (a < 32 || (yield* session.snapshot).backlog > 0) yield* fork("accept", own(session.accept))
+          if (a < 32 || backlog > 0) yield* fork("accept", own(session.accept))
           break
         case "link": {
           const side = a & 1 ? "client" : "server"
