@@ -6,7 +6,7 @@
  * frames costs little more than its bytes. Whoever takes a chunk owns it.
  */
 export class ByteQueue {
-  #chunks: Array<Uint8Array> = []
+  #chunks: Array<Uint8Array> | undefined
   #size = 0
   /** The spare room behind the last chunk, where that one is a segment of ours. */
   #tail: Uint8Array | undefined
@@ -21,7 +21,7 @@ export class ByteQueue {
     this.#size += length
     if (length >= smallChunk) {
       this.#tail = undefined
-      this.#chunks.push(compact(chunk))
+      this.#list.push(compact(chunk))
     } else if (this.#tail !== undefined && this.#tail.byteLength >= length) {
       this.#append(chunk, this.#tail)
     } else {
@@ -31,40 +31,48 @@ export class ByteQueue {
 
   /** Takes the oldest chunk. */
   shift(): Uint8Array | undefined {
-    const chunk = this.#chunks.shift()
-    if (chunk !== undefined) this.#size -= chunk.byteLength
-    if (this.#chunks.length === 0) this.#tail = undefined
+    const chunk = this.#chunks?.shift()
+    if (chunk === undefined) return undefined
+    this.#size -= chunk.byteLength
+    if (this.#size === 0) this.#tail = undefined
     return chunk
   }
 
   /** Takes everything at once. */
   takeAll(): Array<Uint8Array> {
-    const chunks = this.#chunks
-    this.#chunks = []
+    const chunks = this.#list
+    this.#chunks = undefined
     this.#size = 0
     this.#tail = undefined
     return chunks
   }
 
+  /** Made when it is needed: most streams of a server that holds many are idle. */
+  get #list(): Array<Uint8Array> {
+    return this.#chunks ??= []
+  }
+
   #append(chunk: Uint8Array, room: Uint8Array): void {
     room.set(chunk)
     this.#tail = room.subarray(chunk.byteLength)
-    const last = this.#chunks.length - 1
-    const segment = this.#chunks[last]!
-    this.#chunks[last] = new Uint8Array(segment.buffer, segment.byteOffset, segment.byteLength + chunk.byteLength)
+    const chunks = this.#list
+    const last = chunks.length - 1
+    const segment = chunks[last]!
+    chunks[last] = new Uint8Array(segment.buffer, segment.byteOffset, segment.byteLength + chunk.byteLength)
   }
 
   /** The first small chunk waits by itself; each that follows unread gets a larger buffer to share. */
   #startSegment(chunk: Uint8Array): void {
-    const last = this.#chunks[this.#chunks.length - 1]
+    const chunks = this.#list
+    const last = chunks[chunks.length - 1]
     if (last === undefined) {
-      this.#chunks.push(compact(chunk))
+      chunks.push(compact(chunk))
       return
     }
     const capacity = Math.min(segmentSize, (last.byteLength + chunk.byteLength) * 2)
     const segment = new Uint8Array(Math.max(capacity, chunk.byteLength))
     segment.set(chunk)
-    this.#chunks.push(segment.subarray(0, chunk.byteLength))
+    chunks.push(segment.subarray(0, chunk.byteLength))
     this.#tail = segment.subarray(chunk.byteLength)
   }
 }

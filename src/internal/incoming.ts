@@ -41,7 +41,8 @@ export class Incoming {
   readonly #streamId: number
   readonly #link: IncomingLink
   readonly #queue = new ByteQueue()
-  readonly #readers = new Signal()
+  /** Undefined until somebody reads: an idle stream is kept small. */
+  #readers: Signal | undefined
   /** Without a window (not accepted yet) nothing may come. */
   #window = closedWindow
   #state: State = receiving
@@ -88,7 +89,7 @@ export class Incoming {
         const overrun = fit < payload.byteLength
         this.#queue.push(overrun ? payload.subarray(0, fit) : payload)
         if (overrun) this.#state = { _tag: "Failed", error: new NoCapacity({ streamId: this.#streamId }) }
-        this.#readers.notify()
+        this.#readers?.notify()
         return overrun ? "Overrun" : "Taken"
       }
       case "Draining":
@@ -102,7 +103,7 @@ export class Incoming {
   end(): void {
     if (this.#state._tag === "Failed") return
     this.#state = this.#state._tag === "Draining" ? this.#left : ended
-    this.#readers.notify()
+    this.#readers?.notify()
   }
 
   /** The session is over. A FIN that had come before stays an end. */
@@ -110,7 +111,7 @@ export class Incoming {
     if (this.#state._tag !== "Receiving") return
     const error = new BrokenPipe({ streamId: this.#streamId, operation: "read", written: 0, cause })
     this.#state = { _tag: "Failed", error }
-    this.#readers.notify()
+    this.#readers?.notify()
   }
 
   /** Nobody will read any more. False when what was unread has spent the budget already. */
@@ -118,7 +119,7 @@ export class Incoming {
     const unread = this.#queue.size
     this.#queue.takeAll()
     this.emptied?.()
-    this.#readers.notify()
+    this.#readers?.notify()
     // After a FIN or the session's end nothing more comes; after an overrun the peer's writer still waits for credit.
     if (this.#state._tag === "Ended" || (this.#state._tag === "Failed" && this.#state.error._tag !== "NoCapacity")) {
       if (unread > 0) this.#state = this.#left
@@ -132,12 +133,12 @@ export class Incoming {
   /** Whether the read deadline has passed. */
   setExpired(expired: boolean): void {
     this.#expired = expired
-    if (expired) this.#readers.notify()
+    if (expired) this.#readers?.notify()
   }
 
   /** The next chunk, or none at the end. */
   get read(): Effect.Effect<Option.Option<Uint8Array>, ReadError> {
-    return this.#readers.until(() => {
+    return (this.#readers ??= new Signal()).until(() => {
       const next = this.#take()
       if (next === undefined) return undefined
       if (next === "end") return Effect.succeedNone
@@ -162,7 +163,9 @@ export class Incoming {
 
   /** Waits until there is something to take. */
   get #arrival(): Effect.Effect<void> {
-    return this.#readers.until(() => this.#queue.size > 0 || this.#stop() !== undefined ? Effect.void : undefined)
+    return (this.#readers ??= new Signal()).until(() =>
+      this.#queue.size > 0 || this.#stop() !== undefined ? Effect.void : undefined
+    )
   }
 
   /** Takes the next chunk, or tells why there will be none; undefined when it has yet to come. */

@@ -112,7 +112,7 @@ export const makeSession = (
     }
     const give = (stream: StreamState, scope: Scope.Scope): Effect.Effect<MuxStream> => {
       const handle = new MuxStreamHandle(stream, home)
-      return Effect.as(Scope.addFinalizer(scope, MuxStreamHandle.release(handle)), handle)
+      return Effect.as(Scope.addFinalizerExit(scope, () => MuxStreamHandle.release(handle)), handle)
     }
     const own = (stream: StreamState) => Effect.flatMap(Effect.scope, (scope) => give(stream, scope))
 

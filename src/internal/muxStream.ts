@@ -107,12 +107,10 @@ export class MuxStreamHandle implements MuxStream {
     return this.#writeDeadline ??= new Deadline((expired) => this.#stream.outgoing.setExpired(expired))
   }
 
-  /** The finaliser of the scope that owns the stream. */
+  /** Leaves the stream at once, and answers what is left to do: the finaliser of the scope that owns it. */
   static release(handle: MuxStreamHandle): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      handle.#stream.leave()
-      return Effect.zipRight(handle.#readDeadline?.clear ?? Effect.void, handle.#writeDeadline?.clear ?? Effect.void)
-    })
+    handle.#stream.leave()
+    return Effect.zipRight(handle.#readDeadline?.clear ?? Effect.void, handle.#writeDeadline?.clear ?? Effect.void)
   }
 }
 

@@ -79,8 +79,9 @@ export class Outgoing implements Sender {
   readonly #link: OutgoingLink
   readonly #owner: OutgoingOwner
   readonly #window: SendWindow
-  readonly #writes: Array<Write> = []
-  readonly #enders = new WaitList()
+  /** Writes that wait, and whoever waits for the end. Undefined until there are any: an idle stream is kept small. */
+  #writes: Array<Write> | undefined
+  #enders: WaitList | undefined
   #waiting = 0
   #state: State = open
   #expired = false
@@ -121,7 +122,7 @@ export class Outgoing implements Sender {
     if (this.#waiting > 0) return this.#nextDat(maxPayload)
     if (this.#state !== ending) return undefined
     this.#state = ended
-    this.#enders.wakeAll()
+    this.#enders?.wakeAll()
     this.#owner.finSent()
     return [Frame.fin(this.#streamId)]
   }
@@ -148,7 +149,7 @@ export class Outgoing implements Sender {
   get end(): Effect.Effect<void, BrokenPipe> {
     return Effect.suspend(() => {
       this.#startEnding()
-      return this.#enders.until(() => {
+      return (this.#enders ??= new WaitList()).until(() => {
         switch (this.#state._tag) {
           case "Ended":
             return Effect.void
@@ -173,7 +174,7 @@ export class Outgoing implements Sender {
     if (this.#state === ending && this.#waiting === 0) this.#link.sendControl(Frame.fin(this.#streamId))
     if (this.#state !== ended) this.#state = { _tag: "Broken", cause }
     this.#rejectAll((written) => this.#brokenPipe(written))
-    this.#enders.wakeAll()
+    this.#enders?.wakeAll()
   }
 
   /** Whether the write deadline has passed. */
@@ -182,6 +183,10 @@ export class Outgoing implements Sender {
     if (!expired) return
     this.#rejectAll((written) => this.#writeTimeout(written))
     if (this.hasFrame()) this.#link.schedule(this)
+  }
+
+  get #list(): Array<Write> {
+    return this.#writes ??= []
   }
 
   /** Whether a write of this size can go as one frame now, passing nobody. */
@@ -201,7 +206,7 @@ export class Outgoing implements Sender {
         exit = done
         resume?.(done)
       }
-      this.#writes.push(write)
+      this.#list.push(write)
       this.#waiting += write.size
       if (this.hasFrame()) this.#link.schedule(this)
       // A fiber may be interrupted before any step, so only the wait is interruptible.
@@ -214,9 +219,10 @@ export class Outgoing implements Sender {
   }
 
   #remove(write: Write): void {
-    const index = this.#writes.indexOf(write)
+    const writes = this.#list
+    const index = writes.indexOf(write)
     if (index === -1) return
-    this.#writes.splice(index, 1)
+    writes.splice(index, 1)
     this.#waiting -= write.remaining
     if (this.hasFrame()) this.#link.schedule(this)
   }
@@ -228,12 +234,13 @@ export class Outgoing implements Sender {
     const payload: Array<Uint8Array> = []
     this.#waiting -= size
     if (this.#waiting > 0 && this.#window.credit === 0) this.#link.stalled()
+    const writes = this.#list
     let missing = size
     while (missing > 0) {
-      const write = this.#writes[0]!
+      const write = writes[0]!
       missing -= write.moveTo(payload, missing)
       if (write.remaining === 0) {
-        this.#writes.shift()
+        writes.shift()
         write.done!(Effect.void)
       }
     }
@@ -248,7 +255,7 @@ export class Outgoing implements Sender {
 
   #rejectAll(error: (written: number) => WriteError): void {
     this.#waiting = 0
-    for (const write of this.#writes.splice(0)) write.done!(Effect.fail(error(write.written)))
+    for (const write of this.#writes?.splice(0) ?? []) write.done!(Effect.fail(error(write.written)))
   }
 
   #refusal(written: number): WriteError | undefined {
