@@ -4,5 +4,6 @@ export default mutation("streams", "test/session", [
   "internal/incoming",
   "internal/stream",
   "internal/muxStream",
-  "internal/outgoing"
+  "internal/outgoing",
+  "internal/outbox"
 ])
