@@ -68,8 +68,10 @@ export interface Session {
   readonly accepted: Stream.Stream<MuxStream, AcceptError, Scope.Scope>
 
   /**
-   * Handles every stream that the peer opens in a fiber and a scope of its own, until the session ends. A handler that
-   * fails ends its stream, not the session; the failure is logged at debug level. Interruption ends the handlers.
+   * Handles every stream that the peer opens in a fiber and a scope of its own, until the session ends; then it fails
+   * with what ended the session, as soon as the handlers that run have ended, which may still read what had arrived. A
+   * handler that fails ends its stream, not the session; the failure is logged at debug level. Interruption ends the
+   * handlers.
    */
   readonly run: <E, R>(
     handler: (stream: MuxStream) => Effect.Effect<unknown, E, R>

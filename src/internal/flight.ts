@@ -73,6 +73,7 @@ export class Flight {
   room(wanted: number): number {
     const most = Math.min(Math.max(this.#limit / 4, grain), this.#limit)
     const room = this.inFlight === 0 ? most : Math.min(most, this.#free)
+    if (wanted > most) this.#wasFull = true // a frame is cut: that is a limit, too
     if (room >= Math.min(wanted, most / 4)) return Math.floor(Math.min(wanted, room))
     if (wanted <= smallFrame && this.inFlight < 2 * this.#limit) return wanted
     this.#wasFull = true

@@ -7,7 +7,7 @@ import { mask } from "./mask.js"
  * the sender of `ws`: that one copies a message once more in order to mask it, byte by byte, which costs a client more
  * than all the rest. Here a message is copied once, next to those of the same turn, masked where it lies, by words, and
  * leaves with them in one write. Only where the turn before had a single frame is the first message of a turn not kept
- * waiting for more: it is most likely a key stroke or the answer to one.
+ * waiting for more: it is most likely a key stroke, the answer to one, or the credit for which a writer waits.
  *
  * `ws` writes its own control frames to the same socket. Both write whole frames in one step, so they never mix; and neither
  * sends data behind a close frame.
@@ -60,8 +60,7 @@ export class WsSender {
     if (this.#frames === 0) void resolved.then(this.#schedule)
     this.#size = writeFrame(this.#batch, this.#size, opcode, parts, length, this.#masked ? randomKey() : undefined)
     this.#frames++
-    // Nobody waits for what has no payload, such as credit.
-    const urgent = this.#wasAlone && this.#frames === 1 && parts.length > 1
+    const urgent = this.#wasAlone && this.#frames === 1
     if (urgent || this.#size >= batchSize) this.flush()
   }
 
