@@ -151,14 +151,16 @@ export class Incoming {
    * the rest of what was emitted together.
    */
   get chunks(): Channel.Channel<Chunk.Chunk<Uint8Array>, unknown, ReadError> {
-    return Channel.suspend(() => {
-      const next = this.#take()
-      if (next === undefined) return Channel.flatMap(Channel.fromEffect(this.#arrival), () => this.chunks)
-      if (next === "end") return Channel.void
-      return next instanceof Uint8Array
-        ? Channel.flatMap(Channel.write(Chunk.of(next)), () => this.chunks)
-        : Channel.fail(next)
+    const arrival = Channel.fromEffect(this.#arrival)
+    const next: Channel.Channel<Chunk.Chunk<Uint8Array>, unknown, ReadError> = Channel.suspend(() => {
+      const taken = this.#take()
+      if (taken === undefined) return Channel.flatMap(arrival, () => next)
+      if (taken === "end") return Channel.void
+      return taken instanceof Uint8Array
+        ? Channel.flatMap(Channel.write(Chunk.of(taken)), () => next)
+        : Channel.fail(taken)
     })
+    return next
   }
 
   /** Waits until there is something to take. */
