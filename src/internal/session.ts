@@ -316,15 +316,14 @@ export class SessionState implements Listener {
 
   #forget(stream: StreamState): void {
     if (!this.#streams.delete(stream.id)) return
-    this.#tuner?.release(stream.incoming.growth)
-    if (this.#ids.isOurs(stream.id)) return
-    if (stream.incoming.buffered === 0) this.#given -= stream.window
-    else {
-      stream.incoming.emptied = () => {
-        stream.incoming.emptied = undefined
-        this.#given -= stream.window
-      }
+    const { incoming } = stream
+    const takeBack = () => {
+      incoming.emptied = undefined
+      this.#tuner?.release(incoming.growth)
+      if (!this.#ids.isOurs(stream.id)) this.#given -= stream.window
     }
+    if (incoming.buffered === 0) takeBack()
+    else incoming.emptied = takeBack
   }
 
   /**

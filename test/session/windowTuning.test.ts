@@ -128,6 +128,30 @@ describe("window tuning", () => {
       expect(yield* roundTrips(peer, 5, kib, 1)).toEqual([4 * kib])
     }))
 
+  it.scoped("keeps what a window has grown by within the budget until what it let in is read", () =>
+    Effect.gen(function*() {
+      const peer = yield* makeTuned({ windowBudget: 3 * kib })
+      const scope = yield* Scope.make()
+      const stream = yield* Scope.extend(peer.open(1), scope)
+      yield* peer.credits
+      for (const credit of [kib, 2 * kib]) {
+        yield* peer.send(dat(1, pattern(credit)))
+        yield* peer.pass(10)
+        yield* readSome(stream)
+        yield* peer.pass(10)
+      }
+      expect(yield* peer.credits).toEqual([2 * kib, 4 * kib])
+      yield* peer.send(dat(1, pattern(4 * kib)), fin(1))
+      yield* stream.end
+      yield* peer.pass(20)
+      expect((yield* peer.session.snapshot).streams).toEqual([])
+      yield* peer.frames
+      expect(yield* roundTrips(peer, 3, kib, 2)).toEqual([kib, kib])
+      yield* readSome(stream)
+      expect(yield* roundTrips(peer, 5, kib, 2)).toEqual([4 * kib, 4 * kib])
+      yield* Scope.close(scope, Exit.void)
+    }))
+
   it.scoped("fills a slow link that the usual window leaves empty", () =>
     Effect.gen(function*() {
       const transfer = (server: SessionConfig.Options) =>
