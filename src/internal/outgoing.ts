@@ -171,8 +171,9 @@ export class Outgoing implements Sender {
 
   /** The session is over. A FIN with nothing before it can still leave, within what the closing session flushes. */
   fail(cause: TerminalError): void {
-    if (this.#state === ending && this.#waiting === 0) this.#link.sendControl(Frame.fin(this.#streamId))
-    if (this.#state !== ended) this.#state = { _tag: "Broken", cause }
+    const isEnding = this.#state === ending && this.#waiting === 0
+    if (this.#state !== ended) this.#state = { _tag: "Broken", cause } // before its turn can come once more
+    if (isEnding) this.#link.sendControl(Frame.fin(this.#streamId))
     this.#rejectAll((written) => this.#brokenPipe(written))
     this.#enders?.wakeAll()
   }

@@ -50,6 +50,30 @@ const makeRecorded = (options?: SessionConfig.Options) =>
   })
 
 describe("close", () => {
+  it.scoped("sends the end of a stream once, though the socket has room again and has not told of it", () =>
+    Effect.gen(function*() {
+      const pair = yield* MemoryTransport.makePair({ ping: false })
+      let isFull = false
+      const sent: Array<Frame.Frame | Frame.Malformed> = []
+      const transport = withParts(pair.client, {
+        isWritable: () => !isFull && pair.client.isWritable(),
+        send: (parts) => {
+          sent.push(Frame.decode(Buffer.concat(parts)))
+          pair.client.send(parts)
+        }
+      })
+      const client = yield* Effect.provideService(Session.makeClient(quiet), Transport, transport)
+      const server = yield* Effect.provideService(Session.makeServer(quiet), Transport, pair.server)
+      const [near] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
+      isFull = true
+      const end = yield* start(Effect.flip(near.end))
+      yield* expectWaiting(end)
+      isFull = false
+      yield* client.close
+      expect(sent).toEqual([syn(near.id), fin(near.id)])
+      expect(yield* Fiber.join(end)).toMatchObject({ _tag: "BrokenPipe", cause: closedHere })
+    }))
+
   it.scoped("goes its way in one order", () =>
     Effect.gen(function*() {
       const { client, events, note, pair, server } = yield* makeRecorded()
