@@ -7,6 +7,8 @@
  */
 export class ByteQueue {
   #chunks: Array<Uint8Array> | undefined
+  /** Older ones, the oldest last: an array that is long is slow to give up its first. */
+  #older: Array<Uint8Array> | undefined
   #size = 0
   /** The spare room behind the last chunk, where that one is a segment of ours. */
   #tail: Uint8Array | undefined
@@ -31,7 +33,7 @@ export class ByteQueue {
 
   /** Takes the oldest chunk. */
   shift(): Uint8Array | undefined {
-    const chunk = this.#chunks?.shift()
+    const chunk = this.#older?.pop() ?? this.#newer()
     if (chunk === undefined) return undefined
     this.#size -= chunk.byteLength
     if (this.#size === 0) this.#tail = undefined
@@ -41,10 +43,22 @@ export class ByteQueue {
   /** Takes everything at once. */
   takeAll(): Array<Uint8Array> {
     const chunks = this.#list
+    const older = this.#older
     this.#chunks = undefined
+    this.#older = undefined
     this.#size = 0
     this.#tail = undefined
-    return chunks
+    return older === undefined ? chunks : older.reverse().concat(chunks)
+  }
+
+  /** The oldest of those that are not `#older`. */
+  #newer(): Uint8Array | undefined {
+    const chunks = this.#chunks
+    if (chunks === undefined || chunks.length < manyChunks) return chunks?.shift()
+    this.#older = chunks.reverse()
+    this.#chunks = undefined
+    this.#tail = undefined
+    return this.#older.pop()
   }
 
   /** Made when it is needed: most streams of a server that holds many are idle. */
@@ -83,6 +97,9 @@ const compact = (chunk: Uint8Array): Uint8Array =>
 
 /** Below this a chunk costs more as an object of its own than as a copy. */
 const smallChunk = 1024
+
+/** From so many on the first is not taken by moving all others. */
+const manyChunks = 1024
 
 /** How large a shared segment grows. */
 const segmentSize = 16 * 1024

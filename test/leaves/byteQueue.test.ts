@@ -4,6 +4,7 @@ import { ByteQueue } from "../../src/internal/byteQueue.js"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 
 const source = pattern(1 << 20)
+const repeated = concat([source, source, source, source])
 
 const retained = (chunks: ReadonlyArray<Uint8Array>): number =>
   Array.from(new Set(chunks.map((chunk) => chunk.buffer)), (buffer) => buffer.byteLength).reduce((a, b) => a + b, 0)
@@ -78,6 +79,36 @@ describe("a byte queue", () => {
     expect(chunks.length).toBeLessThan(100)
     expect(retained(chunks)).toBeLessThan(1_100_000)
     expect(Buffer.compare(concat(chunks), million)).toBe(0)
+  })
+
+  it("gives the first of very many chunks as cheaply as of few", () => {
+    const chunk = pattern(1024)
+    const cost = (count: number) => {
+      const queue = new ByteQueue()
+      for (let i = 0; i < count; i++) queue.push(chunk)
+      const since = performance.now()
+      while (queue.shift() !== undefined);
+      return (performance.now() - since) / count
+    }
+    const few = Math.min(...Array.from({ length: 50 }, () => cost(4000)))
+    expect(cost(200_000)).toBeLessThan(20 * few)
+  })
+
+  it("keeps the order of very many chunks, however they are taken", () => {
+    const sizes = Array.from({ length: 5000 }, (_, i) => i % 3 === 0 ? 1 : 1024 + i % 7)
+    const queue = new ByteQueue()
+    const taken: Array<Uint8Array> = []
+    let pushed = 0
+    for (const [i, size] of sizes.entries()) {
+      queue.push(repeated.subarray(pushed, pushed += size))
+      if (i >= 3000 && i % 2 === 0) taken.push(queue.shift()!)
+    }
+    for (let i = 0; i < 900; i++) taken.push(queue.shift()!)
+    queue.push(repeated.subarray(pushed, pushed += 5))
+    expect(queue.size).toBe(pushed - concat(taken).byteLength)
+    taken.push(...queue.takeAll())
+    expect(Buffer.compare(concat(taken), repeated.subarray(0, pushed))).toBe(0)
+    expect([queue.size, queue.shift(), queue.takeAll()]).toEqual([0, undefined, []])
   })
 
   it("keeps the boundaries that it need not merge", () => {
