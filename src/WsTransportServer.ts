@@ -46,8 +46,8 @@ export interface Options<R = never> extends WsTransport.Options {
   /** The only path that is upgraded; others get 404, or are left to the listeners of an attached server. Default any. */
   readonly path?: string | undefined
   /**
-   * The origins of the web pages that may connect; others get 403. Default: pages from the same host and port. Programs,
-   * which send no origin, are not concerned.
+   * The origins of the web pages that may connect; others get 403. Default: pages from the same host and port, and by
+   * https where this server speaks TLS. Programs, which send no origin, are not concerned.
    */
   readonly allowedOrigins?: AllowedOrigins
   /**

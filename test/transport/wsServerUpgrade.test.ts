@@ -190,6 +190,22 @@ describe("TLS", () => {
       expect(text(yield* events.next)).toBe("hello")
     }))
 
+  it.scopedLive("turns away the page of its own name that came without it, which anybody on the way may have written", () =>
+    Effect.gen(function*() {
+      const pageOf = (origin: string, options: WsTransportServer.Options = {}) =>
+        Effect.gen(function*() {
+          const server = yield* WsTransportServer.make({ ...options, tls })
+          yield* keepAll(server)
+          const { port } = new URL(urlOf(server))
+          const headers = { host: "app.example", origin }
+          return yield* Effect.either(dial(Number(port), { tls: { ca: tls.cert, servername: "localhost" }, headers }))
+        })
+      expect(yield* pageOf("http://app.example")).toMatchObject({ left: { reason: "Rejected", status: 403 } })
+      expect((yield* pageOf("https://app.example"))._tag).toBe("Right")
+      const named = { allowedOrigins: ["http://app.example"] }
+      expect((yield* pageOf("http://app.example", named))._tag).toBe("Right")
+    }))
+
   it.scopedLive("does not connect to a certificate that nobody vouches for", () =>
     Effect.gen(function*() {
       const server = yield* WsTransportServer.make({ tls })

@@ -6,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import * as Https from "node:https"
 import type * as Net from "node:net"
+import * as Tls from "node:tls"
 import { type WebSocket, WebSocketServer } from "ws"
 import { type Address, format, opaque, tcp, unix } from "../../Address.js"
 import { isAllowed } from "../../Origin.js"
@@ -193,7 +194,7 @@ const authorize = <R>(
   { allowedOrigins, authorize, upgradeTimeout }: Settings<R>,
   request: Http.IncomingMessage
 ): Effect.Effect<unknown, Rejection, R> =>
-  !isAllowed(request.headers, allowedOrigins)
+  !isAllowed(request.headers, allowedOrigins) || (allowedOrigins === undefined && isStripped(request))
     ? Effect.fail({ status: 403, message: "pages from other origins may not connect" })
     : authorize === undefined
     ? Effect.void
@@ -201,6 +202,10 @@ const authorize = <R>(
       duration: upgradeTimeout,
       onTimeout: (): Rejection => ({ status: 503, message: "the authorisation took too long" })
     })
+
+/** Whether it comes over TLS from a page that did not, which anybody on the way may have written. */
+const isStripped = ({ headers, socket }: Http.IncomingMessage): boolean =>
+  socket instanceof Tls.TLSSocket && headers.origin?.startsWith("http:") === true
 
 /** Upgrades, or answers the client why not and gives none. */
 const accept = (
