@@ -75,11 +75,11 @@ export class ByteQueue {
     chunks[last] = new Uint8Array(segment.buffer, segment.byteOffset, segment.byteLength + chunk.byteLength)
   }
 
-  /** The first small chunk waits by itself; each that follows unread gets a larger buffer to share. */
+  /** The first small chunk behind none or a large one waits by itself; each that follows unread gets a larger buffer to share. */
   #startSegment(chunk: Uint8Array): void {
     const chunks = this.#list
     const last = chunks[chunks.length - 1]
-    if (last === undefined) {
+    if (last === undefined || (this.#tail === undefined && last.byteLength >= smallChunk)) {
       chunks.push(compact(chunk))
       return
     }

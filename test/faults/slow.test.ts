@@ -72,7 +72,7 @@ describe("a link of 20 KiB/s", () => {
           const before = proxy.passed(direction)
           yield* Effect.repeatN(stroke, 10)
           waits.sort((a, b) => a - b)
-          expect(waits[5]).toBeLessThan(1000)
+          expect(waits.at(-2)).toBeLessThan(1000) // this process may be held up once
           expect(read).toBeGreaterThan(0.7 * (proxy.passed(direction) - before))
         }))
     }

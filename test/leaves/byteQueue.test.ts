@@ -81,6 +81,16 @@ describe("a byte queue", () => {
     expect(Buffer.compare(concat(chunks), million)).toBe(0)
   })
 
+  it("spends no segment on a single byte behind each large chunk", () => {
+    const queue = new ByteQueue()
+    for (let i = 0; i < 100; i++) {
+      queue.push(pattern(1024))
+      queue.push(bytes("x"))
+    }
+    expect(queue.size).toBe(102_500)
+    expect(retained(queue.takeAll())).toBe(102_500)
+  })
+
   it("gives the first of very many chunks as cheaply as of few", () => {
     const chunk = pattern(1024)
     const cost = (count: number) => {
