@@ -73,7 +73,7 @@ export class WsSender {
     this.#size = 0
     if (this.#ws.readyState !== 1) return giveBack(batch)
     const frames = batch.subarray(0, size)
-    if (size > pinnedFrom) {
+    if (size > batchSize) {
       this.#socket.write(frames, () => {
         giveBack(batch)
         this.#written()
@@ -99,9 +99,6 @@ const resolved = Promise.resolve()
 
 /** A write of this many bytes costs next to nothing per byte; to wait for more would only delay the peer. */
 const batchSize = 64 * 1024
-
-/** From this size on, a copy costs more than to keep the whole buffer until the kernel has taken it. */
-const pinnedFrom = 16 * 1024
 
 /** Buffers that wait to be used again: memory that is still in the processor's cache, and no work for the collector. */
 const spare: Array<Buffer> = []
