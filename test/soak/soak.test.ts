@@ -1,11 +1,19 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { spawnSync } from "node:child_process"
+import { execFile, spawnSync } from "node:child_process"
+import { promisify } from "node:util"
 import { buildProgram } from "../support/child.js"
 import { judge, type Sample } from "./judge.js"
 import { parse } from "./options.js"
 
 const built = buildProgram("../soak/main.ts")
+
+/** Runs a program to its end, whatever it exits with. */
+const soak = (
+  file: string,
+  args: ReadonlyArray<string>
+): Promise<{ readonly stdout: string; readonly stderr: string }> =>
+  promisify(execFile)(file, [...args]).catch((exited: { readonly stdout: string; readonly stderr: string }) => exited)
 
 /** One of two processes, of which the second uses this much. */
 const sample = (used: number, left = 0): Sample => {
@@ -44,6 +52,16 @@ describe("the soak", () => {
         expect(stderr.indexOf("\n")).toBe(stderr.length - 1)
       }))
   }
+
+  it.live("runs for a minute without a mismatch, and leaves no connection", () =>
+    Effect.gen(function*() {
+      const program = yield* Effect.promise(() => built)
+      const { stderr, stdout } = yield* Effect.promise(() => soak(process.execPath, [program, "--minutes", "1"]))
+      console.log(stdout)
+      // of memory a minute tells little: code is still being compiled
+      expect(stderr.split("\n").filter((line) => line !== "" && !/^the memory of .* grows/.test(line))).toEqual([])
+      expect(stdout).toMatch(/^1 min, [1-9]\d* streams, .* MB each way, 0 mismatches, /m)
+    }), 300_000)
 
   it("finds memory flat that comes and goes", () => {
     const samples = Array.from({ length: 90 }, (_, i) => sample(30e6 + (i % 7) * 1e6))
