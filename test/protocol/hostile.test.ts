@@ -7,12 +7,13 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { pattern } from "../support/bytes.js"
+import { count } from "../support/count.js"
 import { ack, dat, fin, makePeer, syn } from "../support/scriptedPeer.js"
 import { settle } from "../support/sessions.js"
 import { type Activity, checkBounds, checkOver, tight, whole } from "../support/withstanding.js"
 
 /** A peer that sends whatever it likes: `WSMUX_HOSTILE_FRAMES` messages at least, in all. */
-const total = Number(process.env.WSMUX_HOSTILE_FRAMES ?? 20_000)
+const total = count("WSMUX_HOSTILE_FRAMES", 20_000)
 const perRun = 100
 
 type Role = "client" | "server"

@@ -34,7 +34,10 @@ export const parse = (args: ReadonlyArray<string>): Options | undefined => {
     throw new Error("--seed runs one seed, --seeds and --from run many: give one or the other")
   }
   if (values.seed !== undefined) return { from: number("seed", 0, 0), count: 1, shows: true }
-  return { from: number("from", 0, 0), count: number("seeds", 1, 2000), shows: false }
+  const from = number("from", 0, 0)
+  const count = number("seeds", 1, 2000)
+  if (from + count - 1 > maxSeed) throw new Error(`--from, --seeds: there is no seed beyond ${maxSeed}`)
+  return { from, count, shows: false }
 }
 
 const maxSeed = 0xffff_ffff

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
+import { count } from "../support/count.js"
 import { parse } from "./options.js"
 import { simulate } from "./simulate.js"
 
 /** How many programs the suite runs; `npm run simulate` runs any number. */
-const total = Number(process.env.WSMUX_SIMULATION_SEEDS ?? 2000)
+const total = count("WSMUX_SIMULATION_SEEDS", 2000)
 const perTurn = 20
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
@@ -68,6 +69,7 @@ describe("npm run simulate", () => {
         [["--from=-1"], "--from: \"-1\" is not"],
         [["--seed", "1", "--seeds", "2"], "give one or the other"],
         [["--sedes", "1"], "Unknown option '--sedes'"],
+        [["--from", "4294967295", "--seeds", "2"], "there is no seed beyond 4294967295"],
         [["7"], "Unexpected argument '7'"]
       ] as const
     ) {
