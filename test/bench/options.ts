@@ -82,7 +82,9 @@ export const parse = (known: Known): Options | undefined => {
   const quick = values.quick === true
   const number = (name: string, standard: number): number => {
     const value = values[name] === undefined ? standard : Number(values[name])
-    if (!Number.isInteger(value) || value < 1) throw new Error(`--${name}: ${values[name]} is not a number from 1 on`)
+    if (!Number.isInteger(value) || value < 1) {
+      throw new Error(`--${name}: ${values[name]} is not a whole number from 1 on`)
+    }
     return value
   }
   const text = (name: string) => {

@@ -87,7 +87,7 @@ const chosen = (): Options | undefined => {
     if (options === undefined) console.log(usage())
     return options
   } catch (error) {
-    console.error((error as Error).message.split("\n")[0])
+    console.error((error as Error).message.replace(/\s+/g, " "))
     process.exitCode = 2
     return undefined
   }

@@ -18,7 +18,8 @@ const flags = {
 export const usage = (): string =>
   [
     "npm run soak -- [options]",
-    ...Object.entries(flags).map(([flag, [text, standard]]) => `  --${flag.padEnd(8)} N  ${text} (${standard})`)
+    ...Object.entries(flags).map(([flag, [text, standard]]) => `  --${flag.padEnd(8)} N  ${text} (${standard})`),
+    "  --help         this"
   ].join("\n")
 
 /** The options, or undefined where help is asked for. Throws what is wrong in one line. */

@@ -38,6 +38,7 @@ describe("the soak", () => {
     "--workers 1.5": "--workers: 1.5 is not a whole number from 1 to 1000",
     "--hours 1": "Unknown option '--hours'",
     "--minutes": "Option '--minutes <value>' argument missing",
+    "--minutes -1": "Option '--minutes' argument is ambiguous. Did you forget to specify the option argument",
     "5": "Unexpected argument '5'"
   }
   for (const [args, complaint] of Object.entries(mistakes)) {
