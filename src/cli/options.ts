@@ -68,7 +68,9 @@ export const allowAnonymous: Options.Options<boolean> = Options.boolean("allow-a
 
 export const stats: Options.Options<Option.Option<Duration.Duration>> = Options.text("stats").pipe(
   Options.withPseudoName("duration"),
-  Options.withDescription("Print each session's counters as a line of JSON this often, when they have changed."),
+  Options.withDescription(
+    "Print each session's counters as a line of JSON this often and at its end, when they have changed."
+  ),
   Options.filterMap(parseDuration, "--stats wants a duration such as 500ms or 10s"),
   Options.optional
 )

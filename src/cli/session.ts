@@ -39,19 +39,18 @@ export interface Report extends SessionCounters {
   readonly streams: number
 }
 
-/** Prints a session's counters as JSON whenever they have changed since the last look. */
+/** Prints a session's counters as JSON whenever they have changed since the last look, of which one is at its end. */
 export const report = (session: Session, interval: Option.Option<Duration.Duration>): Effect.Effect<never> => {
   if (Option.isNone(interval)) return Effect.never
   let last = ""
-  return session.snapshot.pipe(
+  const look = session.snapshot.pipe(
     Effect.flatMap(({ counters, streams }) => {
       const line: Report = { peer: format(session.remoteAddress), streams: streams.length, ...counters }
       const text = JSON.stringify(line)
       if (text === last) return Effect.void
       last = text
       return Console.log(text)
-    }),
-    Effect.zipRight(Effect.sleep(interval.value)),
-    Effect.forever
+    })
   )
+  return look.pipe(Effect.zipRight(Effect.sleep(interval.value)), Effect.forever, Effect.ensuring(look))
 }
