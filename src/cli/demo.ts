@@ -21,10 +21,14 @@ const options = {
     Options.withDescription("Where the files come from; otherwise the installed node_modules."),
     Options.optional
   ),
-  files: Options.integer("files").pipe(
+  files: Options.text("files").pipe(
+    Options.withPseudoName("number"),
     Options.withDescription("How many files to fetch."),
-    Options.withDefault(400),
-    Options.filterMap((n) => n >= 1 ? Option.some(n) : Option.none(), "--files wants a number from 1 on")
+    Options.withDefault("400"),
+    Options.filterMap(
+      (text) => /^0*[1-9]\d{0,8}$/.test(text) ? Option.some(Number(text)) : Option.none(),
+      "--files wants a whole number from 1 on"
+    )
   ),
   keep: Options.boolean("keep").pipe(
     Options.withDescription("Leave everything up at the end, and print the address to open.")

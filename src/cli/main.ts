@@ -70,6 +70,16 @@ const strangerIn = (argv: ReadonlyArray<string>): string | undefined => {
   const level = argv[at]?.split("=", 2)[1] ?? argv[at + 1]
   return at !== -1 && !(level !== undefined && logLevels.includes(level))
     ? `--log-level wants one of ${logLevels.join(", ")}${level === undefined ? "" : `, not ${level}`}`
+    : unfilledIn(argv)
+}
+
+/** The parser takes an option without its value at the end, unless it must be there, for one that it does not know. */
+const unfilledIn = (argv: ReadonlyArray<string>): string | undefined => {
+  const last = argv.at(-1) ?? ""
+  const usages = plain(Command.getHelp(wsmux, CliConfig.defaultConfig)).split(" - ")
+  const usage = usages.find((text) => text.startsWith(`${argv[2]} `)) ?? ""
+  return last.startsWith("--") && usage.includes(`[${last} `)
+    ? `Expected a value following option: '${last}'`
     : undefined
 }
 
@@ -79,7 +89,10 @@ const nameOf = (option: string): string => option.split("=", 1)[0]!
 const logLevels = ["all", "trace", "debug", "info", "warning", "error", "fatal", "none"]
 
 /** The parser's errors are paragraphs in colour; one plain line is what scripts and people read. */
-const plain = (doc: HelpDoc.HelpDoc): string => onOneLine(stripVTControlCharacters(HelpDoc.toAnsiText(doc)))
+const plain = (doc: HelpDoc.HelpDoc): string =>
+  HelpDoc.isSequence(doc)
+    ? `${plain(doc.left)}; ${plain(doc.right)}`
+    : onOneLine(stripVTControlCharacters(HelpDoc.toAnsiText(doc)))
 
 const layer = Layer.mergeAll(
   NodeContext.layer,

@@ -4,6 +4,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import { createSecureContext } from "node:tls"
 import { format } from "../Address.js"
 import * as ByteStream from "../ByteStream.js"
 import type { MuxStream } from "../MuxStream.js"
@@ -49,8 +50,8 @@ export const serve = Command.make("serve", options, (given) =>
     return yield* server.run((session) =>
       Effect.gen(function*() {
         yield* Effect.logInfo("a client has connected")
-        const streams = yield* Effect.fork(session.run((stream) => forward(stream, given.target)))
-        yield* Effect.fork(report(session, given.stats))
+        const streams = yield* Effect.fork(Effect.ignore(session.run((stream) => forward(stream, given.target))))
+        yield* Effect.forkScoped(report(session, given.stats))
         const cause = yield* attend(session.awaitClosed, session, Fiber.await(streams))
         yield* Effect.logInfo(`a client has gone: ${cause.message}`)
       }).pipe(Effect.annotateLogs("peer", format(session.remoteAddress)))
@@ -73,8 +74,13 @@ const readTls = (cert: Option.Option<string>, key: Option.Option<string>) =>
       return yield* Shared.usage("--tls-cert and --tls-key belong together")
     }
     const files = yield* FileSystem.FileSystem
-    return {
+    const tls = {
       cert: yield* files.readFileString(cert.value),
       key: yield* files.readFileString(key.value)
     }
+    yield* Effect.try({
+      try: () => createSecureContext(tls),
+      catch: () => `${cert.value} and ${key.value} are no certificate (PEM) and its private key`
+    }).pipe(Effect.catchAll(Shared.usage))
+    return tls
   })

@@ -170,6 +170,17 @@ describe("--stats", () => {
       })
     }))
 
+  it.scopedLive("prints the last of them at the end, however seldom it prints", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(yield* Tcp.echo, ["--stats", "1h"])
+      const client = yield* connect(server.url, ["--stats", "1h"])
+      yield* ask(client.port, "hello")
+      yield* client.signal("SIGINT")
+      yield* client.exit
+      yield* server.awaitLine(/^\{.*"streams":0,.*"bytesIn":5,"bytesOut":5,.*\}$/)
+      expect(client.stdout()).toMatch(/\n\{.*"streams":0,.*"bytesIn":5,"bytesOut":5,.*\}\n$/)
+    }))
+
   it.scopedLive("is silent about what has not changed, and unless it is asked for", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo)
@@ -203,6 +214,7 @@ describe("--log-level", () => {
         yield* server.exit
         for (const wsmux of [client, server]) {
           expect({ DEBUG: logged(wsmux, "DEBUG").length > 0, INFO: logged(wsmux, "INFO").length > 0 }).toEqual(expected)
+          expect(wsmux.stderr()).not.toContain("unhandled")
         }
       }))
   }
