@@ -17,7 +17,8 @@ export type AllowedOrigins = ReadonlyArray<string> | "*" | undefined
 /**
  * Whether the upgrade request with these headers may come in: programs, which send no origin, always; pages from an allowed
  * origin, and of the same host and port where none is given. The scheme is not compared then, since a proxy may speak TLS in
- * the server's place. Nor do headers tell whether a host's name was made to point here (DNS rebinding): a server that lets in
+ * the server's place; but where it is known that the request came over TLS (`secure`), pages that came without it are
+ * foreign, since anybody on the way may have written them. Nor do headers tell whether a host's name was made to point here (DNS rebinding): a server that lets in
  * everybody who reaches it, as on the loopback, had better name its origins, or none.
  *
  * @example
@@ -40,11 +41,14 @@ export type AllowedOrigins = ReadonlyArray<string> | "*" | undefined
  */
 export const isAllowed = (
   headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>,
-  allowed?: AllowedOrigins
+  allowed?: AllowedOrigins,
+  secure = false
 ): boolean => {
   const { host, origin } = headers
   if (origin === undefined || allowed === "*") return true
   if (typeof origin !== "string") return false
   if (allowed !== undefined) return allowed.includes(origin)
-  return typeof host === "string" && host !== "" && URL.canParse(origin) && new URL(origin).host === host.toLowerCase()
+  if (typeof host !== "string" || host === "" || !URL.canParse(origin)) return false
+  const page = new URL(origin)
+  return page.host === host.toLowerCase() && !(secure && page.protocol === "http:")
 }

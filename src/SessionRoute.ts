@@ -93,7 +93,9 @@ export const make = <E, R, R2 = never>(
     if (!isHandshake(request)) {
       return HttpServerResponse.empty({ status: 400, headers: { "sec-websocket-version": "13" } })
     }
-    if (!Origin.isAllowed(request.headers, options.allowedOrigins)) return HttpServerResponse.empty({ status: 403 })
+    if (!Origin.isAllowed(request.headers, options.allowedOrigins, socket?.encrypted)) {
+      return HttpServerResponse.empty({ status: 403 })
+    }
     const refusal = options.authorize === undefined
       ? undefined
       : yield* Effect.match(options.authorize(request), { onSuccess: () => undefined, onFailure: (answer) => answer })
@@ -121,6 +123,8 @@ interface Socket {
   readonly destroy: () => void
   readonly readable: boolean
   readonly writable: boolean
+  /** Of a TLS socket. */
+  readonly encrypted?: boolean
 }
 
 const socketOf = ({ source }: HttpServerRequest.HttpServerRequest): Socket | undefined => {

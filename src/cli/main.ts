@@ -61,7 +61,8 @@ const builtInsFirst = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
 
 /** What is wrong with an option makes the parser complain of whatever else it then does not find. */
 const strangerIn = (argv: ReadonlyArray<string>): string | undefined => {
-  const known: ReadonlyArray<string> = plain(Command.getHelp(wsmux, CliConfig.defaultConfig)).match(/--[a-z-]+/g) ?? []
+  const help = plain(Command.getHelp(wsmux, CliConfig.defaultConfig))
+  const known: ReadonlyArray<string> = help.match(/--[a-z-]+/g) ?? []
   const stranger = argv.slice(2).find((arg) => arg.startsWith("--") && !known.includes(nameOf(arg)))
   if (stranger !== undefined) return `Received unknown argument: '${nameOf(stranger)}'`
   const twice = argv.find((arg, i) => arg.startsWith("--") && argv.indexOf(arg) < i)
@@ -70,14 +71,13 @@ const strangerIn = (argv: ReadonlyArray<string>): string | undefined => {
   const level = argv[at]?.split("=", 2)[1] ?? argv[at + 1]
   return at !== -1 && !(level !== undefined && logLevels.includes(level))
     ? `--log-level wants one of ${logLevels.join(", ")}${level === undefined ? "" : `, not ${level}`}`
-    : unfilledIn(argv)
+    : unfilledIn(argv, help)
 }
 
 /** The parser takes an option without its value at the end, unless it must be there, for one that it does not know. */
-const unfilledIn = (argv: ReadonlyArray<string>): string | undefined => {
+const unfilledIn = (argv: ReadonlyArray<string>, help: string): string | undefined => {
   const last = argv.at(-1) ?? ""
-  const usages = plain(Command.getHelp(wsmux, CliConfig.defaultConfig)).split(" - ")
-  const usage = usages.find((text) => text.startsWith(`${argv[2]} `)) ?? ""
+  const usage = help.split(" - ").find((text) => text.startsWith(`${argv[2]} `)) ?? ""
   return last.startsWith("--") && usage.includes(`[${last} `)
     ? `Expected a value following option: '${last}'`
     : undefined

@@ -6,9 +6,10 @@
  * frames costs little more than its bytes. Whoever takes a chunk owns it.
  */
 export class ByteQueue {
+  /** Undefined while there are none: most streams of a server that holds many are idle. */
   #chunks: Array<Uint8Array> | undefined
-  /** Older ones, the oldest last: an array that is long is slow to give up its first. */
-  #older: Array<Uint8Array> | undefined
+  /** How many chunks at the front have been taken: an array that is long is slow to give up its first. */
+  #taken = 0
   #size = 0
   /** The spare room behind the last chunk, where that one is a segment of ours. */
   #tail: Uint8Array | undefined
@@ -33,35 +34,34 @@ export class ByteQueue {
 
   /** Takes the oldest chunk. */
   shift(): Uint8Array | undefined {
-    const chunk = this.#older?.pop() ?? this.#newer()
-    if (chunk === undefined) return undefined
+    const chunks = this.#chunks
+    if (chunks === undefined) return undefined
+    const chunk = chunks[this.#taken]!
+    chunks[this.#taken++] = nothing
     this.#size -= chunk.byteLength
-    if (this.#size === 0) this.#tail = undefined
+    if (this.#size === 0) {
+      this.#clear()
+    } else if (this.#taken >= worthMoving && this.#taken * 2 >= chunks.length) {
+      chunks.splice(0, this.#taken)
+      this.#taken = 0
+    }
     return chunk
   }
 
   /** Takes everything at once. */
   takeAll(): Array<Uint8Array> {
-    const chunks = this.#list
-    const older = this.#older
+    const chunks = this.#chunks?.slice(this.#taken) ?? []
+    this.#clear()
+    return chunks
+  }
+
+  #clear(): void {
     this.#chunks = undefined
-    this.#older = undefined
+    this.#taken = 0
     this.#size = 0
     this.#tail = undefined
-    return older === undefined ? chunks : older.reverse().concat(chunks)
   }
 
-  /** The oldest of those that are not `#older`. */
-  #newer(): Uint8Array | undefined {
-    const chunks = this.#chunks
-    if (chunks === undefined || chunks.length < manyChunks) return chunks?.shift()
-    this.#older = chunks.reverse()
-    this.#chunks = undefined
-    this.#tail = undefined
-    return this.#older.pop()
-  }
-
-  /** Made when it is needed: most streams of a server that holds many are idle. */
   get #list(): Array<Uint8Array> {
     return this.#chunks ??= []
   }
@@ -75,7 +75,7 @@ export class ByteQueue {
     chunks[last] = new Uint8Array(segment.buffer, segment.byteOffset, segment.byteLength + chunk.byteLength)
   }
 
-  /** The first small chunk behind none or a large one waits by itself; each that follows unread gets a larger buffer to share. */
+  /** A small chunk behind none, or behind a large one, waits by itself; each that follows unread shares a larger buffer. */
   #startSegment(chunk: Uint8Array): void {
     const chunks = this.#list
     const last = chunks[chunks.length - 1]
@@ -98,8 +98,11 @@ const compact = (chunk: Uint8Array): Uint8Array =>
 /** Below this a chunk costs more as an object of its own than as a copy. */
 const smallChunk = 1024
 
-/** From so many on the first is not taken by moving all others. */
-const manyChunks = 1024
+/** So many places of chunks that were taken are given up together, once they are half of all. */
+const worthMoving = 16
+
+/** Stands where a chunk was. */
+const nothing = new Uint8Array(0)
 
 /** How large a shared segment grows. */
 const segmentSize = 16 * 1024

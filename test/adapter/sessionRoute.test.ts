@@ -14,7 +14,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { readFileSync } from "node:fs"
 import * as Http from "node:http"
+import * as Https from "node:https"
 import * as Net from "node:net"
 import { pattern } from "../support/bytes.js"
 import { readAll } from "../support/sessions.js"
@@ -26,7 +28,8 @@ const echo = (session: Session.Session) => session.run((stream) => Stream.run(st
 /** An application with one route that becomes a session, beside an ordinary one. */
 const makeApp = <E, R>(
   handler: (session: Session.Session) => Effect.Effect<unknown, E, R>,
-  options: SessionRoute.Options<never> = {}
+  options: SessionRoute.Options<never> = {},
+  tls?: { readonly cert: Buffer; readonly key: Buffer }
 ) =>
   Effect.gen(function*() {
     const app = HttpRouter.empty.pipe(
@@ -35,7 +38,12 @@ const makeApp = <E, R>(
     )
     const context = yield* Layer.build(
       HttpServer.serve(app).pipe(
-        Layer.provideMerge(NodeHttpServer.layer(() => Http.createServer(), { port: 0, host: "127.0.0.1" }))
+        Layer.provideMerge(
+          NodeHttpServer.layer(() => tls === undefined ? Http.createServer() : Https.createServer(tls), {
+            port: 0,
+            host: "127.0.0.1"
+          })
+        )
       ) as Layer.Layer<HttpServer.HttpServer>
     )
     const { address } = Context.get(context, HttpServer.HttpServer)
@@ -106,6 +114,21 @@ describe("a route that becomes a session", () => {
         else expect(yield* statusOf(ws, headers)).toBe(403)
       }))
   }
+
+  it.scopedLive("turns away a page of its own that came without TLS where it speaks TLS", () =>
+    Effect.gen(function*() {
+      const fixture = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url))
+      const [cert, key] = [fixture("cert.pem"), fixture("key.pem")]
+      const { ws } = yield* makeApp(echo, {}, { cert, key })
+      const url = ws.replace("ws:", "wss:")
+      const dialFrom = (origin: string) =>
+        WsTransport.connect(url, {
+          tls: { ca: cert, servername: "localhost" },
+          headers: { host: "app.example", origin }
+        })
+      expect(yield* Effect.flip(dialFrom("http://app.example"))).toMatchObject({ status: 403 })
+      yield* dialFrom("https://app.example")
+    }))
 
   it.scopedLive("tells a request that asks for no WebSocket to do so", () =>
     Effect.gen(function*() {

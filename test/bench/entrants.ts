@@ -1,6 +1,6 @@
 import type { GoPeer } from "./go.js"
 import type { Options, Settings } from "./options.js"
-import { peers } from "./peers/index.js"
+import { bare, peers } from "./peers/index.js"
 import type { Workload } from "./workloads.js"
 
 /** Who runs a workload: a peer at each end, as it is named in the report. */
@@ -57,7 +57,7 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
       ].filter(({ client, server }) => wanted(client) && wanted(server))
     default:
       return Object.keys(peers)
-        .filter((name) => wanted(name) && (workload.bare || !name.startsWith("ws")))
+        .filter((name) => wanted(name) && (workload.bare || !bare.includes(name)))
         // What a stream costs to begin with shows only where streams are short.
         .filter((name) => !name.startsWith("ours-") || (workload.id === "W4" && name === "ours-plain"))
         .map((name) => both(name, standard))

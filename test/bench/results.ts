@@ -1,3 +1,4 @@
+import { bare } from "./peers/index.js"
 import { summarise, type Summary } from "./statistics.js"
 import { type Bar, bestOther, type Sample, type Workload } from "./workloads.js"
 
@@ -83,6 +84,6 @@ const rival = (bar: Bar, mine: Result, results: ReadonlyArray<Result>): Result |
   if (bar.against !== bestOther) return others.find(({ entrant }) => entrant === bar.against)
   const sign = mine.better === "more" ? -1 : 1
   return others
-    .filter(({ entrant }) => entrant !== "ws" && entrant !== "ours-plain")
+    .filter(({ entrant }) => !bare.includes(entrant) && entrant !== "ours-plain")
     .sort((a, b) => sign * (a.values.median - b.values.median))[0]
 }

@@ -299,6 +299,16 @@ describe("the limit of a flight", () => {
     return flight.limit
   }
 
+  it("doubles after a good round in which a frame was cut, though the flight was never full", () => {
+    const limit = (wanted: number) => {
+      const { answer, flight } = makeManual(10)
+      flight.sends(flight.room(wanted))
+      answer(10)
+      return flight.limit
+    }
+    expect([limit(16 * kib + 1), limit(16 * kib)]).toEqual([32_768, 16_384])
+  })
+
   it("doubles after a round that was full and good: not twice as long as a lone ping, nor 5 ms longer", () => {
     expect([after(10, 10), after(10, 20), after(10, 21), after(10, 10, false)])
       .toEqual([32_768, 32_768, 16_384, 16_384])

@@ -44,6 +44,13 @@ describe("an origin", () => {
     it(`is foreign: ${what}`, () => expect(Origin.isAllowed({ host, origin })).toBe(false))
   }
 
+  it("of our host that came without TLS is foreign where the request came with it, unless it is named", () => {
+    const [plain, secure] = [`http://${host}`, `https://${host}`]
+    expect([plain, secure].map((origin) => Origin.isAllowed({ host, origin }, undefined, true))).toEqual([false, true])
+    expect(Origin.isAllowed({ host, origin: plain }, [plain], true)).toBe(true)
+    expect(Origin.isAllowed({ host }, undefined, true)).toBe(true)
+  })
+
   it("that came twice is foreign", () => {
     expect(Origin.isAllowed({ host, origin: [`http://${host}`, `http://${host}`] })).toBe(false)
     expect(Origin.isAllowed({ host, origin: [`http://${host}`] }, [`http://${host}`])).toBe(false)

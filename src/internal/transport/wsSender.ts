@@ -20,7 +20,7 @@ export class WsSender {
   /** The frames of this turn, up to `#size`. */
   #batch: Buffer | undefined
   #size = 0
-  /** How many frames this turn has had, and whether the turn before had no more than one. */
+  /** How many frames this turn has had, and whether the turn before had one only. */
   #frames = 0
   #wasAlone = false
 

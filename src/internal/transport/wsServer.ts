@@ -194,7 +194,7 @@ const authorize = <R>(
   { allowedOrigins, authorize, upgradeTimeout }: Settings<R>,
   request: Http.IncomingMessage
 ): Effect.Effect<unknown, Rejection, R> =>
-  !isAllowed(request.headers, allowedOrigins) || (allowedOrigins === undefined && isStripped(request))
+  !isAllowed(request.headers, allowedOrigins, request.socket instanceof Tls.TLSSocket)
     ? Effect.fail({ status: 403, message: "pages from other origins may not connect" })
     : authorize === undefined
     ? Effect.void
@@ -202,10 +202,6 @@ const authorize = <R>(
       duration: upgradeTimeout,
       onTimeout: (): Rejection => ({ status: 503, message: "the authorisation took too long" })
     })
-
-/** Whether it comes over TLS from a page that did not, which anybody on the way may have written. */
-const isStripped = ({ headers, socket }: Http.IncomingMessage): boolean =>
-  socket instanceof Tls.TLSSocket && headers.origin?.startsWith("http:") === true
 
 /** Upgrades, or answers the client why not and gives none. */
 const accept = (

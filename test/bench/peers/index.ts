@@ -11,9 +11,12 @@ export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
   "ours-web-streams": async () => (await import("./adapters.js")).webStreams,
   "ours-socket": async () => (await import("./adapters.js")).socket,
   ws: async () => (await import("./ws.js")).ws,
-  "ws by Effect": async () => (await import("./wsEffect.js")).wsEffect,
+  "ws-effect": async () => (await import("./wsEffect.js")).wsEffect,
   "http2": async () => (await import("./http2.js")).plain,
   "http2-coalesced": async () => (await import("./http2.js")).coalesced,
   yamux: async () => (await import("./yamux.js")).yamux,
   bpmux: async () => (await import("./bpmux.js")).bpmux
 }
+
+/** Those without streams: what a multiplexer can reach at best. */
+export const bare: ReadonlyArray<string> = ["ws", "ws-effect"]

@@ -4,10 +4,10 @@ import { type Client, type Peer, PingPong, type Role } from "./peer.js"
 import { dial, listen } from "./sockets.js"
 
 /** How much is unsent before a writer waits, and how much it writes in one turn. */
-const limit = 1 << 20
+export const limit = 1 << 20
 
 /** The end of what would be a stream; a socket carries one after the other. */
-const end = "end"
+export const end = "end"
 
 const pump = (ws: WebSocket, source: Source): void => {
   const chunks = source[Symbol.iterator]()

@@ -3,12 +3,7 @@ import type { WebSocket } from "ws"
 import type { Source } from "../content.js"
 import { type Client, type Peer, PingPong, type Role } from "./peer.js"
 import { dial, listen } from "./sockets.js"
-
-/** How much is unsent before a writer waits. */
-const limit = 1 << 20
-
-/** The end of what would be a stream; a socket carries one after the other. */
-const end = "end"
+import { end, limit } from "./ws.js"
 
 /** A bare socket as the least that a program of Effect needs: a read is an effect that may wait, and so is a write. */
 class Wire {
