@@ -104,6 +104,18 @@ describe("a byte queue", () => {
     expect(cost(200_000)).toBeLessThan(20 * few)
   })
 
+  it("keeps no place of a chunk that was taken, though it is never empty", () => {
+    const chunk = pattern(1024)
+    const queue = queueOf(chunk)
+    const before = process.memoryUsage().heapUsed
+    for (let i = 0; i < 10_000_000; i++) {
+      queue.push(chunk)
+      queue.shift()
+    }
+    expect(queue.size).toBe(1024)
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(40e6) // places alone would be 80 MB
+  })
+
   it("keeps the order of very many chunks, however they are taken", () => {
     const sizes = Array.from({ length: 5000 }, (_, i) => i % 3 === 0 ? 1 : 1024 + i % 7)
     const queue = new ByteQueue()
