@@ -1,7 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { mask } from "../../src/internal/transport/mask.js"
-import { unmaskByWords } from "../../src/internal/transport/wsReceiver.js"
 import { pattern } from "../support/bytes.js"
 
 describe("masking", () => {
@@ -22,11 +21,4 @@ describe("masking", () => {
       expect(Buffer.compare(bytes, expected)).toBe(0)
     }
   )
-})
-
-describe("unmasking by words", () => {
-  it("does nothing to a parser that is none", () => {
-    expect(() => unmaskByWords(undefined)).not.toThrow()
-    expect(() => unmaskByWords(null)).not.toThrow()
-  })
 })

@@ -9,7 +9,8 @@ import { type Listener, type Transport, TypeId } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
 import { Slot } from "./slot.js"
-import { unmaskByWords } from "./wsReceiver.js"
+import { readIntoSharedBuffer } from "./socketReads.js"
+import { type Fault, WsReceiver } from "./wsReceiver.js"
 import { ping, pong, WsSender } from "./wsSender.js"
 
 export interface Settings {
@@ -39,6 +40,7 @@ export class WsTransport implements Transport {
   readonly #leavers = new WaitList()
   #socket: Net.Socket | undefined
   #sender: WsSender | undefined
+  #receiver: WsReceiver | undefined
   #cause: unknown
   #signs = 0
   #blocked = false
@@ -72,18 +74,20 @@ export class WsTransport implements Transport {
       this.#leavers.wakeAll()
     })
     if (ws.readyState === 3) this.#end(1006, "")
-    if (ws.readyState === 0) ws.once("open", this.#watchParser)
-    else this.#watchParser()
+    if (ws.readyState === 0) ws.once("open", this.#usePackage)
+    else this.#usePackage()
   }
 
   /** Tells the transport of the socket that its WebSocket is established over. */
   connected(socket: Net.Socket): void {
     this.#socket = socket
     socket.on("error", this.#onError) // the package keeps it to itself
-    // Only what was dialled has a URL. An extension would have to have its way with every message.
+    // An extension would have to have its way with every message.
     if (this.#ws.extensions === "") {
-      this.#sender = new WsSender(this.#ws, socket, typeof this.#ws.url === "string", this.#onSent)
+      this.#sender = new WsSender(this.#ws, socket, this.#isClient, this.#onSent)
     }
+    const receiver = this.#receiver
+    if (receiver !== undefined) readIntoSharedBuffer(socket, (bytes) => receiver.read(bytes))
     this.localAddress = toAddress(socket.localAddress, socket.localPort)
     this.remoteAddress = toAddress(socket.remoteAddress, socket.remotePort)
   }
@@ -127,10 +131,26 @@ export class WsTransport implements Transport {
    * The package tells of the peer's close frame when TCP has ended, too, which a peer may leave open, or reset. But the
    * frame is the end. Without its parser we hear of it later, and of a reset instead.
    */
-  readonly #watchParser = (): void => {
-    const parser = (this.#ws as unknown as { readonly _receiver?: Stream.Writable | null })._receiver
-    unmaskByWords(parser)
+  readonly #usePackage = (): void => {
+    const parser = (this.#ws as unknown as { readonly _receiver?: Parser | null })._receiver
     parser?.once("conclude", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
+    if (!parser || !isAtRest(parser) || this.#ws.extensions !== "") return
+    const receiver = new WsReceiver(parser, !this.#isClient, this.maxMessageSize, (fault) => this.#refuse(parser, fault))
+    Object.assign(parser, { write: (bytes: Buffer) => receiver.read(bytes) })
+    this.#receiver = receiver
+  }
+
+  /** Only what was dialled has a URL. */
+  get #isClient(): boolean {
+    return typeof this.#ws.url === "string"
+  }
+
+  /** Ends the connection as the package does at a fault that it finds: without waiting for the peer's close frame. */
+  #refuse(parser: Parser, fault: Fault): void {
+    const error = fault === "too big" ? new RangeError("message too big") : new Error("a message was interrupted by another")
+    this.#cause ??= error
+    this.#close(fault === "too big" ? 1009 : 1002, error.message)
+    parser.destroy(error)
   }
 
   /** A pong may stand for several pings (RFC 6455, 5.5.3): the one it repeats, and those before. */
@@ -181,6 +201,17 @@ export class WsTransport implements Transport {
     this.#slot.writable()
   }
 }
+
+/** The parser of the package, with what tells that no message has begun. */
+interface Parser extends Stream.Writable {
+  readonly _state?: number
+  readonly _bufferedBytes?: number
+  readonly _fragmented?: number
+}
+
+/** Whoever made the socket may have let it read before. A parser of another kind is left alone. */
+const isAtRest = ({ _bufferedBytes, _fragmented, _state }: Parser): boolean =>
+  _state === 0 && _bufferedBytes === 0 && _fragmented === 0
 
 const empty = new Uint8Array(0)
 

@@ -1,72 +1,159 @@
-import { isNative, mask, wordsFrom } from "./mask.js"
+import type { Writable } from "node:stream"
+import { mask } from "./mask.js"
 
-/** What is used of the parser of `ws`, which is not part of its interface. */
-interface Parser {
-  _state: number
-  _masked: boolean
-  _mask: Uint8Array | undefined
-  readonly consume: (bytes: number) => Buffer
-}
-
-interface Testable extends Parser {
-  readonly on: (event: "message", listener: (message: Buffer) => void) => void
-  readonly write: (bytes: Uint8Array) => void
-}
+/** What a receiver gives a connection up for. */
+export type Fault = "too big" | "interrupted"
 
 /**
- * Lets the parser of a WebSocket unmask large payloads by words. Without bufferutil it does so byte by byte, which costs
- * a server more than all the rest.
+ * Reads the binary messages of an established WebSocket (RFC 6455, 5.2) in the place of the parser of `ws`: that one keeps
+ * views of what the socket has read and joins them, so the memory of each message is allocated twice, which sends the
+ * collector round the whole heap again and again; and without bufferutil it unmasks byte by byte. Here a message is copied
+ * once, to where it stays, and unmasked there by words, and what the socket has read is free again at once.
  *
- * It reaches into the parser: where the parser takes a masked payload out of its buffers, that is unmasked already, and the
- * key is made one that changes nothing. A parser that works otherwise is left alone, which is tried once.
+ * What is no part of a binary message (text, control frames, whatever is malformed) is passed on to the parser in its place
+ * between the messages, and it is the parser that emits the messages: so all else is as it was.
  */
-export const unmaskByWords = (parser: object | null | undefined): void => {
-  if (parser && isUnderstood(parser as Parser)) hook(parser as Parser)
-}
+export class WsReceiver {
+  readonly #parser: Writable
+  readonly #pass: (bytes: Buffer) => boolean
+  readonly #masked: boolean
+  readonly #limit: number
+  readonly #refuse: (fault: Fault) => void
+  #refused = false
+  /** The beginning of a header whose rest has not come. */
+  #cut: Buffer | undefined
+  /** What has not come of the frame: of its payload if it is ours, of all of it if it is the parser's. */
+  #missing = 0
+  #isOurs = false
+  #isLast = false
+  /** The message, as far as it has come, and where the frame begins in it. */
+  #message: Buffer = nothing
+  #filled = 0
+  #start = 0
+  readonly #key = new Uint8Array(4)
+  /** Whose message has begun and not ended. */
+  #unfinished: "ours" | "the parser's" | undefined
 
-const hook = (parser: Parser): void => {
-  const { consume } = parser
-  const consumeUnmasked = function(this: Parser, bytes: number): Buffer {
-    const data = consume.call(this, bytes)
-    if (this._state === takesPayload && this._masked && this._mask !== undefined && bytes >= wordsFrom) {
-      mask(data, 0, bytes, this._mask)
-      this._mask = changesNothing
+  /**
+   * @param parser that of `ws`; used as a `Writable` that emits `message` and no more, since it is not part of its interface
+   * @param masked whether this end is the server, to which everything comes masked
+   * @param limit the largest message in bytes
+   * @param refuse told once, and nothing is read from then on
+   */
+  constructor(parser: Writable, masked: boolean, limit: number, refuse: (fault: Fault) => void) {
+    this.#parser = parser
+    this.#pass = parser.write.bind(parser)
+    this.#masked = masked
+    this.#limit = limit
+    this.#refuse = refuse
+  }
+
+  /** Takes what the socket has read, and keeps none of that memory; false when the parser needs a pause. */
+  read(bytes: Buffer): boolean {
+    if (this.#cut !== undefined) {
+      bytes = Buffer.concat([this.#cut, bytes])
+      this.#cut = undefined
     }
-    return data
+    let ready = true
+    let at = 0
+    while (at < bytes.length && !this.#refused && this.#parser.writable) {
+      if (this.#missing === 0) {
+        const size = headerSize(bytes, at)
+        if (bytes.length - at < size) {
+          this.#cut = Buffer.from(bytes.subarray(at))
+          break
+        }
+        this.#begin(bytes, at, size)
+        if (this.#isOurs) at += size
+      }
+      const end = Math.min(bytes.length, at + this.#missing)
+      this.#missing -= end - at
+      if (this.#isOurs) this.#take(bytes, at, end)
+      else ready = this.#pass(Buffer.from(bytes.subarray(at, end)))
+      at = end
+    }
+    return ready
   }
-  Object.assign(parser, { consume: consumeUnmasked })
+
+  #begin(bytes: Buffer, at: number, size: number): void {
+    const first = bytes[at]!
+    const opcode = first & 0x0f
+    const isLast = (first & 0x80) !== 0
+    const isPlain = (first & 0x70) === 0 && (bytes[at + 1]! & 0x80) !== 0 === this.#masked
+    const length = payloadLength(bytes, at)
+    this.#isOurs = isPlain && opcode === (this.#unfinished === "ours" ? continuation : binary)
+    if (this.#isOurs) {
+      this.#missing = length
+      this.#isLast = isLast
+      this.#start = this.#filled
+      if (this.#masked) for (let i = 0; i < 4; i++) this.#key[i] = bytes[at + size - 4 + i]!
+      if (this.#start + length > this.#limit) this.#giveUp("too big")
+    } else {
+      this.#missing = size + length
+      if (opcode >= close) return
+      if (this.#unfinished === "ours") this.#giveUp("interrupted")
+      else this.#unfinished = isLast ? undefined : "the parser's"
+    }
+  }
+
+  /** Takes some of the payload. */
+  #take(bytes: Buffer, from: number, to: number): void {
+    if (this.#refused) return
+    const end = this.#filled + to - from
+    if (end > this.#message.length) this.#grow(end)
+    bytes.copy(this.#message, this.#filled, from, to)
+    this.#filled = end
+    if (this.#missing === 0) this.#finishFrame()
+  }
+
+  /** A peer may announce much and send little, so at most four times of what has come is kept for it. */
+  #grow(needed: number): void {
+    const most = this.#isLast ? needed + this.#missing : this.#limit
+    const message = Buffer.allocUnsafe(Math.min(most, Math.max(needed * 4, leastRoom)))
+    this.#message.copy(message, 0, 0, this.#filled)
+    this.#message = message
+  }
+
+  #finishFrame(): void {
+    if (this.#masked) mask(this.#message, this.#start, this.#filled, this.#key)
+    if (!this.#isLast) {
+      this.#unfinished = "ours"
+      return
+    }
+    const message = this.#filled === this.#message.length ? this.#message : this.#message.subarray(0, this.#filled)
+    this.#unfinished = undefined
+    this.#message = nothing
+    this.#filled = 0
+    this.#parser.emit("message", message, true)
+  }
+
+  #giveUp(fault: Fault): void {
+    this.#refused = true
+    this.#message = nothing
+    this.#refuse(fault)
+  }
 }
 
-/** The parser's state, of seven, in which it takes a payload. */
-const takesPayload = 4
+const nothing = Buffer.alloc(0)
 
-const changesNothing = new Uint8Array(4)
+const leastRoom = 1024
 
-let understood: boolean | undefined
+/** Opcodes; all from `close` on are of control frames. */
+const continuation = 0x0
+const binary = 0x2
+const close = 0x8
 
-const isUnderstood = (parser: Parser): boolean => understood ??= !isNative() && tryOut(parser)
+/** How large the header is that begins at `at`; as much as is missing for sure, while it has not come far enough to tell. */
+const headerSize = (bytes: Buffer, at: number): number => {
+  const second = bytes[at + 1]
+  if (second === undefined) return 2
+  const length = second & 0x7f
+  return (length < 126 ? 2 : length === 126 ? 4 : 10) + ((second & 0x80) === 0 ? 0 : 4)
+}
 
-/** Lets another one of its kind parse a masked message in two pieces, as it may come, and one behind it. */
-const tryOut = (kind: Parser): boolean => {
-  try {
-    const Parser = kind.constructor as new(options: { isServer: true }) => Testable
-    const parser = new Parser({ isServer: true })
-    hook(parser)
-    const heard: Array<Buffer> = []
-    parser.on("message", (message) => heard.push(Buffer.from(message)))
-    const payload = Buffer.from(Array.from({ length: 700 }, (_, i) => i & 0xff))
-    const key = Buffer.from([1, 20, 150, 255])
-    const masked = Buffer.from(payload)
-    mask(masked, 0, masked.byteLength, key)
-    const frame = Buffer.concat([
-      Buffer.from([0x82, 0xfe, payload.byteLength >> 8, payload.byteLength & 0xff]),
-      key,
-      masked
-    ])
-    parser.write(frame.subarray(0, 300))
-    parser.write(Buffer.concat([frame.subarray(300), frame]))
-    return heard.length === 2 && heard.every((message) => message.equals(payload))
-  } catch {
-    return false
-  }
+const payloadLength = (bytes: Buffer, at: number): number => {
+  const length = bytes[at + 1]! & 0x7f
+  if (length < 126) return length
+  if (length === 126) return bytes.readUInt16BE(at + 2)
+  return bytes.readUInt32BE(at + 2) * 2 ** 32 + bytes.readUInt32BE(at + 6)
 }

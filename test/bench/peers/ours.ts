@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { Source } from "../content.js"
 import type { Settings } from "../options.js"
@@ -42,9 +43,9 @@ export const streams: Style = {
       Math.max(1, Math.floor(burst / source.size))
     ).pipe(Stream.run(stream.writable)),
   read: (stream, take) =>
-    Stream.runForEachChunk(
+    Stream.run(
       stream.readable,
-      (chunks) => Effect.sync(() => Chunk.forEach(chunks, (chunk) => take(chunk)))
+      Sink.foldLeftChunks<void, Uint8Array>(void 0, (_, chunks) => Chunk.forEach(chunks, (chunk) => take(chunk)))
     ),
   echo: (stream) => Stream.run(stream.readable, stream.writable)
 }

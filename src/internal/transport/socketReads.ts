@@ -1,0 +1,32 @@
+import type * as Net from "node:net"
+
+/** What is used of Node's socket that is not part of its interface. */
+interface Handle {
+  readonly useUserBuffer?: (buffer: Uint8Array) => void
+}
+
+/**
+ * Lets a TCP socket read into one buffer, which all share, instead of allocating 64 KiB for each read. Node does so itself
+ * for a socket that is made with the option `onread`; but the sockets of an HTTP upgrade are made by others.
+ *
+ * Whoever has listened to its `data` hears no more of it. False where it cannot be done (TLS, whose reads may be nested, or
+ * another runtime), and nothing has changed.
+ *
+ * @param read takes what was read before it returns, and answers whether more may follow; while not, `resume` is waited for
+ */
+export const readIntoSharedBuffer = (socket: Net.Socket, read: (bytes: Buffer) => boolean): boolean => {
+  const handle = (socket as unknown as { readonly _handle?: Handle | null })._handle
+  const symbols = Object.getOwnPropertySymbols(socket)
+  const buffer = symbols.find(({ description }) => description === "kBuffer")
+  const callback = symbols.find(({ description }) => description === "kBufferCb")
+  if ("encrypted" in socket || !handle?.useUserBuffer || buffer === undefined || callback === undefined) return false
+  shared ??= Buffer.allocUnsafeSlow(sharedSize)
+  Object.assign(socket, { [buffer]: shared, [callback]: (size: number) => read(shared!.subarray(0, size)) })
+  handle.useUserBuffer(shared)
+  return true
+}
+
+let shared: Buffer | undefined
+
+/** More is not there at a time on a fast link, and would not stay in the processor's cache. */
+const sharedSize = 256 * 1024
