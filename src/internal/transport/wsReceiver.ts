@@ -109,7 +109,9 @@ export class WsReceiver {
   /** A peer may announce much and send little, so at most four times of what has come is kept for it. */
   #grow(needed: number): void {
     const most = this.#isLast ? needed + this.#missing : this.#limit
-    const message = Buffer.allocUnsafe(Math.min(most, Math.max(needed * 4, leastRoom)))
+    const size = Math.min(most, Math.max(needed * 4, leastRoom))
+    // Whoever keeps a part of a buffer that others share has to copy it.
+    const message = size < sharedBelow ? Buffer.allocUnsafe(size) : Buffer.allocUnsafeSlow(size)
     this.#message.copy(message, 0, 0, this.#filled)
     this.#message = message
   }
@@ -137,6 +139,9 @@ export class WsReceiver {
 const nothing = Buffer.alloc(0)
 
 const leastRoom = 1024
+
+/** A buffer of its own costs more than to copy so few bytes once more. */
+const sharedBelow = 512
 
 /** Opcodes; all from `close` on are of control frames. */
 const continuation = 0x0

@@ -61,7 +61,7 @@ export class WsSender {
     this.#size = writeFrame(this.#batch, this.#size, opcode, parts, length, this.#masked ? randomKey() : undefined)
     this.#frames++
     const urgent = this.#wasAlone && this.#frames === 1
-    if (urgent || this.#size >= batchSize) this.flush()
+    if (urgent || this.#size >= worthAWrite) this.flush()
   }
 
   /** Writes what has come together. */
@@ -79,7 +79,6 @@ export class WsSender {
         this.#written()
       })
     } else {
-      // Small frames that wait for a slow peer shall not keep a large buffer from others.
       this.#socket.write(Buffer.from(frames), this.#written)
       giveBack(batch)
     }
@@ -97,7 +96,10 @@ export class WsSender {
 /** Costs less than `queueMicrotask`, which keeps an `AsyncResource` for each. */
 const resolved = Promise.resolve()
 
-/** A write of this many bytes costs next to nothing per byte; to wait for more would only delay the peer. */
+/** A system call for so many bytes is cheap; to wait for more would let the peer be idle until this end's turn is over. */
+const worthAWrite = 8 * 1024
+
+/** Up to this size a batch is copied when it is written, so that it keeps no larger buffer than itself from others. */
 const batchSize = 64 * 1024
 
 /** Buffers that wait to be used again: memory that is still in the processor's cache, and no work for the collector. */
