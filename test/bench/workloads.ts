@@ -193,7 +193,7 @@ export const workloads: ReadonlyArray<Workload> = [
     title: (sizes) => `${sizes.streams} streams of ${sizes["stream-kib"]} KiB at once, client to server`,
     metrics: { "MB/s": "more" },
     bars: [{ metric: "MB/s", against: "ws", atLeast: 0.9, withBufferutil: 0.85 }, ahead("MB/s")],
-    warmUp: (client, sizes) => uploads(client, sizes, Math.ceil(8 * mib / sizes.streams)),
+    warmUp: (client, sizes) => uploads(client, sizes, Math.ceil(64 * mib / sizes.streams)),
     measure: (client, sizes) => uploads(client, sizes, sizes["stream-kib"] * kib)
   },
   {

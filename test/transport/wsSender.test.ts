@@ -116,10 +116,10 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     expect(await decode(masked, Buffer.concat(writes))).toHaveLength(9)
   })
 
-  it("does not wait for the end of the turn once 64 KiB have come together", () => {
+  it("does not wait for the end of the turn once 8 KiB have come together", () => {
     const { socket, writes } = makeSocket()
     const { sender } = makeSender(masked, socket)
-    for (let i = 0; i < 63; i++) sender.send([numbered(1024)])
+    for (let i = 0; i < 7; i++) sender.send([numbered(1024)])
     expect(writes.length).toBe(0)
     sender.send([numbered(1024)])
     expect(writes.length).toBe(1)

@@ -14,7 +14,7 @@ const findNative = (): Native | null => {
 }
 
 /** Whether bufferutil masks. */
-export const isNative = (): boolean => (native ??= findNative()) !== null
+const isNative = (): boolean => (native ??= findNative()) !== null
 
 /** Masks in place, or unmasks: byte i after `start` is combined with byte i mod 4 of the key (RFC 6455, 5.3). */
 export const mask = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): void => {
@@ -45,7 +45,7 @@ const maskBytes = (bytes: Uint8Array, start: number, from: number, to: number, k
 }
 
 /** Below this, to look at the bytes as words costs more than it saves. */
-export const wordsFrom = 512
+const wordsFrom = 512
 
 /** Four bytes as a word in the order of this machine. */
 const wordBytes = new Uint8Array(4)

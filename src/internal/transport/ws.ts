@@ -135,7 +135,8 @@ export class WsTransport implements Transport {
     const parser = (this.#ws as unknown as { readonly _receiver?: Parser | null })._receiver
     parser?.once("conclude", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
     if (!parser || !isAtRest(parser) || this.#ws.extensions !== "") return
-    const receiver = new WsReceiver(parser, !this.#isClient, this.maxMessageSize, (fault) => this.#refuse(parser, fault))
+    const refuse = (fault: Fault) => this.#refuse(parser, fault)
+    const receiver = new WsReceiver(parser, !this.#isClient, this.maxMessageSize, refuse)
     Object.assign(parser, { write: (bytes: Buffer) => receiver.read(bytes) })
     this.#receiver = receiver
   }
@@ -147,9 +148,9 @@ export class WsTransport implements Transport {
 
   /** Ends the connection as the package does at a fault that it finds: without waiting for the peer's close frame. */
   #refuse(parser: Parser, fault: Fault): void {
-    const error = fault === "too big" ? new RangeError("message too big") : new Error("a message was interrupted by another")
+    const { code, error } = faults[fault]()
     this.#cause ??= error
-    this.#close(fault === "too big" ? 1009 : 1002, error.message)
+    this.#close(code, error.message)
     parser.destroy(error)
   }
 
@@ -200,6 +201,12 @@ export class WsTransport implements Transport {
     if (!this.#blocked || !this.isWritable()) return
     this.#slot.writable()
   }
+}
+
+/** How the connection ends at what a receiver refuses. */
+const faults: Record<Fault, () => { readonly code: number; readonly error: Error }> = {
+  "too big": () => ({ code: 1009, error: new RangeError("message too big") }),
+  interrupted: () => ({ code: 1002, error: new Error("a message was interrupted by another") })
 }
 
 /** The parser of the package, with what tells that no message has begun. */

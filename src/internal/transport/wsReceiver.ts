@@ -50,20 +50,21 @@ export class WsReceiver {
 
   /** Takes what the socket has read, and keeps none of that memory; false when the parser needs a pause. */
   read(bytes: Buffer): boolean {
+    if (this.#refused) return true
     if (this.#cut !== undefined) {
       bytes = Buffer.concat([this.#cut, bytes])
       this.#cut = undefined
     }
     let ready = true
     let at = 0
-    while (at < bytes.length && !this.#refused && this.#parser.writable) {
+    while (at < bytes.length && this.#parser.writable) {
       if (this.#missing === 0) {
         const size = headerSize(bytes, at)
         if (bytes.length - at < size) {
           this.#cut = Buffer.from(bytes.subarray(at))
           break
         }
-        this.#begin(bytes, at, size)
+        if (!this.#begin(bytes, at, size)) return true
         if (this.#isOurs) at += size
       }
       const end = Math.min(bytes.length, at + this.#missing)
@@ -75,7 +76,8 @@ export class WsReceiver {
     return ready
   }
 
-  #begin(bytes: Buffer, at: number, size: number): void {
+  /** Begins a frame; false when it is refused. */
+  #begin(bytes: Buffer, at: number, size: number): boolean {
     const first = bytes[at]!
     const opcode = first & 0x0f
     const isLast = (first & 0x80) !== 0
@@ -86,19 +88,20 @@ export class WsReceiver {
       this.#missing = length
       this.#isLast = isLast
       this.#start = this.#filled
-      if (this.#masked) for (let i = 0; i < 4; i++) this.#key[i] = bytes[at + size - 4 + i]!
+      if (this.#masked) { for (let i = 0; i < 4; i++) this.#key[i] = bytes[at + size - 4 + i]! }
       if (this.#start + length > this.#limit) this.#giveUp("too big")
     } else {
       this.#missing = size + length
-      if (opcode >= close) return
-      if (this.#unfinished === "ours") this.#giveUp("interrupted")
-      else this.#unfinished = isLast ? undefined : "the parser's"
+      if (opcode < close) {
+        if (this.#unfinished === "ours") this.#giveUp("interrupted")
+        else this.#unfinished = isLast ? undefined : "the parser's"
+      }
     }
+    return !this.#refused
   }
 
   /** Takes some of the payload. */
   #take(bytes: Buffer, from: number, to: number): void {
-    if (this.#refused) return
     const end = this.#filled + to - from
     if (end > this.#message.length) this.#grow(end)
     bytes.copy(this.#message, this.#filled, from, to)

@@ -1,0 +1,152 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as fc from "effect/FastCheck"
+import type { Writable } from "node:stream"
+import * as Ws from "ws"
+import { type Fault, WsReceiver } from "../../src/internal/transport/wsReceiver.js"
+import { pattern } from "../support/bytes.js"
+import { encodeFrame, type WebSocketFrame } from "../support/webSocketFrames.js"
+
+/** The parser of `ws`, which the types of the package leave out. */
+const { Receiver } = Ws as unknown as { readonly Receiver: new(options: object) => Writable }
+
+const limit = 100_000
+
+/** What a parser tells, in order. */
+const listenTo = (parser: Writable): Array<string> => {
+  const told: Array<string> = []
+  for (const event of ["message", "ping", "pong"]) {
+    parser.on(event, (data: Buffer, isBinary?: boolean) => told.push(`${event} ${isBinary} ${data.toString("base64")}`))
+  }
+  parser.on("conclude", (code: number) => told.push(`close ${code}`))
+  parser.on("error", (error: Error) => told.push(error.message))
+  return told
+}
+
+const makeReceiver = (masked: boolean) => {
+  const parser = new Receiver({ isServer: masked, maxPayload: limit })
+  const told = listenTo(parser)
+  const faults: Array<Fault> = []
+  const receiver = new WsReceiver(parser, masked, limit, (fault) => faults.push(fault))
+  return { parser, told, faults, receiver }
+}
+
+/** Cuts bytes where the numbers say; each piece lies in memory that is used for something else afterwards. */
+const feed = (receiver: WsReceiver, bytes: Buffer, cuts: ReadonlyArray<number>): void => {
+  let at = 0
+  for (let i = 0; at < bytes.length; i++) {
+    const piece = Buffer.from(bytes.subarray(at, at + (cuts[i % cuts.length] ?? bytes.length)))
+    receiver.read(piece)
+    at += piece.length
+    piece.fill(0xee)
+  }
+}
+
+const [continuation, text, binary, close, ping] = [0x0, 0x1, 0x2, 0x8, 0x9]
+
+describe.each([["a server", true], ["a client", false]])("the receiver of %s", (_role, masked) => {
+  const key = masked ? Buffer.from([1, 20, 150, 255]) : undefined
+  const frame = (opcode: number, payload: Uint8Array, fin = true) => encodeFrame({ opcode, payload, fin, key })
+
+  const size = fc.oneof(fc.constantFrom(0, 1, 125, 126, 511, 512, 1023, 1025, 65535, 65536), fc.nat(3000))
+  /** Whole and fragmented messages, with control frames at any place. */
+  const conversation = fc.array(
+    fc.record({
+      opcode: fc.constantFrom(binary, binary, binary, text),
+      fragments: fc.array(size, { minLength: 1, maxLength: 4 }),
+      pings: fc.array(fc.nat(20), { maxLength: 2 })
+    }),
+    { minLength: 1, maxLength: 5 }
+  )
+
+  it("tells what the parser of ws tells, wherever the bytes are cut", () => {
+    fc.assert(
+      fc.property(conversation, fc.array(fc.integer({ min: 1, max: 40_000 }), { maxLength: 6 }), (messages, cuts) => {
+        const frames: Array<Buffer> = []
+        for (const { fragments, opcode, pings } of messages) {
+          fragments.forEach((length, i) => {
+            const payload = opcode === text ? Buffer.alloc(length, "x") : pattern(length, length + 1)
+            frames.push(frame(i === 0 ? opcode : continuation, payload, i === fragments.length - 1))
+            for (const n of pings) frames.push(frame(ping, pattern(n, n + 1)))
+          })
+        }
+        const bytes = Buffer.concat(frames)
+        const plain = new Receiver({ isServer: masked, maxPayload: limit })
+        const expected = listenTo(plain)
+        plain.write(Buffer.from(bytes)) // it unmasks where they lie
+        fc.pre(!expected.some((event) => event.startsWith("Max payload")))
+        const { faults, receiver, told } = makeReceiver(masked)
+        feed(receiver, bytes, cuts)
+        if (faults.length === 0) expect(told).toEqual(expected)
+        else expect(faults).toEqual(["too big"])
+      }),
+      { numRuns: 150 }
+    )
+  })
+
+  it("reads byte by byte", () => {
+    const payloads = [0, 3, 126, 700].map((length) => pattern(length))
+    const { receiver, told } = makeReceiver(masked)
+    feed(receiver, Buffer.concat(payloads.map((payload) => frame(binary, payload))), [1])
+    expect(told).toEqual(payloads.map((payload) => `message true ${Buffer.from(payload).toString("base64")}`))
+  })
+
+  it.each<[string, ReadonlyArray<WebSocketFrame>]>([
+    ["at once", [{ opcode: binary, payload: new Uint8Array(limit + 1) }]],
+    ["in fragments", [
+      { opcode: binary, payload: new Uint8Array(limit), fin: false },
+      { opcode: continuation, payload: new Uint8Array(1) }
+    ]]
+  ])("gives up at a message that is too big %s, and reads no more", (_how, frames) => {
+    const { faults, receiver, told } = makeReceiver(masked)
+    feed(receiver, Buffer.concat([...frames.map((each) => encodeFrame({ ...each, key })), frame(ping, pattern(3))]), [])
+    expect(faults).toEqual(["too big"])
+    expect(told).toEqual([])
+  })
+
+  it("takes one of just the limit", () => {
+    const { faults, receiver, told } = makeReceiver(masked)
+    feed(receiver, frame(binary, new Uint8Array(limit)), [])
+    expect(faults).toEqual([])
+    expect(told).toHaveLength(1)
+  })
+
+  it.each([["binary", binary], ["text", text]])("gives up where a %s message comes within another", (_name, opcode) => {
+    const { faults, receiver, told } = makeReceiver(masked)
+    feed(receiver, Buffer.concat([frame(binary, pattern(9), false), frame(opcode, pattern(9))]), [])
+    expect(faults).toEqual(["interrupted"])
+    expect(told).toEqual([])
+  })
+
+  it("leaves what is malformed to the parser of ws", async () => {
+    const malformed: ReadonlyArray<[Buffer, string]> = [
+      [frame(continuation, pattern(1)), "invalid opcode 0"],
+      [frame(0x3, pattern(1)), "invalid opcode 3"],
+      [encodeFrame({ opcode: binary, payload: pattern(1), key: masked ? undefined : Buffer.alloc(4) }), "MASK must be"],
+      [Buffer.concat([Buffer.from([0xc2]), frame(binary, pattern(1)).subarray(1)]), "RSV1 must be clear"],
+      [frame(ping, pattern(126)), "invalid payload length"]
+    ]
+    for (const [bytes, complaint] of malformed) {
+      const { receiver, told } = makeReceiver(masked)
+      feed(receiver, Buffer.concat([bytes, frame(binary, pattern(5))]), [])
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(told).toEqual([expect.stringContaining(complaint)])
+    }
+  })
+
+  it("tells nothing of what comes behind a close frame", () => {
+    const { receiver, told } = makeReceiver(masked)
+    const closing = frame(close, Buffer.from([0x03, 0xe8]))
+    feed(receiver, Buffer.concat([closing, frame(binary, pattern(5))]), [])
+    feed(receiver, frame(binary, pattern(5)), [])
+    expect(told).toEqual(["close 1000"])
+  })
+
+  it("keeps at most four times of what has come of a message", () => {
+    const started = frame(binary, pattern(65536)).subarray(0, 2000)
+    const receivers = Array.from({ length: 500 }, () => makeReceiver(masked).receiver)
+    const before = process.memoryUsage().arrayBuffers
+    for (const receiver of receivers) receiver.read(started)
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(500 * 4 * 2000 + 1e6)
+    expect(receivers).toHaveLength(500)
+  })
+})
