@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import type { Writable } from "node:stream"
 import * as Ws from "ws"
-import { type Fault, WsReceiver } from "../../src/internal/transport/wsReceiver.js"
+import { type Fault, maxFragments, WsReceiver } from "../../src/internal/transport/wsReceiver.js"
 import { pattern } from "../support/bytes.js"
 import { encodeFrame, type WebSocketFrame } from "../support/webSocketFrames.js"
 
@@ -101,6 +101,15 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
     feed(receiver, Buffer.concat([...frames.map((each) => encodeFrame({ ...each, key })), frame(ping, pattern(3))]), [])
     expect(faults).toEqual(["too big"])
     expect(told).toEqual([])
+  })
+
+  it("gives up at fragments without end, even if they are empty", () => {
+    const { faults, receiver } = makeReceiver(masked)
+    receiver.read(frame(binary, pattern(1), false))
+    for (let i = 2; i <= maxFragments(limit); i++) receiver.read(frame(continuation, new Uint8Array(0), false))
+    expect(faults).toEqual([])
+    receiver.read(frame(continuation, new Uint8Array(0), false))
+    expect(faults).toEqual(["too many fragments"])
   })
 
   it("takes one of just the limit", () => {

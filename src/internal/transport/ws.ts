@@ -19,13 +19,6 @@ export interface Settings {
 }
 
 /**
- * In how many fragments a message may come. The package keeps each as a view of what the socket had read with it, up to
- * 64 KiB: many small ones, with pings between them, would keep far more than the message is large. A Go client sends 4 KiB
- * in each.
- */
-export const maxFragments = (maxMessageSize: number): number => 64 + Math.ceil(maxMessageSize / 1024)
-
-/**
  * A transport over a `WebSocket` of the package `ws`. It listens from its construction on, so nothing is missed, and knows
  * the TCP socket below, since only that tells what is on its way in and out.
  */
@@ -206,6 +199,7 @@ export class WsTransport implements Transport {
 /** How the connection ends at what a receiver refuses. */
 const faults: Record<Fault, () => { readonly code: number; readonly error: Error }> = {
   "too big": () => ({ code: 1009, error: new RangeError("message too big") }),
+  "too many fragments": () => ({ code: 1008, error: new Error("too many fragments") }),
   interrupted: () => ({ code: 1002, error: new Error("a message was interrupted by another") })
 }
 

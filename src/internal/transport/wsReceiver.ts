@@ -2,7 +2,14 @@ import type { Writable } from "node:stream"
 import { mask } from "./mask.js"
 
 /** What a receiver gives a connection up for. */
-export type Fault = "too big" | "interrupted"
+export type Fault = "too big" | "too many fragments" | "interrupted"
+
+/**
+ * In how many fragments a message may come. The parser of the package keeps each as a view of what the socket had read with
+ * it, up to 64 KiB: many small ones, with pings between them, would keep far more than the message is large; and nobody
+ * needs endless ones that are empty. A Go client sends 4 KiB in each.
+ */
+export const maxFragments = (maxMessageSize: number): number => 64 + Math.ceil(maxMessageSize / 1024)
 
 /**
  * Reads the binary messages of an established WebSocket (RFC 6455, 5.2) in the place of the parser of `ws`: that one keeps
@@ -30,6 +37,7 @@ export class WsReceiver {
   #message: Buffer = nothing
   #filled = 0
   #start = 0
+  #fragments = 0
   readonly #key = new Uint8Array(4)
   /** Whose message has begun and not ended. */
   #unfinished: "ours" | "the parser's" | undefined
@@ -50,14 +58,13 @@ export class WsReceiver {
 
   /** Takes what the socket has read, and keeps none of that memory; false when the parser needs a pause. */
   read(bytes: Buffer): boolean {
-    if (this.#refused) return true
     if (this.#cut !== undefined) {
       bytes = Buffer.concat([this.#cut, bytes])
       this.#cut = undefined
     }
     let ready = true
     let at = 0
-    while (at < bytes.length && this.#parser.writable) {
+    while (at < bytes.length && !this.#refused && this.#parser.writable) {
       if (this.#missing === 0) {
         const size = headerSize(bytes, at)
         if (bytes.length - at < size) {
@@ -123,12 +130,14 @@ export class WsReceiver {
     if (this.#masked) mask(this.#message, this.#start, this.#filled, this.#key)
     if (!this.#isLast) {
       this.#unfinished = "ours"
+      if (++this.#fragments > maxFragments(this.#limit)) this.#giveUp("too many fragments")
       return
     }
     const message = this.#filled === this.#message.length ? this.#message : this.#message.subarray(0, this.#filled)
     this.#unfinished = undefined
     this.#message = nothing
     this.#filled = 0
+    this.#fragments = 0
     this.#parser.emit("message", message, true)
   }
 

@@ -15,7 +15,8 @@ import type { TransportServer } from "../../TransportServer.js"
 import { ListenFailure } from "../../WsmuxError.js"
 import type { Options, Rejection } from "../../WsTransportServer.js"
 import { WaitList } from "../waitList.js"
-import { maxFragments, type Settings as TransportSettings, WsTransport } from "./ws.js"
+import { type Settings as TransportSettings, WsTransport } from "./ws.js"
+import { maxFragments } from "./wsReceiver.js"
 
 type Settings<R> = Options<R> & TransportSettings & {
   readonly port: number
