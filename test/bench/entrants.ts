@@ -58,8 +58,8 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
     default:
       return Object.keys(peers)
         .filter((name) => wanted(name) && (workload.bare || !bare.includes(name)))
-        // What a stream costs to begin with shows only where streams are short.
-        .filter((name) => !name.startsWith("ours-") || (workload.id === "W4" && name === "ours-plain"))
+        // What an Effect stream costs to begin with shows where there are many.
+        .filter((name) => !name.startsWith("ours-") || (["W2", "W4"].includes(workload.id) && name === "ours-plain"))
         .map((name) => both(name, standard))
   }
 }
