@@ -34,7 +34,7 @@ export class WsReceiver {
   #isOurs = false
   #isLast = false
   /** The message, as far as it has come, and where the frame begins in it. */
-  #message: Buffer = nothing
+  #message: Buffer | undefined
   #filled = 0
   #start = 0
   #fragments = 0
@@ -110,45 +110,43 @@ export class WsReceiver {
   /** Takes some of the payload. */
   #take(bytes: Buffer, from: number, to: number): void {
     const end = this.#filled + to - from
-    if (end > this.#message.length) this.#grow(end)
-    bytes.copy(this.#message, this.#filled, from, to)
+    const message = this.#message !== undefined && this.#message.length >= end ? this.#message : this.#grow(end)
+    bytes.copy(message, this.#filled, from, to)
     this.#filled = end
-    if (this.#missing === 0) this.#finishFrame()
+    if (this.#missing === 0) this.#finishFrame(message)
   }
 
   /** A peer may announce much and send little, so at most four times of what has come is kept for it. */
-  #grow(needed: number): void {
+  #grow(needed: number): Buffer {
     const most = this.#isLast ? needed + this.#missing : this.#limit
     const size = Math.min(most, Math.max(needed * 4, leastRoom))
     // Whoever keeps a part of a buffer that others share has to copy it.
     const message = size < sharedBelow ? Buffer.allocUnsafe(size) : Buffer.allocUnsafeSlow(size)
-    this.#message.copy(message, 0, 0, this.#filled)
-    this.#message = message
+    this.#message?.copy(message, 0, 0, this.#filled)
+    return this.#message = message
   }
 
-  #finishFrame(): void {
-    if (this.#masked) mask(this.#message, this.#start, this.#filled, this.#key)
+  #finishFrame(message: Buffer): void {
+    if (this.#masked) mask(message, this.#start, this.#filled, this.#key)
     if (!this.#isLast) {
       this.#unfinished = "ours"
       if (++this.#fragments > maxFragments(this.#limit)) this.#giveUp("too many fragments")
       return
     }
-    const message = this.#filled === this.#message.length ? this.#message : this.#message.subarray(0, this.#filled)
+    const whole = this.#filled === message.length ? message : message.subarray(0, this.#filled)
     this.#unfinished = undefined
-    this.#message = nothing
+    this.#message = undefined
     this.#filled = 0
     this.#fragments = 0
-    this.#parser.emit("message", message, true)
+    this.#parser.emit("message", whole, true)
   }
 
   #giveUp(fault: Fault): void {
     this.#refused = true
-    this.#message = nothing
+    this.#message = undefined
     this.#refuse(fault)
   }
 }
-
-const nothing = Buffer.alloc(0)
 
 const leastRoom = 1024
 
