@@ -10,10 +10,11 @@ export interface Flying {
   readonly onRoom: () => void
 }
 
-/** A ping, and what had been sent before it. */
+/** A ping, what had been sent before it, and how much of that was on its way. */
 interface Probe {
   readonly at: number
   readonly sent: number
+  readonly behind: number
 }
 
 /**
@@ -24,6 +25,9 @@ interface Probe {
  * streams are read. As in CoDel (RFC 8289), a queue that is short now and then is a good one, and more may be on its way;
  * one that stands is cut down. It stands when even the quickest answer of a round takes longer than a lone ping does, by
  * as much again, or by `allowance` where that is more.
+ *
+ * While small frames pass, even a queue that is good for the others is in their way. Then no more is on its way than twice
+ * what the network carries by itself, which is its rate times its least round trip (Little's law).
  */
 export class Flight {
   readonly #flying: Flying
@@ -44,6 +48,10 @@ export class Flight {
   #quickest = Infinity
   #roundEnds = 0
   #standsSince = Infinity
+  /** The limit while small frames pass large ones, until when they do, and what had been sent with the last large one. */
+  #brisk = leastBrisk
+  #briskUntil = 0
+  #large = 0
   /** Whether somebody was turned away who has not been told of room since; and whether anybody was in this round. */
   #full = false
   #wasFull = false
@@ -71,7 +79,8 @@ export class Flight {
    * within reason.
    */
   room(wanted: number): number {
-    const most = Math.min(Math.max(this.#limit / 4, grain), this.#limit)
+    const limit = this.#inForce
+    const most = Math.min(Math.max(limit / 4, grain), limit)
     const room = this.inFlight === 0 ? most : Math.min(most, this.#free)
     if (wanted > most) this.#wasFull = true // a frame is cut: that is a limit, too
     if (room >= Math.min(wanted, most / 4)) return Math.floor(Math.min(wanted, room))
@@ -88,7 +97,10 @@ export class Flight {
   /** Books a frame that has left. */
   sends(size: number): void {
     this.#sent += size
-    const due = Math.min(Math.max(this.#limit / 4, worthAPing), this.#limit / 2)
+    if (size > smallFrame) this.#large = this.#sent
+    else if (this.#large > this.#arrived) this.#briskUntil = this.#flying.now() + patience
+    const limit = this.#inForce
+    const due = Math.min(Math.max(limit / 4, worthAPing), limit / 2)
     if (this.#sent - this.#probed >= due && this.#probes.length < maxProbes) this.#probe()
   }
 
@@ -99,7 +111,7 @@ export class Flight {
     if (now < this.#periodEnds) {
       this.#least = Math.min(this.#least, millis)
     } else {
-      if (this.#full) this.#landing = this.#limit / 2
+      if (this.#full) this.#landing = this.#inForce / 2
       this.#periodEnds = now + period
       this.#leastBefore = this.#least
       this.#least = millis
@@ -117,12 +129,20 @@ export class Flight {
     this.#release()
   }
 
+  get #isBrisk(): boolean {
+    return this.#briskUntil > 0 && this.#flying.now() < this.#briskUntil
+  }
+
+  get #inForce(): number {
+    return this.#isBrisk ? Math.min(this.#limit, this.#brisk) : this.#limit
+  }
+
   get #free(): number {
-    return (this.#landing ?? this.#limit) - this.inFlight
+    return (this.#landing ?? this.#inForce) - this.inFlight
   }
 
   #probe(): void {
-    const probe: Probe = { at: this.#flying.now(), sent: this.#sent }
+    const probe: Probe = { at: this.#flying.now(), sent: this.#sent, behind: this.inFlight }
     this.#probes.push(probe)
     this.#probed = this.#sent
     this.#flying.ping(() => this.#answered(probe))
@@ -135,6 +155,7 @@ export class Flight {
     const trip = this.#flying.now() - probe.at
     this.#arrived = probe.sent
     this.roundTrip(trip)
+    this.#measure(probe.behind, trip)
     if (this.#landing === undefined) {
       this.#quickest = Math.min(this.#quickest, trip)
       if (probe.sent >= this.#roundEnds) this.#endRound(probe.at + trip)
@@ -147,12 +168,24 @@ export class Flight {
     if (this.#full && this.#probes.length === 0) this.#probe()
   }
 
+  /** So many bytes took so long. A flight that was not full tells only that the network carries as much. */
+  #measure(flight: number, trip: number): void {
+    const brisk = 2 * flight * (trip === 0 ? 1 : this.#leastTrip / trip)
+    if (brisk > this.#brisk || flight >= 0.9 * this.#brisk) this.#brisk = Math.max(brisk, leastBrisk)
+  }
+
+  get #leastTrip(): number {
+    return Math.min(this.#least, this.#leastBefore)
+  }
+
   #endRound(now: number): void {
-    const least = Math.min(this.#least, this.#leastBefore)
+    const least = this.#leastTrip
     const good = least + Math.max(least, allowance)
     if (this.#quickest <= good) {
       this.#standsSince = Infinity
-      if (this.#wasFull) this.#limit = Math.min(this.#limit * (this.#starting ? 2 : 1.25), maxLimit)
+      if (this.#wasFull && this.#inForce === this.#limit) {
+        this.#limit = Math.min(this.#limit * (this.#starting ? 2 : 1.25), maxLimit)
+      }
     } else {
       this.#standsSince = Math.min(this.#standsSince, now - this.#quickest)
       if (now - this.#standsSince >= patience) {
@@ -183,6 +216,9 @@ const initialLimit = 16 * 1024
 
 /** On a link of 20 KiB/s a key stroke still gets through within half a second. */
 const leastLimit = 4 * 1024
+
+/** What a few steps of both processes take is more than the round trip of a loopback. */
+const leastBrisk = 64 * 1024
 
 /** Smaller frames than this are only for links that are too slow for it. */
 const grain = 16 * 1024

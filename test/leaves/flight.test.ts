@@ -108,6 +108,46 @@ describe("a flight", () => {
     })
   }
 
+  describe.each([
+    ["a loopback", { rate: 400_000, trip: 0.1 }],
+    ["a fast local network", { rate: 1_000_000, trip: 0.2 }],
+    ["a fast and long one", { rate: 50_000, trip: 40 }],
+    ["a slow one", { rate: 20, trip: 5 }]
+  ])("while small frames pass large ones on %s", (_name, network) => {
+    const { rate, trip } = network
+    /** Types for so long, every 10 ms, and answers how much arrived and how long each key stroke takes. */
+    const typing = (link: ReturnType<typeof makeFlight>, millis: number) => {
+      const delays: Array<number> = []
+      let bytes = 0
+      for (let i = 0; i < millis / 10; i++) {
+        link.send(64)
+        delays.push(link.delay - trip / 2)
+        bytes += link.run(10)
+      }
+      return { bytes, longest: Math.max(...delays) }
+    }
+
+    it("keeps little more on its way than the network carries and as much again, and still fills most of it", () => {
+      const link = makeFlight(network)
+      link.run(20 * trip + 2000)
+      typing(link, 10 * trip + 1000)
+      const { bytes, longest } = typing(link, 10 * trip + 1000)
+      expect(longest).toBeLessThan(1.5 * Math.max(trip, Math.min(link.flight.limit, 64 * kib) / rate))
+      expect(bytes).toBeGreaterThan(0.75 * rate * (10 * trip + 1000))
+    })
+
+    it("goes back to what is good for large ones 100 ms after the last of them", () => {
+      const link = makeFlight(network)
+      link.run(20 * trip + 2000)
+      typing(link, 100)
+      const { inFlight } = link.flight
+      link.run(80)
+      expect(link.flight.inFlight).toBeLessThan(1.3 * inFlight + 16 * kib)
+      link.run(20 + 2 * trip)
+      expect(link.flight.inFlight).toBeGreaterThan(0.6 * link.flight.limit)
+    })
+  })
+
   it("follows a network that carries less than it did", () => {
     const network = { rate: 10_000, trip: 20 }
     const link = makeFlight(network)

@@ -1,25 +1,27 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import type * as Net from "node:net"
-import { Writable } from "node:stream"
+import { Writable, type WritableOptions } from "node:stream"
 import * as Ws from "ws"
 import { WsSender } from "../../src/internal/transport/wsSender.js"
 
 /** A socket that notes each write as the kernel would see it, and takes one at a time. */
 const makeSocket = () => {
   const writes: Array<Buffer> = []
-  const socket = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      writes.push(Buffer.from(chunk))
-      setImmediate(done)
-    },
-    writev(chunks, done) {
-      writes.push(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)))
-      setImmediate(done)
-    }
-  })
+  const socket = Object.assign(new Writable(takes(writes)), { _handle: {} })
   return { socket: socket as unknown as Net.Socket, writes }
 }
+
+const takes = (writes: Array<Buffer>): WritableOptions => ({
+  write(chunk: Buffer, _encoding, done) {
+    writes.push(Buffer.from(chunk))
+    setImmediate(done)
+  },
+  writev(chunks, done) {
+    writes.push(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)))
+    setImmediate(done)
+  }
+})
 
 /** A sender, whose WebSocket is open as long as the test says so. */
 const makeSender = (masked: boolean, socket: Net.Socket, written: () => void = () => {}) => {
@@ -150,6 +152,46 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     await new Promise<void>((resolve) => socket.end(resolve))
     const arrived = await decode(masked, Buffer.concat(writes))
     expect(arrived.map((data, i) => data.equals(numbered(60_000 + i)))).toEqual(Array(20).fill(true))
+  })
+
+  it("hands the kernel the same memory again once it has taken what was there, and others never", async () => {
+    const written = (kernel: boolean) => {
+      const writes: Array<Buffer> = []
+      const socket = new Writable({
+        write(chunk: Buffer, _encoding, done) {
+          writes.push(chunk)
+          done()
+        }
+      })
+      const { sender } = makeSender(
+        masked,
+        Object.assign(socket, kernel ? { _handle: {} } : {}) as unknown as Net.Socket
+      )
+      for (let i = 0; i < 20; i++) {
+        sender.send([numbered(60_000 + i)])
+        sender.flush()
+      }
+      return writes
+    }
+    expect(new Set(written(true).map(({ buffer }) => buffer)).size).toBe(1)
+    const kept = await decode(masked, Buffer.concat(written(false)))
+    expect(kept.map((data, i) => data.equals(numbered(60_000 + i)))).toEqual(Array(20).fill(true))
+  })
+
+  it("keeps no more than itself of a small write that has to wait in line", async () => {
+    const { socket } = makeSocket()
+    const { sender } = makeSender(masked, socket)
+    const held: Array<number> = []
+    const { write } = socket
+    socket.write = (chunk: Uint8Array, ...rest: ReadonlyArray<unknown>) => {
+      held.push(chunk.buffer.byteLength)
+      return Reflect.apply(write, socket, [chunk, ...rest]) as boolean
+    }
+    for (let i = 0; i < 3; i++) {
+      sender.send([numbered(20_000)])
+      sender.flush()
+    }
+    expect(held.map((size) => size < 21_000)).toEqual([false, true, true])
   })
 
   it("writes nothing behind a close frame", async () => {

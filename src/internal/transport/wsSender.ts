@@ -16,6 +16,8 @@ export class WsSender {
   readonly #ws: WebSocket
   readonly #socket: Net.Socket
   readonly #masked: boolean
+  /** Whether what is written is copied out of our memory. Another stream may pass it on as it is. */
+  readonly #toKernel: boolean
   readonly #written: () => void
   /** The frames of this turn, up to `#size`. */
   #batch: Buffer | undefined
@@ -31,6 +33,7 @@ export class WsSender {
   constructor(ws: WebSocket, socket: Net.Socket, masked: boolean, written: () => void) {
     this.#ws = ws
     this.#socket = socket
+    this.#toKernel = "_handle" in socket
     this.#masked = masked
     this.#written = written
   }
@@ -73,15 +76,21 @@ export class WsSender {
     this.#size = 0
     if (this.#ws.readyState !== 1) return giveBack(batch)
     const frames = batch.subarray(0, size)
-    if (size > batchSize) {
-      this.#socket.write(frames, () => {
-        giveBack(batch)
-        this.#written()
-      })
-    } else {
+    // What has to wait in line keeps no larger buffer from others than itself.
+    if (!this.#toKernel || (this.#socket.writableLength > 0 && size <= batchSize)) {
       this.#socket.write(Buffer.from(frames), this.#written)
-      giveBack(batch)
+      return giveBack(batch)
     }
+    let lent = true
+    const release = () => {
+      if (lent) giveBack(batch)
+      lent = false
+    }
+    this.#socket.write(frames, () => {
+      release()
+      this.#written()
+    })
+    if (this.#socket.writableLength === 0) release() // the kernel has it already, as nearly always
   }
 
   readonly #schedule = (): void => process.nextTick(this.#endTurn)
