@@ -22,8 +22,8 @@ const listenTo = (parser: Writable): Array<string> => {
   return told
 }
 
-const makeReceiver = (masked: boolean) => {
-  const parser = new Receiver({ isServer: masked, maxPayload: limit })
+const makeReceiver = (masked: boolean, options: object = {}) => {
+  const parser = new Receiver({ isServer: masked, maxPayload: limit, ...options })
   const told = listenTo(parser)
   const faults: Array<Fault> = []
   const receiver = new WsReceiver(parser, masked, limit, (fault) => faults.push(fault))
@@ -130,6 +130,8 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
     const malformed: ReadonlyArray<[Buffer, string]> = [
       [frame(continuation, pattern(1)), "invalid opcode 0"],
       [frame(0x3, pattern(1)), "invalid opcode 3"],
+      [Buffer.concat([frame(text, pattern(1), false), frame(binary, pattern(1))]), "invalid opcode 2"],
+      [Buffer.concat([frame(text, pattern(1), false), frame(binary, pattern(1), false)]), "invalid opcode 2"],
       [encodeFrame({ opcode: binary, payload: pattern(1), key: masked ? undefined : Buffer.alloc(4) }), "MASK must be"],
       [Buffer.concat([Buffer.from([0xc2]), frame(binary, pattern(1)).subarray(1)]), "RSV1 must be clear"],
       [frame(ping, pattern(126)), "invalid payload length"]
@@ -148,6 +150,30 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
     feed(receiver, Buffer.concat([closing, frame(binary, pattern(5))]), [])
     feed(receiver, frame(binary, pattern(5)), [])
     expect(told).toEqual(["close 1000"])
+  })
+
+  it("tells in order of what a parser tells of later", async () => {
+    const frames = [
+      frame(binary, pattern(3), false),
+      frame(ping, pattern(1)),
+      frame(continuation, pattern(4)),
+      frame(text, Buffer.from("text")),
+      frame(binary, pattern(5)),
+      frame(close, Buffer.from([0x03, 0xe8])),
+      frame(binary, pattern(6))
+    ]
+    const later = { allowSynchronousEvents: false }
+    for (const cuts of [[], [1], [10], [21]]) {
+      const { parser, receiver, told } = makeReceiver(masked, later)
+      feed(receiver, Buffer.concat(frames), cuts)
+      await new Promise((resolve) => parser.on("finish", resolve))
+      expect(told.filter((event) => !event.startsWith("ping"))).toEqual([
+        `message true ${Buffer.concat([pattern(3), pattern(4)]).toString("base64")}`,
+        `message false ${Buffer.from("text").toString("base64")}`,
+        `message true ${Buffer.from(pattern(5)).toString("base64")}`,
+        "close 1000"
+      ])
+    }
   })
 
   it("keeps at most four times of what has come of a message", () => {

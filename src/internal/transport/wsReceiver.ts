@@ -1,6 +1,9 @@
 import type { Writable } from "node:stream"
 import { mask } from "./mask.js"
 
+/** Whose message has begun and not ended. */
+type Unfinished = "ours" | "the parser's" | undefined
+
 /** What a receiver gives a connection up for. */
 export type Fault = "too big" | "too many fragments" | "interrupted"
 
@@ -39,8 +42,8 @@ export class WsReceiver {
   #start = 0
   #fragments = 0
   readonly #key = new Uint8Array(4)
-  /** Whose message has begun and not ended. */
-  #unfinished: "ours" | "the parser's" | undefined
+  #unfinished: Unfinished
+  #isLeft = false
 
   /**
    * @param parser that of `ws`; used as a `Writable` that emits `message` and no more, since it is not part of its interface
@@ -58,6 +61,7 @@ export class WsReceiver {
 
   /** Takes what the socket has read, and keeps none of that memory; false when the parser needs a pause. */
   read(bytes: Buffer): boolean {
+    if (this.#isLeft) return !this.#parser.writable || this.#pass(Buffer.from(bytes))
     if (this.#cut !== undefined) {
       bytes = Buffer.concat([this.#cut, bytes])
       this.#cut = undefined
@@ -66,6 +70,7 @@ export class WsReceiver {
     let at = 0
     while (at < bytes.length && !this.#refused && this.#parser.writable) {
       if (this.#missing === 0) {
+        if (this.#parser.writableLength > 0 && this.#unfinished !== "ours") return this.#leave(bytes.subarray(at))
         const size = headerSize(bytes, at)
         if (bytes.length - at < size) {
           this.#cut = Buffer.from(bytes.subarray(at))
@@ -83,6 +88,12 @@ export class WsReceiver {
     return ready
   }
 
+  /** Leaves the rest to a parser that tells of what it has read some turns later: all would be told in another order. */
+  #leave(rest: Buffer): boolean {
+    this.#isLeft = true
+    return this.read(rest)
+  }
+
   /** Begins a frame; false when it is refused. */
   #begin(bytes: Buffer, at: number, size: number): boolean {
     const first = bytes[at]!
@@ -90,7 +101,7 @@ export class WsReceiver {
     const isLast = (first & 0x80) !== 0
     const isPlain = (first & 0x70) === 0 && (bytes[at + 1]! & 0x80) !== 0 === this.#masked
     const length = payloadLength(bytes, at)
-    this.#isOurs = isPlain && opcode === (this.#unfinished === "ours" ? continuation : binary)
+    this.#isOurs = isPlain && opcode === next(this.#unfinished)
     if (this.#isOurs) {
       this.#missing = length
       this.#isLast = isLast
@@ -157,6 +168,10 @@ const sharedBelow = 512
 const continuation = 0x0
 const binary = 0x2
 const close = 0x8
+
+/** The opcode that a frame of ours has to have. */
+const next = (unfinished: Unfinished): number | undefined =>
+  unfinished === "ours" ? continuation : unfinished === undefined ? binary : undefined
 
 /** How large the header is that begins at `at`; as much as is missing for sure, while it has not come far enough to tell. */
 const headerSize = (bytes: Buffer, at: number): number => {
