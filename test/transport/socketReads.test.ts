@@ -62,6 +62,19 @@ describe("sockets that read into one buffer", () => {
       expect(bytes).toBe(3_000_000)
     }))
 
+  it("are left alone while what they have read waits, or others read them", () =>
+    withPairs(3, async (pairs) => {
+      const [paused, polled, watched] = pairs.map(([, to]) => to)
+      paused!.pause()
+      polled!.on("readable", () => {})
+      watched!.on("data", () => {}).on("data", () => {})
+      expect([paused!, polled!, watched!].map((to) => readIntoSharedBuffer(to, () => true))).toEqual([
+        false,
+        false,
+        false
+      ])
+    }))
+
   it("are left alone where Node does not read them itself", () => {
     const other = Object.assign(new Net.Socket(), { encrypted: true })
     expect(readIntoSharedBuffer(other, () => true)).toBe(false)

@@ -270,6 +270,79 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       yield* leave
     }))
 
+  it.scopedLive("keeps the order of what had come while its ws was paused", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
+      const client = yield* webSocket(url)
+      const opened = signal(client, "open")
+      const [ws, request] = yield* connected
+      yield* opened
+      ws.pause()
+      const { socket } = request
+      const read = socket.bytesRead
+      client.send(bytes("first"))
+      yield* eventually(() => socket.bytesRead > read)
+      const events = yield* listen(yield* WsTransport.fromWebSocket(ws, request))
+      client.send(bytes("second"))
+      yield* eventually(() => socket.bytesRead > read + 20)
+      expect(events.told).toEqual([])
+      ws.resume()
+      expect((yield* events.take(2)).map(text)).toEqual(["first", "second"])
+    }))
+
+  it.scopedLive("leaves a socket's bytes to those who listen to them, too", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
+      const client = yield* webSocket(url)
+      const opened = signal(client, "open")
+      const [ws, request] = yield* connected
+      yield* opened
+      let heard = 0
+      request.socket.on("data", (data: Buffer) => heard += data.byteLength)
+      const events = yield* listen(yield* WsTransport.fromWebSocket(ws, request))
+      client.send(bytes("hello"))
+      expect(text(yield* events.next)).toBe("hello")
+      expect(heard).toBe(6 + 5)
+    }))
+
+  it.scopedLive("lets in no more than its ws was told to", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      webSockets.options.maxPayload = 10
+      const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
+      const client = yield* webSocket(url)
+      const opened = signal(client, "open")
+      const [ws, request] = yield* connected
+      yield* opened
+      const events = yield* listen(yield* WsTransport.fromWebSocket(ws, request))
+      const closed = signal<[number]>(client, "close")
+      client.send(new Uint8Array(10))
+      client.send(new Uint8Array(11))
+      expect((yield* closed)[0]).toBe(1009)
+      expect(yield* events.ended).toEqual({ code: 1006, reason: "", cause: expect.any(RangeError) })
+      expect(events.told).toEqual(["message", "close"])
+    }))
+
+  it.scopedLive("reads a message whose beginning another transport of its ws has read", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
+      const { answer, socket } = yield* rawClient(url)
+      const [ws, request] = yield* connected
+      yield* answer
+      const first = yield* listen(yield* WsTransport.fromWebSocket(ws, request))
+      const read = request.socket.bytesRead
+      const rest = frame(binary, "!") // what looks like a message within the message
+      socket.write(frame(binary, "in ", 3 + rest.byteLength))
+      yield* eventually(() => request.socket.bytesRead > read)
+      const second = yield* listen(yield* WsTransport.fromWebSocket(ws, request))
+      socket.write(rest)
+      const whole = new Uint8Array(Buffer.concat([Buffer.from("in "), rest]))
+      expect([yield* first.next, yield* second.next].map((message) => new Uint8Array(message))).toEqual([whole, whole])
+    }))
+
   it.scopedLive("takes messages of a ws that was told to deliver them otherwise", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer

@@ -9,8 +9,9 @@ interface Handle {
  * Lets a TCP socket read into one buffer, which all share, instead of allocating 64 KiB for each read. Node does so itself
  * for a socket that is made with the option `onread`; but the sockets of an HTTP upgrade are made by others.
  *
- * Whoever has listened to its `data` hears no more of it. False where it cannot be done (TLS, whose reads may be nested, or
- * another runtime), and nothing has changed.
+ * The one who has listened to its `data` hears no more of it. False where it cannot be done (TLS, whose reads may be nested,
+ * or another runtime) or must not be (others listen, too, or it is paused and what it has read may wait in it), and nothing
+ * has changed.
  *
  * @param read takes what was read before it returns, and answers whether more may follow; while not, `resume` is waited for
  */
@@ -20,6 +21,7 @@ export const readIntoSharedBuffer = (socket: Net.Socket, read: (bytes: Buffer) =
   const buffer = symbols.find(({ description }) => description === "kBuffer")
   const callback = symbols.find(({ description }) => description === "kBufferCb")
   if ("encrypted" in socket || !handle?.useUserBuffer || buffer === undefined || callback === undefined) return false
+  if (socket.isPaused() || socket.listenerCount("data") > 1) return false
   shared ??= Buffer.allocUnsafeSlow(sharedSize)
   Object.assign(socket, { [buffer]: shared, [callback]: (size: number) => read(shared!.subarray(0, size)) })
   handle.useUserBuffer(shared)

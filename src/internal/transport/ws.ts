@@ -129,7 +129,8 @@ export class WsTransport implements Transport {
     parser?.once("conclude", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
     if (!parser || !isAtRest(parser) || this.#ws.extensions !== "") return
     const refuse = (fault: Fault) => this.#refuse(parser, fault)
-    const receiver = new WsReceiver(parser, !this.#isClient, this.maxMessageSize, refuse)
+    const limit = Math.min(this.maxMessageSize, parser._maxPayload || Infinity)
+    const receiver = new WsReceiver(parser, !this.#isClient, limit, refuse)
     Object.assign(parser, { write: (bytes: Buffer) => receiver.read(bytes) })
     this.#receiver = receiver
   }
@@ -203,16 +204,20 @@ const faults: Record<Fault, () => { readonly code: number; readonly error: Error
   interrupted: () => ({ code: 1002, error: new Error("a message was interrupted by another") })
 }
 
-/** The parser of the package, with what tells that no message has begun. */
+/** The parser of the package, with what tells that no message has begun, and the limit that whoever made the socket set. */
 interface Parser extends Stream.Writable {
+  readonly _maxPayload?: number
   readonly _state?: number
   readonly _bufferedBytes?: number
   readonly _fragmented?: number
 }
 
-/** Whoever made the socket may have let it read before. A parser of another kind is left alone. */
-const isAtRest = ({ _bufferedBytes, _fragmented, _state }: Parser): boolean =>
-  _state === 0 && _bufferedBytes === 0 && _fragmented === 0
+/**
+ * Whoever made the socket may have let it read before, or have given it to another transport, too. A parser of another kind
+ * is left alone.
+ */
+const isAtRest = (parser: Parser): boolean =>
+  parser._state === 0 && parser._bufferedBytes === 0 && parser._fragmented === 0 && !Object.hasOwn(parser, "write")
 
 const empty = new Uint8Array(0)
 
