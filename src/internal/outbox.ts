@@ -63,9 +63,7 @@ export class Outbox {
   sendCredit(id: number, bytes: number): void {
     if (this.#discarding) return
     // Most leave at once. A map that one comes to and goes from is made anew each time.
-    if (this.#control.length === 0 && this.#credit.size === 0 && this.#transport.isWritable()) {
-      return this.#handOver([Frame.ack(id, bytes)])
-    }
+    if (this.#isIdle() && this.#transport.isWritable()) return this.#handOver([Frame.ack(id, bytes)])
     this.#credit.set(id, Math.min((this.#credit.get(id) ?? 0) + bytes, Frame.maxUint32))
     this.flush()
   }

@@ -100,6 +100,14 @@ describe("an outbox", () => {
     expect(flush(9)).toEqual(["7 Syn", "5 credit 7", "3:1024", "1:4096", "1:904"])
   })
 
+  it("sends what waits behind the credit that finds the socket writable again", () => {
+    const { link, outbox, sent } = makeOutbox({ takes: 0 })
+    outbox.schedule(makeSender(1, 100))
+    link.takes = 9 // once it has said so to the credit, nobody else may hear of it
+    outbox.sendCredit(5, 7)
+    expect(sent()).toEqual(["5 credit 7", "1:100"])
+  })
+
   it("gives those with much a frame each in turn, and the rest of one that has little left goes first", () => {
     const { flush, outbox } = makeOutbox({ takes: 0 })
     const senders = [makeSender(1, 9000), makeSender(3, 5000), makeSender(5, kib + 1)]
