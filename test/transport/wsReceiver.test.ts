@@ -83,6 +83,44 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
     )
   })
 
+  it("gives up where the parser of ws does, whatever frames come", () => {
+    const anyFrame = fc.record({
+      opcode: fc.oneof(
+        { weight: 8, arbitrary: fc.constantFrom(continuation, text, binary) },
+        { weight: 1, arbitrary: fc.constantFrom(0x3, close, ping, 0xb) }
+      ),
+      fin: fc.boolean(),
+      reserved: fc.oneof({ weight: 20, arbitrary: fc.constant(0) }, fc.constantFrom(0x10, 0x40)),
+      isStrange: fc.oneof({ weight: 20, arbitrary: fc.constant(false) }, fc.constant(true)),
+      length: fc.constantFrom(0, 1, 2, 125, 126, 700)
+    })
+    return fc.assert(
+      fc.asyncProperty(
+        fc.array(anyFrame, { minLength: 1, maxLength: 6 }),
+        fc.array(fc.integer({ min: 1, max: 900 })),
+        async (frames, cuts) => {
+          const bytes = Buffer.concat(frames.map(({ fin, isStrange, length, opcode, reserved }) => {
+            const strange = masked ? undefined : Buffer.alloc(4)
+            const payload = Buffer.alloc(length, 3) // as a close code it is one that may be sent
+            const encoded = encodeFrame({ opcode, payload, fin, key: isStrange ? strange : key })
+            encoded[0]! |= reserved
+            return encoded
+          }))
+          const plain = new Receiver({ isServer: masked, maxPayload: limit })
+          const expected = listenTo(plain)
+          plain.write(Buffer.from(bytes))
+          const { faults, receiver, told } = makeReceiver(masked)
+          feed(receiver, bytes, cuts)
+          await new Promise((resolve) => setImmediate(resolve))
+          const isEvent = (event: string) => /^(message|ping|pong|close) /.test(event)
+          expect([...told, ...faults].map((event) => isEvent(event) ? event : "given up"))
+            .toEqual(expected.map((event) => isEvent(event) ? event : "given up"))
+        }
+      ),
+      { numRuns: 150 }
+    )
+  })
+
   it("reads byte by byte", () => {
     const payloads = [0, 3, 126, 700].map((length) => pattern(length))
     const { receiver, told } = makeReceiver(masked)
