@@ -6,7 +6,7 @@ interface Handle {
 }
 
 /**
- * Lets a TCP socket read into one buffer, which all share, instead of allocating 64 KiB for each read. Node does so itself
+ * Lets a socket read into one buffer, which all share, instead of allocating 64 KiB for each read. Node does so itself
  * for a socket that is made with the option `onread`; but the sockets of an HTTP upgrade are made by others.
  *
  * The one who has listened to its `data` hears no more of it. False where it cannot be done (TLS, whose reads may be nested,

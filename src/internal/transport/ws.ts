@@ -121,8 +121,9 @@ export class WsTransport implements Transport {
   }
 
   /**
-   * The package tells of the peer's close frame when TCP has ended, too, which a peer may leave open, or reset. But the
-   * frame is the end. Without its parser we hear of it later, and of a reset instead.
+   * Reads before the parser of the package does, if it is one that we know. And listens to it: the package tells of the
+   * peer's close frame when TCP has ended, too, which a peer may leave open, or reset. But the frame is the end. Without its
+   * parser we hear of it later, and of a reset instead.
    */
   readonly #usePackage = (): void => {
     const parser = (this.#ws as unknown as { readonly _receiver?: Parser | null })._receiver

@@ -8,9 +8,9 @@ type Unfinished = "ours" | "the parser's" | undefined
 export type Fault = "too big" | "too many fragments" | "interrupted"
 
 /**
- * In how many fragments a message may come. The parser of the package keeps each as a view of what the socket had read with
- * it, up to 64 KiB: many small ones, with pings between them, would keep far more than the message is large; and nobody
- * needs endless ones that are empty. A Go client sends 4 KiB in each.
+ * In how many fragments a message may come, each of which costs work and may be empty. Where the parser of the package reads,
+ * it keeps each as a view of what the socket had read with it, up to 64 KiB: many small ones, with pings between them, would
+ * keep far more than the message is large. A Go client sends 4 KiB in each.
  */
 export const maxFragments = (maxMessageSize: number): number => 64 + Math.ceil(maxMessageSize / 1024)
 
@@ -21,7 +21,8 @@ export const maxFragments = (maxMessageSize: number): number => 64 + Math.ceil(m
  * once, to where it stays, and unmasked there by words, and what the socket has read is free again at once.
  *
  * What is no part of a binary message (text, control frames, whatever is malformed) is passed on to the parser in its place
- * between the messages, and it is the parser that emits the messages: so all else is as it was.
+ * between the frames, and it is the parser that emits the messages. So all else is as it was, but for what a binary message
+ * may be refused for, which is told to `refuse`.
  */
 export class WsReceiver {
   readonly #parser: Writable
@@ -32,7 +33,7 @@ export class WsReceiver {
   #refused = false
   /** The beginning of a header whose rest has not come. */
   #cut: Buffer | undefined
-  /** What has not come of the frame: of its payload if it is ours, of all of it if it is the parser's. */
+  /** Whose frame it is, and what has not come of it: of its payload if it is ours, of header and all if it is not. */
   #missing = 0
   #isOurs = false
   #isLast = false
@@ -46,7 +47,7 @@ export class WsReceiver {
   #isLeft = false
 
   /**
-   * @param parser that of `ws`; used as a `Writable` that emits `message` and no more, since it is not part of its interface
+   * @param parser that of `ws`; used as a `Writable` that emits `message`, since no more of it is known here
    * @param masked whether this end is the server, to which everything comes masked
    * @param limit the largest message in bytes
    * @param refuse told once, and nothing is read from then on
@@ -173,7 +174,7 @@ const close = 0x8
 const next = (unfinished: Unfinished): number | undefined =>
   unfinished === "ours" ? continuation : unfinished === undefined ? binary : undefined
 
-/** How large the header is that begins at `at`; as much as is missing for sure, while it has not come far enough to tell. */
+/** How large the header is that begins at `at`; so far as is known, while not enough of it has come to tell. */
 const headerSize = (bytes: Buffer, at: number): number => {
   const second = bytes[at + 1]
   if (second === undefined) return 2
