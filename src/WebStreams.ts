@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as ByteStream from "./ByteStream.js"
+import { callbacksOf } from "./internal/adapter/callbacks.js"
 import { bytesOf, byteStreamOf, Half, readableOf, writableOf } from "./internal/adapter/webStreams.js"
 import type { MuxStream } from "./MuxStream.js"
 import { DuplexFailure } from "./WsmuxError.js"
@@ -67,9 +68,10 @@ export const fromMuxStream = (
 ): Effect.Effect<WebStreams, never, Scope.Scope> =>
   Effect.gen(function*() {
     const runtime = yield* Effect.runtime<never>()
-    const [reading, writing] = [new Half(runtime), new Half(runtime)]
-    const readable = options.byob === true ? byteStreamOf(stream, reading) : readableOf(stream, reading)
-    const streams = { readable, writable: writableOf(stream, writing) }
+    const operations = callbacksOf(stream, runtime)
+    const [reading, writing] = [new Half(), new Half()]
+    const readable = options.byob === true ? byteStreamOf(operations, reading) : readableOf(operations, reading)
+    const streams = { readable, writable: writableOf(operations, writing) }
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         const reason = new DOMException("the scope of the stream is closed", "AbortError")

@@ -1,6 +1,7 @@
 import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError } from "../WsmuxError.js"
 import { ByteQueue } from "./byteQueue.js"
@@ -138,12 +139,20 @@ export class Incoming {
 
   /** The next chunk, or none at the end. */
   get read(): Effect.Effect<Option.Option<Uint8Array>, ReadError> {
-    return (this.#readers ??= new Signal()).until(() => {
-      const next = this.#take()
-      if (next === undefined) return undefined
-      if (next === "end") return Effect.succeedNone
-      return next instanceof Uint8Array ? Effect.succeed(Option.some(next)) : Effect.fail(next)
-    })
+    return this.#signal.until(() => this.readNow())
+  }
+
+  /** The same without waiting: undefined if it has yet to come. */
+  readNow(): Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined {
+    const next = this.#take()
+    if (next === undefined) return undefined
+    if (next === "end") return none
+    return next instanceof Uint8Array ? Exit.succeed(Option.some(next)) : Exit.fail(next)
+  }
+
+  /** Calls back once, in the middle of its work, when `readNow` may answer something else; answers how to give that up. */
+  onChange(wake: () => void): () => void {
+    return this.#signal.add(wake)
   }
 
   /**
@@ -163,11 +172,13 @@ export class Incoming {
     return next
   }
 
+  get #signal(): Signal {
+    return this.#readers ??= new Signal()
+  }
+
   /** Waits until there is something to take. */
   get #arrival(): Effect.Effect<void> {
-    return (this.#readers ??= new Signal()).until(() =>
-      this.#queue.size > 0 || this.#stop() !== undefined ? Effect.void : undefined
-    )
+    return this.#signal.until(() => this.#queue.size > 0 || this.#stop() !== undefined ? Effect.void : undefined)
   }
 
   /** Takes the next chunk, or tells why there will be none; undefined when it has yet to come. */
@@ -229,5 +240,7 @@ export class Incoming {
     if (credit > 0) this.#link.sendCredit(this.#streamId, credit)
   }
 }
+
+const none = Exit.succeed(Option.none())
 
 const closedWindow = new ReceiveWindow(0, 0)

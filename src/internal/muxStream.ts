@@ -107,6 +107,11 @@ export class MuxStreamHandle implements MuxStream {
     return this.#writeDeadline ??= new Deadline((expired) => this.#stream.outgoing.setExpired(expired))
   }
 
+  /** The state that a handle tells, for adapters that have no use for effects. */
+  static stateOf(handle: MuxStreamHandle): StreamState {
+    return handle.#stream
+  }
+
   /** Leaves the stream at once, and answers what is left to do: the finaliser of the scope that owns it. */
   static release(handle: MuxStreamHandle): Effect.Effect<void> {
     handle.#stream.leave()

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Frame from "../Frame.js"
 import { BrokenPipe, type TerminalError, type WriteError, WriteTimeout } from "../WsmuxError.js"
 import type { FrameParts, Sender } from "./outbox.js"
@@ -22,11 +23,11 @@ export interface OutgoingOwner {
 }
 
 /** A write that waits for credit or for its turn. Its bytes stay the caller's until it is done. */
-class Write {
+export class Write {
   #index = 0
   #offset = 0
   written = 0
-  done: ((exit: Effect.Effect<void, WriteError>) => void) | undefined
+  done: ((exit: Exit.Exit<void, WriteError>) => void) | undefined
 
   constructor(readonly chunks: ReadonlyArray<Uint8Array>, readonly size: number) {}
 
@@ -64,6 +65,8 @@ type State =
   | { readonly _tag: "Ending" }
   | { readonly _tag: "Ended" }
   | { readonly _tag: "Broken"; readonly cause: TerminalError }
+
+const complete: Exit.Exit<void> = Exit.void
 
 const open: State = { _tag: "Open" }
 const ending: State = { _tag: "Ending" }
@@ -133,16 +136,33 @@ export class Outgoing implements Sender {
 
   /** Writes, unless that has to wait or fails: then it answers with an effect that does so. */
   writeNow(chunks: ReadonlyArray<Uint8Array>): Effect.Effect<void, WriteError> | undefined {
+    const begun = this.begin(chunks)
+    if (begun instanceof Write) return this.#wait(begun)
+    return begun === complete ? undefined : begun
+  }
+
+  /** Writes, unless that has to wait: then it answers with what there is to enqueue. */
+  begin(chunks: ReadonlyArray<Uint8Array>): Exit.Exit<void, WriteError> | Write {
     const refusal = this.#refusal(0)
-    if (refusal !== undefined) return Effect.fail(refusal)
+    if (refusal !== undefined) return Exit.fail(refusal)
     const size = chunks.length === 1
       ? chunks[0]!.byteLength
       : chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-    if (size === 0) return undefined // a DAT without bytes corrupts a Go receiver
-    if (!this.#mayPass(size)) return this.#enqueue(new Write(chunks, size))
+    if (size === 0) return complete // a DAT without bytes corrupts a Go receiver
+    if (!this.#mayPass(size)) return new Write(chunks, size)
     this.#window.take(size)
     this.#link.sendNow([Frame.datHeader(this.#streamId), ...chunks])
-    return undefined
+    return complete
+  }
+
+  /** Calls back when it is written, or will not be, in the middle of that work, or at once; answers how to give it up. */
+  enqueue(write: Write, done: (exit: Exit.Exit<void, WriteError>) => void): () => void {
+    if (this.#waiting === 0 && this.#window.credit === 0) this.#link.stalled()
+    write.done = done
+    this.#list.push(write)
+    this.#waiting += write.size
+    if (this.hasFrame()) this.#link.schedule(this)
+    return () => this.#remove(write)
   }
 
   /** Sends FIN behind the writes that wait, and waits until it is handed over. */
@@ -196,26 +216,22 @@ export class Outgoing implements Sender {
   }
 
   /** Registers and sends what may go in one step of the fiber, so that nothing can come between. */
-  #enqueue(write: Write): Effect.Effect<void, WriteError> {
+  #wait(write: Write): Effect.Effect<void, WriteError> {
     return Effect.uninterruptibleMask((restore) => {
       const refusal = this.#refusal(0)
       if (refusal !== undefined) return Effect.fail(refusal)
-      if (this.#waiting === 0 && this.#window.credit === 0) this.#link.stalled()
-      let exit: Effect.Effect<void, WriteError> | undefined
-      let resume: ((exit: Effect.Effect<void, WriteError>) => void) | undefined
-      write.done = (done) => {
+      let exit: Exit.Exit<void, WriteError> | undefined
+      let resume: ((exit: Exit.Exit<void, WriteError>) => void) | undefined
+      const giveUp = this.enqueue(write, (done) => {
         exit = done
         resume?.(done)
-      }
-      this.#list.push(write)
-      this.#waiting += write.size
-      if (this.hasFrame()) this.#link.schedule(this)
+      })
       // A fiber may be interrupted before any step, so only the wait is interruptible.
       const wait = Effect.async<void, WriteError>((done) => {
         resume = done
         if (exit !== undefined) done(exit)
       })
-      return exit ?? Effect.onInterrupt(restore(wait), () => Effect.sync(() => this.#remove(write)))
+      return exit ?? Effect.onInterrupt(restore(wait), () => Effect.sync(giveUp))
     })
   }
 
@@ -242,7 +258,7 @@ export class Outgoing implements Sender {
       missing -= write.moveTo(payload, missing)
       if (write.remaining === 0) {
         writes.shift()
-        write.done!(Effect.void)
+        write.done!(complete)
       }
     }
     return [Frame.datHeader(this.#streamId), ...payload]
@@ -256,7 +272,7 @@ export class Outgoing implements Sender {
 
   #rejectAll(error: (written: number) => WriteError): void {
     this.#waiting = 0
-    for (const write of this.#writes?.splice(0) ?? []) write.done!(Effect.fail(error(write.written)))
+    for (const write of this.#writes?.splice(0) ?? []) write.done!(Exit.fail(error(write.written)))
   }
 
   #refusal(written: number): WriteError | undefined {

@@ -35,20 +35,28 @@ export class Signal {
     if (others !== undefined) { for (const wake of others) wake() }
   }
 
+  /** Calls back at the next change; answers how to give that up. */
+  add(wake: () => void): () => void {
+    if (this.#first === undefined) {
+      this.#first = wake
+      return () => {
+        if (this.#first === wake) this.#first = undefined
+      }
+    }
+    const others = this.#others ??= new Set()
+    others.add(wake)
+    return () => {
+      others.delete(wake)
+    }
+  }
+
   /** A fiber may yield between looking and registering, so it tells how many changes it knew of when it looked. */
   #sleep<A, E>(known: number, look: Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.async<A, E>((resume) => {
       if (this.#changes !== known) return resume(look)
-      const wake = () => resume(look)
-      if (this.#first === undefined) {
-        this.#first = wake
-        return
-      }
-      const others = this.#others ??= new Set()
-      others.add(wake)
-      return Effect.sync(() => {
-        others.delete(wake)
-      })
+      const isFirst = this.#first === undefined
+      const cancel = this.add(() => resume(look))
+      return isFirst ? undefined : Effect.sync(cancel)
     })
   }
 }

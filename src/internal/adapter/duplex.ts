@@ -2,16 +2,19 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type * as Runtime from "effect/Runtime"
 import type * as Net from "node:net"
 import { Duplex } from "node:stream"
 import { isMuxStream, type MuxStream } from "../../MuxStream.js"
 import type { Options } from "../../NodeDuplex.js"
-import type { ReadError, WriteError } from "../../WsmuxError.js"
+import type { ReadError } from "../../WsmuxError.js"
+import { type Callbacks, callbacksOf, type Cancel } from "./callbacks.js"
 import { forkInterruptibly } from "./forkInterruptibly.js"
 import { toNodeError } from "./nodeError.js"
 
+type Next = Exit.Exit<Option.Option<Uint8Array>, ReadError>
 type Callback = (error?: Error | null) => void
 
 /**
@@ -31,11 +34,16 @@ export class MuxDuplex extends Duplex {
   bytesWritten = 0
   timeout: number | undefined
   readonly #connect: Effect.Effect<MuxStream, unknown>
-  #stream: MuxStream | undefined
   readonly #leave: Effect.Effect<void>
+  readonly #runtime: Runtime.Runtime<never>
   readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
-  readonly #fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
-  #reading = false
+  /** What it waits for: its stream, a chunk, and that a write or the end is handed over. */
+  #connecting: Fiber.RuntimeFiber<MuxStream, unknown> | undefined
+  #stream: Callbacks | undefined
+  #reading: Cancel | undefined
+  #writing: Cancel | undefined
+  #wanted = false
+  #giving = false
   #timer: NodeJS.Timeout | undefined
 
   /**
@@ -55,6 +63,7 @@ export class MuxDuplex extends Duplex {
       writableHighWaterMark: options.writableHighWaterMark ?? 64 * 1024
     })
     this.#leave = leave
+    this.#runtime = runtime
     this.#fork = forkInterruptibly(runtime)
     if (isMuxStream(connect)) this.#locate(connect)
     this.#connect = isMuxStream(connect) ? Effect.succeed(connect) : connect
@@ -66,64 +75,86 @@ export class MuxDuplex extends Duplex {
 
   override _construct(callback: Callback): void {
     if (this.destroyed) return callback()
-    this.#run(this.#connect, (stream) => {
-      this.#stream = stream
-      this.#locate(stream)
+    this.#connecting = this.#fork(this.#connect)
+    this.#connecting.addObserver((exit) => {
+      if (Exit.isFailure(exit)) return this.#isGivenUp(exit.cause) ? callback() : callback(nodeErrorOf(exit.cause))
+      this.#stream = callbacksOf(exit.value, this.#runtime)
+      this.#locate(exit.value)
       this.connecting = false
       callback()
       if (this.destroyed) return
       this.emit("connect")
       this.emit("ready")
-    }, callback)
+    })
   }
 
   override _read(): void {
-    if (this.#reading) return
-    this.#reading = true
-    this.#run(this.#readWhileWanted, () => {
-      this.#reading = false
-    }, (error) => this.destroy(error ?? undefined))
+    this.#wanted = true
+    if (!this.#giving && this.#reading === undefined) this.#readOn()
   }
 
-  /** One chunk after the other in one fiber, for as long as they are taken at once. */
-  readonly #readWhileWanted: Effect.Effect<void, ReadError> = Effect.suspend(() =>
-    Effect.flatMap(this.#stream!.read, (chunk) => this.#give(chunk) ? this.#readWhileWanted : Effect.void)
-  )
+  /** Gives what is there for as long as it is wanted, and then waits for more. */
+  #readOn(): void {
+    while (this.#wanted) {
+      const next = this.#stream!.readNow()
+      if (next === undefined) {
+        this.#reading = this.#stream!.read((next) => {
+          this.#reading = undefined
+          this.#give(next)
+          this.#readOn()
+        })
+        return
+      }
+      this.#give(next)
+    }
+  }
+
+  /** Whoever is given something may ask for more before that returns. */
+  #give(next: Next): void {
+    this.#wanted = false
+    this.#giving = true
+    if (this.#push(next)) this.#wanted = true
+    this.#giving = false
+  }
 
   /** Whether the reader wants more. */
-  #give(chunk: Option.Option<Uint8Array>): boolean {
+  #push(next: Next): boolean {
     if (this.destroyed) return false
+    if (Exit.isFailure(next)) {
+      this.destroy(nodeErrorOf(next.cause))
+      return false
+    }
     this.#touch()
-    if (Option.isNone(chunk)) return this.push(null)
-    const { buffer, byteLength, byteOffset } = chunk.value
+    if (Option.isNone(next.value)) return this.push(null)
+    const { buffer, byteLength, byteOffset } = next.value.value
     this.bytesRead += byteLength
     return this.push(Buffer.from(buffer, byteOffset, byteLength))
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: Callback): void {
-    this.#send(this.#stream!.write(chunk), chunk.byteLength, callback)
+    this.#write([chunk], chunk.byteLength, callback)
   }
 
   override _writev(chunks: Array<{ readonly chunk: Buffer }>, callback: Callback): void {
     const buffers = chunks.map(({ chunk }) => chunk)
-    this.#send(this.#stream!.writeAll(buffers), buffers.reduce((sum, { byteLength }) => sum + byteLength, 0), callback)
+    this.#write(buffers, buffers.reduce((sum, { byteLength }) => sum + byteLength, 0), callback)
   }
 
   override _final(callback: Callback): void {
-    this.#run(this.#stream!.end, () => callback(), callback)
+    this.#writing = this.#stream!.end((exit) => callback(Exit.isFailure(exit) ? nodeErrorOf(exit.cause) : null))
   }
 
   /** Node would wait until it is connected. */
   override destroy(error?: Error): this {
     super.destroy(error)
-    if (this.connecting) this.#interrupt()
+    if (this.connecting) this.#giveUp()
     return this
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
     clearTimeout(this.#timer)
     this.connecting = false
-    this.#interrupt()
+    this.#giveUp()
     this.#fork(this.#leave).addObserver(() => callback(error))
   }
 
@@ -176,28 +207,25 @@ export class MuxDuplex extends Duplex {
     return this
   }
 
-  #send(write: Effect.Effect<void, WriteError>, size: number, callback: Callback): void {
-    this.#run(write, () => {
+  #write(chunks: ReadonlyArray<Uint8Array>, size: number, callback: Callback): void {
+    this.#writing = this.#stream!.write(chunks, (exit) => {
+      if (Exit.isFailure(exit)) return callback(nodeErrorOf(exit.cause))
       this.bytesWritten += size
       this.#touch()
       callback()
-    }, callback)
-  }
-
-  /** Of what the destruction has interrupted nothing is told, but that it is over where Node waits for that. */
-  #run<A>(effect: Effect.Effect<A, unknown>, onSuccess: (value: A) => void, onFailure: Callback): void {
-    const fiber = this.#fork(effect)
-    this.#fibers.add(fiber)
-    fiber.addObserver((exit) => {
-      this.#fibers.delete(fiber)
-      if (Exit.isSuccess(exit)) onSuccess(exit.value)
-      else if (!this.destroyed || !Cause.isInterruptedOnly(exit.cause)) onFailure(toNodeError(Cause.squash(exit.cause)))
-      else if (this.connecting) onFailure()
     })
   }
 
-  #interrupt(): void {
-    for (const fiber of this.#fibers) fiber.unsafeInterruptAsFork(fiber.id())
+  /** Whether it has failed since this has been destroyed: that is not told to anybody. */
+  #isGivenUp(cause: Cause.Cause<unknown>): boolean {
+    return this.destroyed && Cause.isInterruptedOnly(cause)
+  }
+
+  /** Of what the destruction gives up nothing is told, but that it is over where Node waits for that. */
+  #giveUp(): void {
+    this.#connecting?.unsafeInterruptAsFork(FiberId.none)
+    this.#reading?.()
+    this.#writing?.()
   }
 
   #locate({ localAddress, remoteAddress }: Pick<MuxStream, "localAddress" | "remoteAddress">): void {
@@ -220,6 +248,8 @@ export class MuxDuplex extends Duplex {
     this.#timer.unref()
   }
 }
+
+const nodeErrorOf = (cause: Cause.Cause<unknown>): Error => toNodeError(Cause.squash(cause))
 
 /** Node takes longer ones for one millisecond. */
 const longestTimer = 2 ** 31 - 1

@@ -1,66 +1,59 @@
 import * as Cause from "effect/Cause"
-import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
-import type * as Runtime from "effect/Runtime"
-import type { MuxStream } from "../../MuxStream.js"
-import { forkInterruptibly } from "./forkInterruptibly.js"
+import type { Callbacks, Cancel } from "./callbacks.js"
 
-/** Runs what one half does, one effect at a time. */
+/** Runs what one half does, one operation at a time. */
 export class Half {
   /** Told when it is stopped by the scope. */
   onStop: (reason: unknown) => void = () => {}
-  readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
-  #fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
-  #stopped: { readonly reason: unknown } | undefined
-
-  constructor(runtime: Runtime.Runtime<never>) {
-    this.#fork = forkInterruptibly(runtime)
-  }
+  /** Gives up the operation that runs. */
+  #giveUp: ((reason: unknown) => void) | undefined
 
   /** Gives what is there at once, or a promise. Throws or rejects with the error itself, so that it can be told by its tag. */
-  run<A, E>(effect: Effect.Effect<A, E>): A | Promise<A> {
-    const fiber = this.#fork(effect)
-    const exit = fiber.unsafePoll()
-    if (exit !== null) return this.#valueOf(exit)
-    this.#fiber = fiber
-    return new Promise((resolve) =>
-      fiber.addObserver((exit) => {
-        this.#fiber = undefined
-        resolve(Exit.isSuccess(exit) ? exit.value : Promise.reject(this.#errorOf(exit.cause)))
-      })
-    )
+  run<A, E>(begin: (done: (exit: Exit.Exit<A, E>) => void) => Cancel): A | Promise<A> {
+    let exit: Exit.Exit<A, E> | undefined
+    let settle = (done: Exit.Exit<A, E>): void => {
+      exit = done
+    }
+    const cancel = begin((exit) => settle(exit))
+    if (exit !== undefined) return valueOf(exit)
+    return new Promise((resolve, reject) => {
+      settle = (exit) => {
+        this.#giveUp = undefined
+        if (Exit.isSuccess(exit)) resolve(exit.value)
+        else reject(Cause.squash(exit.cause))
+      }
+      this.#giveUp = (reason) => {
+        cancel()
+        reject(reason)
+      }
+    })
   }
 
   /** Interrupts what it does, which fails with the reason then. */
   halt(reason: unknown): void {
-    this.#stopped ??= { reason }
-    this.#fiber?.unsafeInterruptAsFork(FiberId.none)
+    this.#giveUp?.(reason)
+    this.#giveUp = undefined
   }
 
   stop(reason: unknown): void {
     this.halt(reason)
     this.onStop(reason)
   }
-
-  #valueOf<A, E>(exit: Exit.Exit<A, E>): A {
-    if (Exit.isSuccess(exit)) return exit.value
-    throw this.#errorOf(exit.cause)
-  }
-
-  #errorOf(cause: Cause.Cause<unknown>): unknown {
-    return this.#stopped !== undefined ? this.#stopped.reason : Cause.squash(cause)
-  }
 }
 
-export const readableOf = (stream: MuxStream, half: Half): ReadableStream<Uint8Array> =>
+const valueOf = <A, E>(exit: Exit.Exit<A, E>): A => {
+  if (Exit.isSuccess(exit)) return exit.value
+  throw Cause.squash(exit.cause)
+}
+
+export const readableOf = (stream: Callbacks, half: Half): ReadableStream<Uint8Array> =>
   new ReadableStream<Uint8Array>({
     ...reads(stream, half, (controller, chunk) => controller.enqueue(chunk))
   }, { highWaterMark: 0 })
 
-export const byteStreamOf = (stream: MuxStream, half: Half): ReadableStream<Uint8Array> => {
+export const byteStreamOf = (stream: Callbacks, half: Half): ReadableStream<Uint8Array> => {
   /** What did not fit into the reader's buffer. */
   let rest: Uint8Array | undefined
   const give = (controller: ReadableByteStreamController, chunk: Uint8Array): void => {
@@ -84,7 +77,7 @@ export const byteStreamOf = (stream: MuxStream, half: Half): ReadableStream<Uint
 
 /** Reads a chunk whenever one is asked for. */
 const reads = <C extends ReadableStreamController<Uint8Array>>(
-  stream: MuxStream,
+  stream: Callbacks,
   half: Half,
   give: (controller: C, chunk: Uint8Array) => void
 ) => {
@@ -98,20 +91,24 @@ const reads = <C extends ReadableStreamController<Uint8Array>>(
       half.onStop = (reason) => controller.error(reason)
     },
     pull: (controller: C): void | Promise<void> => {
-      const next = half.run(stream.read)
-      return next instanceof Promise ? next.then((next) => take(controller, next)) : take(controller, next)
+      const now = stream.readNow()
+      if (now !== undefined) return take(controller, valueOf(now))
+      return Promise.resolve(half.run(stream.read)).then((next) => take(controller, next))
     },
     cancel: (reason: unknown): void => half.halt(reason)
   }
 }
 
-export const writableOf = (stream: MuxStream, half: Half): WritableStream<Uint8Array> =>
+export const writableOf = (stream: Callbacks, half: Half): WritableStream<Uint8Array> =>
   new WritableStream({
     start: (controller) => {
       half.onStop = (reason) => controller.error(reason)
       controller.signal.addEventListener("abort", () => half.halt(controller.signal.reason), { once: true })
     },
-    write: (chunk) => half.run(stream.write(bytesOf(chunk))),
+    write: (chunk) => {
+      const bytes = [bytesOf(chunk)]
+      return half.run((done) => stream.write(bytes, done))
+    },
     close: () => half.run(stream.end)
   })
 
