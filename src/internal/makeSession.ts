@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,6 +14,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as HashMap from "effect/HashMap"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { format } from "../Address.js"
 import type { MuxStream } from "../MuxStream.js"
 import type { OpenOptions, Session, TypeId } from "../Session.js"
@@ -122,10 +124,6 @@ export const makeSession = (
       deadline,
       (opening) => state.expireOpen(opening, acceptTimeout)
     ).pipe(Scope.extend(lifetime))
-    // Nothing inside a span asks for it, and to make it the parent of nothing costs more than the rest of an open.
-    const spanned = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>) =>
-      Effect.useSpan(name, { captureStackTrace: false }, () => effect)
-
     const open = (options?: OpenOptions) =>
       spanned(
         "Session.open",
@@ -203,6 +201,17 @@ export const makeSession = (
     }
     return session
   }).pipe(Effect.uninterruptible)
+
+/**
+ * Nothing inside the span asks for it, so it is nobody's parent; and where there is only Effect's own tracer, which keeps no
+ * spans, nobody ever would: to make one costs more than the rest of an open.
+ */
+const spanned = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.tracerWith((tracer) =>
+    tracer === ownTracer ? effect : Effect.useSpan(name, { captureStackTrace: false }, () => effect)
+  )
+
+const ownTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 /** What a handler's fiber starts with: its scope, and the stream that its log lines are about. */
 const handlerRefs = (streamId: number, scope: Scope.Scope) => (refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime) => {
