@@ -41,7 +41,7 @@ export const callbacksOf = (stream: MuxStream, runtime: Runtime.Runtime<never>):
   // One of somebody else's making, such as one that counts what passes, has only effects.
   return stream instanceof MuxStreamHandle ? { ...direct(stream), end } : {
     readNow: () => undefined,
-    read: (done) => run(stream.read, done),
+    read: (done) => later((wake) => run(stream.read, wake), done),
     write: (chunks, done) => run(chunks.length === 1 ? stream.write(chunks[0]!) : stream.writeAll(chunks), done),
     end
   }
