@@ -10,11 +10,12 @@ export interface Flying {
   readonly onRoom: () => void
 }
 
-/** A ping, what had been sent before it, and how much of that was on its way. */
+/** A ping, what had been sent before it, and how much of that was known to have arrived, since when. */
 interface Probe {
   readonly at: number
   readonly sent: number
-  readonly behind: number
+  readonly arrived: number
+  readonly arrivedAt: number
 }
 
 /**
@@ -37,6 +38,7 @@ export class Flight {
   #sent = 0
   #probed = 0
   #arrived = 0
+  #arrivedAt: number | undefined
   #answers = 0
   /** The least round trips of this period and of the one before, in milliseconds. */
   #least = Infinity
@@ -100,7 +102,7 @@ export class Flight {
     if (size > smallFrame) this.#large = this.#sent
     else if (this.#large > this.#arrived) this.#briskUntil = this.#flying.now() + patience
     const limit = this.#inForce
-    const due = Math.min(Math.max(limit / 4, worthAPing), limit / 2)
+    const due = Math.min(Math.max(limit / 4, this.#isBrisk ? leastBrisk / 2 : worthAPing), limit / 2)
     if (this.#sent - this.#probed >= due && this.#probes.length < maxProbes) this.#probe()
   }
 
@@ -142,7 +144,8 @@ export class Flight {
   }
 
   #probe(): void {
-    const probe: Probe = { at: this.#flying.now(), sent: this.#sent, behind: this.inFlight }
+    const at = this.#flying.now()
+    const probe: Probe = { at, sent: this.#sent, arrived: this.#arrived, arrivedAt: this.#arrivedAt ?? at }
     this.#probes.push(probe)
     this.#probed = this.#sent
     this.#flying.ping(() => this.#answered(probe))
@@ -152,13 +155,15 @@ export class Flight {
     const index = this.#probes.indexOf(probe)
     if (index === -1) return // a later one was answered before
     this.#probes.splice(0, index + 1)
-    const trip = this.#flying.now() - probe.at
+    const now = this.#flying.now()
+    const trip = now - probe.at
     this.#arrived = probe.sent
+    this.#arrivedAt = now
     this.roundTrip(trip)
-    this.#measure(probe.behind, trip)
+    this.#measure(probe.sent - probe.arrived, now - probe.arrivedAt)
     if (this.#landing === undefined) {
       this.#quickest = Math.min(this.#quickest, trip)
-      if (probe.sent >= this.#roundEnds) this.#endRound(probe.at + trip)
+      if (probe.sent >= this.#roundEnds) this.#endRound(now)
     } else if (this.#free > 0) {
       this.#landing = undefined
       this.#startRound()
@@ -168,10 +173,10 @@ export class Flight {
     if (this.#full && this.#probes.length === 0) this.#probe()
   }
 
-  /** So many bytes took so long. A flight that was not full tells only that the network carries as much. */
-  #measure(flight: number, trip: number): void {
-    const brisk = 2 * flight * (trip === 0 ? 1 : this.#leastTrip / trip)
-    if (brisk > this.#brisk || flight >= 0.9 * this.#brisk) this.#brisk = Math.max(brisk, leastBrisk)
+  /** So many bytes arrived in so long; one that took its time says little, so what was known before is given up slowly. */
+  #measure(bytes: number, millis: number): void {
+    const carried = bytes * (millis === 0 ? 1 : Math.min(this.#leastTrip / millis, 1))
+    this.#brisk = Math.max(2 * carried, 0.8 * this.#brisk, leastBrisk)
   }
 
   get #leastTrip(): number {
