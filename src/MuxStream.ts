@@ -5,11 +5,14 @@
  */
 import type * as DateTime from "effect/DateTime"
 import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Sink from "effect/Sink"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.js"
+import * as internal from "./internal/callbacks.js"
 import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "./WsmuxError.js"
 
 /**
@@ -118,6 +121,81 @@ export interface MuxStream {
   /** Sets both. */
   readonly setDeadline: (deadline: Deadline) => Effect.Effect<void, InvalidDeadline>
 }
+
+/**
+ * Gives up what was begun, if it is not done: nothing is called back any more.
+ *
+ * @since 0.1.0
+ * @category callbacks
+ */
+export type Cancel = () => void
+
+/**
+ * Told once how it went.
+ *
+ * @since 0.1.0
+ * @category callbacks
+ */
+export type Done<A, E> = (exit: Exit.Exit<A, E>) => void
+
+/**
+ * The operations of a stream for callbacks.
+ *
+ * @since 0.1.0
+ * @category callbacks
+ */
+export interface Callbacks {
+  /** What `MuxStream.read` would give without waiting; undefined if it had to wait. */
+  readonly unsafeRead: () => Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined
+
+  /** As `MuxStream.read`. Never calls back at once, even where something is there. Given up, it takes nothing. */
+  readonly read: (done: Done<Option.Option<Uint8Array>, ReadError>) => Cancel
+
+  /**
+   * As `MuxStream.writeAll`. Calls back at once if everything could leave at once. Given up, it leaves out what has not been
+   * sent.
+   */
+  readonly write: (chunks: ReadonlyArray<Uint8Array>, done: Done<void, WriteError>) => Cancel
+
+  /** As `MuxStream.end`. Giving it up does not take the FIN back. */
+  readonly end: (done: Done<void, BrokenPipe>) => Cancel
+}
+
+/**
+ * A stream for programs made of callbacks, such as Node's streams, where a fiber for each chunk would be most of the work:
+ * beside that, the set in which Effect keeps the fibers that run is made anew every few forks, and the old ones keep what was
+ * read reachable until the next full collection.
+ *
+ * @param fork runs what cannot do without a fiber, such as `Runtime.runFork(runtime)`
+ * @example
+ * ```ts
+ * import { type MuxStream, toCallbacks } from "effect-wsmux/MuxStream"
+ * import * as Effect from "effect/Effect"
+ * import * as Exit from "effect/Exit"
+ * import * as Option from "effect/Option"
+ * import * as Runtime from "effect/Runtime"
+ *
+ * // gives every chunk to `take`, until there are no more
+ * export const pump = (stream: MuxStream, take: (chunk: Uint8Array) => void) =>
+ *   Effect.map(Effect.runtime<never>(), (runtime) => {
+ *     const { read } = toCallbacks(stream, Runtime.runFork(runtime))
+ *     const next = () =>
+ *       read((exit) => {
+ *         if (Exit.isFailure(exit) || Option.isNone(exit.value)) return
+ *         take(exit.value.value)
+ *         next()
+ *       })
+ *     next()
+ *   })
+ * ```
+ *
+ * @since 0.1.0
+ * @category callbacks
+ */
+export const toCallbacks: (
+  stream: MuxStream,
+  fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
+) => Callbacks = internal.toCallbacks
 
 /**
  * @since 0.1.0

@@ -7,9 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as ByteStream from "./ByteStream.js"
-import { callbacksOf } from "./internal/adapter/callbacks.js"
+import { forkInterruptibly } from "./internal/adapter/forkInterruptibly.js"
 import { bytesOf, byteStreamOf, Half, readableOf, writableOf } from "./internal/adapter/webStreams.js"
-import type { MuxStream } from "./MuxStream.js"
+import { type MuxStream, toCallbacks } from "./MuxStream.js"
 import { DuplexFailure } from "./WsmuxError.js"
 
 /**
@@ -68,7 +68,7 @@ export const fromMuxStream = (
 ): Effect.Effect<WebStreams, never, Scope.Scope> =>
   Effect.gen(function*() {
     const runtime = yield* Effect.runtime<never>()
-    const operations = callbacksOf(stream, runtime)
+    const operations = toCallbacks(stream, forkInterruptibly(runtime))
     const [reading, writing] = [new Half(), new Half()]
     const readable = options.byob === true ? byteStreamOf(operations, reading) : readableOf(operations, reading)
     const streams = { readable, writable: writableOf(operations, writing) }

@@ -7,10 +7,9 @@ import * as Option from "effect/Option"
 import type * as Runtime from "effect/Runtime"
 import type * as Net from "node:net"
 import { Duplex } from "node:stream"
-import { isMuxStream, type MuxStream } from "../../MuxStream.js"
+import { type Callbacks, type Cancel, isMuxStream, type MuxStream, toCallbacks } from "../../MuxStream.js"
 import type { Options } from "../../NodeDuplex.js"
 import type { ReadError } from "../../WsmuxError.js"
-import { type Callbacks, callbacksOf, type Cancel } from "./callbacks.js"
 import { forkInterruptibly } from "./forkInterruptibly.js"
 import { toNodeError } from "./nodeError.js"
 
@@ -35,7 +34,6 @@ export class MuxDuplex extends Duplex {
   timeout: number | undefined
   readonly #connect: Effect.Effect<MuxStream, unknown>
   readonly #leave: Effect.Effect<void>
-  readonly #runtime: Runtime.Runtime<never>
   readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
   /** What it waits for: its stream, a chunk, and that a write or the end is handed over. */
   #connecting: Fiber.RuntimeFiber<MuxStream, unknown> | undefined
@@ -63,7 +61,6 @@ export class MuxDuplex extends Duplex {
       writableHighWaterMark: options.writableHighWaterMark ?? 64 * 1024
     })
     this.#leave = leave
-    this.#runtime = runtime
     this.#fork = forkInterruptibly(runtime)
     if (isMuxStream(connect)) this.#locate(connect)
     this.#connect = isMuxStream(connect) ? Effect.succeed(connect) : connect
@@ -78,7 +75,7 @@ export class MuxDuplex extends Duplex {
     this.#connecting = this.#fork(this.#connect)
     this.#connecting.addObserver((exit) => {
       if (Exit.isFailure(exit)) return this.#isGivenUp(exit.cause) ? callback() : callback(nodeErrorOf(exit.cause))
-      this.#stream = callbacksOf(exit.value, this.#runtime)
+      this.#stream = toCallbacks(exit.value, this.#fork)
       this.#locate(exit.value)
       this.connecting = false
       callback()
@@ -96,7 +93,7 @@ export class MuxDuplex extends Duplex {
   /** Gives what is there for as long as it is wanted, and then waits for more. */
   #readOn(): void {
     while (this.#wanted) {
-      const next = this.#stream!.readNow()
+      const next = this.#stream!.unsafeRead()
       if (next === undefined) {
         this.#reading = this.#stream!.read((next) => {
           this.#reading = undefined

@@ -1,7 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type { Callbacks, Cancel } from "./callbacks.js"
+import type { Callbacks, Cancel, Done } from "../../MuxStream.js"
 
 /** Runs what one half does, one operation at a time. */
 export class Half {
@@ -11,7 +11,7 @@ export class Half {
   #giveUp: ((reason: unknown) => void) | undefined
 
   /** Gives what is there at once, or a promise. Throws or rejects with the error itself, so that it can be told by its tag. */
-  run<A, E>(begin: (done: (exit: Exit.Exit<A, E>) => void) => Cancel): A | Promise<A> {
+  run<A, E>(begin: (done: Done<A, E>) => Cancel): A | Promise<A> {
     let exit: Exit.Exit<A, E> | undefined
     let settle = (done: Exit.Exit<A, E>): void => {
       exit = done
@@ -91,7 +91,7 @@ const reads = <C extends ReadableStreamController<Uint8Array>>(
       half.onStop = (reason) => controller.error(reason)
     },
     pull: (controller: C): void | Promise<void> => {
-      const now = stream.readNow()
+      const now = stream.unsafeRead()
       if (now !== undefined) return take(controller, valueOf(now))
       return Promise.resolve(half.run(stream.read)).then((next) => take(controller, next))
     },

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
-import type { MuxStream } from "effect-wsmux/MuxStream"
+import { type MuxStream, toCallbacks } from "effect-wsmux/MuxStream"
 import * as NodeDuplex from "effect-wsmux/NodeDuplex"
 import * as WebStreams from "effect-wsmux/WebStreams"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import { once } from "node:events"
-import { callbacksOf } from "../../src/internal/adapter/callbacks.js"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { quietly } from "../support/observe.js"
 import { makeStreams, readAll, readSome, settle } from "../support/sessions.js"
@@ -30,7 +30,7 @@ const makePair = (streamBufferSize: number) =>
 const make = (own: (stream: MuxStream) => MuxStream, streamBufferSize = 1024) =>
   Effect.gen(function*() {
     const streams = yield* makePair(streamBufferSize)
-    return { ...streams, near: callbacksOf(own(streams.near), yield* Effect.runtime<never>()) }
+    return { ...streams, near: toCallbacks(own(streams.near), Runtime.runFork(yield* Effect.runtime<never>())) }
   })
 
 const tell = (exit: Exit.Exit<Option.Option<Uint8Array>, { readonly _tag: string }>) =>
@@ -108,13 +108,13 @@ describe.each([
 it.scoped("callbacks of a session's own stream find what is there without waiting", () =>
   Effect.gen(function*() {
     const { far, near } = yield* make((stream) => stream)
-    expect(near.readNow()).toBeUndefined()
+    expect(near.unsafeRead()).toBeUndefined()
     yield* far.write(bytes("hello"))
     yield* settle
-    expect(tell(near.readNow()!)).toBe("hello")
+    expect(tell(near.unsafeRead()!)).toBe("hello")
     yield* far.end
     yield* settle
-    expect(tell(near.readNow()!)).toBe("the end")
+    expect(tell(near.unsafeRead()!)).toBe("the end")
     let written = false
     near.write([bytes("back")], () => {
       written = true
