@@ -31,16 +31,16 @@ const direct = (handle: MuxStreamHandle): Omit<Callbacks, "end"> => {
   return {
     unsafeRead: () => incoming.readNow(),
     read: (done) => {
-      let cancel: Cancel
+      let cancel = nothing
       const look = () => {
         const exit = incoming.readNow()
-        if (exit === undefined) wait()
-        else done(exit)
+        if (exit !== undefined) done(exit)
+        else cancel = later((wake) => incoming.onChange(wake), look)
       }
-      const wait = () => {
-        cancel = later((wake) => incoming.onChange(wake), look)
-      }
-      wait()
+      cancel = later((wake) => {
+        wake()
+        return nothing
+      }, look)
       return () => cancel()
     },
     write: (chunks, done) => {

@@ -27,11 +27,10 @@ export class Signal {
   notify(): void {
     this.#changes++
     const first = this.#first
-    if (first === undefined) return
     const others = this.#others
     this.#first = undefined
     this.#others = undefined
-    first()
+    first?.()
     if (others !== undefined) { for (const wake of others) wake() }
   }
 

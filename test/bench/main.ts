@@ -28,31 +28,45 @@ const bench = async (options: Options): Promise<Report> => {
     samples: new Map<string, Array<Sample | undefined>>()
   }))
 
+  const idle = field.find(({ entrants }) => entrants.length === 0)
+  if (idle !== undefined) throw new Error(`--peers: none of them runs ${idle.workload.id}`)
+  const late: Array<string> = []
   const seconds = () => (performance.now() - began) / 1000
   for (let round = 1; round <= options.rounds; round++) {
     for (const { entrants, samples, workload } of field) {
       for (const entrant of entrants) {
         const name = `${workload.id} ${entrant.name}, round ${round}`
         if (seconds() > options.budget) {
-          if (round === 1) failures.push(`${name}: no time was left`)
+          late.push(name)
           continue
         }
         const sample = await run(workload, entrant, options, go).catch((error: Error) => {
-          failures.push(`${name}: ${error.message}`)
+          failures.push(error.message.startsWith(name) ? error.message : `${name}: ${error.message}`)
           return undefined
         })
         samples.set(entrant.name, [...samples.get(entrant.name) ?? [], sample])
-        process.stderr.write(`${name}: ${sample === undefined ? failures.at(-1) : show(sample)}\n`)
+        process.stderr.write(`${sample === undefined ? failures.at(-1) : `${name}: ${show(sample)}`}\n`)
       }
     }
   }
 
+  if (late.length > 0) process.stderr.write(`not started, since ${options.budget} s were over: ${late.join("; ")}\n`)
   return {
     environment: { ...environment, took: `${Math.round(seconds())} s` },
     titles: Object.fromEntries(chosen.map(({ id, title }) => [id, title(options.sizes)])),
     results: field.flatMap(({ samples, workload }) => resultsOf(workload, samples)),
-    verdicts: field.flatMap(({ samples, workload }) => verdictsOf(workload, samples, bufferutil)),
+    // The bars are for warm processes.
+    verdicts: options.quick ? [] : field.flatMap(({ samples, workload }) => verdictsOf(workload, samples, bufferutil)),
     failures
+  }
+}
+
+/** Before anything runs that could be lost. */
+const makeFolder = (option: string, folder: string): void => {
+  try {
+    mkdirSync(folder, { recursive: true })
+  } catch (error) {
+    throw new Error(`--${option}: cannot write to ${folder}: ${(error as Error).message}`)
   }
 }
 
@@ -66,9 +80,10 @@ try {
   })
   if (options === undefined) console.log(usage())
   else {
+    const out = options.out ?? home(`results/${!options.whole ? "partial" : bufferutil ? "bench-bufferutil" : "bench"}`)
+    makeFolder("out", dirname(out))
+    if (options.profile !== undefined) makeFolder("profile", options.profile)
     const report = await bench(options)
-    const out = options.out ?? home(`results/${options.quick ? "quick" : bufferutil ? "bench-bufferutil" : "bench"}`)
-    mkdirSync(dirname(out), { recursive: true })
     writeFileSync(`${out}.json`, `${JSON.stringify({ ...report, sizes: options.sizes }, null, 2)}\n`)
     writeFileSync(`${out}.svg`, await chart(report, caption))
     console.log(markdown(report))

@@ -14,10 +14,10 @@ const sizes = {
   "chunk-kib": ["KiB of a large write", 64, 64],
   "streams": ["streams of W2", 100, 100],
   "stream-kib": ["KiB of each of them", 4096, 256],
-  "round-trips": ["of W3", 30_000, 2000],
+  "round-trips": ["round trips of W3", 30_000, 2000],
   "short-streams": ["streams of W4", 10_000, 1000],
-  "workers": ["of W4, and who opens in W5", 100, 100],
-  "idle-streams": ["of W5", 10_000, 2000],
+  "workers": ["workers of W4 and W5", 100, 100],
+  "idle-streams": ["streams of W5", 10_000, 2000],
   "small-mib": ["MiB of W6, in writes of 1 KiB", 64, 8],
   "mixed-ms": ["milliseconds of W7", 3000, 500],
   "delayed-mib": ["MiB of W9", 512, 16],
@@ -32,6 +32,8 @@ export type Sizes = { readonly [K in keyof typeof sizes]: number }
 export interface Options {
   readonly sizes: Sizes
   readonly quick: boolean
+  /** Whether nothing was asked for but all of it. */
+  readonly whole: boolean
   readonly rounds: number
   readonly only: ReadonlyArray<string>
   readonly peers: ReadonlyArray<string>
@@ -44,13 +46,13 @@ export interface Options {
 }
 
 const flags = {
-  quick: ["small sizes, and nothing is started after 90 s"],
-  rounds: ["how often each peer runs each workload (3)", "N"],
-  only: ["the workloads to run, such as W1,W3", "LIST"],
+  quick: ["small sizes in processes that are cold: shows that everything runs; nothing is started after 90 s"],
+  rounds: ["how often each peer runs each workload (3, quick 1)", "N"],
+  only: ["the workloads to run, such as W1,W3, with commas and no spaces", "LIST"],
   peers: ["the peers to run, such as ours,ws,bpmux", "LIST"],
   timeout: ["how long a run may take in seconds (120, quick 15)", "N"],
-  profile: ["writes the CPU profiles of all processes there", "DIR"],
-  out: ["where the .json and the .svg go, without the extension", "PATH"],
+  profile: ["writes the CPU profiles of all Node processes there", "DIR"],
+  out: ["where the .json and the .svg go, without the extension (partial, or bench for a whole run)", "PATH"],
   help: ["this"]
 } as const
 
@@ -102,7 +104,8 @@ export const parse = (known: Known): Options | undefined => {
       Object.entries(sizes).map(([name, [, full, small]]) => [name, number(name, quick ? small : full)])
     ) as unknown as Sizes,
     quick,
-    rounds: number("rounds", 3),
+    whole: Object.keys(values).every((name) => name === "out"),
+    rounds: number("rounds", quick ? 1 : 3),
     only: list("only", known.workloads),
     peers: list("peers", known.peers),
     timeout: number("timeout", quick ? 15 : 120),

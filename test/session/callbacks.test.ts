@@ -10,6 +10,7 @@ import { once } from "node:events"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { quietly } from "../support/observe.js"
 import { makeStreams, readAll, readSome, settle } from "../support/sessions.js"
+import { eventually } from "../support/transports.js"
 
 /** A stream of somebody else's making, which passes everything on and counts what is read. */
 const counting = (stream: MuxStream) => {
@@ -73,6 +74,32 @@ describe.each([
       yield* pair.cut
       yield* settle
       expect(told).toEqual(["kept", "BrokenPipe"])
+    }))
+
+  it.scoped("read what is there already, and not at once", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* make(own)
+      yield* far.write(bytes("hello"))
+      yield* settle
+      const told: Array<string> = []
+      near.read((exit) => told.push(tell(exit)))
+      expect(told).toEqual([])
+      yield* settle
+      expect(told).toEqual(["hello"])
+    }))
+
+  it.scoped("leave it to the other readers when they are given up", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* make(own)
+      const told: Array<string> = []
+      const giveUp = near.read(() => told.push("given up"))
+      yield* settle
+      near.read((exit) => told.push(tell(exit)))
+      yield* settle
+      giveUp()
+      yield* far.write(bytes("hello"))
+      yield* settle
+      expect(told).toEqual(["hello"])
     }))
 
   it.scoped("write what the window holds, the rest when there is credit, and in the order of the calls", () =>
@@ -145,6 +172,23 @@ describe("adapters of a stream of somebody else's making read through it", () =>
       expect(counted.read).toBe(5000)
     }))
 })
+
+it.scopedLive("a Duplex that is destroyed by its reader leaves to the stream what comes later", () =>
+  Effect.gen(function*() {
+    const { far, near } = yield* makePair(4096)
+    const duplex = yield* NodeDuplex.fromMuxStream(near)
+    const got: Array<string> = []
+    duplex.on("data", (chunk: Uint8Array) => {
+      got.push(text(chunk))
+      duplex.read()
+      duplex.destroy()
+    })
+    yield* Effect.promise(() => once(duplex, "resume"))
+    yield* far.write(bytes("one"))
+    yield* eventually(() => got.length > 0)
+    yield* far.write(bytes("two"))
+    expect([got, text(yield* readSome(near))]).toEqual([["one"], "two"])
+  }))
 
 it.scopedLive("a Duplex gives everything, once and in order, to a reader who asks for more while it is given some", () =>
   Effect.gen(function*() {

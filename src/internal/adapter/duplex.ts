@@ -92,7 +92,7 @@ export class MuxDuplex extends Duplex {
 
   /** Gives what is there for as long as it is wanted, and then waits for more. */
   #readOn(): void {
-    while (this.#wanted) {
+    while (this.#wanted && !this.destroyed) {
       const next = this.#stream!.unsafeRead()
       if (next === undefined) {
         this.#reading = this.#stream!.read((next) => {
@@ -110,8 +110,11 @@ export class MuxDuplex extends Duplex {
   #give(next: Next): void {
     this.#wanted = false
     this.#giving = true
-    if (this.#push(next)) this.#wanted = true
-    this.#giving = false
+    try {
+      if (this.#push(next)) this.#wanted = true
+    } finally {
+      this.#giving = false
+    }
   }
 
   /** Whether the reader wants more. */
