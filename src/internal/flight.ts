@@ -131,8 +131,9 @@ export class Flight {
     this.#release()
   }
 
+  /** Of a peer that never answers nothing is known to have arrived, so everything large would be on its way for ever. */
   get #isBrisk(): boolean {
-    return this.#briskUntil > 0 && this.#flying.now() < this.#briskUntil
+    return this.#answers > 0 && this.#briskUntil > 0 && this.#flying.now() < this.#briskUntil
   }
 
   get #inForce(): number {

@@ -205,6 +205,18 @@ describe("a flight", () => {
     expect([link.flight.overdue, link.flight.room(1e9)]).toEqual([undefined, 1e9])
   })
 
+  it("does not hold large frames back for small ones of a peer that never answers", () => {
+    const link = makeFlight({ rate: 1000, trip: 10 }, { known: false })
+    link.silence()
+    link.run(100)
+    link.send(64)
+    link.rest()
+    link.flight.retry()
+    link.send(1e6)
+    link.send(64)
+    expect([link.flight.overdue, link.flight.room(64 * kib)]).toEqual([undefined, 64 * kib])
+  })
+
   it("asks again when the answers of a peer got lost that has answered before", () => {
     const link = makeFlight({ rate: 1000, trip: 10 })
     link.silence()
