@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
-import type * as Net from "node:net"
+import * as Net from "node:net"
 import { Writable, type WritableOptions } from "node:stream"
 import * as Ws from "ws"
 import { WsSender } from "../../src/internal/transport/wsSender.js"
@@ -175,6 +175,22 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     }
     expect(new Set(written(true).map(({ buffer }) => buffer)).size).toBe(1)
     const kept = await decode(masked, Buffer.concat(written(false)))
+    expect(kept.map((data, i) => data.equals(numbered(60_000 + i)))).toEqual(Array(20).fill(true))
+  })
+
+  it("leaves what it has written to a socket that passes it on by a way of its own", async () => {
+    const writes: Array<Buffer> = []
+    class Mocked extends Net.Socket {
+      override write(chunk: Uint8Array): boolean {
+        return writes.push(chunk as Buffer) > 0
+      }
+    }
+    const { sender } = makeSender(masked, new Mocked())
+    for (let i = 0; i < 20; i++) {
+      sender.send([numbered(60_000 + i)])
+      sender.flush()
+    }
+    const kept = await decode(masked, Buffer.concat(writes))
     expect(kept.map((data, i) => data.equals(numbered(60_000 + i)))).toEqual(Array(20).fill(true))
   })
 

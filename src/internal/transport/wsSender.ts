@@ -1,4 +1,5 @@
 import type * as Net from "node:net"
+import { Writable } from "node:stream"
 import type { WebSocket } from "ws"
 import { mask } from "./mask.js"
 
@@ -33,7 +34,7 @@ export class WsSender {
   constructor(ws: WebSocket, socket: Net.Socket, masked: boolean, written: () => void) {
     this.#ws = ws
     this.#socket = socket
-    this.#toKernel = "_handle" in socket
+    this.#toKernel = writesToKernel(socket)
     this.#masked = masked
     this.#written = written
   }
@@ -101,6 +102,10 @@ export class WsSender {
     this.flush()
   }
 }
+
+/** Whether nothing refers to what was written when `writableLength` is 0: whoever has a `write` of their own may keep it. */
+const writesToKernel = (socket: Net.Socket & { readonly _handle?: unknown }): boolean =>
+  socket._handle != null && socket.write === Writable.prototype.write
 
 /** Costs less than `queueMicrotask`, which keeps an `AsyncResource` for each. */
 const resolved = Promise.resolve()
