@@ -190,6 +190,20 @@ it.scopedLive("a Duplex that is destroyed by its reader leaves to the stream wha
     expect([got, text(yield* readSome(near))]).toEqual([["one"], "two"])
   }))
 
+it.scopedLive("a Duplex is destroyed with what its reader throws, since it is not asked for more", () =>
+  Effect.gen(function*() {
+    const { far, near } = yield* makePair(1024)
+    const duplex = yield* NodeDuplex.fromMuxStream(near)
+    const thrown = new Error("cannot parse that")
+    duplex.on("data", () => {
+      throw thrown
+    })
+    yield* Effect.promise(() => once(duplex, "resume"))
+    const failed = once(duplex, "error")
+    yield* far.write(bytes("one"))
+    expect(yield* Effect.promise(() => failed)).toEqual([thrown])
+  }))
+
 it.scopedLive("a Duplex gives everything, once and in order, to a reader who asks for more while it is given some", () =>
   Effect.gen(function*() {
     const { far, near } = yield* makePair(64 * 1024)

@@ -112,6 +112,8 @@ export class MuxDuplex extends Duplex {
     this.#giving = true
     try {
       if (this.#push(next)) this.#wanted = true
+    } catch (error) {
+      this.destroy(error as Error) // nobody would ask for more
     } finally {
       this.#giving = false
     }
