@@ -148,7 +148,8 @@ export interface Callbacks {
   /** What `MuxStream.read` would give without waiting; undefined if it had to wait. */
   readonly unsafeRead: () => Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined
 
-  /** As `MuxStream.read`. Never calls back at once, even where something is there. Given up, it takes nothing. */
+  /** As `MuxStream.read`. Never calls back at once, even where something is there. Given up, it takes nothing, unless the
+   * stream is of somebody else's making and has taken it already. */
   readonly read: (done: Done<Option.Option<Uint8Array>, ReadError>) => Cancel
 
   /**

@@ -74,6 +74,7 @@ export class MuxDuplex extends Duplex {
     if (this.destroyed) return callback()
     this.#connecting = this.#fork(this.#connect)
     this.#connecting.addObserver((exit) => {
+      this.#connecting = undefined
       if (Exit.isFailure(exit)) return this.#isGivenUp(exit.cause) ? callback() : callback(nodeErrorOf(exit.cause))
       this.#stream = toCallbacks(exit.value, this.#fork)
       this.#locate(exit.value)

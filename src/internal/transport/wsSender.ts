@@ -1,5 +1,4 @@
 import type * as Net from "node:net"
-import { Writable } from "node:stream"
 import type { WebSocket } from "ws"
 import { mask } from "./mask.js"
 
@@ -17,7 +16,6 @@ export class WsSender {
   readonly #ws: WebSocket
   readonly #socket: Net.Socket
   readonly #masked: boolean
-  /** Whether what is written is copied out of our memory. Another stream may pass it on as it is. */
   readonly #toKernel: boolean
   readonly #written: () => void
   /** The frames of this turn, up to `#size`. */
@@ -103,9 +101,8 @@ export class WsSender {
   }
 }
 
-/** Whether nothing refers to what was written when `writableLength` is 0: whoever has a `write` of their own may keep it. */
-const writesToKernel = (socket: Net.Socket & { readonly _handle?: unknown }): boolean =>
-  socket._handle != null && socket.write === Writable.prototype.write
+/** Whether nothing refers to what was written once `writableLength` is 0. A stream that is no socket may pass it on as it is. */
+const writesToKernel = (socket: Net.Socket & { readonly _handle?: unknown }): boolean => socket._handle != null
 
 /** Costs less than `queueMicrotask`, which keeps an `AsyncResource` for each. */
 const resolved = Promise.resolve()
