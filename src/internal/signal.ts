@@ -6,8 +6,8 @@ import * as Effect from "effect/Effect"
  *
  * Woken before waiting: `until` looks first, and again if there was a change between looking and falling asleep, so none
  * is lost. Woken twice: it looks again, which is harmless. Interrupted while asleep: a fiber that sleeps alone leaves a
- * callback behind that does nothing, until the next change; whoever comes meanwhile counts as another. Closed while waiting: the
- * owner makes the condition answer with a failure and notifies.
+ * callback behind that does nothing, until the next change; whoever comes meanwhile counts as another. Closed while
+ * waiting: the owner makes the condition answer with a failure and notifies.
  */
 export class Signal {
   #changes = 0
