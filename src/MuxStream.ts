@@ -145,11 +145,16 @@ export type Done<A, E> = (exit: Exit.Exit<A, E>) => void
  * @category callbacks
  */
 export interface Callbacks {
-  /** What `MuxStream.read` would give without waiting; undefined if it had to wait. */
+  /**
+   * What `MuxStream.read` would give without waiting; undefined if it had to wait, and always for a stream of somebody else's
+   * making, which cannot tell.
+   */
   readonly unsafeRead: () => Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined
 
-  /** As `MuxStream.read`. Never calls back at once, even where something is there. Given up, it takes nothing, unless the
-   * stream is of somebody else's making and has taken it already. */
+  /**
+   * As `MuxStream.read`. Never calls back at once, even where something is there. Given up, it takes nothing, unless the
+   * stream is of somebody else's making and has taken it already.
+   */
   readonly read: (done: Done<Option.Option<Uint8Array>, ReadError>) => Cancel
 
   /**

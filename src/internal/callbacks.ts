@@ -34,13 +34,13 @@ const direct = (handle: MuxStreamHandle): Omit<Callbacks, "end"> => {
       let cancel = nothing
       const look = () => {
         const exit = incoming.readNow()
-        if (exit !== undefined) done(exit)
-        else cancel = later((wake) => incoming.onChange(wake), look)
+        if (exit === undefined) wait()
+        else done(exit)
       }
-      cancel = later((wake) => {
-        wake()
-        return nothing
-      }, look)
+      const wait = () => {
+        cancel = later((wake) => incoming.onReadable(wake), look)
+      }
+      wait()
       return () => cancel()
     },
     write: (chunks, done) => {

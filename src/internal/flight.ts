@@ -100,7 +100,7 @@ export class Flight {
   sends(size: number): void {
     this.#sent += size
     if (size > smallFrame) this.#large = this.#sent
-    else if (this.#large > this.#arrived) this.#briskUntil = this.#flying.now() + patience
+    else if (this.#isLargeOnItsWay) this.#briskUntil = this.#flying.now() + patience
     const limit = this.#inForce
     const due = Math.min(Math.max(limit / 4, this.#isBrisk ? leastBrisk / 2 : worthAPing), limit / 2)
     if (this.#sent - this.#probed >= due && this.#probes.length < maxProbes) this.#probe()
@@ -131,9 +131,13 @@ export class Flight {
     this.#release()
   }
 
-  /** Of a peer that never answers nothing is known to have arrived, so everything large would be on its way for ever. */
+  /** A peer that never answers does not tell what has arrived: everything large would be on its way for ever. */
+  get #isLargeOnItsWay(): boolean {
+    return this.#answers > 0 && this.#large > this.#arrived
+  }
+
   get #isBrisk(): boolean {
-    return this.#answers > 0 && this.#briskUntil > 0 && this.#flying.now() < this.#briskUntil
+    return this.#briskUntil > 0 && this.#flying.now() < this.#briskUntil // mostly without asking the clock
   }
 
   get #inForce(): number {

@@ -150,9 +150,11 @@ export class Incoming {
     return next instanceof Uint8Array ? Exit.succeed(Option.some(next)) : Exit.fail(next)
   }
 
-  /** Calls back once, in the middle of its work, when `readNow` may answer something else; answers how to give that up. */
-  onChange(wake: () => void): () => void {
-    return this.#signal.add(wake)
+  /** Calls back once when `readNow` may have an answer, at once or in the middle of its work; answers how to give that up. */
+  onReadable(wake: () => void): () => void {
+    if (!this.#isReadable) return this.#signal.add(wake)
+    wake()
+    return () => {}
   }
 
   /**
@@ -172,13 +174,18 @@ export class Incoming {
     return next
   }
 
+  /** Whether there is something to take, or a reason why there will be nothing. */
+  get #isReadable(): boolean {
+    return this.#queue.size > 0 || this.#stop() !== undefined
+  }
+
   get #signal(): Signal {
     return this.#readers ??= new Signal()
   }
 
   /** Waits until there is something to take. */
   get #arrival(): Effect.Effect<void> {
-    return this.#signal.until(() => this.#queue.size > 0 || this.#stop() !== undefined ? Effect.void : undefined)
+    return this.#signal.until(() => this.#isReadable ? Effect.void : undefined)
   }
 
   /** Takes the next chunk, or tells why there will be none; undefined when it has yet to come. */

@@ -124,6 +124,7 @@ export const makeSession = (
       deadline,
       (opening) => state.expireOpen(opening, acceptTimeout)
     ).pipe(Scope.extend(lifetime))
+
     const open = (options?: OpenOptions) =>
       spanned(
         "Session.open",

@@ -66,8 +66,6 @@ type State =
   | { readonly _tag: "Ended" }
   | { readonly _tag: "Broken"; readonly cause: TerminalError }
 
-const complete: Exit.Exit<void> = Exit.void
-
 const open: State = { _tag: "Open" }
 const ending: State = { _tag: "Ending" }
 const ended: State = { _tag: "Ended" }
@@ -138,7 +136,7 @@ export class Outgoing implements Sender {
   writeNow(chunks: ReadonlyArray<Uint8Array>): Effect.Effect<void, WriteError> | undefined {
     const begun = this.begin(chunks)
     if (begun instanceof Write) return this.#wait(begun)
-    return begun === complete ? undefined : begun
+    return begun === Exit.void ? undefined : begun
   }
 
   /** Writes, unless that has to wait: then it answers with what there is to enqueue. */
@@ -148,11 +146,11 @@ export class Outgoing implements Sender {
     const size = chunks.length === 1
       ? chunks[0]!.byteLength
       : chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
-    if (size === 0) return complete // a DAT without bytes corrupts a Go receiver
+    if (size === 0) return Exit.void // a DAT without bytes corrupts a Go receiver
     if (!this.#mayPass(size)) return new Write(chunks, size)
     this.#window.take(size)
     this.#link.sendNow([Frame.datHeader(this.#streamId), ...chunks])
-    return complete
+    return Exit.void
   }
 
   /** Calls back when it is written, or will not be, in the middle of that work, or at once; answers how to give it up. */
@@ -258,7 +256,7 @@ export class Outgoing implements Sender {
       missing -= write.moveTo(payload, missing)
       if (write.remaining === 0) {
         writes.shift()
-        write.done!(complete)
+        write.done!(Exit.void)
       }
     }
     return [Frame.datHeader(this.#streamId), ...payload]

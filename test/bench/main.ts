@@ -41,7 +41,7 @@ const bench = async (options: Options): Promise<Report> => {
           continue
         }
         const sample = await run(workload, entrant, options, go).catch((error: Error) => {
-          failures.push(error.message.startsWith(name) ? error.message : `${name}: ${error.message}`)
+          failures.push(`${name}: ${error.message}`)
           return undefined
         })
         samples.set(entrant.name, [...samples.get(entrant.name) ?? [], sample])

@@ -75,7 +75,10 @@ export class MuxDuplex extends Duplex {
     this.#connecting = this.#fork(this.#connect)
     this.#connecting.addObserver((exit) => {
       this.#connecting = undefined
-      if (Exit.isFailure(exit)) return this.#isGivenUp(exit.cause) ? callback() : callback(nodeErrorOf(exit.cause))
+      if (Exit.isFailure(exit)) {
+        const isGivenUp = this.destroyed && Cause.isInterruptedOnly(exit.cause)
+        return callback(isGivenUp ? null : nodeErrorOf(exit.cause))
+      }
       this.#stream = toCallbacks(exit.value, this.#fork)
       this.#locate(exit.value)
       this.connecting = false
@@ -217,11 +220,6 @@ export class MuxDuplex extends Duplex {
       this.#touch()
       callback()
     })
-  }
-
-  /** Whether it has failed since this has been destroyed: that is not told to anybody. */
-  #isGivenUp(cause: Cause.Cause<unknown>): boolean {
-    return this.destroyed && Cause.isInterruptedOnly(cause)
   }
 
   /** Of what the destruction gives up nothing is told, but that it is over where Node waits for that. */
