@@ -39,7 +39,7 @@ import { WebSocket } from "ws"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { quiet, quietly } from "../support/observe.js"
 import { makeSessions, settle } from "../support/sessions.js"
-import { eventually, wired } from "../support/transports.js"
+import { eventually, standstill, wired } from "../support/transports.js"
 
 const kib = 1024
 const sha = (data: Uint8Array) => createHash("sha256").update(data).digest("hex")
@@ -163,7 +163,7 @@ describe("HTTP over a session", () => {
         send(HttpClientRequest.setBody(HttpClientRequest.post("http://inside/slow"), body))
       )
       yield* eventually(() => sent > 0)
-      yield* Effect.sleep(100)
+      yield* standstill(() => sent)
       expect(sent).toBeLessThan(100) // a window, and the buffers of Node's HTTP
       yield* Deferred.succeed(reading, undefined)
       expect(yield* Effect.flatMap(Fiber.join(answer), ({ text }) => text)).toBe(String(1000 * 16 * kib))
@@ -176,7 +176,7 @@ describe("HTTP over a session", () => {
         HttpRouter.get("/large", HttpServerResponse.stream(chunks(1000, () => sent++)))
       )
       const answer = yield* send(HttpClientRequest.get("http://inside/large"))
-      yield* Effect.sleep(100)
+      yield* standstill(() => sent)
       expect(sent).toBeLessThan(100)
       const size = yield* Stream.runFold(answer.stream, 0, (sum, chunk) => sum + chunk.byteLength)
       expect([sent, size]).toEqual([1000, 1000 * 16 * kib])

@@ -21,7 +21,7 @@ import { WebSocket } from "ws"
 import { bytes, pattern, text } from "../support/bytes.js"
 import { quiet } from "../support/observe.js"
 import { readAll } from "../support/sessions.js"
-import { eventually, signal, wired } from "../support/transports.js"
+import { eventually, signal, standstill, wired } from "../support/transports.js"
 
 const kib = 1024
 const window = 64 * kib
@@ -114,7 +114,7 @@ describe("a body over a session", () => {
       yield* Effect.repeat(Effect.delay(client.snapshot, 5), {
         until: ({ streams }) => streams[0]?.sendCredit === 0
       })
-      yield* Effect.sleep("50 millis")
+      yield* standstill(() => body.made)
       const { counters, streams } = yield* server.snapshot
       expect(streams[0]!.bufferedBytes).toBeLessThanOrEqual(window)
       expect(body.made - counters.bytesIn).toBeLessThan(256 * kib)

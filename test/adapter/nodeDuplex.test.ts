@@ -12,9 +12,9 @@ import { type Duplex, Readable } from "node:stream"
 import { buffer } from "node:stream/consumers"
 import { pipeline } from "node:stream/promises"
 import * as Tls from "node:tls"
-import { bytes, pattern, text } from "../support/bytes.js"
+import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { quietly } from "../support/observe.js"
-import { makeSessions, makeStreams, readAll, settle } from "../support/sessions.js"
+import { makeSessions, makeStreams, readAll, readSome, settle } from "../support/sessions.js"
 import { eventually } from "../support/transports.js"
 
 const kib = 1024
@@ -184,6 +184,53 @@ describe("a stream as a Duplex", () => {
       yield* other.pair.cut
       expect(yield* promise(() => lost as Promise<string>)).toMatch(/^(ECONNRESET|EPIPE)$/)
       expect(endless.destroyed).toBe(true)
+    }))
+
+  it.scopedLive("leaves to the stream what comes after its reader has destroyed it", () =>
+    Effect.gen(function*() {
+      const { duplex, far, near } = yield* makePair(4096)
+      const got: Array<string> = []
+      duplex.on("data", (chunk: Uint8Array) => {
+        got.push(text(chunk))
+        duplex.read()
+        duplex.destroy()
+      })
+      yield* Effect.promise(() => once(duplex, "resume"))
+      yield* far.write(bytes("one"))
+      yield* eventually(() => got.length > 0)
+      yield* far.write(bytes("two"))
+      expect([got, text(yield* readSome(near))]).toEqual([["one"], "two"])
+    }))
+
+  it.scopedLive("is destroyed with what its reader throws, since it is not asked for more", () =>
+    Effect.gen(function*() {
+      const { duplex, far } = yield* makePair(1024)
+      const thrown = new Error("cannot parse that")
+      duplex.on("data", () => {
+        throw thrown
+      })
+      yield* Effect.promise(() => once(duplex, "resume"))
+      const failed = once(duplex, "error")
+      yield* far.write(bytes("one"))
+      expect(yield* Effect.promise(() => failed)).toEqual([thrown])
+    }))
+
+  it.scopedLive("gives everything, once and in order, to a reader who asks for more while it is given some", () =>
+    Effect.gen(function*() {
+      const { duplex, far } = yield* makePair(64 * kib)
+      const parts: Array<Uint8Array> = []
+      let nested = false
+      duplex.on("data", (chunk: Uint8Array) => {
+        parts.push(chunk)
+        if (nested) return
+        nested = true
+        duplex.read()
+        nested = false
+      })
+      const sent = Array.from({ length: 50 }, (_, i) => pattern(2000, i))
+      yield* Effect.fork(Effect.zipRight(Effect.forEach(sent, far.write), far.end))
+      yield* Effect.promise(() => once(duplex, "end"))
+      expect(concat(parts)).toEqual(concat(sent))
     }))
 
   it.scopedLive("tells when nothing has happened for a while", () =>

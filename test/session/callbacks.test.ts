@@ -10,7 +10,6 @@ import { once } from "node:events"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { quietly } from "../support/observe.js"
 import { makeStreams, readAll, readSome, settle } from "../support/sessions.js"
-import { eventually } from "../support/transports.js"
 
 /** A stream of somebody else's making, which passes everything on and counts what is read. */
 const counting = (stream: MuxStream) => {
@@ -172,53 +171,3 @@ describe("adapters of a stream of somebody else's making read through it", () =>
       expect(counted.read).toBe(5000)
     }))
 })
-
-it.scopedLive("a Duplex that is destroyed by its reader leaves to the stream what comes later", () =>
-  Effect.gen(function*() {
-    const { far, near } = yield* makePair(4096)
-    const duplex = yield* NodeDuplex.fromMuxStream(near)
-    const got: Array<string> = []
-    duplex.on("data", (chunk: Uint8Array) => {
-      got.push(text(chunk))
-      duplex.read()
-      duplex.destroy()
-    })
-    yield* Effect.promise(() => once(duplex, "resume"))
-    yield* far.write(bytes("one"))
-    yield* eventually(() => got.length > 0)
-    yield* far.write(bytes("two"))
-    expect([got, text(yield* readSome(near))]).toEqual([["one"], "two"])
-  }))
-
-it.scopedLive("a Duplex is destroyed with what its reader throws, since it is not asked for more", () =>
-  Effect.gen(function*() {
-    const { far, near } = yield* makePair(1024)
-    const duplex = yield* NodeDuplex.fromMuxStream(near)
-    const thrown = new Error("cannot parse that")
-    duplex.on("data", () => {
-      throw thrown
-    })
-    yield* Effect.promise(() => once(duplex, "resume"))
-    const failed = once(duplex, "error")
-    yield* far.write(bytes("one"))
-    expect(yield* Effect.promise(() => failed)).toEqual([thrown])
-  }))
-
-it.scopedLive("a Duplex gives everything, once and in order, to a reader who asks for more while it is given some", () =>
-  Effect.gen(function*() {
-    const { far, near } = yield* makePair(64 * 1024)
-    const duplex = yield* NodeDuplex.fromMuxStream(near)
-    const parts: Array<Uint8Array> = []
-    let nested = false
-    duplex.on("data", (chunk: Uint8Array) => {
-      parts.push(chunk)
-      if (nested) return
-      nested = true
-      duplex.read()
-      nested = false
-    })
-    const sent = Array.from({ length: 50 }, (_, i) => pattern(2000, i))
-    yield* Effect.fork(Effect.zipRight(Effect.forEach(sent, far.write), far.end))
-    yield* Effect.promise(() => once(duplex, "end"))
-    expect(concat(parts)).toEqual(concat(sent))
-  }))

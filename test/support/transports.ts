@@ -61,6 +61,17 @@ export const eventually = (condition: () => boolean): Effect.Effect<void> =>
     return Effect.sync(() => clearImmediate(turn))
   }).pipe(Effect.repeat({ until: condition }), Effect.asVoid)
 
+/** Waits until a value has stood still for fifty turns of the event loop: within one process nothing more is under way then. */
+export const standstill = (value: () => unknown): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    let [last, turns] = [value(), 0]
+    return eventually(() => {
+      turns = value() === last ? turns + 1 : 0
+      last = value()
+      return turns === 50
+    })
+  })
+
 export const portOf = (server: Net.Server): number => (server.address() as Net.AddressInfo).port
 
 /** Listens on a free port of the loopback for as long as the scope is open. */

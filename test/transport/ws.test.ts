@@ -38,6 +38,19 @@ const makeRaw = Effect.gen(function*() {
   return { ...raw, transport, events: yield* listen(transport) }
 })
 
+/** A ws that somebody else has accepted, its request, and the client that has dialled. */
+const acceptedElsewhere = (prepare: (webSockets: WebSocketServer) => void = () => {}) =>
+  Effect.gen(function*() {
+    const { url, webSockets } = yield* webSocketServer
+    prepare(webSockets)
+    const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
+    const client = yield* webSocket(url)
+    const opened = signal(client, "open")
+    const [ws, request] = yield* connected
+    yield* opened
+    return { client, request, ws }
+  })
+
 /** A frame of a client, with a mask of zeros; `length` is what its header says. */
 const frame = (first: number, payload: string, length = payload.length) =>
   Buffer.concat([Buffer.from([first, 0x80 | length, 0, 0, 0, 0]), Buffer.from(payload, "latin1")])
@@ -272,12 +285,7 @@ describe("a transport of a ws that was accepted elsewhere", () => {
 
   it.scopedLive("keeps the order of what had come while its ws was paused", () =>
     Effect.gen(function*() {
-      const { url, webSockets } = yield* webSocketServer
-      const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
-      const client = yield* webSocket(url)
-      const opened = signal(client, "open")
-      const [ws, request] = yield* connected
-      yield* opened
+      const { client, request, ws } = yield* acceptedElsewhere()
       ws.pause()
       const { socket } = request
       const read = socket.bytesRead
@@ -293,12 +301,7 @@ describe("a transport of a ws that was accepted elsewhere", () => {
 
   it.scopedLive("leaves a socket's bytes to those who listen to them, too", () =>
     Effect.gen(function*() {
-      const { url, webSockets } = yield* webSocketServer
-      const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
-      const client = yield* webSocket(url)
-      const opened = signal(client, "open")
-      const [ws, request] = yield* connected
-      yield* opened
+      const { client, request, ws } = yield* acceptedElsewhere()
       let heard = 0
       request.socket.on("data", (data: Buffer) => heard += data.byteLength)
       const events = yield* listen(yield* WsTransport.fromWebSocket(ws, request))
@@ -309,13 +312,9 @@ describe("a transport of a ws that was accepted elsewhere", () => {
 
   it.scopedLive("lets in no more than its ws was told to", () =>
     Effect.gen(function*() {
-      const { url, webSockets } = yield* webSocketServer
-      webSockets.options.maxPayload = 10
-      const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
-      const client = yield* webSocket(url)
-      const opened = signal(client, "open")
-      const [ws, request] = yield* connected
-      yield* opened
+      const { client, request, ws } = yield* acceptedElsewhere((webSockets) => {
+        webSockets.options.maxPayload = 10
+      })
       const events = yield* listen(yield* WsTransport.fromWebSocket(ws, request))
       const closed = signal<[number]>(client, "close")
       client.send(new Uint8Array(10))
