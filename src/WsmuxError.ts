@@ -7,6 +7,8 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import { connectFailure, describe, detailed, notConnected } from "./internal/errorText.js"
+import { plainText } from "./internal/plainText.js"
 
 /**
  * The peer did not accept a stream in time (`ErrAcceptTimeout`). The id stays reserved until the peer's late answer.
@@ -109,7 +111,7 @@ export class SessionClosed extends Data.TaggedError("SessionClosed")<{
 }> {
   override get message(): string {
     const who = this.by === "local" ? "this side" : "the peer"
-    return `the session was closed by ${who} (code ${this.code}${this.reason === "" ? "" : `: ${this.reason}`})`
+    return `the session was closed by ${who} (${detailed(`code ${this.code}`, this.reason)})`
   }
 }
 
@@ -158,7 +160,7 @@ export class MalformedFrame extends Data.TaggedError("MalformedFrame")<{
   readonly detail: string
 }> {
   override get message(): string {
-    return `malformed frame: ${this.detail}`
+    return `malformed frame: ${plainText(this.detail)}`
   }
 }
 
@@ -199,7 +201,7 @@ export class WrongParity extends Data.TaggedError("WrongParity")<{
  */
 export class PeerFlood extends Data.TaggedError("PeerFlood")<{ readonly detail: string }> {
   override get message(): string {
-    return `the peer floods the session: ${this.detail}`
+    return `the peer floods the session: ${plainText(this.detail)}`
   }
 }
 
@@ -227,8 +229,7 @@ export class TransportFailure extends Data.TaggedError("TransportFailure")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    const detail = this.cause instanceof Error ? this.cause.message : this.reason
-    return `the connection was lost (code ${this.code}${detail === "" ? "" : `: ${detail}`})`
+    return `the connection was lost (${detailed(`code ${this.code}`, describe(this.cause) || this.reason)})`
   }
 }
 
@@ -247,17 +248,7 @@ export class ConnectFailure extends Data.TaggedError("ConnectFailure")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    const detail = this.cause instanceof Error ? describe(this.cause) : ""
-    switch (this.reason) {
-      case "InvalidUrl":
-        return `cannot connect to ${this.url}: not a ws:// or wss:// address`
-      case "Timeout":
-        return `cannot connect to ${this.url}: no answer in time`
-      case "Rejected":
-        return `cannot connect to ${this.url}: the server answered ${this.status}`
-      case "Unreachable":
-        return `cannot connect to ${this.url}${detail === "" ? "" : `: ${detail}`}`
-    }
+    return connectFailure(this)
   }
 }
 
@@ -273,15 +264,7 @@ export class NotConnected extends Data.TaggedError("NotConnected")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    const detail = this.cause instanceof Error ? `: ${describe(this.cause)}` : ""
-    switch (this.reason) {
-      case "Timeout":
-        return `there was no session in time${detail}`
-      case "GaveUp":
-        return `there is no session any more${detail}`
-      case "Closed":
-        return "the reconnecting session was closed"
-    }
+    return notConnected(this)
   }
 }
 
@@ -296,7 +279,7 @@ export class DuplexFailure extends Data.TaggedError("DuplexFailure")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    return this.detail
+    return plainText(this.detail)
   }
 }
 
@@ -323,7 +306,7 @@ export class ListenFailure extends Data.TaggedError("ListenFailure")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    return `cannot listen on ${this.address}${this.cause instanceof Error ? `: ${describe(this.cause)}` : ""}`
+    return detailed(`cannot listen on ${this.address}`, describe(this.cause))
   }
 }
 
@@ -388,9 +371,3 @@ export type ReadError = ReadTimeout | NoCapacity | BrokenPipe
  * @category unions
  */
 export type WriteError = WriteTimeout | BrokenPipe
-
-/** Node hides the reasons of a failed connection to several addresses in an AggregateError without a message. */
-const describe = (error: Error): string =>
-  error instanceof AggregateError && error.message === ""
-    ? error.errors.map((inner) => inner instanceof Error ? inner.message : String(inner)).join(", ")
-    : error.message

@@ -1,10 +1,12 @@
 /** The floors of the house (see README, "Architecture"): imports point downwards only, and never in a circle. */
 const leaves =
-  "^src/(Frame|WsmuxError|Address|Origin)\\.ts$|^src/internal/(sendWindow|receiveWindow|halfClose|streamIds|byteQueue|flight|windowTuner)\\.ts$"
+  "^src/(Frame|WsmuxError|Address|Origin)\\.ts$|^src/internal/(sendWindow|receiveWindow|halfClose|streamIds|byteQueue|flight|windowTuner|plainText|errorText)\\.ts$"
 const seam = "^src/(Transport|TransportServer|SessionConfig)\\.ts$"
 const transports = "^src/(MemoryTransport|WebSocketTransport|WsTransport|WsTransportServer)\\.ts$"
 const adapters =
   "^src/(ByteStream|MuxHttp|MuxSocket|NodeDuplex|ReconnectingSession|WebStreams)\\.ts$|^src/internal/adapter/"
+/** A leaf for every floor: what a peer says goes through it wherever it is shown. */
+const plainText = "^src/internal/plainText\\.ts$"
 const core = "^src/(Session|MuxStream|SessionServer)\\.ts$|^src/internal/"
 
 /** @type {import("dependency-cruiser").IConfiguration} */
@@ -26,7 +28,7 @@ module.exports = {
       name: "the-seam-knows-no-frames",
       severity: "error",
       from: { path: seam },
-      to: { path: "^src/", pathNot: `${seam}|^src/(WsmuxError|Address|Origin)\\.ts$` }
+      to: { path: "^src/", pathNot: `${seam}|${plainText}|^src/(WsmuxError|Address|Origin)\\.ts$` }
     },
     {
       name: "transports-know-the-seam-only",
@@ -34,7 +36,7 @@ module.exports = {
       from: { path: transports },
       to: {
         path: "^src/",
-        pathNot: `${transports}|${seam}|^src/(WsmuxError|Address|Origin)\\.ts$|^src/internal/transport/`
+        pathNot: `${transports}|${seam}|${plainText}|^src/(WsmuxError|Address|Origin)\\.ts$|^src/internal/transport/`
       }
     },
     {
@@ -47,19 +49,19 @@ module.exports = {
       name: "adapters-use-the-public-api",
       severity: "error",
       from: { path: adapters },
-      to: { path: `^src/internal/|${transports}`, pathNot: "^src/internal/adapter/" }
+      to: { path: `^src/internal/|${transports}`, pathNot: `^src/internal/adapter/|${plainText}` }
     },
     {
       name: "a-route-uses-the-public-api",
       severity: "error",
       from: { path: "^src/SessionRoute\\.ts$" },
-      to: { path: "^src/internal/", pathNot: "^src/internal/adapter/" }
+      to: { path: "^src/internal/", pathNot: `^src/internal/adapter/|${plainText}` }
     },
     {
       name: "the-command-line-uses-the-public-api",
       severity: "error",
       from: { path: "^src/cli/" },
-      to: { path: "^src/internal/" }
+      to: { path: "^src/internal/", pathNot: plainText }
     }
   ],
   options: {

@@ -124,6 +124,27 @@ describe("an error", () => {
     })
   }
 
+  it("shows text of the peer or of the platform on one line, without control characters", () => {
+    const hostile = "a\u001b[2J\nb\u202ec"
+    const cause = new Error(hostile)
+    const shown = [
+      new WsmuxError.SessionClosed({ by: "peer", code: 1000, reason: hostile }),
+      new WsmuxError.TransportFailure({ code: 1009, reason: hostile }),
+      new WsmuxError.TransportFailure({ code: 1006, reason: "", cause }),
+      new WsmuxError.ConnectFailure({ url, reason: "Unreachable", cause }),
+      new WsmuxError.ConnectFailure({ url, reason: "Unreachable", cause: new AggregateError([cause], "") }),
+      new WsmuxError.NotConnected({ reason: "GaveUp", cause }),
+      new WsmuxError.DuplexFailure({ detail: hostile }),
+      new WsmuxError.MalformedFrame({ fault: "Truncated", detail: hostile }),
+      new WsmuxError.PeerFlood({ detail: hostile }),
+      new WsmuxError.ListenFailure({ address: "a", cause })
+    ]
+    for (const { message } of shown) {
+      expect(message).toContain("a\ufffd[2J bc")
+      expect(message).not.toMatch(/[\p{Cc}\p{Cf}]/u)
+    }
+  })
+
   it("keeps what caused it", () => {
     expect(messages.flatMap(([error]) => "cause" in error && error.cause !== undefined ? [error.cause] : []))
       .toEqual([closed, broken, broken, refused, broken, closed, broken, new Error("listen EACCES")])

@@ -170,6 +170,16 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           }
         }))
 
+      test(`tells the ${to} the reason of the ${from} without control and format characters`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds()
+          const far = yield* listen(ends[to])
+          ends[from].send([bytes("hello")])
+          yield* far.next
+          yield* ends[from].close(4000, "a\u001b[2J\r\nb\u009bc\u202ed\u200be", "10 seconds")
+          expect(yield* far.ended).toEqual({ code: told(from, 4000), reason: "a\ufffd[2J b\ufffdcde" })
+        }))
+
       test(`sends nothing from the moment the ${from} closes`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()

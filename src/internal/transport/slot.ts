@@ -1,6 +1,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { End, Listener } from "../../Transport.js"
+import { plainText } from "../plainText.js"
 import { WaitList } from "../waitList.js"
 
 /**
@@ -53,11 +54,11 @@ export class Slot {
     if (this.#end === undefined) this.#listener?.onWritable()
   }
 
-  /** The last event; only the first call counts. */
+  /** The last event; only the first call counts. The reason is the peer's text, which may hold anything. */
   close(end: End): void {
     if (this.#end !== undefined) return
-    this.#end = end
-    this.#listener?.onClose(end)
+    this.#end = { ...end, reason: plainText(end.reason) }
+    this.#listener?.onClose(this.#end)
     this.#enders.wakeAll()
   }
 
