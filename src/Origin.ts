@@ -6,8 +6,8 @@
  */
 
 /**
- * The origins whose pages may connect, such as `https://app.example`, or `"*"` for every page. None given means those of the
- * server's own host only.
+ * The origins whose pages may connect, such as `https://app.example`, or `"*"` for every page. A default port and a path are
+ * ignored. None given means those of the server's own host only.
  *
  * @since 0.1.0
  * @category models
@@ -47,8 +47,16 @@ export const isAllowed = (
   const { host, origin } = headers
   if (origin === undefined || allowed === "*") return true
   if (typeof origin !== "string") return false
-  if (allowed !== undefined) return allowed.includes(origin)
-  if (typeof host !== "string" || host === "" || !URL.canParse(origin)) return false
-  const page = new URL(origin)
-  return page.host === host.toLowerCase() && !(secure && page.protocol === "http:")
+  if (allowed !== undefined) return allowed.some((named) => named === origin || originOf(named) === origin)
+  const page = pageOf(origin)
+  if (page === undefined || typeof host !== "string" || !/^[^\s@/?#\\]+$/.test(host)) return false
+  // A default port may stand in `host`, and never in an origin: both are read by the scheme of the page.
+  return pageOf(`${page.protocol}//${host}`)?.host === page.host && !(secure && page.protocol === "http:")
 }
+
+/** Only pages of these two schemes have a host. */
+const pageOf = (origin: string): URL | undefined =>
+  /^https?:/i.test(origin) && URL.canParse(origin) ? new URL(origin) : undefined
+
+/** An origin as browsers write it. */
+const originOf = (named: string): string | undefined => pageOf(named)?.origin

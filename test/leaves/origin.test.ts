@@ -9,6 +9,9 @@ describe("an origin", () => {
     ["the same, in other letters", "http://APP.example:8080", "App.Example:8080"],
     ["the same behind TLS that ends before", "https://app.example:8080", host],
     ["the port that the scheme implies", "https://app.example", "app.example"],
+    ["the port that the scheme implies, and the host names it", "https://app.example", "app.example:443"],
+    ["the same without TLS", "http://app.example", "app.example:80"],
+    ["the IPv6 address in another spelling", "https://[2001:db8::1]", "[2001:0DB8:0::1]:443"],
     ["the same IPv4 address", "http://192.0.2.1:8080", "192.0.2.1:8080"],
     ["the same IPv6 address", "http://[2001:db8::1]:8080", "[2001:db8::1]:8080"]
   ]
@@ -22,6 +25,12 @@ describe("an origin", () => {
     ["another port", "http://app.example:8081", host],
     ["the port that the scheme implies, where the server has another", "http://app.example", host],
     ["a port, where the server has the one that its scheme implies", "http://app.example:8080", "app.example"],
+    ["the default port of the other scheme", "https://app.example", "app.example:80"],
+    ["the default port of the other scheme, without TLS", "http://app.example", "app.example:443"],
+    ["ours as the user of the request's host", "http://evil.example", "app.example@evil.example"],
+    ["the request's host with a path", "http://app.example", "app.example/path"],
+    ["the request's host with a port that is none", "http://app.example", "app.example:port"],
+    ["of a scheme without hosts", "chrome-extension://app.example", "app.example"],
     ["a host that begins the same", "http://app.example:8080.evil.example", host],
     ["a host that begins the same, by name", "http://app.example.evil.example:8080", host],
     ["a host that ends the same", "http://evil-app.example:8080", host],
@@ -68,6 +77,15 @@ describe("an origin", () => {
     expect(verdicts).toEqual([true, false, false, false])
     expect(Origin.isAllowed({ host, origin: `http://${host}` }, named)).toBe(false)
     expect(Origin.isAllowed({ host, origin: `http://${host}` }, [])).toBe(false)
+  })
+
+  it("is allowed when a name for it has a default port, a path or capital letters", () => {
+    for (const named of ["https://page.example:443", "https://page.example/", "HTTPS://Page.Example"]) {
+      expect(Origin.isAllowed({ host, origin: "https://page.example" }, [named])).toBe(true)
+      expect(Origin.isAllowed({ host, origin: "http://page.example" }, [named])).toBe(false)
+    }
+    expect(Origin.isAllowed({ host, origin: "null" }, ["file:///page.html"])).toBe(false)
+    expect(Origin.isAllowed({ host, origin: "chrome-extension://page" }, ["chrome-extension://page"])).toBe(true)
   })
 
   it("is not asked of programs, which have none", () => {
