@@ -34,13 +34,16 @@ export const TypeId: unique symbol = Symbol.for("effect-wsmux/Session")
 export type TypeId = typeof TypeId
 
 /**
- * A session. Closing the scope that made it closes it.
+ * A session. Closing the scope that made it closes it. `P` is the type of its principal.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Session {
+export interface Session<out P = unknown> {
   readonly [TypeId]: TypeId
+
+  /** The peer, as the server's `authorize` answered; undefined where there is none, as on the end that dialled. */
+  readonly principal: P
 
   readonly role: "client" | "server"
 
@@ -214,6 +217,14 @@ export const Session: Context.Tag<Session, Session> = Context.GenericTag<Session
  * @category guards
  */
 export const isSession = (u: unknown): u is Session => Predicate.hasProperty(u, TypeId)
+
+/**
+ * The same session with another principal, for servers that authorise their clients in a way of their own.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const withPrincipal = <P>(session: Session, principal: P): Session<P> => ({ ...session, principal })
 
 /**
  * A session in the client role (odd ids) over the transport in the context, as Go's `wsmux.Client`. Settings that are not

@@ -22,17 +22,20 @@ import type { InvalidConfiguration } from "./WsmuxError.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options<R> extends WebSocketTransport.Options {
+export interface Options<R, P = unknown> extends WebSocketTransport.Options {
   /**
    * The origins of the web pages that may connect; others get 403. Default: pages from the same host and port. Programs,
    * which send no origin, are not concerned.
    */
   readonly allowedOrigins?: Origin.AllowedOrigins
-  /** Decides before the upgrade who may come in: what it fails with is the answer. Default everybody. */
+  /**
+   * Decides before the upgrade who may come in. Its success is the `principal` of the session, its failure the answer.
+   * Default everybody.
+   */
   readonly authorize?:
     | ((
       request: HttpServerRequest.HttpServerRequest
-    ) => Effect.Effect<unknown, HttpServerResponse.HttpServerResponse, R>)
+    ) => Effect.Effect<P, HttpServerResponse.HttpServerResponse, R>)
     | undefined
   readonly settings?: SessionConfig.Options | undefined
 }
@@ -72,9 +75,9 @@ export interface Options<R> extends WebSocketTransport.Options {
  * @since 0.1.0
  * @category constructors
  */
-export const make = <E, R, R2 = never>(
-  handler: (session: Session.Session) => Effect.Effect<unknown, E, R>,
-  options: Options<R2> = {}
+export const make = <E, R, R2 = never, P = undefined>(
+  handler: (session: Session.Session<P>) => Effect.Effect<unknown, E, R>,
+  options: Options<R2, P> = {}
 ): Effect.Effect<
   HttpServerResponse.HttpServerResponse,
   InvalidConfiguration | HttpServerError.RequestError | SocketError,
@@ -96,10 +99,8 @@ export const make = <E, R, R2 = never>(
     if (!Origin.isAllowed(request.headers, options.allowedOrigins, socket?.encrypted)) {
       return HttpServerResponse.empty({ status: 403 })
     }
-    const refusal = options.authorize === undefined
-      ? undefined
-      : yield* Effect.match(options.authorize(request), { onSuccess: () => undefined, onFailure: (answer) => answer })
-    if (refusal !== undefined) return refusal
+    const verdict = yield* Effect.either(options.authorize?.(request) ?? Effect.succeed(undefined as P))
+    if (verdict._tag === "Left") return verdict.left
 
     // hung up meanwhile: the platform would say nothing of that either
     if (socket && !(socket.readable && socket.writable)) return HttpServerResponse.empty({ status: 400 })
@@ -111,7 +112,8 @@ export const make = <E, R, R2 = never>(
         ...options
       }))
     const session = yield* Effect.provideService(Session.makeServer(settings), Transport, transport)
-    yield* Effect.catchAll(handler(session), (error) => Effect.logDebug("the handler of a session failed", error))
+    yield* Effect.catchAll(handler(Session.withPrincipal(session, verdict.right)), (error) =>
+      Effect.logDebug("the handler of a session failed", error))
     return HttpServerResponse.empty() // nobody sees it: the WebSocket has taken the connection
   }).pipe(Effect.scoped)
 

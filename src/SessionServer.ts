@@ -11,21 +11,25 @@ import type { Address } from "./Address.js"
 import * as Session from "./Session.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { Transport } from "./Transport.js"
-import { TransportServer } from "./TransportServer.js"
+import { TransportServer, type UpgradeRequest } from "./TransportServer.js"
 import type { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
+ * A listening server of sessions. `P` is the type of their principals: a server that is made from a `TransportServer` has
+ * it, the service in a context has `unknown`.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface SessionServer {
+export interface SessionServer<out P = unknown> {
   readonly address: Address
   /**
    * Runs the handler for every session, each in a fiber and a scope of its own, until interrupted; interruption closes
-   * the sessions. When a handler returns or fails, its session is closed; the others go on.
+   * the sessions. When a handler returns or fails, its session is closed; the others go on. The handler gets the request
+   * for the WebSocket, too, which the session does not keep.
    */
   readonly run: <E, R>(
-    handler: (session: Session.Session) => Effect.Effect<unknown, E, R>
+    handler: (session: Session.Session<P>, request: UpgradeRequest) => Effect.Effect<unknown, E, R>
   ) => Effect.Effect<never, never, Exclude<R, Scope.Scope>>
 }
 
@@ -61,10 +65,45 @@ export const SessionServer: Context.Tag<SessionServer, SessionServer> = Context.
  * @category constructors
  */
 export const make = (
-  options: SessionConfig.Options = {}
+  options?: SessionConfig.Options
 ): Effect.Effect<SessionServer, InvalidConfiguration, TransportServer> =>
+  Effect.flatMap(TransportServer, (server) => fromTransportServer(server, options))
+
+/**
+ * A server of sessions in the server role over this `TransportServer`, whose principals keep their type. Fails with
+ * `InvalidConfiguration` here rather than for each connection.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as SessionServer from "effect-wsmux/SessionServer"
+ * import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+ *
+ * declare const users: ReadonlyMap<string, { readonly name: string }>
+ *
+ * export const main = Effect.scoped(Effect.gen(function*() {
+ *   const transports = yield* WsTransportServer.make({
+ *     port: 8080,
+ *     authorize: ({ headers }) => {
+ *       const user = users.get(headers.authorization ?? "")
+ *       return user === undefined ? Effect.fail({ status: 401 }) : Effect.succeed(user)
+ *     }
+ *   })
+ *   const server = yield* SessionServer.fromTransportServer(transports)
+ *   return yield* server.run((session, request) =>
+ *     Effect.log(`${session.principal.name} has connected to ${request.url.split("?", 1)[0]}`)
+ *   )
+ * }))
+ * ```
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const fromTransportServer = <P>(
+  server: TransportServer<P>,
+  options: SessionConfig.Options = {}
+): Effect.Effect<SessionServer<P>, InvalidConfiguration> =>
   Effect.gen(function*() {
-    const server = yield* TransportServer
     const settings = yield* SessionConfig.validate(SessionConfig.merge(yield* SessionConfig.SessionConfig, options))
     yield* SessionConfig.validateMessageSize(settings, server)
     return {
@@ -72,10 +111,10 @@ export const make = (
         return server.address
       },
       run: (handler) =>
-        server.run((transport) =>
+        server.run((transport, { principal, request }) =>
           Session.makeServer(settings).pipe(
             Effect.provideService(Transport, transport),
-            Effect.flatMap(handler)
+            Effect.flatMap((session) => handler(Session.withPrincipal(session, principal), request))
           )
         )
     }

@@ -38,6 +38,8 @@ export interface Transport {
   readonly [TypeId]: TypeId
   readonly localAddress: Address
   readonly remoteAddress: Address
+  /** The answer with which a server established it; undefined where this end is the server, or the platform hides it. */
+  readonly upgrade?: UpgradeAnswer | undefined
   /** The largest message in bytes that it lets in; a larger one ends the connection with code 1009. */
   readonly maxMessageSize: number
   /** Attaches the one listener. What arrived before is delivered first, within this call. */
@@ -67,6 +69,24 @@ export interface Transport {
    * effect: an interrupted call terminates at once.
    */
   readonly close: (code: number, reason: string, timeout: Duration.DurationInput) => Effect.Effect<void>
+}
+
+/**
+ * The headers of an HTTP message by their names in lower case, as they came: values may hold any text.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type UpgradeHeaders = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+
+/**
+ * A server's answer to the request for a WebSocket.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface UpgradeAnswer {
+  readonly headers: UpgradeHeaders
 }
 
 /**

@@ -7,15 +7,40 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Address } from "./Address.js"
-import type { Transport } from "./Transport.js"
+import type { Transport, UpgradeHeaders } from "./Transport.js"
 
 /**
- * A listening server.
+ * A request for a WebSocket, as its client sent it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface UpgradeRequest {
+  /** The path and the query. */
+  readonly url: string
+  readonly headers: UpgradeHeaders
+}
+
+/**
+ * How a connection came about.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Connection<out P = unknown> {
+  readonly request: UpgradeRequest
+  /** The value with which the server's `authorize` let the client in; undefined where a server has none. */
+  readonly principal: P
+}
+
+/**
+ * A listening server. `P` is the type of the principals: a server that is made has it, the service in a context has
+ * `unknown`.
  *
  * @since 0.1.0
  * @category models
  */
-export interface TransportServer {
+export interface TransportServer<out P = unknown> {
   readonly address: Address
   /** The largest message in bytes that its transports let in. */
   readonly maxMessageSize: number
@@ -25,7 +50,7 @@ export interface TransportServer {
    * for it.
    */
   readonly run: <E, R>(
-    handler: (transport: Transport) => Effect.Effect<unknown, E, R>
+    handler: (transport: Transport, connection: Connection<P>) => Effect.Effect<unknown, E, R>
   ) => Effect.Effect<never, never, Exclude<R, Scope.Scope>>
 }
 

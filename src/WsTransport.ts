@@ -10,7 +10,6 @@ import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
-import type * as Net from "node:net"
 import type * as Tls from "node:tls"
 import { WebSocket } from "ws"
 import { redacted } from "./Address.js"
@@ -50,7 +49,7 @@ export interface ConnectOptions extends Options {
 /**
  * Dials a WebSocket. Per-message compression is off: the streams' bytes are compressed already, or do not gain enough.
  *
- * Fails with `ConnectFailure`, whose `reason` and `status` tell why. Interrupting it gives the attempt up. When the scope
+ * The answer's headers are in `Transport.upgrade`. Fails with `ConnectFailure`, whose `reason` and `status` tell why. Interrupting it gives the attempt up. When the scope
  * closes, the connection is terminated; a session on it has closed it properly by then.
  *
  * @since 0.1.0
@@ -81,14 +80,15 @@ export const connect = (
       ({ transport }) => transport.terminate
     )
     const { opened, transport } = attempt
-    const socket = yield* Deferred.await(opened).pipe(
+    const response = yield* Deferred.await(opened).pipe(
       Effect.timeoutFail({
         duration: options.openTimeout ?? Duration.seconds(10),
         onTimeout: () => new ConnectFailure({ url: redacted(url), reason: "Timeout" })
       }),
       Effect.onError(() => transport.terminate)
     )
-    transport.connected(socket)
+    transport.upgrade = { headers: response.headers }
+    transport.connected(response.socket)
     return transport
   })
 
@@ -128,15 +128,18 @@ const resolve = (options: Options) =>
     maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config)
   }))
 
-const watchOpening = (ws: WebSocket, url: string): Deferred.Deferred<Net.Socket, ConnectFailure> => {
-  const opened = Deferred.unsafeMake<Net.Socket, ConnectFailure>(FiberId.none)
+/** What is kept of the answer: it lives as long as the transport. */
+type Answer = Pick<Http.IncomingMessage, "headers" | "socket">
+
+const watchOpening = (ws: WebSocket, url: string): Deferred.Deferred<Answer, ConnectFailure> => {
+  const opened = Deferred.unsafeMake<Answer, ConnectFailure>(FiberId.none)
   const fail = (why: Pick<ConnectFailure, "reason" | "status" | "cause">) =>
     Deferred.unsafeDone(opened, Effect.fail(new ConnectFailure({ url: redacted(url), ...why })))
-  let socket: Net.Socket | undefined
-  ws.once("upgrade", (response) => {
-    socket = response.socket
+  let answer: Answer
+  ws.once("upgrade", ({ headers, socket }) => {
+    answer = { headers, socket }
   })
-  ws.once("open", () => Deferred.unsafeDone(opened, Effect.succeed(socket!)))
+  ws.once("open", () => Deferred.unsafeDone(opened, Effect.succeed(answer)))
   ws.once("unexpected-response", (request, response) => {
     fail({ reason: "Rejected", status: response.statusCode })
     request.destroy()

@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type * as Types from "effect/Types"
 import type * as Http from "node:http"
 import type * as Https from "node:https"
 import type * as Tls from "node:tls"
@@ -19,7 +20,8 @@ import type { ListenFailure } from "./WsmuxError.js"
 import type * as WsTransport from "./WsTransport.js"
 
 /**
- * Why an upgrade is refused: the HTTP answer that the client gets.
+ * Why an upgrade is refused: the HTTP answer that the client gets. The status is one from 200 to 599. The message is sent
+ * as plain text unless a header says otherwise.
  *
  * @since 0.1.0
  * @category models
@@ -34,7 +36,7 @@ export interface Rejection {
  * @since 0.1.0
  * @category models
  */
-export interface Options<R = never> extends WsTransport.Options {
+export interface Options<R = never, P = unknown> extends WsTransport.Options {
   /** The port to listen on; 0 for any free one. Default 0. */
   readonly port?: number | undefined
   /** The address to listen on. Default `127.0.0.1`: what shall be reached from outside must be told so. */
@@ -51,10 +53,18 @@ export interface Options<R = never> extends WsTransport.Options {
    */
   readonly allowedOrigins?: AllowedOrigins
   /**
-   * Decides before the upgrade who may come in. A failure with a `Rejection` is the HTTP answer, and nothing is allocated
-   * for the stranger; a defect answers 500. Default everybody.
+   * Decides before the upgrade who may come in. Its success is the `principal` of the connection and of its session. A
+   * failure with a `Rejection` is the HTTP answer, and nothing is allocated for the stranger. A defect, and a rejection
+   * that HTTP cannot carry, are logged and answer 500. Default everybody.
    */
-  readonly authorize?: ((request: Http.IncomingMessage) => Effect.Effect<unknown, Rejection, R>) | undefined
+  readonly authorize?: ((request: Http.IncomingMessage) => Effect.Effect<P, Rejection, R>) | undefined
+  /**
+   * Gives headers to add to the answer that completes an upgrade; the client reads them in `Transport.upgrade`. Headers
+   * that HTTP cannot carry, and those of the handshake itself, are logged and answer 500. Default none.
+   */
+  readonly answerHeaders?:
+    | ((request: Http.IncomingMessage, principal: Types.NoInfer<P>) => Readonly<Record<string, string>>)
+    | undefined
   /** How many connections may be upgraded at once; further ones get 503. Default 10,000. */
   readonly maxConnections?: number | undefined
   /** How long an authorisation may take. Default 10 s. */
@@ -68,9 +78,9 @@ export interface Options<R = never> extends WsTransport.Options {
  * @since 0.1.0
  * @category constructors
  */
-export const make = <R = never>(
-  options: Options<R> = {}
-): Effect.Effect<TransportServer, ListenFailure, R | Scope.Scope> =>
+export const make = <R = never, P = undefined>(
+  options: Options<R, P> = {}
+): Effect.Effect<TransportServer<P>, ListenFailure, R | Scope.Scope> =>
   Effect.flatMap(SessionConfig.SessionConfig, (config) =>
     internal.make({
       ...options,
@@ -88,5 +98,7 @@ export const make = <R = never>(
  * @since 0.1.0
  * @category layers
  */
-export const layer = <R = never>(options?: Options<R>): Layer.Layer<TransportServer, ListenFailure, R> =>
+export const layer = <R = never, P = undefined>(
+  options?: Options<R, P>
+): Layer.Layer<TransportServer, ListenFailure, R> =>
   Layer.scoped(TransportServer, make(options)) as Layer.Layer<TransportServer, ListenFailure, R>

@@ -184,6 +184,7 @@ export const makeSession = (
 
     const session: Session = {
       [typeId]: typeId,
+      principal: undefined,
       role,
       address: transport.localAddress,
       remoteAddress: transport.remoteAddress,

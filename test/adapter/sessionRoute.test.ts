@@ -1,6 +1,7 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { describe, expect, it, vi } from "@effect/vitest"
 import * as Session from "effect-wsmux/Session"
@@ -20,15 +21,15 @@ import * as Https from "node:https"
 import * as Net from "node:net"
 import { pattern } from "../support/bytes.js"
 import { readAll } from "../support/sessions.js"
-import { rawClient } from "../support/transports.js"
+import { rawAnswer, rawClient, upgradeHeaders } from "../support/transports.js"
 
 const windowed = { streamBufferSize: 64 * 1024 }
 const echo = (session: Session.Session) => session.run((stream) => Stream.run(stream.readable, stream.writable))
 
 /** An application with one route that becomes a session, beside an ordinary one. */
-const makeApp = <E, R>(
-  handler: (session: Session.Session) => Effect.Effect<unknown, E, R>,
-  options: SessionRoute.Options<never> = {},
+const makeApp = <E, R, P = undefined>(
+  handler: (session: Session.Session<P>) => Effect.Effect<unknown, E, R>,
+  options: SessionRoute.Options<never, P> = {},
   tls?: { readonly cert: Buffer; readonly key: Buffer }
 ) =>
   Effect.gen(function*() {
@@ -94,6 +95,29 @@ describe("a route that becomes a session", () => {
       const session = yield* dial(ws, { authorization: "Bearer right" })
       expect(yield* session.awaitClosed).toEqual(new SessionClosed({ by: "peer", code: 1000, reason: "" }))
       expect(sessions).toBe(1)
+    }))
+
+  it.scopedLive("gives its session the principal that the request was authorised as", () =>
+    Effect.gen(function*() {
+      const principal = yield* Deferred.make<string | undefined>()
+      const { ws } = yield* makeApp((session) => Deferred.succeed(principal, session.principal), {
+        authorize: ({ headers }: HttpServerRequest.HttpServerRequest) => Effect.succeed(headers["x-user"])
+      })
+      yield* dial(ws, { "x-user": "Ada" })
+      expect(yield* Deferred.await(principal)).toBe("Ada")
+    }))
+
+  it.scopedLive("sends no header that an answer of the program adds by a line break", () =>
+    Effect.gen(function*() {
+      const headers = { location: "/a\r\nset-cookie: b=c" }
+      const { ws } = yield* makeApp(echo, {
+        authorize: () => Effect.fail(HttpServerResponse.empty({ status: 302, headers }))
+      })
+      const answer = yield* rawAnswer(
+        Number(new URL(ws).port),
+        ["GET /streams HTTP/1.1", "host: a", ...upgradeHeaders, "", ""].join("\r\n")
+      )
+      expect(answer).not.toContain("set-cookie")
     }))
 
   for (

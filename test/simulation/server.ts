@@ -15,7 +15,11 @@ export const makeMemoryServer = (maxMessageSize: number) =>
       run: (handler) =>
         Effect.scoped(Effect.gen(function*() {
           const connections = yield* FiberSet.make()
-          const serve = (transport: Transport) => FiberSet.run(connections, Effect.scoped(handler(transport)))
+          const serve = (transport: Transport) =>
+            FiberSet.run(
+              connections,
+              Effect.scoped(handler(transport, { principal: undefined, request: { url: "/", headers: {} } }))
+            )
           return yield* Effect.forever(Effect.flatMap(Queue.take(arrivals), serve))
         })) as ReturnType<typeof server.run<unknown, never>>
     }

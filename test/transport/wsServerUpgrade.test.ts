@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import type { Connection } from "effect-wsmux/TransportServer"
 import * as WsTransport from "effect-wsmux/WsTransport"
 import * as WsTransportServer from "effect-wsmux/WsTransportServer"
 import * as Context from "effect/Context"
@@ -15,14 +16,19 @@ import {
   keepAll,
   listening,
   portOf,
+  rawAnswer,
   rejected,
   signal,
+  upgradeHeaders,
   urlOf,
   webSocket
 } from "../support/transports.js"
 import { listen } from "./suite.js"
 
 const pem = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}.pem`, import.meta.url))
+/** A request to upgrade at this path, as bytes. */
+const request = (path: string) => [`GET ${path} HTTP/1.1`, "host: localhost", ...upgradeHeaders, "", ""].join("\r\n")
+
 const tls = { key: pem("key"), cert: pem("cert") }
 
 describe("authorisation", () => {
@@ -93,6 +99,61 @@ describe("authorisation", () => {
       ])
     }))
 
+  it.scopedLive("answers in plain text unless its headers say otherwise", () =>
+    Effect.gen(function*() {
+      const page = { status: 403, message: "<b>no</b>", headers: { "Content-Type": "text/html" } }
+      const server = yield* WsTransportServer.make({
+        authorize: ({ url }) => Effect.fail(url === "/page" ? page : { status: 403, message: "<b>no</b>" })
+      })
+      const { port } = new URL(urlOf(server))
+      const [plain, typed] = yield* Effect.all(["/", "/page"].map((path) => rawAnswer(Number(port), request(path))))
+      expect(plain).toContain("content-type: text/plain; charset=utf-8\r\n")
+      expect(typed).toContain("Content-Type: text/html\r\n")
+      expect(typed).not.toContain("text/plain")
+    }))
+
+  it.scopedLive("frames its answer itself when a rejection has headers that do", () =>
+    Effect.gen(function*() {
+      const headers = { "Content-Length": "1", "Transfer-Encoding": "chunked", "Connection": "keep-alive", "x-a": "b" }
+      const server = yield* WsTransportServer.make({ authorize: () => Effect.fail({ status: 401, headers }) })
+      const { port } = new URL(urlOf(server))
+      const [head, body] = (yield* rawAnswer(Number(port), request("/"))).split("\r\n\r\n")
+      expect(head!.split("\r\n").slice(1).sort()).toEqual([
+        "connection: close",
+        "content-length: 13",
+        "content-type: text/plain; charset=utf-8",
+        "x-a: b"
+      ])
+      expect(body).toBe("Unauthorized\n")
+    }))
+
+  const unsendable: ReadonlyArray<readonly [what: string, rejection: WsTransportServer.Rejection]> = [
+    ["a header value with a line break", { status: 302, headers: { location: "/a\r\nset-cookie: b=c" } }],
+    ["a header value with a control character", { status: 401, headers: { "x-why": "a\u001b[2J" } }],
+    ["a header name with a line break", { status: 401, headers: { "x-a: b\r\nx-c": "d" } }],
+    ["a header name that is empty", { status: 401, headers: { "": "d" } }],
+    ["a status that is none", { status: Number.NaN }],
+    ["a status that would upgrade", { status: 101 }],
+    ["a status that adds headers", { status: "401 No\r\nx-a: b" as unknown as number }]
+  ]
+  for (const [what, rejection] of unsendable) {
+    it.scopedLive(`answers 500 and logs why when a rejection has ${what}`, () =>
+      Effect.gen(function*() {
+        const logged: Array<string> = []
+        const server = yield* WsTransportServer.make({ authorize: () => Effect.fail(rejection) }).pipe(
+          Effect.provide(
+            Logger.replace(Logger.defaultLogger, Logger.make(({ message }) => logged.push(String(message))))
+          )
+        )
+        const { port } = new URL(urlOf(server))
+        const answer = yield* rawAnswer(Number(port), request("/"))
+        expect(answer).toMatch(/^HTTP\/1\.1 500 Internal Server Error\r\n/)
+        expect(answer).not.toMatch(/x-a|x-c|set-cookie/)
+        expect(logged).toEqual([expect.stringContaining("cannot answer with the rejection of an authorisation: ")])
+        expect(logged[0]).not.toMatch(/\p{Cc}/u)
+      }))
+  }
+
   for (
     const [what, authorize] of [
       ["dies", () => Effect.die("defect")],
@@ -125,6 +186,62 @@ describe("authorisation", () => {
       expect(yield* Effect.flip(WsTransport.connect(url))).toEqual(rejected(url, 503))
       yield* Deferred.await(interrupted)
     }))
+})
+
+describe("a connection", () => {
+  it.scopedLive("tells its handler the request and the principal that authorised it", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make({
+        authorize: ({ headers }) => Effect.succeed({ name: headers["x-user"] })
+      })
+      const told = yield* Deferred.make<Connection<{ readonly name: unknown }>>()
+      yield* Effect.forkScoped(server.run((_, connection) => Deferred.succeed(told, connection)))
+      yield* WsTransport.connect(`${urlOf(server)}/streams?a=b`, { headers: { "x-user": "Ada" } })
+      const { principal, request } = yield* Deferred.await(told)
+      expect([principal, request.url, request.headers["x-user"]]).toEqual([{ name: "Ada" }, "/streams?a=b", "Ada"])
+      expect(Object.keys(request)).toEqual(["headers", "url"])
+    }))
+
+  it.scopedLive("has no principal where everybody may connect", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make()
+      const told = yield* Deferred.make<Connection>()
+      yield* Effect.forkScoped(server.run((_, connection) => Deferred.succeed(told, connection)))
+      yield* WsTransport.connect(urlOf(server))
+      expect((yield* Deferred.await(told)).principal).toBe(undefined)
+    }))
+
+  it.scopedLive("tells the client the headers that the server adds to its answer, each client its own", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make({
+        authorize: ({ url }) => Effect.succeed(url?.slice(1)),
+        answerHeaders: (_, name): Record<string, string> =>
+          name === "" ? {} : { "x-websocktunnel-client-url": `https://tunnel.example/${name}` }
+      })
+      yield* keepAll(server)
+      const urls = yield* Effect.forEach(["ada", "grace", ""], (name) =>
+        Effect.map(
+          WsTransport.connect(`${urlOf(server)}/${name}`),
+          ({ upgrade }) => upgrade?.headers["x-websocktunnel-client-url"]
+        ))
+      expect(urls).toEqual(["https://tunnel.example/ada", "https://tunnel.example/grace", undefined])
+    }))
+
+  const unsendable: ReadonlyArray<readonly [what: string, headers: Record<string, string>]> = [
+    ["would add others", { "x-a": "b\r\nx-c: d" }],
+    ["belong to the handshake", { "Sec-WebSocket-Accept": "forged" }]
+  ]
+  for (const [what, headers] of unsendable) {
+    it.scopedLive(`is answered with 500 when the headers to add ${what}`, () =>
+      Effect.gen(function*() {
+        const server = yield* WsTransportServer.make({ answerHeaders: () => headers }).pipe(
+          Effect.provide(Logger.remove(Logger.defaultLogger))
+        )
+        yield* keepAll(server)
+        const url = `${urlOf(server)}/`
+        expect(yield* Effect.flip(WsTransport.connect(url))).toEqual(rejected(url, 500))
+      }))
+  }
 })
 
 describe("a server attached to another one", () => {

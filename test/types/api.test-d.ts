@@ -6,7 +6,7 @@ import * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
 import type { Transport } from "effect-wsmux/Transport"
-import type { TransportServer } from "effect-wsmux/TransportServer"
+import type { Connection, TransportServer, UpgradeRequest } from "effect-wsmux/TransportServer"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import type * as WsmuxError from "effect-wsmux/WsmuxError"
 import * as WsTransport from "effect-wsmux/WsTransport"
@@ -210,8 +210,24 @@ describe("a server of sessions", () => {
   it("runs a handler, which brings its requirements but its scope, and keeps its errors", () => {
     expectTypeOf(server.run(serveFiles)).toEqualTypeOf<Effect.Effect<never, never, Files>>()
     expectTypeOf(transports.run(serveFiles)).toEqualTypeOf<Effect.Effect<never, never, Files>>()
-    expectTypeOf(server.run<never, never>).parameter(0).parameters.toEqualTypeOf<[session: Session.Session]>()
-    expectTypeOf(transports.run<never, never>).parameter(0).parameters.toEqualTypeOf<[transport: Transport]>()
+    expectTypeOf(server.run<never, never>).parameter(0).parameters.toEqualTypeOf<
+      [session: Session.Session, request: UpgradeRequest]
+    >()
+    expectTypeOf(transports.run<never, never>).parameter(0).parameters.toEqualTypeOf<
+      [transport: Transport, connection: Connection]
+    >()
+  })
+
+  it("keeps the type of the principals of the transports that it is made from, for its sessions", () => {
+    interface User {
+      readonly name: string
+    }
+    const typed = {} as TransportServer<User>
+    const made = SessionServer.fromTransportServer(typed)
+    expectTypeOf(made).toEqualTypeOf<Effect.Effect<SessionServer.SessionServer<User>, Invalid>>()
+    expectTypeOf({} as Effect.Effect.Success<typeof made>).toExtend<SessionServer.SessionServer>()
+    expectTypeOf(Session.withPrincipal(session, {} as User).principal).toEqualTypeOf<User>()
+    expectTypeOf(session.principal).toEqualTypeOf<unknown>()
   })
 })
 
@@ -276,14 +292,15 @@ describe("a server of transports", () => {
 
   it("listens in a scope", () => {
     expectTypeOf(WsTransportServer.make({ port: 0 })).toEqualTypeOf<
-      Effect.Effect<TransportServer, Listen, Scope.Scope>
+      Effect.Effect<TransportServer<undefined>, Listen, Scope.Scope>
     >()
     expectTypeOf(WsTransportServer.layer({ port: 0 })).toEqualTypeOf<Layer.Layer<TransportServer, Listen>>()
   })
 
-  it("requires what its authorisation does", () => {
+  it("requires what its authorisation does, and has principals of its type", () => {
+    type Known = Effect.Effect.Success<ReturnType<typeof authorize>>
     expectTypeOf(WsTransportServer.make({ authorize })).toEqualTypeOf<
-      Effect.Effect<TransportServer, Listen, Users | Scope.Scope>
+      Effect.Effect<TransportServer<Known>, Listen, Users | Scope.Scope>
     >()
     expectTypeOf(WsTransportServer.layer({ authorize })).toEqualTypeOf<Layer.Layer<TransportServer, Listen, Users>>()
   })

@@ -5,7 +5,7 @@ import type * as Stream from "node:stream"
 import type { WebSocket } from "ws"
 import type { Address } from "../../Address.js"
 import { opaque, tcp, unix } from "../../Address.js"
-import { type Listener, type Transport, TypeId } from "../../Transport.js"
+import { type Listener, type Transport, TypeId, type UpgradeAnswer } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
 import { Slot } from "./slot.js"
@@ -27,6 +27,8 @@ export class WsTransport implements Transport {
   readonly maxMessageSize: number
   localAddress: Address = opaque("unconnected")
   remoteAddress: Address = opaque("unconnected")
+  /** Set by the end that dialled. */
+  upgrade: UpgradeAnswer | undefined
   readonly #ws: WebSocket
   readonly #watermark: number
   readonly #slot: Slot

@@ -11,21 +11,22 @@ import { type WebSocket, WebSocketServer } from "ws"
 import { type Address, format, opaque, tcp, unix } from "../../Address.js"
 import { isAllowed } from "../../Origin.js"
 import type { Transport } from "../../Transport.js"
-import type { TransportServer } from "../../TransportServer.js"
+import type { Connection, TransportServer } from "../../TransportServer.js"
 import { ListenFailure } from "../../WsmuxError.js"
 import type { Options, Rejection } from "../../WsTransportServer.js"
 import { WaitList } from "../waitList.js"
+import { rejectionFault, rejectionText, upgradeFault } from "./httpAnswer.js"
 import { type Settings as TransportSettings, WsTransport } from "./ws.js"
 import { maxFragments } from "./wsReceiver.js"
 
-type Settings<R> = Options<R> & TransportSettings & {
+type Settings<R, P> = Options<R, P> & TransportSettings & {
   readonly port: number
   readonly host: string
   readonly maxConnections: number
   readonly upgradeTimeout: Duration.Duration
 }
 
-type Handler = (transport: Transport) => Effect.Effect<unknown>
+type Handler<P> = (transport: Transport, connection: Connection<P>) => Effect.Effect<unknown>
 
 /** A request to upgrade, with the socket it came on. */
 interface Upgrade {
@@ -38,7 +39,9 @@ interface Upgrade {
 /** How many upgrades may wait for `run`; more get 503. */
 const maxWaiting = 128
 
-export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, ListenFailure, R | Scope.Scope> =>
+export const make = <R, P>(
+  settings: Settings<R, P>
+): Effect.Effect<TransportServer<P>, ListenFailure, R | Scope.Scope> =>
   Effect.gen(function*() {
     const server = settings.server ?? (yield* listen(settings))
     const upgrader = new WebSocketServer({
@@ -48,9 +51,10 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
       maxPayload: settings.maxMessageSize,
       maxFragments: maxFragments(settings.maxMessageSize)
     })
+    upgrader.on("headers", addHeaders)
     const connections = yield* FiberSet.make<void>()
     const fork = yield* FiberSet.runtime(connections)<R>()
-    let handler: Handler | undefined
+    let handler: Handler<P> | undefined
     let waiting = 0
     const handlers = new WaitList()
 
@@ -66,18 +70,24 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
       (size) => size < settings.maxConnections, // this one is not yet among them
       (): Rejection => ({ status: 503, message: "there are too many connections" })
     )
+    const admit = (request: Http.IncomingMessage) =>
+      Effect.gen(function*() {
+        yield* hasRoom
+        const principal = yield* authorize(settings, request)
+        const headers = yield* answerHeaders(settings, request, principal)
+        const connection: Connection<P> = { principal, request: factsOf(request) }
+        return { headers, connection, handle: yield* awaitHandler }
+      })
     const serve = (upgrade: Upgrade) =>
-      hasRoom.pipe(
-        Effect.zipRight(Effect.suspend(() => authorize(settings, upgrade.request!))),
-        Effect.zipRight(awaitHandler),
+      Effect.suspend(() => admit(upgrade.request!)).pipe(
         Effect.onInterrupt(() => Effect.sync(() => upgrade.socket.destroy())),
         Effect.matchCauseEffect({
           onFailure: (cause) => turnAway(upgrade.socket, cause),
-          onSuccess: (handle) =>
+          onSuccess: ({ connection, handle, headers }) =>
             Effect.scoped(
               Effect.flatMap(
-                accept(upgrader, upgrade, settings),
-                (transport) => transport === undefined ? Effect.void : handle(transport)
+                accept(upgrader, upgrade, headers, settings),
+                (transport) => transport === undefined ? Effect.void : handle(transport, connection)
               )
             )
         }),
@@ -98,12 +108,14 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
       () => Effect.sync(() => server.off("upgrade", onUpgrade))
     )
 
-    const run = <E, R2>(handle: (transport: Transport) => Effect.Effect<unknown, E, R2>) =>
+    const run = <E, R2>(
+      handle: (transport: Transport, connection: Connection<P>) => Effect.Effect<unknown, E, R2>
+    ) =>
       Effect.acquireUseRelease(
         Effect.map(Effect.context<R2>(), (context) => {
           // A scope of its own: the context has one, too, which is that of whoever runs the server.
-          handler = (transport) =>
-            contained(Effect.provide(Effect.scoped(Effect.suspend(() => handle(transport))), context))
+          handler = (transport, connection) =>
+            contained(Effect.provide(Effect.scoped(Effect.suspend(() => handle(transport, connection))), context))
           handlers.wakeAll()
         }),
         () => Effect.never,
@@ -118,7 +130,7 @@ export const make = <R>(settings: Settings<R>): Effect.Effect<TransportServer, L
       get address() {
         return addressOf(server)
       },
-      run: run as TransportServer["run"]
+      run: run as TransportServer<P>["run"]
     }
   })
 
@@ -143,7 +155,9 @@ const contained = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<void,
       Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logDebug("the handler of a connection failed", cause)
   )
 
-const listen = <R>(settings: Settings<R>): Effect.Effect<Http.Server | Https.Server, ListenFailure, Scope.Scope> => {
+const listen = <R, P>(
+  settings: Settings<R, P>
+): Effect.Effect<Http.Server | Https.Server, ListenFailure, Scope.Scope> => {
   const failure = (cause: unknown) => new ListenFailure({ address: format(tcp(settings.host, settings.port)), cause })
   return Effect.try({ try: () => createServer(settings), catch: failure }).pipe(
     Effect.flatMap((server) => {
@@ -180,7 +194,7 @@ const trackConnections = (server: Net.Server): () => void => {
 }
 
 /** Throws when the TLS settings make no sense. */
-const createServer = <R>(settings: Settings<R>): Http.Server | Https.Server => {
+const createServer = <R, P>(settings: Settings<R, P>): Http.Server | Https.Server => {
   const patience = Duration.toMillis(settings.upgradeTimeout)
   const timeouts = { headersTimeout: patience, handshakeTimeout: patience, connectionsCheckingInterval: 1000 }
   const upgradeOnly: Http.RequestListener = (_request, response) => {
@@ -191,29 +205,51 @@ const createServer = <R>(settings: Settings<R>): Http.Server | Https.Server => {
     : Https.createServer({ ...settings.tls, ...timeouts }, upgradeOnly)
 }
 
-const authorize = <R>(
-  { allowedOrigins, authorize, upgradeTimeout }: Settings<R>,
+/** Without `authorize` there is no type for principals to have but that of undefined. */
+const authorize = <R, P>(
+  { allowedOrigins, authorize, upgradeTimeout }: Settings<R, P>,
   request: Http.IncomingMessage
-): Effect.Effect<unknown, Rejection, R> =>
+): Effect.Effect<P, Rejection, R> =>
   !isAllowed(request.headers, allowedOrigins, request.socket instanceof Tls.TLSSocket)
     ? Effect.fail({ status: 403, message: "pages from other origins may not connect" })
     : authorize === undefined
-    ? Effect.void
+    ? Effect.succeed(undefined as P)
     : Effect.timeoutFail(Effect.suspend(() => authorize(request)), {
       duration: upgradeTimeout,
       onTimeout: (): Rejection => ({ status: 503, message: "the authorisation took too long" })
     })
 
+/** Headers that cannot be sent are a fault of this program, so a defect. */
+const answerHeaders = <R, P>(settings: Settings<R, P>, request: Http.IncomingMessage, principal: P) =>
+  Effect.sync(() => {
+    const headers = settings.answerHeaders?.(request, principal) ?? {}
+    const fault = upgradeFault(headers)
+    if (fault !== undefined) throw new Error(`cannot answer an upgrade: ${fault}`)
+    return headers
+  })
+
+/** Without the request itself, which holds on to its socket. */
+const factsOf = ({ headers, url }: Http.IncomingMessage): Connection<never>["request"] => ({ headers, url: url ?? "/" })
+
+/** Headers of an answer 101, by the request that it answers. */
+const extraHeaders = new WeakMap<Http.IncomingMessage, Readonly<Record<string, string>>>()
+
+const addHeaders = (lines: Array<string>, request: Http.IncomingMessage): void => {
+  for (const [name, value] of Object.entries(extraHeaders.get(request) ?? {})) lines.push(`${name}: ${value}`)
+}
+
 /** Upgrades, or answers the client why not and gives none. */
 const accept = (
   upgrader: WebSocketServer,
   upgrade: Upgrade,
+  headers: Readonly<Record<string, string>>,
   settings: TransportSettings
 ): Effect.Effect<Transport | undefined, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const { head, request, socket } = upgrade
       let accepted: WsTransport | undefined
+      extraHeaders.set(request!, headers)
       // Calls back before it returns, or answers an invalid request by itself and never calls back.
       upgrader.handleUpgrade(request!, socket, head!, (ws: WebSocket) => {
         accepted = new WsTransport(ws, settings)
@@ -227,22 +263,19 @@ const accept = (
 
 const turnAway = (socket: Net.Socket, cause: Cause.Cause<Rejection>): Effect.Effect<void> => {
   const failure = Cause.failureOption(cause)
-  return failure._tag === "Some"
-    ? Effect.sync(() => answer(socket, failure.value))
-    : Effect.zipRight(
-      Effect.logError("an authorisation failed", cause),
-      Effect.sync(() => answer(socket, { status: 500 }))
-    )
+  const fault = failure._tag === "Some" ? rejectionFault(failure.value) : undefined
+  if (failure._tag === "Some" && fault === undefined) return Effect.sync(() => answer(socket, failure.value))
+  return Effect.zipRight(
+    fault === undefined
+      ? Effect.logError("an authorisation failed", cause)
+      : Effect.logError(`cannot answer with the rejection of an authorisation: ${fault}`),
+    Effect.sync(() => answer(socket, { status: 500 }))
+  )
 }
 
 const answer = (socket: Net.Socket, rejection: Rejection): void => {
-  const body = `${rejection.message ?? Http.STATUS_CODES[rejection.status] ?? ""}\n`
-  const headers = { connection: "close", "content-length": Buffer.byteLength(body), ...rejection.headers }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.once("finish", () => socket.destroy())
-  socket.end(
-    `HTTP/1.1 ${rejection.status} ${Http.STATUS_CODES[rejection.status] ?? ""}\r\n${lines.join("")}\r\n${body}`
-  )
+  socket.end(rejectionText(rejection))
 }
 
 const pathOf = (request: Http.IncomingMessage): string => (request.url ?? "/").split("?", 1)[0]!
