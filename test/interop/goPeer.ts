@@ -16,17 +16,23 @@ export const describeGo = (name: string, suite: () => void, options: TestOptions
   describe.runIf(built !== null)(`${name} (${built?.kind ?? "no Go"})`, options, suite)
 }
 
+/** Whether the peer is the stand-in, whose choices a test can make. */
+export const isStandIn = built?.kind === "stand-in"
+
 /** The peer's command line; its README tells what each flag does. */
 export interface Flags {
   readonly listen?: string
   readonly dial?: string
+  readonly proxy?: string
   readonly role?: "client" | "server"
   readonly buffer?: number
   readonly keepalive?: string
   readonly "accept-deadline"?: string
+  readonly overrun?: "fail" | "hole" | "any"
   readonly serve?: "echo" | "sink" | "source" | "http" | "hold" | "none"
   readonly open?: "echo" | "sink" | "source" | "http" | "none"
   readonly streams?: number
+  readonly opening?: number
   readonly bytes?: number
   readonly "repeat-for"?: string
   readonly close?: boolean

@@ -15,7 +15,7 @@ func httpDriver(opener *opener, size int64) (func(int) (int64, error), func()) {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialStream(ctx, opener)
 		},
-		MaxIdleConnsPerHost: maxOpening,
+		MaxIdleConnsPerHost: cap(opener.slots),
 		DisableCompression:  true,
 	}
 	client := &http.Client{Transport: transport, Timeout: streamLimit}

@@ -17,12 +17,15 @@ import (
 
 type options struct {
 	listen, dial   string
+	proxy          string
 	role           string
 	buffer         int
 	keepAlive      time.Duration
 	acceptDeadline time.Duration
+	overrun        string
 	serve, open    string
 	streams        int
+	opening        int
 	bytes          int64
 	repeatFor      time.Duration
 	close          bool
@@ -48,13 +51,16 @@ func parse() options {
 	var o options
 	flag.StringVar(&o.listen, "listen", "", "address to accept WebSockets on, e.g. 127.0.0.1:0")
 	flag.StringVar(&o.dial, "dial", "", "WebSocket URL to connect to")
+	flag.StringVar(&o.proxy, "proxy", "", "two secrets, with a comma between: listen as a proxy like websocktunnel's")
 	flag.StringVar(&o.role, "role", "", "client or server (default: server when listening, client when dialling)")
 	flag.IntVar(&o.buffer, "buffer", 1024, "bytes of StreamBufferSize")
 	flag.DurationVar(&o.keepAlive, "keepalive", 10*time.Second, "keep-alive interval")
 	flag.DurationVar(&o.acceptDeadline, "accept-deadline", 30*time.Second, "how long an open may take")
+	flag.StringVar(&o.overrun, "overrun", "any", "a call that waits at an overrun: fail, hole or any")
 	flag.StringVar(&o.serve, "serve", "none", "echo, sink, source, http, hold or none")
 	flag.StringVar(&o.open, "open", "none", "echo, sink, source, http or none")
 	flag.IntVar(&o.streams, "streams", 1, "streams of an -open round")
+	flag.IntVar(&o.opening, "opening", 50, "opens of a round that are under way at once")
 	flag.Int64Var(&o.bytes, "bytes", 1024, "bytes of each -open stream")
 	flag.DurationVar(&o.repeatFor, "repeat-for", 0, "repeat the -open round for that long")
 	flag.BoolVar(&o.close, "close", false, "close the session after the -open result")
@@ -64,6 +70,7 @@ func parse() options {
 	if err := o.check(); err != nil {
 		fatal(err)
 	}
+	overruns[o.overrun]()
 	return o
 }
 
@@ -86,8 +93,11 @@ func (o *options) check() error {
 	if _, ok := drivers[o.open]; !ok && o.open != "http" && o.open != "none" {
 		return fmt.Errorf("unknown load %q", o.open)
 	}
-	if o.buffer < 1 || o.streams < 1 || o.bytes < 0 || o.bytes > maxPattern {
-		return errors.New("-buffer, -streams or -bytes is out of range")
+	if _, ok := overruns[o.overrun]; !ok {
+		return fmt.Errorf("-overrun %s is not in this package", o.overrun)
+	}
+	if o.buffer < 1 || o.streams < 1 || o.opening < 1 || o.bytes < 0 || o.bytes > maxPattern {
+		return errors.New("-buffer, -streams, -opening or -bytes is out of range")
 	}
 	return nil
 }
@@ -109,7 +119,11 @@ func listen(o options) {
 	if err != nil {
 		fatal(err)
 	}
-	emit(event{Event: "listening", Address: listener.Addr().String()})
+	address := listener.Addr().String()
+	emit(event{Event: "listening", Address: address})
+	if o.proxy != "" {
+		fatal(http.Serve(listener, newProxy(address, o)))
+	}
 	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 	fatal(http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if ws, err := upgrader.Upgrade(w, r, nil); err == nil {

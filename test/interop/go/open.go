@@ -11,8 +11,7 @@ import (
 )
 
 const (
-	maxOpening = 50 // opens under way at once
-	maxErrors  = 5  // errors quoted in a result
+	maxErrors  = 5 // errors quoted in a result
 	writeChunk = 32 * 1024
 )
 
@@ -39,10 +38,10 @@ type opener struct {
 	once    sync.Once
 }
 
-func newOpener(session *muxSession) *opener {
+func newOpener(session *muxSession, opening int) *opener {
 	return &opener{
 		session: session,
-		slots:   make(chan struct{}, maxOpening),
+		slots:   make(chan struct{}, opening),
 		broken:  make(chan struct{}),
 	}
 }
@@ -113,7 +112,7 @@ func load(session *muxSession, o options) result {
 
 // round runs all streams once, at the same time, and adds up into r.
 func round(session *muxSession, o options, r *result) {
-	opener := newOpener(session)
+	opener := newOpener(session, o.opening)
 	drive, done := streamDriver(opener, o)
 	defer done()
 	var mu sync.Mutex

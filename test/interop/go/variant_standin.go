@@ -17,3 +17,10 @@ var (
 	errReadTimeout  = wsmux.ErrReadTimeout
 	errWriteTimeout = wsmux.ErrWriteTimeout
 )
+
+// overruns are the choices of -overrun.
+var overruns = map[string]func(){
+	"any":  func() {},
+	"fail": func() { wsmux.TellOverrun = func(bool) bool { return true } },
+	"hole": func() { wsmux.TellOverrun = func(bool) bool { return false } },
+}

@@ -9,9 +9,14 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// acceptBacklog is how many streams may wait for Accept. With one more, the
-// session stops receiving until one has been accepted.
-const acceptBacklog = 200
+const (
+	// acceptBacklog is how many streams may wait for Accept. One more ends the
+	// session.
+	acceptBacklog = 200
+
+	// reuseAfter is how long the id of a stream stays taken after both FINs.
+	reuseAfter = 2 * time.Second
+)
 
 // Session opens and accepts streams over a WebSocket. It is a net.Listener.
 type Session struct {
@@ -21,11 +26,12 @@ type Session struct {
 	sending sync.Mutex
 	scratch []byte // the message being sent
 
-	mu      sync.Mutex // taken after a stream's lock, never before
-	streams map[uint32]*stream
+	mu      sync.Mutex         // taken after a stream's lock, never before
+	streams map[uint32]*stream // nil: over, and its id is still taken
+	waiting map[uint32]*stream // for Accept, in no order
+	arrived *sync.Cond         // a stream waits, or the session is over
 	nextID  uint32
 
-	backlog  chan *stream
 	closed   chan struct{}
 	closing  sync.Once
 	ponged   atomic.Bool
@@ -39,10 +45,12 @@ func newSession(conn *websocket.Conn, config Config, firstID uint32) *Session {
 		conn:    conn,
 		config:  config.withDefaults(),
 		streams: map[uint32]*stream{},
+		waiting: map[uint32]*stream{},
 		nextID:  firstID,
-		backlog: make(chan *stream, acceptBacklog),
 		closed:  make(chan struct{}),
 	}
+	s.arrived = sync.NewCond(&s.mu)
+	conn.SetCloseHandler(func(int, string) error { return nil }) // answers nothing
 	conn.SetPongHandler(func(string) error {
 		s.ponged.Store(true)
 		return nil
@@ -74,24 +82,32 @@ func (s *Session) Open() (net.Conn, error) {
 	}
 }
 
-// Accept returns the next stream that the other side opened. Only now does
-// the other side get its ACK.
+// Accept returns a stream that the other side opened, any of those that wait.
+// Only now does the other side get its ACK.
 func (s *Session) Accept() (net.Conn, error) {
-	select {
-	case <-s.closed:
+	t := s.take()
+	if t == nil {
 		return nil, ErrSessionClosed
-	default:
 	}
-	select {
-	case t := <-s.backlog:
-		t.accept()
-		if err := s.send(frameACK, t.id, credit(s.config.StreamBufferSize)); err != nil {
-			return nil, ErrSessionClosed
+	t.accept()
+	if err := s.send(frameACK, t.id, credit(s.config.StreamBufferSize)); err != nil {
+		return nil, ErrSessionClosed
+	}
+	return t, nil
+}
+
+// take waits for a stream of the other side; nil when the session is over.
+func (s *Session) take() *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.IsClosed() {
+		for id, t := range s.waiting {
+			delete(s.waiting, id)
+			return t
 		}
-		return t, nil
-	case <-s.closed:
-		return nil, ErrSessionClosed
+		s.arrived.Wait()
 	}
+	return nil
 }
 
 // Addr is the session's own address.
@@ -109,21 +125,32 @@ func (s *Session) IsClosed() bool {
 
 // Close ends the session: it closes the TCP connection, without a close frame.
 func (s *Session) Close() error {
+	s.end(true)
+	return nil
+}
+
+// end ends the session once. Without hanging up the other side learns nothing,
+// and neither does the callback.
+func (s *Session) end(hangUp bool) {
 	s.closing.Do(func() {
 		close(s.closed)
-		_ = s.conn.Close() // frees whoever hangs in a write and holds a lock
+		if hangUp {
+			_ = s.conn.Close() // frees a call that hangs in a write and holds a lock
+		}
 		s.mu.Lock()
 		streams := s.streams
 		s.streams = map[uint32]*stream{}
+		s.arrived.Broadcast()
 		s.mu.Unlock()
 		for _, t := range streams {
-			t.lose()
+			if t != nil {
+				t.lose()
+			}
 		}
-		if s.config.CloseCallback != nil {
+		if hangUp && s.config.CloseCallback != nil {
 			s.config.CloseCallback()
 		}
 	})
-	return nil
 }
 
 // register enters a stream of our own under the next free id.
@@ -133,7 +160,7 @@ func (s *Session) register() (*stream, error) {
 	if s.IsClosed() {
 		return nil, ErrSessionClosed
 	}
-	for s.streams[s.nextID] != nil {
+	for s.taken(s.nextID) {
 		s.nextID += 2
 	}
 	t := newStream(s, s.nextID, opening)
@@ -148,10 +175,24 @@ func (s *Session) lookup(id uint32) *stream {
 	return s.streams[id]
 }
 
+// taken needs the lock.
+func (s *Session) taken(id uint32) bool {
+	_, taken := s.streams[id]
+	return taken
+}
+
 func (s *Session) forget(id uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, id)
+}
+
+// retire forgets a stream, but keeps its id taken for a while.
+func (s *Session) retire(id uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams[id] = nil
+	time.AfterFunc(reuseAfter, func() { s.forget(id) })
 }
 
 func (s *Session) send(kind byte, id uint32, payload []byte) error {

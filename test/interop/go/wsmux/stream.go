@@ -15,7 +15,7 @@ type phase int
 
 const (
 	pending phase = iota // waits for Accept; what comes for it is lost
-	opening              // waits for the first ACK
+	opening              // waits for the first ACK; a FIN for it is lost
 	open
 )
 
@@ -31,7 +31,9 @@ type stream struct {
 	changed   *sync.Cond
 	phase     phase
 	in        bytes.Buffer
-	credit    int
+	credit    uint32 // wraps around
+	waiting   int    // calls that wait
+	overrun   bool   // one call has to fail
 	localFIN  bool
 	remoteFIN bool
 	lost      bool // the session is over
@@ -55,18 +57,35 @@ func (t *stream) Read(b []byte) (int, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.in.Len() == 0 {
+	for {
 		switch {
+		case t.tellOverrun():
+			return 0, ErrNoCapacity
+		case t.in.Len() > 0:
+			n, _ := t.in.Read(b)
+			_ = t.session.send(frameACK, t.id, credit(n)) // a lost session shows later
+			return n, nil
 		case t.remoteFIN || t.lost:
 			return 0, io.EOF
 		case t.reading.expired:
 			return 0, ErrReadTimeout
 		}
-		t.changed.Wait()
+		t.wait()
 	}
-	n, _ := t.in.Read(b)
-	_ = t.session.send(frameACK, t.id, credit(n)) // a lost session shows later
-	return n, nil
+}
+
+// wait gives the lock away until something has changed.
+func (t *stream) wait() {
+	t.waiting++
+	t.changed.Wait()
+	t.waiting--
+}
+
+// tellOverrun tells one call of an overrun; the stream goes on behind it.
+func (t *stream) tellOverrun() bool {
+	told := t.overrun
+	t.overrun = false
+	return told
 }
 
 // Write sends as much as the credit allows in one message, and waits for more.
@@ -76,16 +95,18 @@ func (t *stream) Write(b []byte) (int, error) {
 	written := 0
 	for written < len(b) {
 		switch {
+		case t.tellOverrun():
+			return written, ErrNoCapacity
 		case t.localFIN || t.lost:
 			return written, ErrBrokenPipe
 		case t.writing.expired:
 			return written, ErrWriteTimeout
 		case t.credit == 0:
-			t.changed.Wait()
+			t.wait()
 			continue
 		}
-		n := min(t.credit, len(b)-written)
-		t.credit -= n
+		n := min(int(t.credit), len(b)-written)
+		t.credit -= uint32(n)
 		if err := t.session.send(frameDAT, t.id, b[written:written+n]); err != nil {
 			return written, ErrBrokenPipe
 		}
@@ -133,10 +154,10 @@ func (t *stream) accept() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.phase = open
-	t.credit = t.session.config.StreamBufferSize
+	t.credit = uint32(t.session.config.StreamBufferSize)
 }
 
-func (t *stream) recvACK(n int) {
+func (t *stream) recvACK(n uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch t.phase {
@@ -150,7 +171,7 @@ func (t *stream) recvACK(n int) {
 	t.changed.Broadcast()
 }
 
-// recvDAT drops a frame whole that does not fit.
+// recvDAT drops a frame whole that does not fit, and may tell a call of it.
 func (t *stream) recvDAT(payload []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -164,17 +185,22 @@ func (t *stream) recvDAT(payload []byte) {
 	if t.in.Len()+len(payload) > t.session.config.StreamBufferSize {
 		n := t.session.overruns.Add(1)
 		t.session.logf("stream %d: frame of %d bytes dropped: no capacity (%d so far)", t.id, len(payload), n)
+		if TellOverrun(t.waiting > 0) {
+			t.overrun = true
+			t.changed.Broadcast()
+		}
 		return
 	}
 	t.in.Write(payload)
 	t.changed.Broadcast()
 }
 
-// recvFIN forgets a FIN that comes before the stream is accepted.
+// recvFIN forgets a FIN that comes before the stream is accepted, by either
+// side.
 func (t *stream) recvFIN() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.phase == pending {
+	if t.phase != open {
 		t.session.logf("stream %d: FIN lost: it is not open", t.id)
 		return
 	}
@@ -193,6 +219,6 @@ func (t *stream) lose() {
 
 func (t *stream) forgetWhenOver() {
 	if t.localFIN && t.remoteFIN {
-		t.session.forget(t.id)
+		t.session.retire(t.id)
 	}
 }

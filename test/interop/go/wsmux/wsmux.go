@@ -8,6 +8,7 @@ package wsmux
 
 import (
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -30,11 +31,19 @@ var (
 	ErrReadTimeout = errors.New("wsmux: read operation timed out")
 	// ErrWriteTimeout tells that the write deadline of a stream has passed.
 	ErrWriteTimeout = errors.New("wsmux: write operation timed out")
+	// ErrNoCapacity tells that a frame was dropped: the buffer had no room for it.
+	ErrNoCapacity = errors.New("no capacity")
 	// ErrSessionClosed tells that the session is over.
 	ErrSessionClosed = errors.New("session closed")
 	// ErrKeepAliveExpired tells that no pong came for a whole interval.
 	ErrKeepAliveExpired = errors.New("keep alive timer expired")
 )
+
+// TellOverrun decides for each dropped frame whether a call fails with
+// ErrNoCapacity, or only the hole shows; waits says whether a call is there
+// that waits. The published package leaves it to scheduling, and so does this.
+// Tests may set it before they make a session.
+var TellOverrun = func(waits bool) bool { return waits && rand.N(2) == 0 }
 
 // Logger is what a session logs to; a *log.Logger is one.
 type Logger interface {
