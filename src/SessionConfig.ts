@@ -43,14 +43,26 @@ export interface Settings {
   /** How many bytes the windows of a session may grow by, all together. Default 64 MiB. */
   readonly windowBudget: number
   /**
-   * The most bytes that a session holds for the streams that its peer opens, whether they are read or not: the sum of
-   * their windows, apart from what these grow by. Once half of it is given away, further streams get small windows, of
-   * the other half / `maxStreams`, which makes them slower, not wrong. Default 256 MiB.
+   * The most bytes that a session holds for its streams, read or unread: the sum of their windows, without the growth of
+   * the windows. Once half of it is given, a further stream of the peer gets a window of the other half / `maxStreams`.
+   * A stream that this end opens always gets its own window, and no more than what is left of the window in which the
+   * acceptor believes. Default 256 MiB.
    */
   readonly maxSessionBufferSize: number
-  /** How many streams may wait to be accepted; one more is refused. Default 200, what a Go peer can hold. */
+  /**
+   * How many streams may wait while no acceptor waits for them; the session refuses a further one. Default 4,096: a Go
+   * peer learns nothing of a refusal, so its open hangs for 30 s, and a stream that waits takes less than 1 KiB.
+   */
   readonly acceptBacklog: number
-  /** How many streams a session may have for the peer to open another; further ones are refused. Default 16,384. */
+  /**
+   * How long a stream may wait to be accepted. The session refuses an older one instead of handing it out, because its
+   * opener has given up: a Go peer does so after 30 s, without a word. Default 30 s.
+   */
+  readonly backlogTimeout: Duration.DurationInput
+  /**
+   * How many streams of the peer a session may have; the session refuses a further one. A stream whose handler `run` has
+   * started counts until the handler ends. Default 4,096. `SharedLimits` bounds the streams of all sessions together.
+   */
   readonly maxStreams: number
   /**
    * How many opens may wait for the peer's answer; further ones wait in turn. Default 100, half of what deadlocks a Go
@@ -114,8 +126,9 @@ export const defaults: Settings = {
   maxStreamBufferSize: undefined,
   windowBudget: 64 * 1024 * 1024,
   maxSessionBufferSize: 256 * 1024 * 1024,
-  acceptBacklog: 200,
-  maxStreams: 16_384,
+  acceptBacklog: 4096,
+  backlogTimeout: Duration.seconds(30),
+  maxStreams: 4096,
   maxUnacknowledgedOpens: 100,
   maxPeerWindow: 4 * 1024 * 1024,
   initialSendCredit: undefined,
@@ -159,8 +172,8 @@ export const layerConfig = (
 /**
  * The settings that the environment may give: `WSMUX_KEEP_ALIVE_INTERVAL`, `WSMUX_STREAM_ACCEPT_DEADLINE`, `WSMUX_LOG`,
  * `WSMUX_STREAM_BUFFER_SIZE`, `WSMUX_MAX_STREAM_BUFFER_SIZE`, `WSMUX_WINDOW_BUDGET`, `WSMUX_MAX_SESSION_BUFFER_SIZE`,
- * `WSMUX_ACCEPT_BACKLOG`, `WSMUX_MAX_STREAMS`, `WSMUX_MAX_UNACKNOWLEDGED_OPENS`, `WSMUX_MAX_PEER_WINDOW`,
- * `WSMUX_INITIAL_SEND_CREDIT`, `WSMUX_FLUSH_TIMEOUT`, `WSMUX_CLOSE_TIMEOUT`, `WSMUX_MAX_FRAME_SIZE` and
+ * `WSMUX_ACCEPT_BACKLOG`, `WSMUX_BACKLOG_TIMEOUT`, `WSMUX_MAX_STREAMS`, `WSMUX_MAX_UNACKNOWLEDGED_OPENS`,
+ * `WSMUX_MAX_PEER_WINDOW`, `WSMUX_INITIAL_SEND_CREDIT`, `WSMUX_FLUSH_TIMEOUT`, `WSMUX_CLOSE_TIMEOUT`, `WSMUX_MAX_FRAME_SIZE` and
  * `WSMUX_DRAIN_BUDGET`. Durations are written like `10 seconds` (or `Infinity`), sizes as bytes.
  *
  * @since 0.1.0
@@ -176,6 +189,7 @@ export const fromEnv: Config.Config<Options> = Config.suspend(() =>
     windowBudget: bytes("WINDOW_BUDGET"),
     maxSessionBufferSize: bytes("MAX_SESSION_BUFFER_SIZE"),
     acceptBacklog: bytes("ACCEPT_BACKLOG"),
+    backlogTimeout: duration("BACKLOG_TIMEOUT"),
     maxStreams: bytes("MAX_STREAMS"),
     maxUnacknowledgedOpens: bytes("MAX_UNACKNOWLEDGED_OPENS"),
     maxPeerWindow: bytes("MAX_PEER_WINDOW"),
@@ -222,7 +236,7 @@ export const validate = (settings: Settings): Effect.Effect<Settings, InvalidCon
       return invalid(setting, `${value} is not a whole number from ${least} to ${most}`)
     }
   }
-  for (const setting of ["keepAliveInterval", "streamAcceptDeadline", "flushTimeout", "closeTimeout"] as const) {
+  for (const setting of durations) {
     const value = settings[setting]
     const decoded = toDuration(value)
     if (decoded._tag === "None") {
@@ -278,6 +292,14 @@ const sizes = [
   ["initialSendCredit", 0, maxUint32],
   ["maxFrameSize", 1, maxUint32],
   ["drainBudget", 0, Number.MAX_SAFE_INTEGER]
+] as const
+
+const durations = [
+  "keepAliveInterval",
+  "streamAcceptDeadline",
+  "backlogTimeout",
+  "flushTimeout",
+  "closeTimeout"
 ] as const
 
 const invalid = (setting: string, detail: string) => Effect.fail(new InvalidConfiguration({ setting, detail }))

@@ -8,6 +8,8 @@ export interface Flying {
   readonly onFull: () => void
   /** Told when there is room again. */
   readonly onRoom: () => void
+  /** Told when the peer answers no pings, so that the bytes in flight are no longer limited. */
+  readonly onBlind: () => void
 }
 
 /** A ping, what had been sent before it, and how much of that was known to have arrived, since when. */
@@ -40,6 +42,9 @@ export class Flight {
   #arrived = 0
   #arrivedAt: number | undefined
   #answers = 0
+  /** Since the last answer: how often one was overdue, and whether the peer has returned credit. */
+  #overdues = 0
+  #hasReturned = false
   /** The least round trips of this period and of the one before, in milliseconds. */
   #least = Infinity
   #leastBefore = Infinity
@@ -109,6 +114,9 @@ export class Flight {
   /** A round trip, measured by whatever ping. */
   roundTrip(millis: number): void {
     this.#answers++
+    this.#overdues = 0
+    this.#hasReturned = false
+    if (this.#limit === Infinity) this.#restart()
     const now = this.#flying.now()
     if (now < this.#periodEnds) {
       this.#least = Math.min(this.#least, millis)
@@ -120,10 +128,21 @@ export class Flight {
     }
   }
 
-  /** An answer is overdue: asks again, or gives up on a peer that has never answered. */
+  /** The peer has returned credit, which proves that bytes arrive, although the peer may answer no pings. */
+  returned(): void {
+    this.#hasReturned = true
+  }
+
+  /**
+   * An answer is overdue: asks again. Lifts the limit for a peer that has never answered, and for one that has stopped
+   * answering although it reads: to wait for its answer would stop all data.
+   */
   retry(): void {
-    if (this.#answers === 0) {
+    if (this.#answers === 0 || (++this.#overdues >= maxOverdues && this.#hasReturned)) {
       this.#limit = Infinity
+      this.#landing = undefined
+      this.#probes.splice(0)
+      this.#flying.onBlind()
     } else {
       if (this.#probes.length === maxProbes) this.#probes.shift()
       this.#probe()
@@ -208,6 +227,14 @@ export class Flight {
     this.#startRound()
   }
 
+  /** The peer answers again: begins as for a new session, and asks what has arrived meanwhile. */
+  #restart(): void {
+    this.#limit = initialLimit
+    this.#starting = true
+    this.#startRound()
+    this.#probe()
+  }
+
   #startRound(): void {
     this.#quickest = Infinity
     this.#wasFull = this.#full
@@ -241,6 +268,9 @@ export const smallFrame = 1024
 
 /** So many bytes are worth a ping. */
 const worthAPing = 256 * 1024
+
+/** How many times an answer may be overdue before returned credit is taken for an answer. */
+const maxOverdues = 2
 
 /** How many pings may be unanswered at once; transports remember a few more. */
 const maxProbes = 6

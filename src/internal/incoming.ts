@@ -5,6 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError } from "../WsmuxError.js"
 import { ByteQueue } from "./byteQueue.js"
+import type { ReceiveMemory } from "./receiveMemory.js"
 import { ReceiveWindow } from "./receiveWindow.js"
 import { Signal } from "./signal.js"
 import type { WindowTuner } from "./windowTuner.js"
@@ -15,6 +16,8 @@ export interface IncomingLink {
   readonly sendCredit: (streamId: number, bytes: number) => void
   /** Lets windows grow, where that is wanted. */
   readonly tuner: WindowTuner | undefined
+  /** Keeps account of the bytes that the windows can make this process store. */
+  readonly memory: Pick<ReceiveMemory, "bookSurplus" | "bookGrowth" | "giveBack">
 }
 
 /**
@@ -48,14 +51,16 @@ export class Incoming {
   #window = closedWindow
   #state: State = receiving
   #expired = false
-  /** Told when nothing is buffered any more, and nothing more will be. */
-  emptied: (() => void) | undefined
-  /** When credit was last granted, by the tuner's clock, and by how much the window has grown. */
+  /** When credit was last granted, by the tuner's clock. */
   #granting = 0
+  /** The bytes that are booked for the window as it was opened, and for its growth. */
+  #booked: number
   #growth = 0
 
-  constructor(streamId: number, link: IncomingLink) {
+  /** @param booked the size of the window, which the owner has booked */
+  constructor(streamId: number, booked: number, link: IncomingLink) {
     this.#streamId = streamId
+    this.#booked = booked
     this.#link = link
   }
 
@@ -63,20 +68,22 @@ export class Incoming {
     return this.#queue.size
   }
 
-  /** By how many bytes the window has grown. */
-  get growth(): number {
-    return this.#growth
-  }
-
   get granted(): number {
     return this.#window.granted
   }
 
-  /** Opens the window: `size` is what we want it to be, `granted` what the peer believes. */
-  open(size: number, granted: number): void {
-    this.#window = new ReceiveWindow(size, granted)
+  /**
+   * Opens the window: `size` is the size that this end wants, `granted` the credit that the peer believes to have. Returns
+   * the credit that the stream stands by, which is less than `granted` where memory is short.
+   */
+  open(size: number, granted: number): number {
+    const surplus = granted > size ? this.#link.memory.bookSurplus(granted - size) : 0
+    const credit = Math.min(granted, size + surplus)
+    this.#booked += surplus
+    this.#window = new ReceiveWindow(size, credit)
     this.#granting = this.#link.tuner?.now() ?? 0
     this.#return(this.#window.topUp())
+    return credit
   }
 
   /**
@@ -89,7 +96,10 @@ export class Incoming {
       case "Receiving": {
         const overrun = fit < payload.byteLength
         this.#queue.push(overrun ? payload.subarray(0, fit) : payload)
-        if (overrun) this.#state = { _tag: "Failed", error: new NoCapacity({ streamId: this.#streamId }) }
+        if (overrun) {
+          this.#state = { _tag: "Failed", error: new NoCapacity({ streamId: this.#streamId }) }
+          this.#settle()
+        }
         this.#readers?.notify()
         return overrun ? "Overrun" : "Taken"
       }
@@ -104,6 +114,7 @@ export class Incoming {
   end(): void {
     if (this.#state._tag === "Failed") return
     this.#state = this.#state._tag === "Draining" ? this.#left : ended
+    this.#settle()
     this.#readers?.notify()
   }
 
@@ -112,6 +123,7 @@ export class Incoming {
     if (this.#state._tag !== "Receiving") return
     const error = new BrokenPipe({ streamId: this.#streamId, operation: "read", written: 0, cause })
     this.#state = { _tag: "Failed", error }
+    this.#settle()
     this.#readers?.notify()
   }
 
@@ -119,7 +131,7 @@ export class Incoming {
   abandon(budget: number): boolean {
     const unread = this.#queue.size
     this.#queue.takeAll()
-    this.emptied?.()
+    this.#settle() // what arrives from now on is discarded
     this.#readers?.notify()
     // After a FIN or the session's end nothing more comes; after an overrun the peer's writer still waits for credit.
     if (this.#state._tag === "Ended" || (this.#state._tag === "Failed" && this.#state.error._tag !== "NoCapacity")) {
@@ -217,10 +229,7 @@ export class Incoming {
 
   #consume(bytes: number): void {
     // After a FIN or a failure no reader waits for more, and credit that is not returned must not count as granted.
-    if (this.#state._tag !== "Receiving") {
-      if (this.#queue.size === 0) this.emptied?.()
-      return
-    }
+    if (this.#state._tag !== "Receiving") return this.#settle()
     const credit = this.#window.consume(bytes)
     if (credit > 0) this.#return(credit + this.#grow(credit))
   }
@@ -232,8 +241,25 @@ export class Incoming {
     const now = tuner.now()
     const growth = tuner.growth(this.#window.size, read, now - this.#granting)
     this.#granting = now
+    if (growth === 0) return 0
+    if (!this.#link.memory.bookGrowth(growth)) {
+      tuner.release(growth)
+      return 0
+    }
     this.#growth += growth
-    return growth === 0 ? 0 : this.#window.grow(growth)
+    return this.#window.grow(growth)
+  }
+
+  /** Nothing more is stored: gives back all that is booked beyond the bytes that are unread, the growth first. */
+  #settle(): void {
+    const free = this.#booked + this.#growth - this.#queue.size
+    if (free === 0) return
+    const growth = Math.min(free, this.#growth)
+    const window = free - growth
+    this.#growth -= growth
+    this.#booked -= window
+    this.#link.tuner?.release(growth)
+    this.#link.memory.giveBack(window, growth)
   }
 
   #drain(draining: { budget: number }, arrived: number, booked: number): boolean {

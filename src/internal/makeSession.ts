@@ -19,6 +19,7 @@ import { format } from "../Address.js"
 import type { MuxStream } from "../MuxStream.js"
 import type { OpenOptions, Session, TypeId } from "../Session.js"
 import * as SessionConfig from "../SessionConfig.js"
+import { SharedLimits } from "../SharedLimits.js"
 import { Transport } from "../Transport.js"
 import {
   AcceptTimeout,
@@ -52,17 +53,21 @@ export const makeSession = (
     const provided = yield* SessionConfig.SessionConfig
     const settings = yield* SessionConfig.validate(SessionConfig.merge(provided, options ?? {}))
     yield* SessionConfig.validateMessageSize(settings, transport)
-    const journal = yield* makeJournal(settings.log, { role, peer: format(transport.remoteAddress) })
     const clock = yield* Effect.clock
+    const now = () => millisOf(clock)
+    const journal = yield* makeJournal(settings.log, { role, peer: format(transport.remoteAddress) }, now)
     const probing = makeProbing(transport, clock)
     const tuner = probing && makeTuner(settings, probing)
     const fullFlights = new WaitList()
     const flight = probing && new Flight({
       ...probing,
+      onBlind: () =>
+        journal.fault("Warning", "the peer answers no ping: the session no longer limits the bytes in flight"),
       onFull: () => fullFlights.wakeOne(),
       onRoom: () => state.outbox.flush()
     })
-    const state: SessionState = new SessionState(role, settings, transport, journal, tuner, flight)
+    const limits = yield* SharedLimits
+    const state: SessionState = new SessionState({ role, settings, transport, journal, limits, tuner, flight, now })
     const lifetime = yield* Scope.make()
     const closed = yield* Deferred.make<TerminalError>()
     let closeCallback = settings.closeCallback
@@ -160,13 +165,15 @@ export const makeSession = (
             const serve = (stream: StreamState) =>
               Effect.flatMap(Scope.make(), (streamScope) =>
                 Effect.map(give(stream, streamScope), (handle) => {
+                  stream.isServed = true
                   const work = restore(Effect.suspend(() => handler(handle))).pipe(
                     Effect.onExit((exit) => Scope.close(streamScope, exit)),
                     Effect.catchAllCause((cause) =>
                       Cause.isInterruptedOnly(cause)
                         ? Effect.void
                         : Effect.logDebug("the handler of a stream failed", cause)
-                    )
+                    ),
+                    Effect.ensuring(Effect.sync(() => state.served(stream)))
                   )
                   fork(work as Effect.Effect<void, never, Exclude<R, Scope.Scope>>, {
                     updateRefs: handlerRefs(stream.id, streamScope)
@@ -241,8 +248,11 @@ const makeProbing = (transport: Transport, clock: Clock.Clock) =>
         // the next tick of the keep-alive meets it, too, and ends the session
       }
     },
-    now: () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+    now: () => millisOf(clock)
   }
+
+/** The monotonic time in milliseconds. */
+const millisOf = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6
 
 /** Windows grow if they may. */
 const makeTuner = (

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Frame from "../Frame.js"
+import type { Share } from "../SharedLimits.js"
 import type { Transport } from "../Transport.js"
 import type { Counters } from "./counters.js"
 import { type Flight, smallFrame } from "./flight.js"
@@ -40,13 +41,22 @@ export class Outbox {
   /** How many small frames have passed the heavy streams since one of those had its turn. */
   #passed = 0
   readonly #empty = new WaitList()
+  /** What the control frames that wait take of the limit for all sessions. */
+  readonly #answers: Share
   #discarding = false
 
-  constructor(transport: Transport, maxPayload: number, counters: Counters, flight: Flight | undefined) {
+  constructor(
+    transport: Transport,
+    maxPayload: number,
+    counters: Counters,
+    flight: Flight | undefined,
+    answers: Share
+  ) {
     this.#transport = transport
     this.#maxPayload = maxPayload
     this.#counters = counters
     this.#flight = flight
+    this.#answers = answers
   }
 
   /** How many control frames wait for the socket. */
@@ -58,6 +68,14 @@ export class Outbox {
     if (this.#discarding) return
     this.#control.push(frame)
     this.flush()
+  }
+
+  /** Sends what the peer can ask for as often as it likes; false when too many such answers wait for the peer to read. */
+  sendAnswer(frame: Uint8Array): boolean {
+    this.sendControl(frame)
+    const waiting = this.#control.length
+    const more = waiting - this.#answers.held
+    return more <= 0 || (waiting <= maxWaitingControl && this.#answers.take(more))
   }
 
   sendCredit(id: number, bytes: number): void {
@@ -97,10 +115,16 @@ export class Outbox {
     }
   }
 
+  /** The stream is over: the peer may use its id again, for a stream to which this credit does not belong. */
+  forgetCredit(id: number): void {
+    this.#credit.delete(id)
+  }
+
   /** The transport is gone; so is all that waits for it, or will. */
   discard(): void {
     this.#discarding = true
     this.#control = []
+    this.#answers.giveBack(this.#answers.held)
     this.#credit.clear()
     for (const sender of [...this.#light.splice(0), ...this.#heavy.splice(0)]) sender.queued = false
     this.#empty.wakeAll()
@@ -126,7 +150,7 @@ export class Outbox {
   }
 
   #next(): FrameParts | undefined {
-    if (this.#control.length > 0) return [this.#control.shift()!]
+    if (this.#control.length > 0) return [this.#nextControl()]
     if (this.#credit.size > 0) return this.#nextCredit()
     return this.#passed < maxPassed
       ? this.#nextOf(this.#light) ?? this.#nextOf(this.#heavy)
@@ -149,6 +173,12 @@ export class Outbox {
     return undefined
   }
 
+  #nextControl(): Uint8Array {
+    const frame = this.#control.shift()!
+    if (this.#control.length === 0) this.#answers.giveBack(this.#answers.held)
+    return frame
+  }
+
   #nextCredit(): FrameParts | undefined {
     for (const [id, bytes] of this.#credit) {
       this.#credit.delete(id)
@@ -166,3 +196,6 @@ export class Outbox {
 
 /** How many small frames may pass those who have more to send: as many bytes as one of their frames. */
 const maxPassed = 64
+
+/** The control frames that may wait for one peer: far beyond what two honest peers owe each other. */
+const maxWaitingControl = 10_000

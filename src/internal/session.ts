@@ -1,10 +1,12 @@
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
 import * as Frame from "../Frame.js"
 import type { SessionSnapshot } from "../Session.js"
 import type { Settings } from "../SessionConfig.js"
+import type { Budgets, Share } from "../SharedLimits.js"
 import type { End, Listener, Transport } from "../Transport.js"
 import {
   type AcceptTimeout,
@@ -18,15 +20,30 @@ import {
   UnexpectedText,
   WrongParity
 } from "../WsmuxError.js"
+import { Backlog } from "./backlog.js"
 import { Counters } from "./counters.js"
 import type { Flight } from "./flight.js"
 import type { Journal } from "./journal.js"
 import { type Opening, Opens } from "./opens.js"
 import { Outbox } from "./outbox.js"
+import { ReceiveMemory } from "./receiveMemory.js"
 import { type StreamLink, StreamState } from "./stream.js"
 import { type Role, StreamIds } from "./streamIds.js"
 import { WaitList } from "./waitList.js"
 import type { WindowTuner } from "./windowTuner.js"
+
+/** The parts that a session is made of. */
+export interface Parts {
+  readonly role: Role
+  readonly settings: Settings
+  readonly transport: Transport
+  readonly journal: Journal
+  readonly limits: Budgets
+  readonly tuner: WindowTuner | undefined
+  readonly flight: Flight | undefined
+  /** The time in milliseconds, from any start. */
+  readonly now: () => number
+}
 
 /**
  * The protocol of a session: frames in, frames out, and the streams between. All of it is synchronous, on the transport's
@@ -38,33 +55,37 @@ export class SessionState implements Listener {
   readonly opens: Opens
   /** Completed with the first terminal error, in the step in which it happens. */
   readonly terminated = Deferred.unsafeMake<TerminalError>(FiberId.none)
-  /** Whether the transport has reported its end. */
-  transportEnded = false
+  readonly role: Role
+  readonly journal: Journal
   readonly #settings: Settings
-  readonly #tuner: WindowTuner | undefined
+  readonly #flight: Flight | undefined
   readonly #ids: StreamIds
   readonly #link: StreamLink
   readonly #streams = new Map<number, StreamState>()
-  /** The peer's streams that wait to be accepted, in the order of their SYNs. */
-  readonly #backlog = new Set<StreamState>()
+  readonly #backlog: Backlog
   readonly #acceptors = new WaitList()
   readonly #openings = new Map<StreamState, Opening>()
-  /** How large the windows are together that the peer's streams have, or get when they are accepted. */
-  #given = 0
+  /** The session's shares of what all sessions may hold. */
+  readonly #shares: { readonly [K in "streams" | "buffers" | "waitingAnswers"]: Share }
+  readonly #memory: ReceiveMemory
+  /** How many streams of the peer live, or have a handler that has not ended. */
+  #places = 0
   #terminal: TerminalError | undefined
 
-  constructor(
-    readonly role: Role,
-    settings: Settings,
-    transport: Transport,
-    readonly journal: Journal,
-    tuner: WindowTuner | undefined,
-    flight: Flight | undefined
-  ) {
+  constructor({ flight, journal, limits, now, role, settings, transport, tuner }: Parts) {
+    this.role = role
+    this.journal = journal
     this.#settings = settings
-    this.#tuner = tuner
+    this.#flight = flight
     this.#ids = new StreamIds(role)
-    this.outbox = new Outbox(transport, settings.maxFrameSize, this.counters, flight)
+    this.#shares = {
+      streams: limits.streams.join(),
+      buffers: limits.buffers.join(),
+      waitingAnswers: limits.waitingAnswers.join()
+    }
+    this.#memory = new ReceiveMemory(settings, this.#shares.buffers)
+    this.#backlog = new Backlog(settings.acceptBacklog, Duration.toMillis(settings.backlogTimeout), now)
+    this.outbox = new Outbox(transport, settings.maxFrameSize, this.counters, flight, this.#shares.waitingAnswers)
     this.opens = new Opens(settings.maxUnacknowledgedOpens, (opening) => this.#sendOpen(opening))
     this.#link = {
       maxPeerWindow: settings.maxPeerWindow,
@@ -76,6 +97,7 @@ export class SessionState implements Listener {
       sendControl: (frame) => this.outbox.sendControl(frame),
       sendCredit: (id, bytes) => this.outbox.sendCredit(id, bytes),
       tuner,
+      memory: this.#memory,
       over: (stream) => this.#forget(stream)
     }
   }
@@ -112,7 +134,6 @@ export class SessionState implements Listener {
   }
 
   onClose(end: End): void {
-    this.transportEnded = true
     this.outbox.discard()
     // 1006 means that no close frame came: that is a loss, never a clean end, though Go peers know no other.
     this.terminate(
@@ -155,16 +176,21 @@ export class SessionState implements Listener {
 
   /** Takes the next stream of the backlog and accepts it; undefined when there is none. */
   takeAccepted(): StreamState | undefined {
-    for (const stream of this.#backlog) {
-      this.#backlog.delete(stream)
-      this.counters.accepted++
-      const ack = Frame.ack(stream.id, stream.window)
-      stream.accept()
-      this.#answer(ack)
-      this.journal.debug("accepted a stream", { streamId: stream.id })
-      return stream
-    }
-    return undefined
+    this.#refuseExpired()
+    const stream = this.#backlog.take()
+    if (stream === undefined) return undefined
+    this.counters.accepted++
+    const ack = Frame.ack(stream.id, stream.window)
+    stream.accept()
+    this.#answer(ack)
+    this.journal.debug("accepted a stream", { streamId: stream.id })
+    return stream
+  }
+
+  /** The handler that `run` had started for the stream has ended. */
+  served(stream: StreamState): void {
+    stream.isServed = false
+    if (this.#streams.get(stream.id) !== stream) this.#freePlace()
   }
 
   /** Waits for the next stream; `restore` makes the wait interruptible, and only that. */
@@ -189,7 +215,11 @@ export class SessionState implements Listener {
     this.#openings.clear()
     const streams = [...this.#streams.values()]
     this.#streams.clear()
-    for (const stream of streams) stream.fail(error)
+    for (const stream of streams) {
+      stream.fail(error)
+      if (this.#takesPlace(stream)) this.#freePlace()
+    }
+    for (const share of Object.values(this.#shares)) share.leave()
     Deferred.unsafeDone(this.terminated, Effect.succeed(error))
   }
 
@@ -216,23 +246,25 @@ export class SessionState implements Listener {
     if (verdict === "Taken") return
     if (verdict === "Misplaced") return this.#ignore("DAT", frame.id)
     counters.overruns++
-    this.journal.warning("the peer overran the window of a stream", { streamId: frame.id })
+    this.journal.fault("Warning", "the peer overran the window of a stream", { streamId: frame.id })
   }
 
   #recvAck(frame: Frame.Ack): void {
     this.counters.framesIn.ack++
     const stream = this.#streams.get(frame.id)
     if (stream === undefined) return this.#ignore("ACK", frame.id)
+    this.#flight?.returned()
     if (stream.state !== "Opening" && stream.state !== "Cancelled") {
       if (!stream.outgoing.grant(frame.credit)) {
         this.counters.clamped++
-        this.journal.warning("the peer granted more credit than can be outstanding", { streamId: frame.id })
+        this.journal.fault("Warning", "the peer granted more credit than can be outstanding", { streamId: frame.id })
       }
       return
     }
     const opening = this.#openings.get(stream)
     this.#openings.delete(stream)
-    stream.recvAccept(frame.credit)
+    const beyond = stream.recvAccept(frame.credit)
+    if (beyond > 0) this.#warnOfWindow({ peerWindow: frame.credit, window: frame.credit - beyond, streamId: stream.id })
     this.counters.opened++
     this.opens.answered()
     opening?.settle(Either.right(stream))
@@ -243,18 +275,22 @@ export class SessionState implements Listener {
     if (this.#ids.isOurs(id)) return this.terminate(new WrongParity({ streamId: id, role: this.role }))
     if (this.#streams.has(id)) {
       this.counters.duplicates++
-      return this.journal.warning("the peer opened a stream twice", { streamId: id })
+      return this.journal.fault("Warning", "the peer opened a stream twice", { streamId: id })
     }
-    const { acceptBacklog, initialSendCredit, maxSessionBufferSize, maxStreams } = this.#settings
-    const window = this.#windowToGive()
-    if (this.#backlog.size >= acceptBacklog) return this.#refuse(id, "the backlog is full")
-    if (this.#streams.size >= maxStreams) return this.#refuse(id, "there are too many streams")
-    if (this.#given + window > maxSessionBufferSize) return this.#refuse(id, "the session's memory is given away")
-    const stream = new StreamState(id, "Pending", window, initialSendCredit ?? window, this.#link)
+    const isAwaited = this.#acceptors.hasSleepers
+    if (!isAwaited && this.#backlog.isFull) this.#refuseExpired()
+    if (!isAwaited && this.#backlog.isFull) return this.#refuse(id, "the backlog is full (acceptBacklog)")
+    if (this.#places >= this.#settings.maxStreams) return this.#refuse(id, "the session has maxStreams streams")
+    if (!this.#shares.streams.take(1)) return this.#refuse(id, "all sessions together have too many (SharedLimits)")
+    this.#places++
+    const window = this.#memory.bookWindow()
+    if (window === undefined) {
+      this.#freePlace()
+      return this.#refuse(id, "the memory for windows is given away (maxSessionBufferSize or SharedLimits)")
+    }
+    const stream = new StreamState(id, "Pending", window, this.#settings.initialSendCredit ?? window, this.#link)
     this.#streams.set(id, stream)
-    this.#given += window
-    this.#backlog.add(stream)
-    this.#acceptors.wakeOne()
+    this.#backlog.add(stream, () => this.#acceptors.wakeOne())
   }
 
   #recvFin({ id }: Frame.Fin): void {
@@ -265,7 +301,7 @@ export class SessionState implements Listener {
     switch (before) {
       case "Pending":
         // The opener gave it up. Our FIN lets it forget the id.
-        this.#backlog.delete(stream)
+        this.#backlog.remove(stream)
         return this.#answer(Frame.fin(id))
       case "Opening":
       case "Cancelled": {
@@ -279,7 +315,9 @@ export class SessionState implements Listener {
 
   #sendOpen(opening: Opening): void {
     const id = opening.id ?? this.#ids.take((id) => this.#streams.has(id))
-    const stream = new StreamState(id, "Opening", this.#settings.streamBufferSize, 0, this.#link)
+    const window = this.#settings.streamBufferSize
+    this.#memory.bookOwn(window)
+    const stream = new StreamState(id, "Opening", window, 0, this.#link)
     // Registered before its SYN leaves: the answer may come at any time.
     this.#streams.set(id, stream)
     this.#openings.set(stream, opening)
@@ -290,16 +328,34 @@ export class SessionState implements Listener {
 
   #refuse(id: number, reason: string): void {
     this.counters.refused++
-    this.journal.warning(`refused a stream: ${reason}`, { streamId: id })
+    this.journal.fault("Warning", `refused a stream: ${reason}`, { streamId: id })
     this.#answer(Frame.fin(id))
   }
 
-  /** Sends what the peer can ask for as often as it likes. */
-  #answer(frame: Uint8Array): void {
-    this.outbox.sendControl(frame)
-    if (this.outbox.waitingControl > maxWaitingControl) {
-      this.terminate(new PeerFlood({ detail: `${maxWaitingControl} answers wait to be read` }))
+  /** Refuses the streams whose openers have given up while they waited. */
+  #refuseExpired(): void {
+    for (const stream of this.#backlog.takeExpired()) {
+      this.counters.refused++
+      this.journal.fault("Warning", "refused a stream: no acceptor took it within backlogTimeout", {
+        streamId: stream.id
+      })
+      stream.leave()
     }
+  }
+
+  /** Ends the session when the peer asks for answers and does not read them. */
+  #answer(frame: Uint8Array): void {
+    if (this.outbox.sendAnswer(frame)) return
+    this.terminate(new PeerFlood({ detail: `${this.outbox.waitingControl} answers wait to be read` }))
+  }
+
+  #warnOfWindow(annotations: object): void {
+    this.journal.fault(
+      "Warning",
+      "the peer believes in a larger window than this end stores: a slow reader will fail with NoCapacity; " +
+        "give both ends the same streamBufferSize, or raise maxPeerWindow",
+      annotations
+    )
   }
 
   #reserve(id: number): boolean {
@@ -311,35 +367,22 @@ export class SessionState implements Listener {
 
   #ignore(kind: string, id: number): void {
     this.counters.ignored++
-    this.journal.debug("ignored a frame that has no place", { kind, streamId: id })
+    this.journal.fault("Debug", "ignored a frame that has no place", { kind, streamId: id })
   }
 
   #forget(stream: StreamState): void {
     if (!this.#streams.delete(stream.id)) return
-    const { incoming } = stream
-    const takeBack = () => {
-      incoming.emptied = undefined
-      this.#tuner?.release(incoming.growth)
-      if (!this.#ids.isOurs(stream.id)) this.#given -= stream.window
-    }
-    if (incoming.buffered === 0) takeBack()
-    else incoming.emptied = takeBack
+    this.outbox.forgetCredit(stream.id)
+    if (this.#takesPlace(stream)) this.#freePlace()
   }
 
-  /**
-   * The window for one more stream of the peer's: whole ones until half of what the session may hold is given away, then
-   * equal shares of the other half. So however many streams there are, their windows are never more than that together.
-   */
-  #windowToGive(): number {
-    const { maxSessionBufferSize, maxStreams, streamBufferSize } = this.#settings
-    const half = maxSessionBufferSize / 2
-    if (this.#given + streamBufferSize <= half) return streamBufferSize
-    return Math.min(streamBufferSize, Math.max(1, Math.floor(half / maxStreams)))
+  /** Whether the end of the stream frees its place: the peer opened it, and no handler works on it. */
+  #takesPlace(stream: StreamState): boolean {
+    return !this.#ids.isOurs(stream.id) && !stream.isServed
+  }
+
+  #freePlace(): void {
+    this.#places--
+    this.#shares.streams.giveBack(1)
   }
 }
-
-/**
- * How many answers may wait for a peer that opens streams and does not read: far beyond what two honest peers owe each
- * other, far below what would hurt.
- */
-const maxWaitingControl = 10_000

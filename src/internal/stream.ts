@@ -19,6 +19,8 @@ export class StreamState implements OutgoingOwner {
   readonly outgoing: Outgoing
   /** How large its window is from the start. */
   readonly window: number
+  /** Whether a handler of `run` works on it, which keeps its place among the streams of the session taken. */
+  isServed = false
   readonly #link: StreamLink
   #state: HalfClose.State
   /** Whether so much was thrown away that the peer's end is not waited for. */
@@ -30,7 +32,7 @@ export class StreamState implements OutgoingOwner {
     this.window = window
     this.#link = link
     this.#state = state
-    this.incoming = new Incoming(id, link)
+    this.incoming = new Incoming(id, window, link)
     this.outgoing = new Outgoing(id, credit, link, this)
   }
 
@@ -63,13 +65,16 @@ export class StreamState implements OutgoingOwner {
   /**
    * The peer accepts our stream with a window of `granted` bytes, and believes that ours is as large: so that much may
    * come, whatever our own size, up to the ceiling. What is within our own size is no surplus, wherever the ceiling is.
+   * Returns the part of the peer's belief that the stream cannot stand by.
    */
-  recvAccept(granted: number): void {
+  recvAccept(granted: number): number {
     const cancelled = this.#state === "Cancelled"
     this.#move("recvAccept")
     this.outgoing.grant(granted)
-    this.incoming.open(this.window, Math.min(granted, Math.max(this.window, this.#link.maxPeerWindow)))
+    const ceiling = Math.max(this.window, this.#link.maxPeerWindow)
+    const credit = this.incoming.open(this.window, Math.min(granted, ceiling))
     if (cancelled) this.leave()
+    return cancelled ? 0 : granted - credit
   }
 
   /** `Misplaced`: the stream cannot receive bytes now. */

@@ -23,14 +23,20 @@ export class WaitList {
     })
   }
 
-  wakeOne(): void {
+  /** Whether any fiber sleeps that has not been woken. */
+  get hasSleepers(): boolean {
+    return this.#sleepers !== undefined && this.#sleepers.size > 0
+  }
+
+  /** Wakes the one that has slept longest; false when none sleeps. */
+  wakeOne(): boolean {
     this.#wakeUps++
-    if (this.#sleepers === undefined) return
-    for (const wake of this.#sleepers) {
-      this.#sleepers.delete(wake)
+    for (const wake of this.#sleepers ?? []) {
+      this.#sleepers!.delete(wake)
       wake()
-      return
+      return true
     }
+    return false
   }
 
   wakeAll(): void {

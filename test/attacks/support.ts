@@ -30,12 +30,12 @@ export const patience = full(600_000, 120_000)
 
 const built = buildProgram("../attacks/victim.ts")
 
-/** A server in a process of its own. */
-export const makeVictim = (options: Options = {}) =>
+/** A server in a process of its own, with further flags for Node. */
+export const makeVictim = (options: Options = {}, flags: ReadonlyArray<string> = []) =>
   Effect.gen(function*() {
     const program = yield* Effect.promise(() => built)
     const child = yield* Effect.acquireRelease(
-      Effect.sync(() => new Child(program, [JSON.stringify(options)])),
+      Effect.sync(() => new Child(program, [JSON.stringify(options)], flags)),
       (child) => Effect.promise(() => child.stop())
     )
     const ask = <A>(what: Question["ask"]) => Effect.promise(() => child.ask<A>({ ask: what }))

@@ -23,6 +23,7 @@ const makeFlight = ({ rate, trip }: Network, { known = true, window = Infinity }
   let credit = 0
   let answering = true
   let full = 0
+  let blind = 0
   const events: Array<{ readonly at: number; readonly happens: () => void }> = []
   const at = (time: number, happens: () => void) => {
     events.push({ at: time, happens })
@@ -32,6 +33,7 @@ const makeFlight = ({ rate, trip }: Network, { known = true, window = Infinity }
     now: () => now,
     ping: (answered) => at(Math.max(linkFreeAt, now) + trip, () => answering && answered()),
     onFull: () => full++,
+    onBlind: () => blind++,
     onRoom: () => write()
   })
   if (known) flight.roundTrip(trip) // as the session's first ping tells, on a network at rest
@@ -66,8 +68,11 @@ const makeFlight = ({ rate, trip }: Network, { known = true, window = Infinity }
       return Math.max(linkFreeAt - now, 0) + trip / 2
     },
     send,
-    silence: () => {
-      answering = false
+    get blind() {
+      return blind
+    },
+    silence: (silent = true) => {
+      answering = !silent
     },
     rest: () => {
       writing = false
@@ -226,5 +231,41 @@ describe("a flight", () => {
     link.flight.retry()
     expect(link.flight.room(64 * kib)).toBe(0)
     expect(link.flight.overdue).toBe(overdue)
+  })
+
+  it("Flight lifts its limit when answers are overdue twice and the peer returns credit", () => {
+    const link = makeFlight({ rate: 1000, trip: 10 })
+    link.silence()
+    link.run(100)
+    link.rest()
+    link.flight.returned()
+    link.flight.retry()
+    expect([link.flight.room(64 * kib), link.blind]).toEqual([0, 0])
+    link.flight.retry()
+    expect([link.flight.overdue, link.flight.room(1e9), link.blind]).toEqual([undefined, 1e9, 1])
+  })
+
+  it("Flight keeps its limit when answers are overdue and no credit comes back", () => {
+    const link = makeFlight({ rate: 1000, trip: 10 })
+    link.silence()
+    link.run(100)
+    for (let i = 0; i < 10; i++) link.flight.retry()
+    expect([link.flight.room(64 * kib), link.blind]).toEqual([0, 0])
+  })
+
+  it("Flight limits again from its start when a peer answers that had stopped", () => {
+    const link = makeFlight({ rate: 1000, trip: 10 })
+    link.silence()
+    link.run(100)
+    link.rest()
+    link.flight.returned()
+    link.flight.retry()
+    link.flight.retry()
+    expect(link.flight.limit).toBe(Infinity)
+    link.silence(false)
+    link.flight.roundTrip(10) // the keep-alive's ping has been answered
+    expect(link.flight.limit).toBe(16 * kib)
+    link.run(100)
+    expect([link.flight.inFlight, link.flight.room(64 * kib)]).toEqual([0, 16 * kib])
   })
 })

@@ -13,6 +13,7 @@ const makeManual = (known?: number) => {
     now: () => now,
     ping: (answered) => pings.push(answered),
     onFull: () => full++,
+    onBlind: () => 0,
     onRoom: () => rooms++
   })
   if (known !== undefined) flight.roundTrip(known)

@@ -1,11 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import { encode } from "effect-wsmux/Frame"
+import * as SharedLimits from "effect-wsmux/SharedLimits"
 import { BrokenPipe, SessionClosed, TransportFailure } from "effect-wsmux/WsmuxError"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
 import { bytes, text } from "../support/bytes.js"
 import { expectWaiting, failureOf, quiet, start } from "../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../support/scriptedPeer.js"
@@ -76,22 +78,82 @@ describe("accept", () => {
       expect(yield* stream.read).toEqual(Option.none())
     }))
 
-  it.scoped("holds 200 streams that wait, and refuses the next by FIN while the session lives", () =>
+  it.scoped("Session refuses a stream by FIN when 4,096 streams wait to be accepted", () =>
     Effect.gen(function*() {
-      const { frames, send, session } = yield* makePeer("server")
-      const ids = Array.from({ length: 200 }, (_, i) => 2 * i + 1)
+      const { frames, send, session } = yield* makePeer("server", { ...quiet, maxStreams: 5000 })
+      const ids = Array.from({ length: 4096 }, (_, i) => 2 * i + 1)
       yield* send(...ids.map(syn))
-      yield* Effect.repeatN(settle, 4)
-      expect((yield* session.snapshot).backlog).toBe(200)
-      yield* send(syn(401))
-      expect(yield* frames).toEqual([fin(401)])
+      const settled = Effect.map(session.snapshot, ({ backlog }) => backlog === 4096)
+      yield* Effect.repeat(settle, { until: () => settled })
+      yield* send(syn(9001))
+      expect(yield* frames).toEqual([fin(9001)])
       const { backlog, counters, streams } = yield* session.snapshot
-      expect([backlog, counters.refused, streams.length]).toEqual([200, 1, 200])
+      expect([backlog, counters.refused, streams.length]).toEqual([4096, 1, 4096])
 
       expect((yield* session.accept).id).toBe(1) // which makes room
-      yield* send(syn(403))
+      yield* send(syn(9003))
       expect(yield* frames).toEqual([ack(1, 1024)])
-      expect((yield* session.snapshot).backlog).toBe(200)
+      expect((yield* session.snapshot).backlog).toBe(4096)
+    }).pipe(Effect.provide(SharedLimits.layer({ maxStreams: 20_000 }))))
+
+  it.scoped("Session accepts 400 streams of one turn when one acceptor of run waits", () =>
+    Effect.gen(function*() {
+      const { frames, session, transport } = yield* makePeer("server")
+      yield* Effect.fork(session.run(() => Effect.never))
+      yield* settle
+      for (let i = 0; i < 400; i++) transport.send([encode(syn(2 * i + 1))])
+      yield* Effect.repeatN(settle, 4)
+      expect((yield* frames).filter(({ _tag }) => _tag !== "Ack")).toEqual([])
+      expect((yield* session.snapshot).counters).toMatchObject({ accepted: 400, refused: 0 })
+    }))
+
+  it.scoped("Session gives streams to acceptors that wait when the backlog may hold none", () =>
+    Effect.gen(function*() {
+      const { frames, session, transport } = yield* makePeer("server", { ...quiet, acceptBacklog: 0 })
+      const acceptors = [yield* start(session.accept), yield* start(session.accept)]
+      for (const id of [1, 3, 5]) transport.send([encode(syn(id))])
+      yield* settle
+      expect(yield* frames).toEqual([ack(1, 1024), ack(3, 1024), fin(5)])
+      expect((yield* Effect.forEach(acceptors, Fiber.join)).map(({ id }) => id)).toEqual([1, 3])
+    }))
+
+  it.scoped("Session refuses a stream instead of handing it out when it has waited for 30 s", () =>
+    Effect.gen(function*() {
+      const { frames, send, session } = yield* makePeer("server", quiet)
+      yield* send(syn(1))
+      yield* TestClock.adjust("10 seconds")
+      yield* send(syn(3))
+      yield* TestClock.adjust("20 seconds")
+      expect((yield* session.accept).id).toBe(1) // at 30 s its opener may still wait
+      yield* send(syn(5))
+      yield* TestClock.adjust("10001 millis")
+      expect((yield* session.accept).id).toBe(5)
+      expect(yield* frames).toEqual([ack(1, 1024), fin(3), ack(5, 1024)])
+      const { counters, streams } = yield* session.snapshot
+      expect([counters.refused, streams.map(({ id }) => id)]).toEqual([1, [1, 5]])
+    }))
+
+  it.scoped("Session refuses expired streams to make room when the backlog is full", () =>
+    Effect.gen(function*() {
+      const { frames, send } = yield* makePeer("server", { ...quiet, acceptBacklog: 1, backlogTimeout: "1 second" })
+      yield* send(syn(1))
+      yield* TestClock.adjust("1001 millis")
+      yield* send(syn(3), syn(5))
+      expect(yield* frames).toEqual([fin(1), fin(5)])
+    }))
+
+  it.scoped("Session counts a stream until its handler has ended when both ends have sent FIN", () =>
+    Effect.gen(function*() {
+      const { frames, send, session } = yield* makePeer("server", { ...quiet, maxStreams: 1 })
+      const latch = yield* Effect.makeLatch()
+      yield* Effect.fork(session.run((stream) => Effect.zipRight(stream.end, latch.await)))
+      yield* send(syn(1), fin(1), syn(3))
+      expect(yield* frames).toEqual([ack(1, 1024), fin(1), fin(3)])
+      yield* send(syn(5))
+      expect(yield* frames).toEqual([fin(5)])
+      yield* Effect.zipRight(latch.open, settle)
+      yield* send(syn(7))
+      expect(yield* frames).toEqual([ack(7, 1024), fin(7)])
     }))
 
   it.scoped("holds as many as it is told", () =>

@@ -181,7 +181,7 @@ describe("the errors of the design", () => {
   for (const [name, frames] of Object.entries(floods)) {
     it.scoped(`PeerFlood: opens without reading our answers, ${name}`, () =>
       Effect.gen(function*() {
-        const acceptBacklog = name === "that are refused" ? 0 : 200
+        const acceptBacklog = name === "that are refused" ? 0 : 4096
         const { pair, session, transport } = yield* makePeer("server", { acceptBacklog }, { capacity: 64 })
         yield* Effect.addFinalizer(() => pair.cut)
         yield* pair.stall("server")
@@ -203,7 +203,7 @@ describe("the errors of the design", () => {
           body: () => Effect.zipRight(Effect.yieldNow(), Effect.map(session.snapshot, (now) => now.counters.ignored))
         })
         expect(yield* answered).toBe(0)
-        expect(yield* Fiber.join(open)).toEqual(new WsmuxError.PeerFlood({ detail: "10000 answers wait to be read" }))
+        expect(yield* Fiber.join(open)).toEqual(new WsmuxError.PeerFlood({ detail: "10001 answers wait to be read" }))
       }))
   }
 

@@ -12,15 +12,47 @@ import type { WindowTuner } from "../../src/internal/windowTuner.js"
 import { pattern } from "../support/bytes.js"
 import { settle } from "../support/sessions.js"
 
+/** Memory with so many bytes left; `booked` is what a stream has booked of it, and `growth` what its window has grown by. */
+const makeMemory = (window: number, spare = Infinity) => {
+  const memory = {
+    booked: window,
+    growth: 0,
+    bookSurplus: (bytes: number) => {
+      const surplus = Math.min(bytes, spare)
+      memory.booked += surplus
+      return surplus
+    },
+    bookGrowth: (bytes: number) => {
+      if (bytes > spare) return false
+      memory.growth += bytes
+      return true
+    },
+    giveBack: (window: number, growth: number) => {
+      memory.booked -= window
+      memory.growth -= growth
+    }
+  }
+  return memory
+}
+
+type Tuner = Pick<WindowTuner, "growth" | "now" | "release">
+
 /** The receiving half of stream 7 without a session, and the credit that it returns. */
-const makeIncoming = (size: number, granted: number, tuner?: Pick<WindowTuner, "growth" | "now">) => {
+const makeIncoming = (size: number, granted: number, tuner?: Tuner, spare?: number) => {
   const credits: Array<readonly [id: number, bytes: number]> = []
-  const incoming = new Incoming(7, {
+  const memory = makeMemory(size, spare)
+  const incoming = new Incoming(7, size, {
     sendCredit: (id, bytes) => credits.push([id, bytes]),
-    tuner: tuner as WindowTuner | undefined
+    tuner: tuner as WindowTuner | undefined,
+    memory
   })
-  incoming.open(size, granted)
-  return { incoming, credits: () => credits.splice(0).map(([id, bytes]) => id === 7 ? bytes : `${bytes} to ${id}`) }
+  const believed = incoming.open(size, granted)
+  return {
+    incoming,
+    memory,
+    believed,
+    credits: () => credits.splice(0).map(([id, bytes]) => id === 7 ? bytes : `${bytes} to ${id}`)
+  }
 }
 
 /** What reading gives at once: bytes by their number, an error, that there are no more, or that it waits. */
@@ -43,7 +75,7 @@ describe("the receiving half of a stream", () => {
   })
 
   it("takes nothing before it is open", () => {
-    const incoming = new Incoming(7, { sendCredit: () => {}, tuner: undefined })
+    const incoming = new Incoming(7, 0, { sendCredit: () => {}, tuner: undefined, memory: makeMemory(0) })
     expect([incoming.granted, incoming.receive(pattern(1)), read(incoming)]).toEqual([0, "Overrun", overrun])
   })
 
@@ -60,15 +92,45 @@ describe("the receiving half of a stream", () => {
     }
   })
 
-  it("tells once nothing is buffered any more behind an end, and not before", () => {
-    const { incoming } = makeIncoming(100, 100)
-    let emptied = 0
-    incoming.emptied = () => emptied++
+  it("Incoming keeps only unread bytes booked when nothing more can arrive", () => {
+    for (const finish of ["end", "fail", "overrun"] as const) {
+      const { incoming, memory } = makeIncoming(100, 100)
+      incoming.receive(pattern(60))
+      expect([finish, read(incoming), memory.booked]).toEqual([finish, 60, 100]) // more may come
+      incoming.receive(pattern(60))
+      if (finish === "end") incoming.end()
+      if (finish === "fail") incoming.fail(lost)
+      if (finish === "overrun") incoming.receive(pattern(41)) // of which 40 fit
+      const unread = finish === "overrun" ? 100 : 60
+      expect([finish, memory.booked, read(incoming), memory.booked]).toEqual([finish, unread, 60, unread - 60])
+    }
+  })
+
+  it("Incoming keeps nothing booked when it is abandoned, although the peer may still send", () => {
+    const { incoming, memory } = makeIncoming(100, 300)
     incoming.receive(pattern(60))
-    expect([read(incoming), emptied]).toEqual([60, 0]) // more may come
-    incoming.receive(pattern(60))
-    incoming.receive(pattern(100)) // of which 40 fit
-    expect([read(incoming), emptied, read(incoming), emptied]).toEqual([60, 0, 40, 1])
+    expect(memory.booked).toBe(300)
+    incoming.abandon(1000)
+    incoming.receive(pattern(40))
+    expect([memory.booked, incoming.buffered]).toEqual([0, 0])
+  })
+
+  it("Incoming stands by no more of the peer's belief than memory is left for", () => {
+    const { believed, incoming, memory } = makeIncoming(100, 300, undefined, 50)
+    expect([believed, memory.booked, incoming.receive(pattern(151)), incoming.buffered]).toEqual([
+      150,
+      150,
+      "Overrun",
+      150
+    ])
+  })
+
+  it("Incoming does not grow its window when memory is short, and gives the growth back", () => {
+    const released: Array<number> = []
+    const tuner = { now: () => 0, growth: () => 100, release: (bytes: number) => released.push(bytes) }
+    const { credits, incoming, memory } = makeIncoming(100, 100, tuner, 99)
+    incoming.receive(pattern(100))
+    expect([read(incoming), credits(), memory.growth, released]).toEqual([100, [100], 0, [100]])
   })
 
   it("keeps the first of what has stopped it", () => {
@@ -147,21 +209,25 @@ describe("the receiving half of a stream", () => {
     const asked: Array<readonly [window: number, read: number, elapsed: number]> = []
     let now = 1000
     const growths = [100, 0]
-    const { credits, incoming } = makeIncoming(100, 100, {
+    const released: Array<number> = []
+    const { credits, incoming, memory } = makeIncoming(100, 100, {
       now: () => now,
       growth: (window, read, elapsed) => {
         asked.push([window, read, elapsed])
         return growths.shift() ?? 50
-      }
+      },
+      release: (bytes) => released.push(bytes)
     })
     const turn = (bytes: number) => {
       incoming.receive(pattern(bytes))
       now += 5
-      return [read(incoming), credits(), incoming.growth]
+      return [read(incoming), credits(), memory.growth]
     }
     expect([turn(49), turn(1), turn(10)]).toEqual([[49, [], 0], [1, [150], 100], [10, [], 100]])
     expect([turn(90), turn(100)]).toEqual([[90, [100], 100], [100, [150], 150]])
     expect(asked).toEqual([[100, 50, 10], [200, 100, 10], [200, 100, 5]])
+    incoming.end()
+    expect([released, memory]).toMatchObject([[150], { booked: 0, growth: 0 }])
   })
 
   it.effect("takes no step while its chunks are waited for", () =>

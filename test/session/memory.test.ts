@@ -1,15 +1,20 @@
 import { describe, expect, it } from "@effect/vitest"
+import { encode } from "effect-wsmux/Frame"
 import type { Session } from "effect-wsmux/Session"
+import type * as SessionConfig from "effect-wsmux/SessionConfig"
+import * as SharedLimits from "effect-wsmux/SharedLimits"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { pattern } from "../support/bytes.js"
-import { quiet, quietly } from "../support/observe.js"
+import { quiet, quietly, start } from "../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../support/scriptedPeer.js"
-import { makeSessions, readAll } from "../support/sessions.js"
+import { makeSessions, readAll, settle } from "../support/sessions.js"
 
 /** What all streams of a session hold, and what the peer may still send on them. */
 const reach = (session: Session) =>
@@ -123,5 +128,112 @@ describe("a window that is larger than what a peer may believe in at most", () =
       const sent = pattern(300)
       yield* Effect.fork(Effect.zipRight(far.write(sent), far.end))
       expect(yield* readAll(near)).toEqual(sent)
+    }))
+})
+
+describe("the memory of a session", () => {
+  it.scoped("Session frees a window when the peer has sent FIN, but for the unread bytes", () =>
+    Effect.gen(function*() {
+      const { frames, send, session } = yield* makePeer("server", { ...settings, maxSessionBufferSize: 240 })
+      const next = Effect.zipRight(session.accept, Effect.map(frames, (frames) => frames.at(-1)))
+      yield* send(syn(1))
+      yield* session.accept // and neither ends nor reads
+      yield* send(dat(1, pattern(10)), fin(1), syn(3))
+      expect(yield* next).toEqual(ack(3, 100))
+    }))
+
+  it.scoped("Session counts streams that it opens when their acceptors believe in large windows", () =>
+    Effect.gen(function*() {
+      const { send, session } = yield* makePeer("client", {
+        ...quiet,
+        streamBufferSize: 100,
+        maxSessionBufferSize: 1000
+      })
+      const opens = yield* Effect.forEach([1, 3, 5, 7], () => start(session.open()))
+      yield* send(...[1, 3, 5, 7].map((id) => ack(id, 0xffff_ffff)))
+      yield* Effect.forEach(opens, Fiber.join)
+      for (const id of [1, 3, 5, 7]) yield* send(dat(id, pattern(2000)))
+      const { counters, streams } = yield* session.snapshot
+      expect(streams.reduce((sum, { bufferedBytes }) => sum + bufferedBytes, 0)).toBe(1000)
+      expect(counters.overruns).toBe(4)
+    }))
+
+  const strangers = (limits: Partial<SharedLimits.Settings>, sessions: number, options?: SessionConfig.Options) =>
+    Effect.gen(function*() {
+      const made = yield* Effect.forEach(
+        Array.from({ length: sessions }),
+        () => makePeer("server", { ...quiet, ...options })
+      )
+      for (const { send, session } of made) {
+        yield* Effect.fork(session.run(() => Effect.never))
+        yield* send(...openers.map(syn))
+      }
+      return {
+        made,
+        accepted: Effect.forEach(made, ({ session }) => Effect.map(session.snapshot, (now) => now.counters.accepted)),
+        windows: Effect.forEach(
+          made,
+          ({ frames }) =>
+            Effect.map(frames, (frames) => frames.flatMap((frame) => frame._tag === "Ack" ? [frame.credit] : []))
+        )
+      }
+    }).pipe(Effect.provide(SharedLimits.layer(limits)))
+
+  it.scoped("SharedLimits bounds the streams of all sessions, and leaves each session a part", () =>
+    Effect.gen(function*() {
+      const { accepted, made } = yield* strangers({ maxStreams: 12 }, 3)
+      expect(yield* accepted).toEqual([6, 2, 2]) // half for the first to ask, and a third of the other half for each
+      yield* made[0]!.session.close
+      yield* made[1]!.send(syn(17), syn(19))
+      expect(yield* accepted).toEqual([6, 3, 2]) // its handlers still run, but it claims no part
+    }))
+
+  it.scoped("SharedLimits bounds the windows of all sessions, and gives small ones beyond its half", () =>
+    Effect.gen(function*() {
+      const { windows } = yield* strangers({ maxBufferSize: 20_000 }, 2, { streamBufferSize: 4000 })
+      expect(yield* windows).toEqual([
+        [4000, 4000, 1024],
+        [4000]
+      ])
+    }))
+
+  it.scoped("SharedLimits bounds the answers that wait for all peers", () =>
+    Effect.gen(function*() {
+      const flood = (count: number) =>
+        Effect.gen(function*() {
+          const { pair, session, transport } = yield* makePeer("server", { ...quiet, acceptBacklog: 0 }, {
+            capacity: 64
+          })
+          yield* Effect.addFinalizer(() => pair.cut)
+          yield* pair.stall("server")
+          yield* Effect.sync(() => {
+            for (let i = 0; i < count; i++) transport.send([encode(syn(1))])
+          })
+          yield* Effect.repeatN(settle, 4)
+          return yield* session.isClosed
+        })
+      expect([yield* flood(100), yield* flood(30), yield* flood(100)]).toEqual([false, false, true])
+    }).pipe(Effect.provide(SharedLimits.layer({ maxWaitingAnswers: 200 }))))
+
+  it.scoped("SharedLimits are free again when sessions have ended, whatever was unread", () =>
+    Effect.gen(function*() {
+      const limits = yield* SharedLimits.SharedLimits
+      yield* Effect.scoped(Effect.gen(function*() {
+        const { client, server } = yield* makeSessions(quietly())
+        yield* Effect.forkScoped(server.run((far) => Effect.zipRight(far.write(pattern(500)), Effect.never)))
+        const streams = yield* Effect.replicateEffect(client.open(), 3)
+        yield* Effect.forEach(streams, (stream) => stream.write(pattern(100)))
+        yield* settle
+        expect([limits.streams.used, limits.buffers.used]).toEqual([3, 6 * 1024])
+      }))
+      yield* settle
+      const { buffers, streams, waitingAnswers } = limits
+      expect([streams.used, buffers.used, waitingAnswers.used]).toEqual([0, 0, 0])
+    }).pipe(Effect.provide(SharedLimits.layer())))
+
+  it.effect("SharedLimits names the limit when it is not a whole number", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(SharedLimits.layer({ maxStreams: -1 }))))
+      expect(error.message).toBe("invalid maxStreams: -1 is not a whole number from 0 on")
     }))
 })

@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import { Counters } from "../../src/internal/counters.js"
 import type { Flight } from "../../src/internal/flight.js"
 import { Outbox, type Sender } from "../../src/internal/outbox.js"
+import { SharedBudget } from "../../src/internal/sharedBudget.js"
 import { bytes, concat } from "../support/bytes.js"
 import { expectWaiting, start } from "../support/observe.js"
 
@@ -41,13 +42,14 @@ const makeOutbox = (link: Link) => {
     },
     sends: (size) => flown.push(size)
   }
-  const outbox = new Outbox(transport as Transport, 4 * kib, counters, flight as Flight | undefined)
+  const answers = new SharedBudget(100)
+  const outbox = new Outbox(transport as Transport, 4 * kib, counters, flight as Flight | undefined, answers.join())
   const flush = (takes: number) => {
     link.takes = takes
     outbox.flush()
     return sent.splice(0)
   }
-  return { outbox, link, counters, flush, sent: () => sent.splice(0), asked: () => asked.splice(0), flown }
+  return { outbox, answers, link, counters, flush, sent: () => sent.splice(0), asked: () => asked.splice(0), flown }
 }
 
 /** A stream with so many bytes to send; or one that has nothing when its turn comes. */
@@ -76,6 +78,25 @@ describe("an outbox", () => {
     expect([sent(), outbox.waitingControl]).toEqual([["1 Fin"], 2])
     expect([flush(1), outbox.waitingControl]).toEqual([["3 Fin"], 1])
     expect([flush(9), outbox.waitingControl]).toEqual([["5 Fin"], 0])
+  })
+
+  it("Outbox drops the credit that waits for a stream when the stream is over", () => {
+    const { flush, outbox } = makeOutbox({ takes: 0 })
+    outbox.sendCredit(1, 10)
+    outbox.sendCredit(3, 20)
+    outbox.forgetCredit(1)
+    expect(flush(9)).toEqual(["3 credit 20"])
+  })
+
+  it("Outbox refuses an answer when its share of all waiting answers is taken", () => {
+    const { answers, flush, outbox } = makeOutbox({ takes: 0 })
+    for (let i = 0; i < 50; i++) expect(outbox.sendAnswer(Frame.fin(1))).toBe(true)
+    expect([answers.used, answers.join().take(1), outbox.sendAnswer(Frame.fin(1))]).toEqual([50, true, false])
+    flush(60)
+    expect([answers.used, outbox.sendAnswer(Frame.fin(1))]).toEqual([1, true])
+    for (let i = 0; i < 9; i++) outbox.sendAnswer(Frame.fin(1))
+    outbox.discard()
+    expect(answers.used).toBe(1)
   })
 
   it("merges the credit of a stream that waits, up to what a frame can tell", () => {

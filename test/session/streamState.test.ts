@@ -20,6 +20,11 @@ const makeStream = (state: "Opening" | "Pending", window = 100, credit = 0) => {
     maxPeerWindow: 300,
     drainBudget: 50,
     tuner: undefined,
+    memory: {
+      bookSurplus: (bytes) => bytes,
+      bookGrowth: () => true,
+      giveBack: () => {}
+    },
     sendCredit: (id, bytes) => events.push(`credit for ${id}: ${bytes}`),
     schedule: () => {
       if (!link.isStuck) send()

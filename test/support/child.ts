@@ -32,8 +32,10 @@ export class Child {
   readonly exited: Promise<number | NodeJS.Signals>
   #complaints = ""
 
-  constructor(program: string, args: ReadonlyArray<string> = []) {
-    this.#child = spawn(process.execPath, ["--expose-gc", program, ...args], { stdio: ["pipe", "pipe", "pipe"] })
+  /** @param flags further flags for Node */
+  constructor(program: string, args: ReadonlyArray<string> = [], flags: ReadonlyArray<string> = []) {
+    const all = ["--expose-gc", ...flags, program, ...args]
+    this.#child = spawn(process.execPath, all, { stdio: ["pipe", "pipe", "pipe"] })
     this.#child.stdin!.on("error", () => {})
     this.#child.stderr!.on("data", (text) => {
       this.#complaints += text

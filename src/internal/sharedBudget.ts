@@ -1,0 +1,83 @@
+/**
+ * An amount that many holders share, such as the sessions of a process.
+ *
+ * The first half goes to the holders in the order in which they ask. Of the second half each holder can have an equal
+ * part, so one greedy holder cannot starve the others. Each holder can always have its allowance, even where many greedy
+ * holders have taken all. All of them together never hold more than the total and the allowances.
+ */
+export class SharedBudget {
+  #used = 0
+  #holders = 0
+
+  constructor(readonly total: number, readonly allowance = 0) {}
+
+  /** The amount that all holders hold together. */
+  get used(): number {
+    return this.#used
+  }
+
+  get holders(): number {
+    return this.#holders
+  }
+
+  join(): Share {
+    this.#holders++
+    return new Share({
+      allows: (held, amount) =>
+        held + amount <= this.allowance ||
+        this.#used + amount <= this.total / 2 ||
+        (this.#used + amount <= this.total && held + amount <= this.total / 2 / this.#holders),
+      book: (amount) => {
+        this.#used += amount
+      },
+      leave: () => {
+        this.#holders--
+      }
+    })
+  }
+}
+
+interface Owner {
+  readonly allows: (held: number, amount: number) => boolean
+  readonly book: (amount: number) => void
+  readonly leave: () => void
+}
+
+/** The part of a `SharedBudget` that one holder has. */
+export class Share {
+  readonly #owner: Owner
+  #held = 0
+  #hasLeft = false
+
+  constructor(owner: Owner) {
+    this.#owner = owner
+  }
+
+  get held(): number {
+    return this.#held
+  }
+
+  /** Takes the amount, or returns false and takes nothing. */
+  take(amount: number): boolean {
+    if (!this.#owner.allows(this.#held, amount)) return false
+    this.force(amount)
+    return true
+  }
+
+  /** Takes the amount, even beyond the total: for what the program itself has asked for. */
+  force(amount: number): void {
+    this.#held += amount
+    this.#owner.book(amount)
+  }
+
+  giveBack(amount: number): void {
+    this.force(-amount)
+  }
+
+  /** Ends the claim to a part. The amount that is still held stays booked until it is given back. */
+  leave(): void {
+    if (this.#hasLeft) return
+    this.#hasLeft = true
+    this.#owner.leave()
+  }
+}
