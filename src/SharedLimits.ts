@@ -14,14 +14,19 @@ import { SharedBudget } from "./internal/sharedBudget.js"
 import { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
- * Each limit is shared in the same way: the first half goes to the sessions in the order in which they ask, and of the
- * second half each session can have an equal part. So one greedy peer leaves room for the others. A session can always
+ * All limits but the first are shared in the same way: the first half goes to the sessions in the order in which they
+ * ask, and of the second half each session can have an equal part. So one greedy peer leaves room for the others. A session can always
  * have one stream and one small window.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Settings {
+  /**
+   * The WebSockets that servers and routes of this process hold, and the upgrades in progress. A further one gets 503.
+   * Default 2,000: an idle session takes 92 KiB of heap.
+   */
+  readonly maxConnections: number
   /**
    * The streams that peers have opened and whose handlers run, and those that wait to be accepted. The session refuses a
    * further stream. Default 8,192: with 40 KiB for each handler of Effect streams these take 320 MiB.
@@ -49,6 +54,7 @@ export interface Settings {
  * @category models
  */
 export const defaults: Settings = {
+  maxConnections: 2000,
   maxStreams: 8192,
   maxBufferSize: 256 * 1024 * 1024,
   maxPartialMessages: 64 * 1024 * 1024,
@@ -74,6 +80,9 @@ export interface Budget {
   readonly total: number
   /** The amount that all holders hold together. */
   readonly used: number
+  /** Takes the amount for no holder in particular, or returns false and takes nothing. */
+  readonly take: (amount: number) => boolean
+  readonly giveBack: (amount: number) => void
   /** Makes a holder with a claim to an equal part of the second half, until it leaves. */
   readonly join: () => Share
 }
@@ -102,6 +111,7 @@ export interface Share {
  * @category models
  */
 export interface Budgets {
+  readonly connections: Budget
   readonly streams: Budget
   readonly buffers: Budget
   readonly partialMessages: Budget
@@ -153,6 +163,7 @@ export const layer = (options: Partial<Settings> = {}): Layer.Layer<SharedLimits
   )
 
 const make = (settings: Settings): Budgets => ({
+  connections: new SharedBudget(settings.maxConnections),
   streams: new SharedBudget(settings.maxStreams, 1),
   buffers: new SharedBudget(settings.maxBufferSize, smallWindow),
   partialMessages: new SharedBudget(settings.maxPartialMessages),

@@ -14,6 +14,7 @@ import type * as Tls from "node:tls"
 import * as internal from "./internal/transport/wsServer.js"
 import type { AllowedOrigins } from "./Origin.js"
 import * as SessionConfig from "./SessionConfig.js"
+import { SharedLimits } from "./SharedLimits.js"
 import { defaultWatermark } from "./Transport.js"
 import { TransportServer } from "./TransportServer.js"
 import type { ListenFailure } from "./WsmuxError.js"
@@ -65,7 +66,10 @@ export interface Options<R = never, P = unknown> extends WsTransport.Options {
   readonly answerHeaders?:
     | ((request: Http.IncomingMessage, principal: Types.NoInfer<P>) => Readonly<Record<string, string>>)
     | undefined
-  /** How many connections may be upgraded at once; further ones get 503. Default 10,000. */
+  /**
+   * How many connections this server may have; further ones get 503. Default 10,000, within the `maxConnections` of the
+   * `SharedLimits` for all servers of the process.
+   */
   readonly maxConnections?: number | undefined
   /** How long an authorisation may take. Default 10 s. */
   readonly upgradeTimeout?: Duration.DurationInput | undefined
@@ -81,7 +85,7 @@ export interface Options<R = never, P = unknown> extends WsTransport.Options {
 export const make = <R = never, P = undefined>(
   options: Options<R, P> = {}
 ): Effect.Effect<TransportServer<P>, ListenFailure, R | Scope.Scope> =>
-  Effect.flatMap(SessionConfig.SessionConfig, (config) =>
+  Effect.flatMap(Effect.all([SessionConfig.SessionConfig, SharedLimits]), ([config, { connections }]) =>
     internal.make({
       ...options,
       watermark: Math.max(options.watermark ?? defaultWatermark, 1),
@@ -89,6 +93,7 @@ export const make = <R = never, P = undefined>(
       port: options.port ?? 0,
       host: options.host ?? "127.0.0.1",
       maxConnections: options.maxConnections ?? 10_000,
+      connections,
       upgradeTimeout: Duration.decode(options.upgradeTimeout ?? Duration.seconds(10))
     }))
 

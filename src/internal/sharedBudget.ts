@@ -20,6 +20,17 @@ export class SharedBudget {
     return this.#holders
   }
 
+  /** Takes the amount for no holder in particular, first come first served; or returns false and takes nothing. */
+  take(amount: number): boolean {
+    if (this.#used + amount > this.total) return false
+    this.#used += amount
+    return true
+  }
+
+  giveBack(amount: number): void {
+    this.#used -= amount
+  }
+
   join(): Share {
     this.#holders++
     return new Share({

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as SessionServer from "effect-wsmux/SessionServer"
+import * as SharedLimits from "effect-wsmux/SharedLimits"
 import { TransportServer } from "effect-wsmux/TransportServer"
 import * as WsTransport from "effect-wsmux/WsTransport"
 import * as WsTransportServer from "effect-wsmux/WsTransportServer"
@@ -269,4 +270,22 @@ describe("running a server", () => {
       const next = Effect.flatMap(rawClient(urlOf(server)), ({ answer }) => answer)
       yield* Effect.repeat(next, { until: (answer) => answer === "HTTP/1.1 101 Switching Protocols" })
     }))
+
+  it.scopedLive("WsTransportServer answers 503 when the servers of the process together are full", () =>
+    Effect.gen(function*() {
+      const limits = yield* SharedLimits.SharedLimits
+      const servers = [yield* WsTransportServer.make(), yield* WsTransportServer.make()]
+      for (const server of servers) {
+        yield* Effect.fork(server.run((transport) => Effect.flatMap(listen(transport), ({ ended }) => ended)))
+      }
+      const [one, other] = servers.map(urlOf) as [string, string]
+      const first = yield* rawClient(one)
+      expect(yield* first.answer).toBe("HTTP/1.1 101 Switching Protocols")
+      expect(yield* (yield* rawClient(other)).answer).toBe("HTTP/1.1 503 Service Unavailable")
+      first.socket.destroy()
+      yield* first.closed
+      const next = Effect.flatMap(rawClient(other), ({ answer }) => answer)
+      yield* Effect.repeat(next, { until: (answer) => answer === "HTTP/1.1 101 Switching Protocols" })
+      expect(limits.connections.used).toBe(1)
+    }).pipe(Effect.provide(SharedLimits.layer({ maxConnections: 1 }))))
 })

@@ -10,6 +10,7 @@ import * as Tls from "node:tls"
 import { type WebSocket, WebSocketServer } from "ws"
 import { type Address, format, opaque, tcp, unix } from "../../Address.js"
 import { isAllowed } from "../../Origin.js"
+import type { Budget } from "../../SharedLimits.js"
 import type { Transport } from "../../Transport.js"
 import type { Connection, TransportServer } from "../../TransportServer.js"
 import { ListenFailure } from "../../WsmuxError.js"
@@ -23,6 +24,7 @@ type Settings<R, P> = Options<R, P> & TransportSettings & {
   readonly port: number
   readonly host: string
   readonly maxConnections: number
+  readonly connections: Budget
   readonly upgradeTimeout: Duration.Duration
 }
 
@@ -70,9 +72,18 @@ export const make = <R, P>(
       (size) => size < settings.maxConnections, // this one is not yet among them
       (): Rejection => ({ status: 503, message: "there are too many connections" })
     )
+    /** A place among the connections of all servers of this process, for as long as the upgrade and the connection last. */
+    const takePlace = Effect.acquireRelease(
+      Effect.suspend(() =>
+        settings.connections.take(1)
+          ? Effect.void
+          : Effect.fail<Rejection>({ status: 503, message: "there are too many connections" })
+      ),
+      () => Effect.sync(() => settings.connections.giveBack(1))
+    )
     const admit = (request: Http.IncomingMessage) =>
       Effect.gen(function*() {
-        yield* hasRoom
+        yield* Effect.zipRight(hasRoom, takePlace)
         const principal = yield* authorize(settings, request)
         const headers = yield* answerHeaders(settings, request, principal)
         const connection: Connection<P> = { principal, request: factsOf(request) }
@@ -84,13 +95,12 @@ export const make = <R, P>(
         Effect.matchCauseEffect({
           onFailure: (cause) => turnAway(upgrade.socket, cause),
           onSuccess: ({ connection, handle, headers }) =>
-            Effect.scoped(
-              Effect.flatMap(
-                accept(upgrader, upgrade, headers, settings),
-                (transport) => transport === undefined ? Effect.void : handle(transport, connection)
-              )
+            Effect.flatMap(
+              accept(upgrader, upgrade, headers, settings),
+              (transport) => transport === undefined ? Effect.void : handle(transport, connection)
             )
         }),
+        Effect.scoped,
         Effect.asVoid
       )
     const onUpgrade = (request: Http.IncomingMessage, socket: Net.Socket, head: Buffer) => {
