@@ -77,8 +77,12 @@ export const fromWebSocket = (
  * A transport over a platform `Socket` that carries a WebSocket, such as `HttpServerRequest.upgrade` gives. The scope owns
  * it. Fails with the `SocketError` of the upgrade.
  *
- * A platform `Socket` shows its WebSocket to its first message only. From then on messages go straight to it, with
- * back-pressure and, on Node, pings; before that a session sends opening frames only, and has no keep-alive.
+ * The transport reads from and writes to the WebSocket of an upgraded request directly from the start: with back-pressure and
+ * pings, and with its own limit of a message. Call `fromSocket` in the handler of that request for this.
+ *
+ * Any other platform `Socket` shows its WebSocket to its first message only, and so does that of a server which is not Node's.
+ * Until then a session sends opening frames only, has no keep-alive, and the first message may be as large as the WebSocket
+ * was made for.
  *
  * @since 0.1.0
  * @category constructors

@@ -73,7 +73,7 @@ export const connect = (
             maxFragments: maxFragments(settings.maxMessageSize)
           })
           // watched in the same step: a failure to connect may follow at once
-          return { transport: new WsTransport(ws, settings), opened: watchOpening(ws, url) }
+          return { transport: new WsTransport(ws, "client", settings), opened: watchOpening(ws, url) }
         },
         catch: (cause) => notConstructed(url, cause)
       }),
@@ -89,6 +89,7 @@ export const connect = (
     )
     transport.upgrade = { headers: response.headers }
     transport.connected(response.socket)
+    yield* transport.logDetour
     return transport
   })
 
@@ -105,10 +106,10 @@ export const fromWebSocket = (
   options: Options = {}
 ): Effect.Effect<Transport, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.map(resolve(options), (settings) => {
-      const transport = new WsTransport(ws, settings)
+    Effect.flatMap(resolve(options), (settings) => {
+      const transport = new WsTransport(ws, "server", settings)
       transport.connected(request.socket)
-      return transport
+      return Effect.as(transport.logDetour, transport)
     }),
     (transport) => transport.terminate
   )

@@ -13,7 +13,9 @@ import {
   acceptPlatform,
   dialPlatform,
   eventually,
+  type Options,
   portOf,
+  rawClient,
   signal,
   standardConstructor,
   tcpServer,
@@ -21,6 +23,7 @@ import {
   webSocketServer,
   wired
 } from "../support/transports.js"
+import { encodeFrame } from "../support/webSocketFrames.js"
 import { listen, transportSuite } from "./suite.js"
 
 transportSuite("platform sockets", wired["platform sockets"]!, { addresses: false })
@@ -162,18 +165,18 @@ describe("a transport over a platform socket", () => {
       expect(yield* session.isClosed).toBe(false)
     }))
 
-  it.scopedLive("of a route carries pings as soon as a message has come", () =>
+  it.scopedLive("refuses a later message by its header when the WebSocket was made without a limit", () =>
     Effect.gen(function*() {
-      const { accepted, url } = yield* acceptPlatform()
-      const ws = yield* webSocket(url)
-      yield* signal(ws, "open")
-      const transport = yield* accepted
-      const events = yield* listen(transport)
-      ws.send(Buffer.from("hello"))
-      yield* events.next
-      const [pinged, ponged] = [signal(ws, "ping"), signal(ws, "pong")]
-      transport.ping?.()
-      yield* Effect.all([pinged, ponged])
+      const { connected, url } = yield* makePeer
+      const events = yield* listen(yield* dialPlatform(url, { maxMessageSize: 1000 }))
+      const [peer, request] = yield* connected
+      const unfinished = encodeFrame({ opcode: 0x2, payload: new Uint8Array(1001) }).subarray(0, 200)
+      const first = [1, 2, 3].map((n) => encodeFrame({ opcode: 0x2, payload: new Uint8Array(n) }))
+      const closed = signal(peer, "close")
+      request.socket.write(Buffer.concat([...first, unfinished])) // the parser is replaced while it tells of the first
+      expect(yield* events.ended).toMatchObject({ code: 1006, cause: expect.any(RangeError) })
+      expect(events.told).toEqual(["message", "message", "message", "close"])
+      yield* closed
     }))
 
   it.scopedLive("ends at a first message that is too large where it may not say why", () =>
@@ -188,6 +191,65 @@ describe("a transport over a platform socket", () => {
         reason: "message too big",
         cause: new RangeError("message too big")
       })
+      yield* closed
+    }))
+})
+
+describe("a transport over the platform socket of an upgraded request", () => {
+  const route = (options?: Options) =>
+    Effect.gen(function*() {
+      const { accepted, url } = yield* acceptPlatform(options)
+      const raw = yield* rawClient(url, undefined, { allowHalfOpen: true })
+      yield* raw.answer
+      return { ...raw, transport: yield* accepted }
+    })
+
+  it.scopedLive("knows its addresses and pings before the first message", () =>
+    Effect.gen(function*() {
+      const { accepted, url } = yield* acceptPlatform()
+      const ws = yield* webSocket(url)
+      yield* signal(ws, "open")
+      const transport = yield* accepted
+      expect([transport.localAddress, transport.remoteAddress].map(({ _tag }) => _tag)).toEqual([
+        "TcpAddress",
+        "TcpAddress"
+      ])
+      const [pinged, ponged] = [signal(ws, "ping"), signal(ws, "pong")]
+      transport.ping?.()
+      yield* Effect.all([pinged, ponged])
+    }))
+
+  it.scopedLive("refuses a first message by its header when that is beyond the limit", () =>
+    Effect.gen(function*() {
+      const { socket, transport } = yield* route({ maxMessageSize: 1000 })
+      const events = yield* listen(transport)
+      const ended = signal(socket, "end")
+      const unfinished = encodeFrame({ opcode: 0x2, payload: new Uint8Array(1001), key: Buffer.alloc(4) })
+      socket.write(unfinished.subarray(0, 200))
+      expect(yield* events.ended).toMatchObject({ code: 1006, cause: expect.any(RangeError) })
+      yield* ended
+    }))
+
+  it.scopedLive("reads the first message on the direct path", () =>
+    Effect.gen(function*() {
+      const { socket, transport } = yield* route()
+      const events = yield* listen(transport)
+      const message = new Uint8Array(200_000).fill(7)
+      socket.write(encodeFrame({ opcode: 0x2, payload: message, key: Buffer.from([1, 2, 3, 4]) }))
+      const first = yield* events.next
+      expect(Buffer.compare(first, message)).toBe(0)
+      // the parser of ws joins what the socket has read in memory of Node's pool, and another copy
+      expect(first.buffer.byteLength).toBeLessThan(1.25 * message.byteLength)
+    }))
+
+  it.scopedLive("lets a session give up a peer that neither ends its first message nor answers pings", () =>
+    Effect.gen(function*() {
+      const { closed, socket, transport } = yield* route()
+      const settings = { keepAliveInterval: "100 millis", closeTimeout: "20 millis" } as const
+      const session = yield* Effect.provideService(Session.makeServer(settings), Transport, transport)
+      socket.on("end", () => socket.end()).resume()
+      socket.write(encodeFrame({ opcode: 0x2, payload: new Uint8Array(100_000), key: Buffer.alloc(4) }).subarray(0, -1))
+      expect(yield* session.awaitClosed).toMatchObject({ _tag: "KeepAliveExpired" })
       yield* closed
     }))
 })

@@ -1,23 +1,27 @@
 import * as PlatformSocket from "@effect/platform/Socket"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { type Address, opaque } from "../../Address.js"
 import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
 import { Slot, tooBig } from "./slot.js"
-import { adoptOpen, type Settings, type Terminable } from "./webSocket.js"
+import { adoptOpen, isNodeWebSocket, type Settings, type Terminable } from "./webSocket.js"
+import { upgradedTo } from "./wsInternals.js"
 
 /**
  * A transport over a platform `Socket`, once it is open.
  *
- * Such a socket runs an effect per message and writes by effects; but to the effect of a message it shows the WebSocket
- * below. So the first message tells us where to go on directly, and until then a session has nothing to send but frames
- * that open streams.
+ * Such a socket runs an effect per message and writes by effects, so the transport goes on with the WebSocket below as soon as
+ * that is known. For an upgraded request on Node that is at once: the package `ws` notes the WebSocket at the TCP socket. All
+ * others show their WebSocket to the effect of a message only, so the first message tells, and until then a session has
+ * nothing to send but frames that open streams.
  */
 export const fromSocket = (
   socket: PlatformSocket.Socket,
@@ -26,19 +30,31 @@ export const fromSocket = (
   Effect.gen(function*() {
     const scope = yield* Effect.scope
     const write = yield* socket.writer
+    const request = yield* Effect.serviceOption(HttpServerRequest)
     const transport = new PlatformTransport(settings)
     const opened = yield* Deferred.make<void, PlatformSocket.SocketError>()
-    const adopt = Effect.flatMap(Effect.serviceOption(PlatformSocket.WebSocket), (ws) => {
+    const adopt = (ws: globalThis.WebSocket) =>
+      Effect.map(Scope.extend(adoptOpen(ws, settings), scope), (below) => transport.settle(below))
+    const adoptShown = Effect.flatMap(Effect.serviceOption(PlatformSocket.WebSocket), (ws) => {
       if (ws._tag === "None") return Effect.void // all goes on by effects
       if (ws.value.binaryType === "blob") {
         return Effect.fail(new PlatformSocket.SocketGenericError({ reason: "Read", cause: new Error(blobs) }))
       }
-      return Effect.map(Scope.extend(adoptOpen(ws.value, settings), scope), (below) => transport.settle(below))
+      return adopt(ws.value)
     })
-    const reading = yield* socket.runRaw(
-      (message: string | Uint8Array | ArrayBuffer) => transport.arrive(message) ? adopt : undefined,
-      { onOpen: Effect.asVoid(Deferred.succeed(opened, undefined)) }
-    ).pipe(
+    const run = Effect.suspend(() => {
+      const upgraded = watchUpgrade(request)
+      return socket.runRaw(
+        (message: string | Uint8Array | ArrayBuffer) => transport.arrive(message) ? adoptShown : undefined,
+        {
+          onOpen: Effect.suspend(() => {
+            const ws = upgraded()
+            return ws === undefined ? Effect.void : adopt(ws)
+          }).pipe(Effect.zipRight(Deferred.succeed(opened, undefined)), Effect.asVoid)
+        }
+      )
+    })
+    const reading = yield* run.pipe(
       Effect.onExit((exit) =>
         Effect.zipRight(
           Deferred.done(opened, Exit.isFailure(exit) ? exit : Exit.void),
@@ -62,6 +78,30 @@ export const fromSocket = (
     return transport
   })
 
+/** The platform's own tag, by its key: its module would be a large part of a page's bundle, for what a page never has. */
+const HttpServerRequest = Context.GenericTag<Request, Request>("@effect/platform/HttpServerRequest")
+
+interface Request {
+  /** Node's request, on Node. */
+  readonly source: { readonly socket?: object }
+}
+
+/**
+ * Answers the WebSocket to which the request was upgraded since, if that has happened in this very step: only then is it
+ * the platform socket that runs here which has done it.
+ */
+const watchUpgrade = (request: Option.Option<Request>): () => globalThis.WebSocket | undefined => {
+  const tcp = Option.getOrUndefined(request)?.source.socket
+  let isOver = tcp === undefined || upgradedTo(tcp) !== undefined
+  queueMicrotask(() => {
+    isOver = true
+  })
+  return () => {
+    const ws = isOver ? undefined : upgradedTo(tcp!)
+    return isNodeWebSocket(ws) ? ws as unknown as globalThis.WebSocket : undefined
+  }
+}
+
 const blobs = "the WebSocket delivers Blobs, whose order is not kept: set its binaryType to \"arraybuffer\""
 
 type Outbound = Uint8Array | PlatformSocket.CloseEvent
@@ -79,7 +119,7 @@ class PlatformTransport implements Terminable {
   #outboundBytes = 0
   #writing = false
   #blocked = false
-  /** Known from the first message on; used once what was written before it is out. */
+  /** Known from the upgrade or the first message on; used once what was written before it is out. */
   #below: Terminable | undefined
   #asked = false
   #refused = false
@@ -141,7 +181,7 @@ class PlatformTransport implements Terminable {
     return !this.#blocked
   }
 
-  /** Where nothing can be asked of the peer, as before the first message and in browsers, it is taken to be alive. */
+  /** Where nothing can be asked of the peer, as in browsers, and before the WebSocket is known, the peer is taken to be alive. */
   activity(): number {
     return this.#below?.ping === undefined ? ++this.#signs : this.#signs + this.#below.activity()
   }

@@ -1,7 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type * as Net from "node:net"
 import type { WebSocket as NodeWebSocket } from "ws"
 import { type Address, opaque, redacted } from "../../Address.js"
 import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
@@ -10,6 +9,7 @@ import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
 import { Slot, tooBig } from "./slot.js"
 import { WsTransport } from "./ws.js"
+import { isAccepted, tcpOf } from "./wsInternals.js"
 
 export interface Settings {
   readonly watermark: number
@@ -46,8 +46,7 @@ export const connect = (
       }),
       Effect.onError(() => transport.terminate)
     )
-    if (transport instanceof WsTransport) connected(transport, ws)
-    else yield* Effect.forkScoped(transport.watchBuffer)
+    yield* begin(transport, ws)
     return transport
   })
 
@@ -69,29 +68,33 @@ export const isWebSocketUrl = (url: string): boolean =>
  * when its buffer runs empty.
  */
 const adopt = (ws: globalThis.WebSocket, settings: Settings): StandardTransport | WsTransport =>
-  isNodeWebSocket(ws) ? new WsTransport(ws, settings) : new StandardTransport(ws, settings)
+  isNodeWebSocket(ws)
+    ? new WsTransport(ws, isAccepted(ws) ? "server" : "client", settings)
+    : new StandardTransport(ws, settings)
 
 /** The transport of a socket that is open. */
 export const adoptOpen = (
   ws: globalThis.WebSocket,
   settings: Settings
 ): Effect.Effect<Terminable, never, Scope.Scope> =>
-  Effect.suspend((): Effect.Effect<Terminable, never, Scope.Scope> => {
+  Effect.suspend(() => {
     const transport = adopt(ws, settings)
-    if (transport instanceof StandardTransport) return Effect.as(Effect.forkScoped(transport.watchBuffer), transport)
-    connected(transport, ws)
-    return Effect.succeed(transport)
+    return Effect.as(begin(transport, ws), transport)
   })
 
-/** Told by what it can do, since the package itself is not there in a browser. */
-const isNodeWebSocket = (ws: unknown): ws is NodeWebSocket =>
-  ["on", "ping", "pong", "terminate"].every((name) => typeof (ws as Record<string, unknown>)[name] === "function")
-
-/** The package keeps the TCP socket to itself; without it the addresses are unknown, and nothing else is missed. */
-const connected = (transport: WsTransport, ws: unknown): void => {
-  const socket = (ws as { readonly _socket?: Net.Socket | null })._socket
-  if (socket) transport.connected(socket)
+/** What is left to do once the socket is open. */
+const begin = (transport: StandardTransport | WsTransport, ws: unknown): Effect.Effect<void, never, Scope.Scope> => {
+  if (transport instanceof StandardTransport) return Effect.asVoid(Effect.forkScoped(transport.watchBuffer))
+  const socket = tcpOf(ws as NodeWebSocket)
+  if (socket !== undefined) transport.connected(socket) // without it the addresses are unknown, and nothing else is missed
+  return transport.logDetour
 }
+
+/** Told by what it can do, since the package itself is not there in a browser. */
+export const isNodeWebSocket = (ws: unknown): ws is NodeWebSocket =>
+  ["on", "ping", "pong", "terminate"].every((name) =>
+    typeof (ws as Record<string, unknown> | undefined)?.[name] === "function"
+  )
 
 const awaitOpen = (ws: globalThis.WebSocket, url: string): Effect.Effect<void, ConnectFailure> =>
   Effect.async((resume) => {
@@ -123,7 +126,7 @@ class StandardTransport implements Terminable {
     this.#ws = ws
     this.#watermark = settings.watermark
     this.maxMessageSize = settings.maxMessageSize
-    this.remoteAddress = opaque(redacted(ws.url))
+    this.remoteAddress = opaque(ws.url ? redacted(ws.url) : "socket") // a socket that was accepted may have none
     this.#slot = new Slot(settings.maxMessageSize, () => this.#startClose(1008, "nobody listens"))
     ws.binaryType = "arraybuffer" // a Blob would have to be awaited, and order would be lost
     ws.addEventListener("message", (event) => this.#onMessage(event.data))
@@ -144,7 +147,7 @@ class StandardTransport implements Terminable {
 
   isWritable(): boolean {
     if (!this.#isOpen()) return false
-    const blocked = this.#ws.bufferedAmount >= this.#watermark
+    const blocked = this.#unsent >= this.#watermark
     if (blocked && !this.#blocked) {
       this.#blocked = true
       this.#watcher.wakeAll()
@@ -172,7 +175,7 @@ class StandardTransport implements Terminable {
   ).pipe(
     Effect.zipRight(Effect.sleep(pollInterval)),
     Effect.zipRight(Effect.sync(() => {
-      if (this.#ws.bufferedAmount >= this.#watermark) return
+      if (this.#unsent >= this.#watermark) return
       this.#blocked = false
       this.#slot.writable()
     })),
@@ -195,6 +198,11 @@ class StandardTransport implements Terminable {
   #end(end: End): void {
     const cause = this.#cause
     this.#slot.close(cause === undefined ? end : { ...end, cause })
+  }
+
+  /** Runtimes whose accepted sockets tell no amount hand everything to the kernel. */
+  get #unsent(): number {
+    return (this.#ws.bufferedAmount as number | undefined) ?? 0
   }
 
   #isOpen(): boolean {

@@ -1,22 +1,26 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Net from "node:net"
-import type * as Stream from "node:stream"
 import type { WebSocket } from "ws"
 import type { Address } from "../../Address.js"
 import { opaque, tcp, unix } from "../../Address.js"
 import { type Listener, type Transport, TypeId, type UpgradeAnswer } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
+import { SlicedReader } from "./readBudget.js"
 import { Slot } from "./slot.js"
 import { readIntoSharedBuffer } from "./socketReads.js"
-import { type Fault, WsReceiver } from "./wsReceiver.js"
+import { isReplaceable, type Parser, parserOf, restrain } from "./wsInternals.js"
+import { type Fault, maxFragments, WsReceiver } from "./wsReceiver.js"
 import { ping, pong, WsSender } from "./wsSender.js"
 
 export interface Settings {
   readonly watermark: number
   readonly maxMessageSize: number
 }
+
+/** Which end of the WebSocket this is; the client is the end that masks what it sends. Nothing to do with a session's role. */
+export type End = "client" | "server"
 
 /**
  * A transport over a `WebSocket` of the package `ws`. It listens from its construction on, so nothing is missed, and knows
@@ -30,12 +34,14 @@ export class WsTransport implements Transport {
   /** Set by the end that dialled. */
   upgrade: UpgradeAnswer | undefined
   readonly #ws: WebSocket
+  readonly #end: End
   readonly #watermark: number
   readonly #slot: Slot
   readonly #leavers = new WaitList()
   #socket: Net.Socket | undefined
   #sender: WsSender | undefined
-  #receiver: WsReceiver | undefined
+  #reader: SlicedReader | undefined
+  #detour: string | undefined = "the TCP socket is unknown"
   #cause: unknown
   #signs = 0
   #blocked = false
@@ -43,49 +49,75 @@ export class WsTransport implements Transport {
   readonly #asked: Array<{ readonly payload: string; readonly answered: () => void }> = []
   #asking = 0
 
-  constructor(ws: WebSocket, settings: Settings) {
+  constructor(ws: WebSocket, end: End, settings: Settings) {
     this.#ws = ws
+    this.#end = end
     this.#watermark = settings.watermark
     this.maxMessageSize = settings.maxMessageSize
-    this.#slot = new Slot(settings.maxMessageSize, () => this.#close(1008, "nobody listens"))
-    ws.binaryType = "nodebuffer" // whatever whoever made it had set
+    this.#slot = new Slot(settings.maxMessageSize, () => this.#giveUp(1008, new Error("nobody listens")))
+    ws.binaryType = "nodebuffer" // the application may have set another
     ws.on("message", (data: Buffer, isBinary: boolean) => {
       this.#signs++
-      if (this.#cause !== undefined) return // behind what was not delivered
+      if (this.#cause !== undefined) return // behind a message that was not delivered
       if (!isBinary) return this.#slot.text()
       if (data.byteLength <= this.maxMessageSize) return this.#slot.message(data)
-      // The package stops it earlier, unless somebody else made the socket without a limit.
-      this.#cause ??= new RangeError("message too big")
-      this.#close(1009, "message too big")
+      this.#giveUp(1009, tooBig()) // the parser refuses it earlier, unless this transport knows nothing of the parser
     })
     ws.on("ping", this.#onSign)
     ws.on("pong", (payload: Buffer) => {
       this.#signs++
       this.#answer(payload.toString())
     })
-    ws.on("error", this.#onError)
+    ws.on("error", (error: Error) => {
+      // The package sends a close frame and then waits for the peer to end TCP, which a peer may never do.
+      this.#cause ??= error
+      this.#halfClose()
+      this.#conclude(1006, "")
+    })
     ws.on("close", (code: number, reason: Buffer) => {
-      this.#end(code, reason.toString())
+      this.#conclude(code, reason.toString())
       this.#leavers.wakeAll()
     })
-    if (ws.readyState === 3) this.#end(1006, "")
-    if (ws.readyState === 0) ws.once("open", this.#usePackage)
-    else this.#usePackage()
+    if (ws.readyState === 3) this.#conclude(1006, "")
+    if (ws.readyState === 0) ws.once("open", this.#replaceParser)
+    else this.#replaceParser()
   }
 
   /** Tells the transport of the socket that its WebSocket is established over. */
   connected(socket: Net.Socket): void {
     this.#socket = socket
-    socket.on("error", this.#onError) // the package keeps it to itself
+    const reader = this.#reader
+    // Before the package hears of it: what has come before a loss counts, such as the peer's close frame.
+    socket.prependListener("close", () => reader?.finish())
+    socket.prependListener("error", (error: Error) => { // the package keeps the error to itself
+      reader?.finish()
+      this.#cause ??= error
+    })
     // An extension would have to have its way with every message.
     if (this.#ws.extensions === "") {
-      this.#sender = new WsSender(this.#ws, socket, this.#isClient, this.#onSent)
+      this.#sender = new WsSender(this.#ws, socket, this.#end === "client", this.#onSent)
     }
-    const receiver = this.#receiver
-    if (receiver !== undefined) readIntoSharedBuffer(socket, (bytes) => receiver.read(bytes))
+    const isShared = reader !== undefined && readIntoSharedBuffer(socket, (bytes) => reader.take(bytes))
     this.localAddress = toAddress(socket.localAddress, socket.localPort)
     this.remoteAddress = toAddress(socket.remoteAddress, socket.remotePort)
+    this.#detour = this.#ws.extensions !== ""
+      ? `the extension ${this.#ws.extensions} is in use`
+      : reader === undefined
+      ? "the parser of this version of ws is unknown, or it was made with allowSynchronousEvents: false"
+      : !isShared && !("encrypted" in socket)
+      ? "the TCP socket has other readers, is paused, or is none of Node's"
+      : undefined
   }
+
+  /** Why the package `ws`, which is slower, or Node's stream carries the messages; undefined on the direct path. */
+  get detour(): string | undefined {
+    return this.#detour
+  }
+
+  /** Logs at debug level where the direct path is not in use. */
+  readonly logDetour: Effect.Effect<void> = Effect.suspend(() =>
+    this.#detour === undefined ? Effect.void : Effect.logDebug(`WsTransport: messages go a slower way: ${this.#detour}`)
+  )
 
   listen(listener: Listener): void {
     this.#slot.listen(listener)
@@ -123,32 +155,39 @@ export class WsTransport implements Transport {
   }
 
   /**
-   * Reads before the parser of the package does, if it is one that we know. And listens to it: the package tells of the
-   * peer's close frame when TCP has ended, too, which a peer may leave open, or reset. But the frame is the end. Without its
-   * parser we hear of it later, and of a reset instead.
+   * Reads before the parser of the package does, if the parser is of a kind that is known. And listens to the parser: the
+   * package tells of the peer's close frame when TCP has ended, too, which a peer may leave open, or reset. But the frame is
+   * the end. Without its parser the transport hears of the frame later, and of a reset instead.
    */
-  readonly #usePackage = (): void => {
-    const parser = (this.#ws as unknown as { readonly _receiver?: Parser | null })._receiver
-    parser?.once("conclude", (code: number, reason: Buffer) => this.#end(code, reason.toString()))
-    if (!parser || !isAtRest(parser) || this.#ws.extensions !== "") return
+  readonly #replaceParser = (): void => {
+    const parser = parserOf(this.#ws)
+    if (parser === undefined) return
+    parser.once("conclude", (code: number, reason: Buffer) => this.#conclude(code, reason.toString()))
+    const isWithin = restrain(parser, this.maxMessageSize, maxFragments(this.maxMessageSize))
+    if (!isWithin) return this.#refuse(parser, "too big")
+    if (!isReplaceable(parser) || this.#ws.extensions !== "") return
     const refuse = (fault: Fault) => this.#refuse(parser, fault)
-    const limit = Math.min(this.maxMessageSize, parser._maxPayload || Infinity)
-    const receiver = new WsReceiver(parser, !this.#isClient, limit, refuse)
-    Object.assign(parser, { write: (bytes: Buffer) => receiver.read(bytes) })
-    this.#receiver = receiver
+    const receiver = new WsReceiver(parser, this.#end === "server", parser._maxPayload!, refuse)
+    const reader = new SlicedReader(
+      (bytes, frames) => receiver.read(bytes, frames),
+      () => this.#ws.isPaused || this.#socket?.resume()
+    )
+    Object.assign(parser, { write: (bytes: Buffer) => reader.take(bytes) })
+    this.#reader = reader
   }
 
-  /** Only what was dialled has a URL. */
-  get #isClient(): boolean {
-    return typeof this.#ws.url === "string"
-  }
-
-  /** Ends the connection as the package does at a fault that it finds: without waiting for the peer's close frame. */
+  /** Ends the connection as the package does at a fault that it finds. */
   #refuse(parser: Parser, fault: Fault): void {
     const { code, error } = faults[fault]()
+    this.#giveUp(code, error)
+    parser.destroy(error)
+  }
+
+  /** Ends the connection with a close frame, and waits for nothing: a peer at fault may not answer, and leave TCP open. */
+  #giveUp(code: number, error: Error): void {
     this.#cause ??= error
     this.#close(code, error.message)
-    parser.destroy(error)
+    this.#conclude(1006, "")
   }
 
   /** A pong may stand for several pings (RFC 6455, 5.5.3): the one it repeats, and those before. */
@@ -170,23 +209,28 @@ export class WsTransport implements Transport {
     return this.#gone
   })
 
-  /** Sends a close frame behind what has been sent. */
+  /** Sends a close frame behind all that has been sent. */
   #close(code: number, reason: string): void {
     this.#sender?.flush()
     this.#ws.close(code, reason)
+    this.#halfClose()
+  }
+
+  /**
+   * Ends this direction of TCP behind the close frame, after which nothing may be sent (RFC 6455, 5.5.1). A Go peer answers no
+   * close frame and leaves TCP open until it reads the end. With an extension the frame may still wait for its compressor.
+   */
+  #halfClose(): void {
+    if (this.#sender !== undefined && this.#ws.readyState > 1) this.#socket?.end()
   }
 
   #isOpen(): boolean {
     return this.#ws.readyState === 1 && !this.#slot.ended
   }
 
-  #end(code: number, reason: string): void {
+  #conclude(code: number, reason: string): void {
     const cause = this.#cause
     this.#slot.close({ code, reason, ...(cause === undefined ? {} : { cause }) })
-  }
-
-  readonly #onError = (error: Error): void => {
-    this.#cause ??= error
   }
 
   readonly #onSign = (): void => {
@@ -200,27 +244,14 @@ export class WsTransport implements Transport {
   }
 }
 
+const tooBig = (): Error => new RangeError("message too big")
+
 /** How the connection ends at what a receiver refuses. */
 const faults: Record<Fault, () => { readonly code: number; readonly error: Error }> = {
-  "too big": () => ({ code: 1009, error: new RangeError("message too big") }),
+  "too big": () => ({ code: 1009, error: tooBig() }),
   "too many fragments": () => ({ code: 1008, error: new Error("too many fragments") }),
   interrupted: () => ({ code: 1002, error: new Error("a message was interrupted by another") })
 }
-
-/** The parser of the package, with what tells that no message has begun, and the limit that whoever made the socket set. */
-interface Parser extends Stream.Writable {
-  readonly _maxPayload?: number
-  readonly _state?: number
-  readonly _bufferedBytes?: number
-  readonly _fragmented?: number
-}
-
-/**
- * Whoever made the socket may have let it read before, or have given it to another transport, too. A parser of another kind
- * is left alone.
- */
-const isAtRest = (parser: Parser): boolean =>
-  parser._state === 0 && parser._bufferedBytes === 0 && parser._fragmented === 0 && !Object.hasOwn(parser, "write")
 
 const empty = new Uint8Array(0)
 

@@ -1,5 +1,5 @@
-import type { Writable } from "node:stream"
 import { mask } from "./mask.js"
+import { neededBytes, type Parser } from "./wsInternals.js"
 
 /** Whose message has begun and not ended. */
 type Unfinished = "ours" | "the parser's" | undefined
@@ -25,12 +25,14 @@ export const maxFragments = (maxMessageSize: number): number => 64 + Math.ceil(m
  * may be refused for, which is told to `refuse`.
  */
 export class WsReceiver {
-  readonly #parser: Writable
+  readonly #parser: Parser
   readonly #pass: (bytes: Buffer) => boolean
   readonly #masked: boolean
   readonly #limit: number
   readonly #refuse: (fault: Fault) => void
   #refused = false
+  /** Whether the parser has ended the message that it had begun when this receiver came. */
+  #hasBegun = false
   /** The beginning of a header whose rest has not come. */
   #cut: Buffer | undefined
   /** Whose frame it is, and what has not come of it: of its payload if it is ours, of header and all if it is not. */
@@ -44,15 +46,14 @@ export class WsReceiver {
   #fragments = 0
   readonly #key = new Uint8Array(4)
   #unfinished: Unfinished
-  #isLeft = false
 
   /**
-   * @param parser that of `ws`; used as a `Writable` that emits `message`, since no more of it is known here
+   * @param parser that of `ws`, which emits the messages; it may be in the middle of one, and then ends that one itself
    * @param masked whether this end is the server, to which everything comes masked
    * @param limit the largest message in bytes
    * @param refuse told once, and nothing is read from then on
    */
-  constructor(parser: Writable, masked: boolean, limit: number, refuse: (fault: Fault) => void) {
+  constructor(parser: Parser, masked: boolean, limit: number, refuse: (fault: Fault) => void) {
     this.#parser = parser
     this.#pass = parser.write.bind(parser)
     this.#masked = masked
@@ -60,39 +61,54 @@ export class WsReceiver {
     this.#refuse = refuse
   }
 
-  /** Takes what the socket has read, and keeps none of that memory; false when the parser needs a pause. */
-  read(bytes: Buffer): boolean {
-    if (this.#isLeft) return !this.#parser.writable || this.#pass(Buffer.from(bytes))
+  /**
+   * Takes up to so many frames of what the socket has read, and keeps none of that memory. Answers how many bytes these
+   * were: all of them once nothing is read any more.
+   */
+  read(bytes: Buffer, frames = Infinity): number {
+    const { length } = bytes
+    let at = this.#hasBegun ? 0 : this.#letParserEnd(bytes, frames)
+    if (!this.#hasBegun) return at
+    const cut = this.#cut?.length ?? 0
     if (this.#cut !== undefined) {
       bytes = Buffer.concat([this.#cut, bytes])
       this.#cut = undefined
     }
-    let ready = true
-    let at = 0
-    while (at < bytes.length && !this.#refused && this.#parser.writable) {
+    while (at < bytes.length) {
+      if (this.#refused || !this.#parser.writable) return length
       if (this.#missing === 0) {
-        if (this.#parser.writableLength > 0 && this.#unfinished !== "ours") return this.#leave(bytes.subarray(at))
+        if (frames-- <= 0) return at - cut
         const size = headerSize(bytes, at)
         if (bytes.length - at < size) {
           this.#cut = Buffer.from(bytes.subarray(at))
           break
         }
-        if (!this.#begin(bytes, at, size)) return true
+        if (!this.#begin(bytes, at, size)) return length
         if (this.#isOurs) at += size
       }
       const end = Math.min(bytes.length, at + this.#missing)
       this.#missing -= end - at
       if (this.#isOurs) this.#take(bytes, at, end)
-      else ready = this.#pass(Buffer.from(bytes.subarray(at, end)))
+      else this.#pass(Buffer.from(bytes.subarray(at, end)))
       at = end
     }
-    return ready
+    return length
   }
 
-  /** Leaves the rest to a parser that tells of what it has read some turns later: all would be told in another order. */
-  #leave(rest: Buffer): boolean {
-    this.#isLeft = true
-    return this.read(rest)
+  /** Gives the parser no more than the rest of the message that it has begun. */
+  #letParserEnd(bytes: Buffer, steps: number): number {
+    let at = 0
+    while (at < bytes.length) {
+      if (this.#refused || !this.#parser.writable) return bytes.length
+      const needed = neededBytes(this.#parser)
+      if (needed === 0) break
+      if (steps-- <= 0) return at
+      const end = Math.min(bytes.length, at + needed)
+      this.#pass(Buffer.from(bytes.subarray(at, end)))
+      at = end
+    }
+    this.#hasBegun = neededBytes(this.#parser) === 0
+    return at
   }
 
   /** Begins a frame; false when it is refused. */

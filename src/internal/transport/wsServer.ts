@@ -97,7 +97,10 @@ export const make = <R, P>(
           onSuccess: ({ connection, handle, headers }) =>
             Effect.flatMap(
               accept(upgrader, upgrade, headers, settings),
-              (transport) => transport === undefined ? Effect.void : handle(transport, connection)
+              (transport) =>
+                transport === undefined
+                  ? Effect.void
+                  : Effect.zipRight(transport.logDetour, handle(transport, connection))
             )
         }),
         Effect.scoped,
@@ -254,7 +257,7 @@ const accept = (
   upgrade: Upgrade,
   headers: Readonly<Record<string, string>>,
   settings: TransportSettings
-): Effect.Effect<Transport | undefined, never, Scope.Scope> =>
+): Effect.Effect<WsTransport | undefined, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const { head, request, socket } = upgrade
@@ -262,7 +265,7 @@ const accept = (
       extraHeaders.set(request!, headers)
       // Calls back before it returns, or answers an invalid request by itself and never calls back.
       upgrader.handleUpgrade(request!, socket, head!, (ws: WebSocket) => {
-        accepted = new WsTransport(ws, settings)
+        accepted = new WsTransport(ws, "server", settings)
         accepted.connected(socket)
       })
       upgrade.request = upgrade.head = undefined
