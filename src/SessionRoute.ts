@@ -44,7 +44,7 @@ export interface Options<R, P = unknown> extends WebSocketTransport.Options {
  * An `HttpApp` that upgrades its request to a session in the server role, and runs the handler with it. The session is
  * closed when the handler returns or fails, which is logged at debug level; when the connection is lost, the handler is
  * interrupted, as every handler of a platform server is. Requests that ask for no WebSocket get 426,
- * and those that ask for one in the wrong way 400.
+ * and those that ask for one in the wrong way 400. Give the server to `guard`, which looks after its other routes.
  *
  * @example
  * ```ts
@@ -86,7 +86,7 @@ export const make = <E, R, R2 = never, P = undefined>(
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
     const socket = socketOf(request)
-    const upgraded = socket && isLeftAlone(request) ? guard(socket) : undefined
+    const upgraded = socket && isLeftAlone(request) ? lookAfter(socket) : undefined
     const settings = yield* SessionConfig.validate(
       SessionConfig.merge(yield* SessionConfig.SessionConfig, options.settings ?? {})
     )
@@ -117,6 +117,47 @@ export const make = <E, R, R2 = never, P = undefined>(
     return HttpServerResponse.empty() // nobody sees it: the WebSocket has taken the connection
   }).pipe(Effect.scoped)
 
+/**
+ * Keeps a process alive through the failures of its HTTP connections, and answers the same server.
+ *
+ * Node leaves the socket of an upgrade request to its upgrade handler, without an error listener. The platform's server adds
+ * none, neither at a route that answers nor while it decides. A socket error there would be thrown, and end the process. This
+ * function adds a listener to each connection of the server. `SessionRoute.make` looks after its own route only.
+ *
+ * @example
+ * ```ts
+ * import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+ * import * as SessionRoute from "effect-wsmux/SessionRoute"
+ * import { createServer } from "node:http"
+ *
+ * export const Server = NodeHttpServer.layer(() => SessionRoute.guard(createServer()), { port: 3000 })
+ * ```
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const guard = <Server extends Guardable>(server: Server): Server => {
+  const look = (socket: { readonly on: (event: "error", listener: () => void) => unknown }) => {
+    socket.on("error", ignoreError)
+  }
+  server.on("connection", look)
+  server.on("secureConnection", look)
+  return server
+}
+
+/**
+ * A server whose connections can be guarded: that of `node:http` or of `node:https`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Guardable {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- Node's overloads tell no event with its arguments
+  readonly on: (event: any, listener: (socket: any) => void) => unknown
+}
+
+const ignoreError = (): void => {}
+
 /** Of a request's TCP socket what is needed here, where the server shows it, as Node's does. */
 interface Socket {
   readonly setKeepAlive: (on: boolean, millis: number) => void
@@ -145,9 +186,9 @@ const isLeftAlone = ({ headers }: HttpServerRequest.HttpServerRequest): boolean 
  * Looks after a socket that Node has left alone: without a listener an error of a stranger's socket would end the process,
  * and one that was refused would stay for as long as it likes. Answers with how to tell that it is upgraded.
  */
-const guard = (socket: Socket): () => void => {
+const lookAfter = (socket: Socket): () => void => {
   let upgraded = false
-  socket.on("error", () => {})
+  socket.on("error", ignoreError)
   socket.once("finish", () => {
     if (!upgraded) socket.destroy()
   })
@@ -156,9 +197,7 @@ const guard = (socket: Socket): () => void => {
   }
 }
 
-/**
- * Before its first message a platform `Socket` cannot be pinged, so a peer that vanishes at once is noticed by TCP.
- */
+/** Where a server of another make shows no WebSocket before its first message, TCP notices a peer that vanishes before. */
 const keepPathAlive = (socket: Socket | undefined, settings: SessionConfig.Settings): void => {
   const interval = Duration.toMillis(settings.keepAliveInterval)
   if (Number.isFinite(interval)) socket?.setKeepAlive(true, interval)

@@ -8,12 +8,18 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
+import { readFileSync } from "node:fs"
 import * as Http from "node:http"
-import type * as Net from "node:net"
+import * as Https from "node:https"
+import * as Net from "node:net"
+import * as Tls from "node:tls"
 import { bytes } from "../support/bytes.js"
 import { quietly } from "../support/observe.js"
 import { makeSessions } from "../support/sessions.js"
-import { eventually, portOf, rawClient } from "../support/transports.js"
+import { eventually, listening, portOf, rawClient, signal } from "../support/transports.js"
+
+const fixture = (name: string) => readFileSync(new URL(`../fixtures/tls/${name}`, import.meta.url))
+const [cert, key] = [fixture("cert.pem"), fixture("key.pem")]
 
 /** What would have ended the process while the scope was open; the runner counts it as a failure, too. */
 const uncaught = Effect.gen(function*() {
@@ -99,6 +105,45 @@ describe("a stranger at a route that becomes a session", () => {
       const proper = yield* rawClient(url, [...upgrade, version, key, "sec-websocket-protocol: a, b.c"])
       expect(yield* proper.answer).toBe("HTTP/1.1 101 Switching Protocols")
       yield* eventually(() => sessions === 1)
+    }))
+})
+
+describe("a guarded HTTP server", () => {
+  for (
+    const [protocol, create] of [["http", Http.createServer], [
+      "https",
+      () => Https.createServer({ cert, key })
+    ]] as const
+  ) {
+    it.scopedLive(`survives an error of a connection that waits for its upgrade over ${protocol}`, () =>
+      Effect.gen(function*() {
+        const errors = yield* uncaught
+        const server = yield* listening<Http.Server>(SessionRoute.guard(create()))
+        const left = signal<[Http.IncomingMessage, Net.Socket]>(server, "upgrade")
+        const options = { port: portOf(server), host: "127.0.0.1", rejectUnauthorized: false }
+        const client = protocol === "http" ? Net.connect(options) : Tls.connect(options)
+        client.on("error", () => {}).write("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n")
+        const [, socket] = yield* left
+        const closed = signal(socket, "close")
+        socket.destroy(new Error("as a reset does"))
+        yield* closed
+        client.destroy()
+        expect(errors).toEqual([])
+      }))
+  }
+
+  it.scopedLive("serves the ordinary and the other routes of a platform server", () =>
+    Effect.gen(function*() {
+      const http = SessionRoute.guard(Http.createServer())
+      yield* Layer.build(
+        HttpServer.serve(HttpServerResponse.text("hello")).pipe(
+          Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
+        )
+      )
+      const answer = yield* Effect.promise(() =>
+        fetch(`http://127.0.0.1:${portOf(http)}/`, { headers: { connection: "close" } })
+      )
+      expect(yield* Effect.promise(() => answer.text())).toBe("hello")
     }))
 })
 
