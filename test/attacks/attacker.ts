@@ -28,7 +28,8 @@ export interface Options {
   readonly reading?: boolean
 }
 
-const upgrade = ({ headers = [], path = "/echo" }: Options): string =>
+/** The request of an upgrade. */
+export const upgrade = ({ headers = [], path = "/echo" }: Options): string =>
   [
     `GET ${path} HTTP/1.1`,
     "host: 127.0.0.1",

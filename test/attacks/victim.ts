@@ -37,6 +37,7 @@ export type Question = { readonly ask: "port" | "condition" | "memory" }
 const services: Readonly<Record<string, (session: Session) => Effect.Effect<unknown, unknown>>> = {
   "/echo": (session) => session.run((stream) => Stream.run(stream.readable, stream.writable)),
   "/ignore": (session) => session.run(() => Effect.never),
+  "/drain": (session) => session.run((stream) => Stream.runDrain(stream.readable)),
   "/nobody": () => Effect.never,
   "/source": (session) => session.run((stream) => pour(stream)),
   "/digest": (session) => session.run((stream) => Effect.zipRight(stream.end, Effect.never))
