@@ -81,7 +81,7 @@ export const makePair = (options: Options = {}): Effect.Effect<Pair, never, Scop
   Effect.gen(function*() {
     const clock = yield* Effect.clock
     const settings = {
-      now: () => clock.unsafeCurrentTimeMillis(),
+      now: () => Number(clock.unsafeCurrentTimeNanos()) / 1e6,
       capacity: Math.max(options.capacity ?? 64 * 1024, 1),
       latency: Duration.decode(options.latency ?? Duration.zero),
       maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(SessionConfig.defaults),

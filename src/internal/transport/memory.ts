@@ -9,7 +9,7 @@ import { Slot, tooBig } from "./slot.js"
 type Side = "client" | "server"
 
 type Packet = Content & {
-  /** When it arrives, in milliseconds since the epoch. */
+  /** When it arrives, in milliseconds. */
   readonly due: number
 }
 
@@ -24,7 +24,7 @@ export interface Settings {
   readonly latency: Duration.Duration
   readonly maxMessageSize: number
   readonly ping: boolean
-  /** The time, in milliseconds since the epoch. */
+  /** The time in milliseconds, by the clock that nobody sets. */
   readonly now: () => number
 }
 
