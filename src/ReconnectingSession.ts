@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Subscribable from "effect/Subscribable"
 import type * as Types from "effect/Types"
-import { makeReconnecting } from "./internal/adapter/reconnecting.js"
+import * as internal from "./internal/adapter/reconnecting.js"
 import type { MuxStream } from "./MuxStream.js"
 import type * as Session from "./Session.js"
 import type * as SessionConfig from "./SessionConfig.js"
@@ -28,15 +28,18 @@ import type {
 } from "./WsmuxError.js"
 
 /**
+ * A session that comes back. `E` is the type of the failures of its attempts: one that is made has it, the service in a
+ * context has `unknown`.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface ReconnectingSession {
+export interface ReconnectingSession<out E = unknown> {
   /** Where it stands, and every change of it: the read-only side of a `SubscriptionRef`. */
-  readonly state: Subscribable.Subscribable<State>
+  readonly state: Subscribable.Subscribable<State<E>>
 
   /** The session there is, or the next one. Fails with `NotConnected` once no more attempts are made. */
-  readonly current: Effect.Effect<Session.Session, NotConnected>
+  readonly current: Effect.Effect<Session.Session, NotConnected<E>>
 
   /**
    * Opens a stream of the session there is, or of the next one. A session that ends before the peer has accepted is
@@ -45,24 +48,24 @@ export interface ReconnectingSession {
    */
   readonly open: (
     options?: Session.OpenOptions
-  ) => Effect.Effect<MuxStream, AcceptTimeout | StreamRefused | DuplicateStream | NotConnected, Scope.Scope>
+  ) => Effect.Effect<MuxStream, AcceptTimeout | StreamRefused | DuplicateStream | NotConnected<E>, Scope.Scope>
 
   /** The next stream that the peer opens, in this session or a later one. The scope owns it. */
-  readonly accept: Effect.Effect<MuxStream, NotConnected, Scope.Scope>
+  readonly accept: Effect.Effect<MuxStream, NotConnected<E>, Scope.Scope>
 
   /** What `accept` gives, one after the other, all owned by the scope in which it is run. */
-  readonly accepted: Stream.Stream<MuxStream, NotConnected, Scope.Scope>
+  readonly accepted: Stream.Stream<MuxStream, NotConnected<E>, Scope.Scope>
 
   /** `Session.run` in every session: handlers of a lost one end by themselves, beside those of the next. */
-  readonly run: <E, R>(
-    handler: (stream: MuxStream) => Effect.Effect<unknown, E, R>
-  ) => Effect.Effect<never, NotConnected, Exclude<R, Scope.Scope>>
+  readonly run: <E2, R>(
+    handler: (stream: MuxStream) => Effect.Effect<unknown, E2, R>
+  ) => Effect.Effect<never, NotConnected<E>, Exclude<R, Scope.Scope>>
 
   /** Closes the session there is, and makes no more attempts. Idempotent; interrupting it does not stop the closing. */
   readonly close: Effect.Effect<void>
 
   /** Waits until no more attempts are made, and tells why. */
-  readonly awaitClosed: Effect.Effect<NotConnected>
+  readonly awaitClosed: Effect.Effect<NotConnected<E>>
 }
 
 /**
@@ -74,10 +77,10 @@ export interface ReconnectingSession {
  * @since 0.1.0
  * @category models
  */
-export type State =
-  | { readonly _tag: "Connecting"; readonly attempt: number; readonly cause: unknown }
+export type State<E = unknown> =
+  | { readonly _tag: "Connecting"; readonly attempt: number; readonly cause: E | undefined }
   | { readonly _tag: "Connected"; readonly session: Session.Session }
-  | { readonly _tag: "Closed"; readonly cause: NotConnected }
+  | { readonly _tag: "Closed"; readonly cause: NotConnected<E> }
 
 /**
  * The errors and requirements of the credentials, of dialling, of the hook and of the schedule may all differ.
@@ -88,7 +91,7 @@ export type State =
 export interface Options<C, E1, R1, E2, R2, E3, R3, R4> {
   /** Obtained anew for every attempt: tokens expire. */
   readonly credentials?: Effect.Effect<C, E1, R1> | undefined
-  /** Dials. The scope ends with the session. */
+  /** Dials. The scope ends with the session; the `SessionConfig` in the context holds the session's settings. */
   readonly transport: (credentials: C) => Effect.Effect<Transport, E2, R2 | Scope.Scope>
   /**
    * Runs at every connection before anybody else gets the session, such as to log in over a stream of it. Its scope ends
@@ -99,9 +102,22 @@ export interface Options<C, E1, R1, E2, R2, E3, R3, R4> {
     | undefined
   /**
    * Decides upon each failed attempt and each lost session whether there is another attempt, and when. It starts anew
-   * with each session. Default `defaultSchedule`.
+   * after a session that has lived for `stableAfter`. What a server asks for by `Retry-After` is waited for, too, at most
+   * an hour. Default `defaultSchedule`.
    */
   readonly schedule?: Schedule.Schedule<unknown, Types.NoInfer<E1 | E2 | E3> | TerminalError, R4> | undefined
+  /**
+   * Decides whether another attempt is in vain after this failure, so that none is made. `hasConnected` tells whether there
+   * has been a session. Default `isHopeless`.
+   */
+  readonly isHopeless?:
+    | ((cause: Types.NoInfer<E1 | E2 | E3> | TerminalError, hasConnected: boolean) => boolean)
+    | undefined
+  /**
+   * How long a session must live for the schedule to start anew. Default 30 s, the longest wait of `defaultSchedule`: a
+   * server that accepts connections and drops them is dialled no more often than one that refuses them.
+   */
+  readonly stableAfter?: Duration.DurationInput | undefined
   /** How long an `open` waits for sessions. Default 30 s. */
   readonly openTimeout?: Duration.DurationInput | undefined
   /** Default "client". */
@@ -110,16 +126,31 @@ export interface Options<C, E1, R1, E2, R2, E3, R3, R4> {
 }
 
 /**
- * Half a second after the first failure, twice as long after each further one, up to half a minute, for ever; jittered, so
- * that many clients of a server that was away do not come back as one.
+ * Waits up to half a second after the first failure, and up to twice as long after each further one, up to half a minute,
+ * without end. Each wait is a random part of that, since many clients of a server that was away must not come back as one.
  *
  * @since 0.1.0
  * @category constants
  */
 export const defaultSchedule: Schedule.Schedule<unknown> = Schedule.exponential(Duration.millis(500)).pipe(
   Schedule.union(Schedule.spaced(Duration.seconds(30))),
-  Schedule.jittered
+  Schedule.jitteredWith({ min: 0, max: 1 })
 )
+
+/**
+ * Whether a further attempt would meet the same answer, as far as the failure tells:
+ *
+ * - an address that is no `ws://` or `wss://` URL, and ends of a session that have the same role;
+ * - an HTTP answer from 200 to 499 except 408, 425 and 429. Once there has been a session only 401, 403 and 407, since a
+ *   proxy answers 404 while its server restarts;
+ * - a session that its peer closed with 1003, 1008 or 1010, or with 4000 + an HTTP status of that kind, such as 4401.
+ *
+ * Other codes from 4000 on belong to applications, which say by `Options.isHopeless` what they mean.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
+export const isHopeless: (cause: unknown, hasConnected: boolean) => boolean = internal.isHopeless
 
 /**
  * The reconnecting session of a program that has one.
@@ -161,8 +192,11 @@ export const ReconnectingSession: Context.Tag<ReconnectingSession, ReconnectingS
  */
 export const make = <C = void, E1 = never, R1 = never, E2 = never, R2 = never, E3 = never, R3 = never, R4 = never>(
   options: Options<C, E1, R1, E2, R2, E3, R3, R4>
-): Effect.Effect<ReconnectingSession, InvalidConfiguration, R1 | R2 | R3 | R4 | Scope.Scope> =>
-  makeReconnecting(options, options.schedule ?? defaultSchedule)
+): Effect.Effect<
+  ReconnectingSession<E1 | E2 | E3 | TerminalError>,
+  InvalidConfiguration,
+  R1 | R2 | R3 | R4 | Scope.Scope
+> => internal.makeReconnecting(options, options.schedule ?? defaultSchedule)
 
 /**
  * Provides a `ReconnectingSession`.

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -61,6 +62,7 @@ export const connect = (
 ): Effect.Effect<Transport, ConnectFailure, Scope.Scope> =>
   Effect.gen(function*() {
     const settings = yield* resolve(options)
+    const clock = yield* Effect.clock
     const attempt = yield* Effect.acquireRelease(
       Effect.try({
         try: () => {
@@ -73,7 +75,7 @@ export const connect = (
             maxFragments: maxFragments(settings.maxMessageSize)
           })
           // watched in the same step: a failure to connect may follow at once
-          return { transport: new WsTransport(ws, "client", settings), opened: watchOpening(ws, url) }
+          return { transport: new WsTransport(ws, "client", settings), opened: watchOpening(ws, url, clock) }
         },
         catch: (cause) => notConstructed(url, cause)
       }),
@@ -132,9 +134,9 @@ const resolve = (options: Options) =>
 /** What is kept of the answer: it lives as long as the transport. */
 type Answer = Pick<Http.IncomingMessage, "headers" | "socket">
 
-const watchOpening = (ws: WebSocket, url: string): Deferred.Deferred<Answer, ConnectFailure> => {
+const watchOpening = (ws: WebSocket, url: string, clock: Clock.Clock): Deferred.Deferred<Answer, ConnectFailure> => {
   const opened = Deferred.unsafeMake<Answer, ConnectFailure>(FiberId.none)
-  const fail = (why: Pick<ConnectFailure, "reason" | "status" | "cause">) =>
+  const fail = (why: Pick<ConnectFailure, "reason" | "status" | "retryAfterMillis" | "cause">) =>
     Deferred.unsafeDone(opened, Effect.fail(new ConnectFailure({ url: redacted(url), ...why })))
   let answer: Answer
   ws.once("upgrade", ({ headers, socket }) => {
@@ -142,9 +144,23 @@ const watchOpening = (ws: WebSocket, url: string): Deferred.Deferred<Answer, Con
   })
   ws.once("open", () => Deferred.unsafeDone(opened, Effect.succeed(answer)))
   ws.once("unexpected-response", (request, response) => {
-    fail({ reason: "Rejected", status: response.statusCode })
+    const retryAfterMillis = retryAfter(response.headers, clock.unsafeCurrentTimeMillis())
+    fail({
+      reason: "Rejected",
+      status: response.statusCode,
+      ...(retryAfterMillis === undefined ? {} : { retryAfterMillis })
+    })
     request.destroy()
   })
   ws.once("error", (cause) => fail({ reason: "Unreachable", cause }))
   return opened
+}
+
+/** `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, which the server's own clock tells best how far away it is. */
+const retryAfter = (headers: Http.IncomingHttpHeaders, now: number): number | undefined => {
+  const value = headers["retry-after"]?.trim() ?? ""
+  if (/^\d+$/.test(value)) return Number(value) * 1000
+  const at = Date.parse(value)
+  const serverNow = Date.parse(headers.date ?? "")
+  return Number.isNaN(at) ? undefined : Math.max(at - (Number.isNaN(serverNow) ? now : serverNow), 0)
 }

@@ -245,6 +245,8 @@ export class ConnectFailure extends Data.TaggedError("ConnectFailure")<{
   /** `Rejected`: the server answered, but not with a WebSocket; `status` says how. */
   readonly reason: "Unreachable" | "Timeout" | "Rejected" | "InvalidUrl"
   readonly status?: number | undefined
+  /** How long the server asks to wait before another attempt (`Retry-After`), in milliseconds. */
+  readonly retryAfterMillis?: number | undefined
   readonly cause?: unknown
 }> {
   override get message(): string {
@@ -253,16 +255,21 @@ export class ConnectFailure extends Data.TaggedError("ConnectFailure")<{
 }
 
 /**
- * A `ReconnectingSession` has no session: none came in time, no more attempts are made, or it was closed here.
+ * A `ReconnectingSession` has no session: none came in time, no more attempts are made, or it was closed here. `E` is the
+ * type of the failures of its attempts.
  *
  * @since 0.1.0
  * @category errors
  */
-export class NotConnected extends Data.TaggedError("NotConnected")<{
+export class NotConnected<out E = unknown> extends Data.TaggedError("NotConnected")<{
   readonly reason: "Timeout" | "GaveUp" | "Closed"
-  /** What the last attempt failed with, or what ended the last session. */
   readonly cause?: unknown
+  /** The defect at which it gave up: a bug in an effect that it was given, not a failure of an attempt. */
+  readonly defect?: unknown
 }> {
+  /** The failure of the last attempt, or the end of the last session. */
+  declare readonly cause?: E | undefined
+
   override get message(): string {
     return notConnected(this)
   }
@@ -371,3 +378,11 @@ export type ReadError = ReadTimeout | NoCapacity | BrokenPipe
  * @category unions
  */
 export type WriteError = WriteTimeout | BrokenPipe
+
+/**
+ * Every failure of a session's streams: opening and accepting them, reading, writing, and setting deadlines.
+ *
+ * @since 0.2.0
+ * @category unions
+ */
+export type StreamError = OpenError | AcceptError | ReadError | WriteError | InvalidDeadline

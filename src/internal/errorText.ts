@@ -30,12 +30,12 @@ export const connectFailure = ({ cause, reason, status, url }: ConnectFailure): 
   }
 }
 
-export const notConnected = ({ cause, reason }: NotConnected): string => {
+export const notConnected = ({ cause, defect, reason }: NotConnected): string => {
   switch (reason) {
     case "Timeout":
       return detailed("there was no session in time", describe(cause))
     case "GaveUp":
-      return detailed("there is no session any more", describe(cause))
+      return detailed("there is no session any more", describe(defect ?? cause))
     case "Closed":
       return "the reconnecting session was closed"
   }

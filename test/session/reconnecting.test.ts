@@ -2,14 +2,23 @@ import { describe, expect, it } from "@effect/vitest"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
 import * as Session from "effect-wsmux/Session"
+import * as SessionConfig from "effect-wsmux/SessionConfig"
 import { Transport } from "effect-wsmux/Transport"
-import { BrokenPipe, ConnectFailure, NotConnected, SessionClosed, TransportFailure } from "effect-wsmux/WsmuxError"
+import {
+  BrokenPipe,
+  ConnectFailure,
+  NotConnected,
+  SessionClosed,
+  TransportFailure,
+  WrongParity
+} from "effect-wsmux/WsmuxError"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
+import * as Intervals from "effect/ScheduleIntervals"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
@@ -44,6 +53,62 @@ const makeServer = Effect.gen(function*() {
 })
 
 const cut = ({ pair }: Link) => Effect.zipRight(pair.cut, settle)
+
+describe("a failure", () => {
+  const rejected = (status: number) => new ConnectFailure({ url: "ws://a", reason: "Rejected", status })
+  const closed = (code: number, by: "peer" | "local" = "peer") => new SessionClosed({ by, code, reason: "" })
+  const refusals = [200, 301, 400, 401, 403, 404, 407, 410, 426]
+  const passing = [408, 425, 429, 500, 502, 503]
+
+  it("is hopeless when a server refuses, and after a session only when it refuses the client", () => {
+    const hopeless = (hasConnected: boolean) =>
+      [...refusals, ...passing].filter((status) => ReconnectingSession.isHopeless(rejected(status), hasConnected))
+    expect(hopeless(false)).toEqual(refusals)
+    expect(hopeless(true)).toEqual([401, 403, 407])
+  })
+
+  it("is hopeless when a peer closes the session with a code that says so", () => {
+    const codes = [1000, 1001, 1002, 1003, 1005, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4008]
+    const mirrored = [4400, 4401, 4403, 4404, 4408, 4429, 4499, 4500, 4503]
+    const hopeless = [...codes, ...mirrored].filter((code) => ReconnectingSession.isHopeless(closed(code), true))
+    expect(hopeless).toEqual([1003, 1008, 1010, 4400, 4401, 4403, 4404, 4499])
+    expect(ReconnectingSession.isHopeless(closed(1008, "local"), true)).toBe(false)
+  })
+
+  it("is hopeless when the address or the roles are wrong, and not when the network fails", () => {
+    const failures = [
+      new ConnectFailure({ url: "a", reason: "InvalidUrl" }),
+      new WrongParity({ streamId: 1, role: "client" }),
+      new ConnectFailure({ url: "ws://a", reason: "Unreachable" }),
+      new ConnectFailure({ url: "ws://a", reason: "Timeout" }),
+      new TransportFailure({ code: 1006, reason: "" }),
+      new Error("of a program's own")
+    ]
+    expect(failures.map((failure) => ReconnectingSession.isHopeless(failure, false)))
+      .toEqual([true, true, false, false, false, false])
+  })
+})
+
+describe("the default schedule", () => {
+  it.effect("waits a random part of half a second, and of twice as much each time, up to 30 s", () =>
+    Effect.gen(function*() {
+      const delays = Array.from({ length: 9 }, (): Array<number> => [])
+      for (let run = 0; run < 200; run++) {
+        let state: unknown = ReconnectingSession.defaultSchedule.initial
+        for (const waits of delays) {
+          const [next, , decision] = yield* ReconnectingSession.defaultSchedule.step(0, undefined, state)
+          state = next
+          waits.push(decision._tag === "Continue" ? Intervals.start(decision.intervals) : Number.NaN)
+        }
+      }
+      for (const [attempt, waits] of delays.entries()) {
+        const longest = Math.min(500 * 2 ** attempt, 30_000)
+        expect(Math.min(...waits)).toBeLessThan(longest * 0.2)
+        expect(Math.max(...waits)).toBeGreaterThan(longest * 0.8)
+        expect(Math.max(...waits)).toBeLessThanOrEqual(longest)
+      }
+    }))
+})
 
 describe("a reconnecting session", () => {
   it.scoped("opens streams on whichever session there is, and those of a lost one say so", () =>
@@ -244,7 +309,7 @@ describe("a reconnecting session", () => {
       expect((yield* session.state.get)._tag).toBe("Connected")
     }))
 
-  it.scoped("begins its schedule anew with every session", () =>
+  it.scoped("begins its schedule anew with a session that has lived for 30 s", () =>
     Effect.gen(function*() {
       const server = yield* makeServer
       yield* server.setDown(true)
@@ -256,11 +321,101 @@ describe("a reconnecting session", () => {
       const link = yield* server.link
       yield* settle
       yield* server.setDown(true)
+      yield* TestClock.adjust("30 seconds")
       yield* cut(link)
       yield* TestClock.adjust("1 second")
       expect(yield* server.calls).toBe(6)
       yield* TestClock.adjust("2 seconds")
       expect(yield* server.calls).toBe(7)
+    }))
+
+  it.scoped("goes on with its schedule when a server drops each session, and never faster than told", () =>
+    Effect.gen(function*() {
+      const server = yield* makeServer
+      yield* ReconnectingSession.make({
+        transport: () => server.dial,
+        schedule: Schedule.exponential("1 second"),
+        stableAfter: "5 seconds"
+      })
+      yield* cut(yield* server.link)
+      for (const seconds of [1, 2, 4, 8]) {
+        yield* TestClock.adjust(seconds * 1000 - 1)
+        const calls = yield* server.calls
+        yield* TestClock.adjust(1)
+        expect(yield* server.calls).toBe(calls + 1)
+        yield* cut(yield* server.link)
+      }
+      yield* TestClock.adjust("16 seconds")
+      const link = yield* server.link
+      yield* TestClock.adjust("5 seconds")
+      yield* cut(link)
+      const calls = yield* server.calls
+      yield* TestClock.adjust("1 second")
+      expect(yield* server.calls).toBe(calls + 1)
+    }))
+
+  it.scoped("waits for what the server asks for, at most an hour, and its schedule besides", () =>
+    Effect.gen(function*() {
+      const asked = [20_000, undefined, 1e15]
+      let calls = 0
+      yield* ReconnectingSession.make({
+        transport: () =>
+          new ConnectFailure({
+            url: "ws://busy",
+            reason: "Rejected",
+            status: 503,
+            retryAfterMillis: asked[calls++]
+          }),
+        schedule: everySecond
+      })
+      yield* settle
+      for (const wait of [21_000, 1000, 3_601_000]) {
+        const before = calls
+        yield* TestClock.adjust(wait - 1)
+        expect(calls).toBe(before)
+        yield* TestClock.adjust(1)
+        expect(calls).toBe(before + 1)
+      }
+    }))
+
+  it.scoped("gives up at once when a failure is hopeless, as the default or an option says", () =>
+    Effect.gen(function*() {
+      const refusal = new ConnectFailure({ url: "ws://a", reason: "Rejected", status: 403 })
+      const session = yield* ReconnectingSession.make({ transport: () => refusal })
+      expect(yield* session.awaitClosed).toEqual(new NotConnected({ reason: "GaveUp", cause: refusal }))
+
+      const server = yield* makeServer
+      const asked: Array<readonly [tag: string, hasConnected: boolean]> = []
+      const other = yield* ReconnectingSession.make({
+        transport: () => server.dial,
+        schedule: everySecond,
+        isHopeless: (cause, hasConnected) => {
+          asked.push([cause._tag, hasConnected])
+          return cause._tag === "SessionClosed" && cause.code === 4001
+        }
+      })
+      yield* cut(yield* server.link)
+      yield* TestClock.adjust("1 second")
+      yield* (yield* server.link).pair.close(4001, "replaced by another client")
+      const { cause } = yield* other.awaitClosed
+      expect(cause).toEqual(new SessionClosed({ by: "peer", code: 4001, reason: "replaced by another client" }))
+      expect(asked).toEqual([["TransportFailure", true], ["SessionClosed", true]])
+    }))
+
+  it.scoped("gives its settings to the transport that it dials", () =>
+    Effect.gen(function*() {
+      const sizes: Array<number> = []
+      const server = yield* makeServer
+      const session = yield* ReconnectingSession.make({
+        transport: () =>
+          Effect.flatMap(SessionConfig.SessionConfig, (settings) => {
+            sizes.push(settings.streamBufferSize)
+            return server.dial
+          }),
+        settings: { streamBufferSize: 2048 }
+      })
+      yield* session.current
+      expect(sizes).toEqual([2048])
     }))
 
   it.scoped("gives up when the schedule does, and every operation tells why", () =>
@@ -294,7 +449,7 @@ describe("a reconnecting session", () => {
     Effect.gen(function*() {
       const defect = new Error("a bug")
       const session = yield* ReconnectingSession.make({ transport: () => Effect.die(defect) })
-      expect(yield* session.awaitClosed).toEqual(new NotConnected({ reason: "GaveUp", cause: defect }))
+      expect(yield* session.awaitClosed).toEqual(new NotConnected({ reason: "GaveUp", defect }))
     }))
 
   it.scoped("refuses settings that make no sense before it dials", () =>

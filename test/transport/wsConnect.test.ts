@@ -87,6 +87,34 @@ describe("dialling", () => {
       }))
   }
 
+  const inAnHour = new Date(Date.now() + 3_600_000).toUTCString()
+  const waits: ReadonlyArray<readonly [what: string, headers: string, millis: number | undefined]> = [
+    ["seconds", "retry-after: 120\r\n", 120_000],
+    [
+      "a date, by the clock of the server",
+      "date: Sat, 01 Jan 2000 00:00:00 GMT\r\nretry-after: Sat, 01 Jan 2000 00:01:00 GMT\r\n",
+      60_000
+    ],
+    ["a date that has passed", "retry-after: Sat, 01 Jan 2000 00:01:00 GMT\r\n", 0],
+    ["something else", "retry-after: soon\r\n", undefined],
+    ["nothing", "", undefined]
+  ]
+  for (const [what, headers, millis] of waits) {
+    it.scopedLive(`tells how long the server asks to wait when it answers with ${what}`, () =>
+      Effect.gen(function*() {
+        const url = yield* makeAnswering(`HTTP/1.1 503 Service Unavailable\r\n${headers}content-length: 0\r\n\r\n`)
+        expect((yield* failureOf(url)).retryAfterMillis).toBe(millis)
+      }))
+  }
+
+  it.scopedLive("tells how long the server asks to wait when its date stands alone", () =>
+    Effect.gen(function*() {
+      const url = yield* makeAnswering(`HTTP/1.1 503 No\r\nretry-after: ${inAnHour}\r\ncontent-length: 0\r\n\r\n`)
+      const { retryAfterMillis } = yield* failureOf(url)
+      expect(retryAfterMillis).toBeGreaterThan(3_300_000)
+      expect(retryAfterMillis).toBeLessThanOrEqual(3_600_000)
+    }))
+
   it.scopedLive("fails when what answers does not speak HTTP, or gets the handshake wrong", () =>
     Effect.gen(function*() {
       const wrongKey = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n" +
