@@ -14,6 +14,7 @@ import { isHandshake } from "./internal/adapter/handshake.js"
 import * as Origin from "./Origin.js"
 import * as Session from "./Session.js"
 import * as SessionConfig from "./SessionConfig.js"
+import { SharedLimits } from "./SharedLimits.js"
 import { Transport } from "./Transport.js"
 import * as WebSocketTransport from "./WebSocketTransport.js"
 import type { InvalidConfiguration } from "./WsmuxError.js"
@@ -44,7 +45,8 @@ export interface Options<R, P = unknown> extends WebSocketTransport.Options {
  * An `HttpApp` that upgrades its request to a session in the server role, and runs the handler with it. The session is
  * closed when the handler returns or fails, which is logged at debug level; when the connection is lost, the handler is
  * interrupted, as every handler of a platform server is. Requests that ask for no WebSocket get 426,
- * and those that ask for one in the wrong way 400. Give the server to `guard`, which looks after its other routes.
+ * and those that ask for one in the wrong way 400. A request beyond the `maxConnections` of the
+ * `SharedLimits` gets 503. Give the server to `guard`, which looks after its other routes.
  *
  * @example
  * ```ts
@@ -101,6 +103,10 @@ export const make = <E, R, R2 = never, P = undefined>(
     }
     const verdict = yield* Effect.either(options.authorize?.(request) ?? Effect.succeed(undefined as P))
     if (verdict._tag === "Left") return verdict.left
+
+    const { connections } = yield* SharedLimits
+    if (!connections.take(1)) return HttpServerResponse.empty({ status: 503 })
+    yield* Effect.addFinalizer(() => Effect.sync(() => connections.giveBack(1)))
 
     // hung up meanwhile: the platform would say nothing of that either
     if (socket && !(socket.readable && socket.writable)) return HttpServerResponse.empty({ status: 400 })

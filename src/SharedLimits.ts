@@ -16,7 +16,7 @@ import { InvalidConfiguration } from "./WsmuxError.js"
 /**
  * All limits but the first are shared in the same way: the first half goes to the sessions in the order in which they
  * ask, and of the second half each session can have an equal part. So one greedy peer leaves room for the others. A session can always
- * have one stream and one small window.
+ * have two streams with small windows.
  *
  * @since 0.2.0
  * @category models
@@ -29,7 +29,8 @@ export interface Settings {
   readonly maxConnections: number
   /**
    * The streams that peers have opened and whose handlers run, and those that wait to be accepted. The session refuses a
-   * further stream. Default 8,192: with 40 KiB for each handler of Effect streams these take 320 MiB.
+   * further stream, but each session can always have two. Default 6,000: with 26 KiB for each handler of Effect streams
+   * these take 150 MiB, and the two of each of 2,000 sessions 100 MiB more.
    */
   readonly maxStreams: number
   /**
@@ -38,8 +39,9 @@ export interface Settings {
    */
   readonly maxBufferSize: number
   /**
-   * The bytes of WebSocket messages that have begun and not ended. A connection that needs more is closed with code 1013.
-   * Default 64 MiB.
+   * The bytes kept of WebSocket messages that have begun and not ended. Each connection can always have 128 KiB, which is
+   * enough for the messages of this package's own peers. A connection that needs more is closed with code 1013. Default
+   * 64 MiB.
    */
   readonly maxPartialMessages: number
   /**
@@ -55,7 +57,7 @@ export interface Settings {
  */
 export const defaults: Settings = {
   maxConnections: 2000,
-  maxStreams: 8192,
+  maxStreams: 6000,
   maxBufferSize: 256 * 1024 * 1024,
   maxPartialMessages: 64 * 1024 * 1024,
   maxWaitingAnswers: 100_000
@@ -162,10 +164,16 @@ export const layer = (options: Partial<Settings> = {}): Layer.Layer<SharedLimits
     })
   )
 
+/** One stream, and the one before, whose handler may be about to end. */
+const streamAllowance = 2
+
+/** A frame of 64 KiB, in a buffer that has grown in steps. */
+const partialAllowance = 128 * 1024
+
 const make = (settings: Settings): Budgets => ({
   connections: new SharedBudget(settings.maxConnections),
-  streams: new SharedBudget(settings.maxStreams, 1),
-  buffers: new SharedBudget(settings.maxBufferSize, smallWindow),
-  partialMessages: new SharedBudget(settings.maxPartialMessages),
+  streams: new SharedBudget(settings.maxStreams, streamAllowance),
+  buffers: new SharedBudget(settings.maxBufferSize, streamAllowance * smallWindow),
+  partialMessages: new SharedBudget(settings.maxPartialMessages, partialAllowance),
   waitingAnswers: new SharedBudget(settings.maxWaitingAnswers)
 })

@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import { fromSocket as fromPlatformSocket } from "./internal/transport/platformSocket.js"
 import * as internal from "./internal/transport/webSocket.js"
 import * as SessionConfig from "./SessionConfig.js"
+import { SharedLimits } from "./SharedLimits.js"
 import { defaultWatermark, Transport } from "./Transport.js"
 import type { ConnectFailure } from "./WsmuxError.js"
 
@@ -106,7 +107,8 @@ export const layer = (
   Layer.scoped(Transport, connect(url, options))
 
 const resolve = (options: Options): Effect.Effect<internal.Settings> =>
-  Effect.map(SessionConfig.SessionConfig, (config) => ({
+  Effect.map(Effect.all([SessionConfig.SessionConfig, SharedLimits]), ([config, { partialMessages }]) => ({
+    partialMessages,
     watermark: Math.max(options.watermark ?? defaultWatermark, 1),
     maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
     openTimeout: Duration.decode(options.openTimeout ?? Duration.seconds(10))

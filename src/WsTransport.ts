@@ -18,6 +18,7 @@ import { isWebSocketUrl, notConstructed } from "./internal/transport/webSocket.j
 import { WsTransport } from "./internal/transport/ws.js"
 import { maxFragments } from "./internal/transport/wsReceiver.js"
 import * as SessionConfig from "./SessionConfig.js"
+import { SharedLimits } from "./SharedLimits.js"
 import { defaultWatermark, Transport } from "./Transport.js"
 import { ConnectFailure } from "./WsmuxError.js"
 
@@ -126,7 +127,8 @@ export const layer = (url: string, options?: ConnectOptions): Layer.Layer<Transp
   Layer.scoped(Transport, connect(url, options))
 
 const resolve = (options: Options) =>
-  Effect.map(SessionConfig.SessionConfig, (config) => ({
+  Effect.map(Effect.all([SessionConfig.SessionConfig, SharedLimits]), ([config, { partialMessages }]) => ({
+    partialMessages,
     watermark: Math.max(options.watermark ?? defaultWatermark, 1),
     maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config)
   }))

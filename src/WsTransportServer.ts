@@ -85,17 +85,21 @@ export interface Options<R = never, P = unknown> extends WsTransport.Options {
 export const make = <R = never, P = undefined>(
   options: Options<R, P> = {}
 ): Effect.Effect<TransportServer<P>, ListenFailure, R | Scope.Scope> =>
-  Effect.flatMap(Effect.all([SessionConfig.SessionConfig, SharedLimits]), ([config, { connections }]) =>
-    internal.make({
-      ...options,
-      watermark: Math.max(options.watermark ?? defaultWatermark, 1),
-      maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
-      port: options.port ?? 0,
-      host: options.host ?? "127.0.0.1",
-      maxConnections: options.maxConnections ?? 10_000,
-      connections,
-      upgradeTimeout: Duration.decode(options.upgradeTimeout ?? Duration.seconds(10))
-    }))
+  Effect.flatMap(
+    Effect.all([SessionConfig.SessionConfig, SharedLimits]),
+    ([config, { connections, partialMessages }]) =>
+      internal.make({
+        ...options,
+        watermark: Math.max(options.watermark ?? defaultWatermark, 1),
+        maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
+        port: options.port ?? 0,
+        host: options.host ?? "127.0.0.1",
+        maxConnections: options.maxConnections ?? 10_000,
+        connections,
+        partialMessages,
+        upgradeTimeout: Duration.decode(options.upgradeTimeout ?? Duration.seconds(10))
+      })
+  )
 
 /**
  * Provides a listening `TransportServer`.

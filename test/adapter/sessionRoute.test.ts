@@ -6,6 +6,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { describe, expect, it, vi } from "@effect/vitest"
 import * as Session from "effect-wsmux/Session"
 import * as SessionRoute from "effect-wsmux/SessionRoute"
+import * as SharedLimits from "effect-wsmux/SharedLimits"
 import { Transport } from "effect-wsmux/Transport"
 import { SessionClosed } from "effect-wsmux/WsmuxError"
 import * as WsTransport from "effect-wsmux/WsTransport"
@@ -14,6 +15,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { readFileSync } from "node:fs"
 import * as Http from "node:http"
@@ -64,6 +66,16 @@ const statusOf = (url: string, headers?: Record<string, string>) =>
   Effect.map(Effect.flip(dial(url, headers)), (failure) => "status" in failure ? failure.status : failure)
 
 describe("a route that becomes a session", () => {
+  it.scopedLive("SessionRoute answers 503 when the process has all the connections that it may have", () =>
+    Effect.gen(function*() {
+      const { ws } = yield* makeApp(echo)
+      const scope = yield* Scope.make()
+      yield* Scope.extend(dial(ws), scope)
+      expect(yield* statusOf(ws)).toBe(503)
+      yield* Scope.close(scope, Exit.void)
+      yield* Effect.retry(dial(ws), { while: (failure) => "status" in failure && failure.status === 503 })
+    }).pipe(Effect.provide(SharedLimits.layer({ maxConnections: 1 }))))
+
   it.scopedLive("carries streams both ways beside the ordinary routes of its port", () =>
     Effect.gen(function*() {
       const { http, ws } = yield* makeApp(echo)

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import * as Ws from "ws"
+import { SharedBudget } from "../../src/internal/sharedBudget.js"
 import type { Parser } from "../../src/internal/transport/wsInternals.js"
 import { type Fault, maxFragments, WsReceiver } from "../../src/internal/transport/wsReceiver.js"
 import { pattern } from "../support/bytes.js"
@@ -22,12 +23,12 @@ const listenTo = (parser: Parser): Array<string> => {
   return told
 }
 
-const makeReceiver = (masked: boolean, options: object = {}) => {
+const makeReceiver = (masked: boolean, options: object = {}, budget = new SharedBudget(1e9)) => {
   const parser = new Receiver({ isServer: masked, maxPayload: limit, ...options })
   const told = listenTo(parser)
   const faults: Array<Fault> = []
-  const receiver = new WsReceiver(parser, masked, limit, (fault) => faults.push(fault))
-  return { parser, told, faults, receiver }
+  const receiver = new WsReceiver(parser, masked, limit, (fault) => faults.push(fault), budget.join())
+  return { parser, told, faults, receiver, budget }
 }
 
 /** Cuts bytes where the numbers say; each piece lies in memory that is used for something else afterwards. */
@@ -208,12 +209,49 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
         const parser = new Receiver({ isServer: masked })
         const told = listenTo(parser)
         parser.write(Buffer.from(bytes.subarray(0, cut)))
-        const receiver = new WsReceiver(parser, masked, limit, () => {})
+        const receiver = new WsReceiver(parser, masked, limit, () => {}, new SharedBudget(1e6).join())
         feed(receiver, bytes.subarray(cut), cuts)
         expect(told).toEqual(expected)
       }),
       { numRuns: 300 }
     )
+  })
+
+  it("WsReceiver books what it keeps of an unfinished message, until the message ends", () => {
+    const { budget, faults, receiver, told } = makeReceiver(masked)
+    const message = frame(binary, pattern(300))
+    const piece = (from: number, to?: number) => receiver.read(Buffer.from(message.subarray(from, to)))
+    piece(0, 100)
+    expect([budget.used, told.length]).toEqual([300, 0])
+    piece(100)
+    expect([budget.used, told.length, faults]).toEqual([0, 1, []])
+  })
+
+  it("WsReceiver books what the parser keeps of a text message that has not ended", () => {
+    const { budget, receiver, told } = makeReceiver(masked)
+    const message = Buffer.concat([
+      frame(text, Buffer.from("a".repeat(200)), false),
+      frame(continuation, Buffer.from("b"))
+    ])
+    receiver.read(Buffer.from(message.subarray(0, 150)))
+    expect(budget.used).toBe(200)
+    receiver.read(Buffer.from(message.subarray(150)))
+    expect([budget.used, told.length]).toEqual([0, 1])
+  })
+
+  it("WsReceiver gives the connection up when all unfinished messages together are too large", () => {
+    const { budget, faults, receiver } = makeReceiver(masked, {}, new SharedBudget(1000))
+    expect(budget.take(800)).toBe(true)
+    const message = frame(binary, pattern(600))
+    receiver.read(Buffer.from(message.subarray(0, 100)))
+    expect([faults, budget.used]).toEqual([["no room"], 800])
+  })
+
+  it("WsReceiver gives back what it has booked when the connection is over", () => {
+    const { budget, receiver } = makeReceiver(masked)
+    receiver.read(Buffer.from(frame(binary, pattern(300)).subarray(0, 100)))
+    receiver.release()
+    expect([budget.used, budget.holders]).toEqual([0, 0])
   })
 
   it("stops after so many frames, and goes on where it has stopped", () => {

@@ -8,12 +8,10 @@ import { ConnectFailure } from "../../WsmuxError.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
 import { Slot, tooBig } from "./slot.js"
-import { WsTransport } from "./ws.js"
+import { type Settings as WsSettings, WsTransport } from "./ws.js"
 import { isAccepted, tcpOf } from "./wsInternals.js"
 
-export interface Settings {
-  readonly watermark: number
-  readonly maxMessageSize: number
+export interface Settings extends WsSettings {
   readonly openTimeout: Duration.Duration
 }
 

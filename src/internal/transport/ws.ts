@@ -4,6 +4,7 @@ import type * as Net from "node:net"
 import type { WebSocket } from "ws"
 import type { Address } from "../../Address.js"
 import { opaque, tcp, unix } from "../../Address.js"
+import type { Budget } from "../../SharedLimits.js"
 import { type Listener, type Transport, TypeId, type UpgradeAnswer } from "../../Transport.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
@@ -17,6 +18,8 @@ import { ping, pong, WsSender } from "./wsSender.js"
 export interface Settings {
   readonly watermark: number
   readonly maxMessageSize: number
+  /** What the unfinished messages of all connections may take. */
+  readonly partialMessages: Budget
 }
 
 /** Which end of the WebSocket this is; the client is the end that masks what it sends. Nothing to do with a session's role. */
@@ -36,6 +39,7 @@ export class WsTransport implements Transport {
   readonly #ws: WebSocket
   readonly #end: End
   readonly #watermark: number
+  readonly #partialMessages: Budget
   readonly #slot: Slot
   readonly #leavers = new WaitList()
   #socket: Net.Socket | undefined
@@ -53,6 +57,7 @@ export class WsTransport implements Transport {
     this.#ws = ws
     this.#end = end
     this.#watermark = settings.watermark
+    this.#partialMessages = settings.partialMessages
     this.maxMessageSize = settings.maxMessageSize
     this.#slot = new Slot(settings.maxMessageSize, () => this.#giveUp(1008, new Error("nobody listens")))
     ws.binaryType = "nodebuffer" // the application may have set another
@@ -167,7 +172,9 @@ export class WsTransport implements Transport {
     if (!isWithin) return this.#refuse(parser, "too big")
     if (!isReplaceable(parser) || this.#ws.extensions !== "") return
     const refuse = (fault: Fault) => this.#refuse(parser, fault)
-    const receiver = new WsReceiver(parser, this.#end === "server", parser._maxPayload!, refuse)
+    const share = this.#partialMessages.join()
+    const receiver = new WsReceiver(parser, this.#end === "server", parser._maxPayload!, refuse, share)
+    this.#ws.once("close", () => receiver.release())
     const reader = new SlicedReader(
       (bytes, frames) => receiver.read(bytes, frames),
       () => this.#ws.isPaused || this.#socket?.resume()
@@ -250,6 +257,7 @@ const tooBig = (): Error => new RangeError("message too big")
 const faults: Record<Fault, () => { readonly code: number; readonly error: Error }> = {
   "too big": () => ({ code: 1009, error: tooBig() }),
   "too many fragments": () => ({ code: 1008, error: new Error("too many fragments") }),
+  "no room": () => ({ code: 1013, error: new Error("there are too many unfinished messages") }),
   interrupted: () => ({ code: 1002, error: new Error("a message was interrupted by another") })
 }
 

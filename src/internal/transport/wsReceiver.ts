@@ -1,3 +1,4 @@
+import type { Share } from "../../SharedLimits.js"
 import { mask } from "./mask.js"
 import { neededBytes, type Parser } from "./wsInternals.js"
 
@@ -5,7 +6,7 @@ import { neededBytes, type Parser } from "./wsInternals.js"
 type Unfinished = "ours" | "the parser's" | undefined
 
 /** What a receiver gives a connection up for. */
-export type Fault = "too big" | "too many fragments" | "interrupted"
+export type Fault = "too big" | "too many fragments" | "interrupted" | "no room"
 
 /**
  * In how many fragments a message may come, each of which costs work and may be empty. Where the parser of the package reads,
@@ -30,6 +31,7 @@ export class WsReceiver {
   readonly #masked: boolean
   readonly #limit: number
   readonly #refuse: (fault: Fault) => void
+  readonly #share: Share
   #refused = false
   /** Whether the parser has ended the message that it had begun when this receiver came. */
   #hasBegun = false
@@ -44,6 +46,8 @@ export class WsReceiver {
   #filled = 0
   #start = 0
   #fragments = 0
+  /** How many bytes of a message the parser has to keep. */
+  #theirs = 0
   readonly #key = new Uint8Array(4)
   #unfinished: Unfinished
 
@@ -52,13 +56,21 @@ export class WsReceiver {
    * @param masked whether this end is the server, to which everything comes masked
    * @param limit the largest message in bytes
    * @param refuse told once, and nothing is read from then on
+   * @param share what unfinished messages take of the limit for all connections
    */
-  constructor(parser: Parser, masked: boolean, limit: number, refuse: (fault: Fault) => void) {
+  constructor(parser: Parser, masked: boolean, limit: number, refuse: (fault: Fault) => void, share: Share) {
     this.#parser = parser
     this.#pass = parser.write.bind(parser)
     this.#masked = masked
     this.#limit = limit
     this.#refuse = refuse
+    this.#share = share
+  }
+
+  /** Gives back what the message takes that has begun: the connection is over. */
+  release(): void {
+    this.#share.giveBack(this.#share.held)
+    this.#share.leave()
   }
 
   /**
@@ -89,10 +101,23 @@ export class WsReceiver {
       const end = Math.min(bytes.length, at + this.#missing)
       this.#missing -= end - at
       if (this.#isOurs) this.#take(bytes, at, end)
-      else this.#pass(Buffer.from(bytes.subarray(at, end)))
+      else this.#passOn(bytes, at, end)
       at = end
     }
+    this.#book()
     return length
+  }
+
+  /** Books what is kept of a message that has begun. Most reads end with a message, and book nothing. */
+  #book(): void {
+    const more = (this.#message?.length ?? 0) + this.#theirs - this.#share.held
+    if (more < 0) this.#share.giveBack(-more)
+    if (more > 0 && !this.#share.take(more)) this.#giveUp("no room")
+  }
+
+  #passOn(bytes: Buffer, from: number, to: number): void {
+    if (this.#missing === 0 && this.#unfinished === undefined) this.#theirs = 0
+    this.#pass(Buffer.from(bytes.subarray(from, to)))
   }
 
   /** Gives the parser no more than the rest of the message that it has begun. */
@@ -130,6 +155,7 @@ export class WsReceiver {
       if (opcode < close) {
         if (this.#unfinished === "ours") this.#giveUp("interrupted")
         else this.#unfinished = isLast ? undefined : "the parser's"
+        this.#theirs += Math.min(length, this.#limit)
       }
     }
     return !this.#refused
@@ -172,6 +198,7 @@ export class WsReceiver {
   #giveUp(fault: Fault): void {
     this.#refused = true
     this.#message = undefined
+    this.#share.giveBack(this.#share.held)
     this.#refuse(fault)
   }
 }
