@@ -13,6 +13,7 @@ import type * as Sink from "effect/Sink"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.js"
 import * as internal from "./internal/callbacks.js"
+import * as progress from "./internal/progress.js"
 import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "./WsmuxError.js"
 
 /**
@@ -77,6 +78,8 @@ export interface MuxStream {
   /**
    * The bytes from the peer, one chunk at each pull. Ends only at the peer's FIN; a lost session is a `BrokenPipe`. Taking
    * bytes returns their credit, in halves of the window. Run again, it goes on where it stopped.
+   *
+   * Read a header by `ByteStream.buffered`: `Stream.peel` turns a later failure of what follows into a defect.
    */
   readonly readable: Stream.Stream<Uint8Array, ReadError>
 
@@ -202,6 +205,28 @@ export const toCallbacks: (
   stream: MuxStream,
   fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
 ) => Callbacks = internal.toCallbacks
+
+/**
+ * How far a stream has come.
+ *
+ * @since 0.2.0
+ * @category callbacks
+ */
+export interface Progress {
+  /** Whether the peer's FIN has come, also where unread bytes lie before it, while this end may still write. */
+  readonly peerEnded: boolean
+  /** Bytes of writes that wait for credit or for their turn. */
+  readonly waitingBytes: number
+}
+
+/**
+ * Tells how far a stream has come, for adapters that bound how long a write may wait. Undefined for a stream that this
+ * package did not make.
+ *
+ * @since 0.2.0
+ * @category callbacks
+ */
+export const unsafeProgress: (stream: object) => Progress | undefined = progress.unsafeProgress
 
 /**
  * @since 0.1.0

@@ -8,11 +8,15 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { once } from "node:events"
 import * as Net from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Duplex } from "node:stream"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { expectWaiting, failureOf, quietly, start } from "../support/observe.js"
 import { makeStreams, readAll, settle } from "../support/sessions.js"
@@ -125,6 +129,67 @@ describe("a Node duplex as a byte stream", () => {
       expect(failure.message).toBe(`connect ECONNREFUSED 127.0.0.1:${port}`)
     }))
 
+  it.scopedLive("gives what can still be read when a write of it fails, and takes no end for one then", () =>
+    Effect.gen(function*() {
+      const refused = new Error("the other end takes nothing more")
+      const duplex = new Duplex({ read: () => {}, write: (_chunk, _encoding, callback) => callback(refused) })
+      const other = yield* NodeDuplex.toByteStream(() => duplex)
+      const failure = new DuplexFailure({ detail: refused.message, cause: refused })
+      yield* Effect.ignore(other.write(pattern(100)))
+      expect(yield* Effect.flip(other.write(pattern(100)))).toEqual(failure)
+      duplex.push("413, ")
+      expect(Option.map(yield* other.read, text)).toEqual(Option.some("413, "))
+      const read = yield* start(other.read)
+      duplex.push("too large")
+      expect(Option.map(yield* Fiber.join(read), text)).toEqual(Option.some("too large"))
+      duplex.push(null)
+      expect(yield* Effect.flip(other.read)).toEqual(failure)
+      expect(yield* Effect.flip(other.end)).toEqual(failure)
+    }))
+
+  it.scopedLive("gives the answer that a TCP server sent before it reset the connection", () =>
+    Effect.gen(function*() {
+      const accepted = yield* Deferred.make<Net.Socket>()
+      const server = yield* listening(Net.createServer((socket) => {
+        Effect.runSync(Deferred.succeed(accepted, socket))
+      }))
+      const dial = () => Net.connect({ port: portOf(server), host: "127.0.0.1", allowHalfOpen: true })
+      const other = yield* NodeDuplex.toByteStream(dial)
+      const far = yield* Deferred.await(accepted)
+      // in one turn of the event loop, so that the client writes before it can read
+      const writing = Effect.suspend(() => {
+        far.write("413 too large")
+        resetNow(far)
+        return Effect.zipRight(other.write(pattern(100)), other.write(pattern(100)))
+      })
+      yield* Effect.ignore(writing)
+      expect(Option.map(yield* other.read, text)).toEqual(Option.some("413 too large"))
+      expect(yield* Effect.flip(other.read)).toBeInstanceOf(DuplexFailure)
+    }))
+
+  it.scopedLive("gives what had arrived when the duplex is destroyed with an error", () =>
+    Effect.gen(function*() {
+      const duplex = new Duplex({ read: () => {}, write: (_chunk, _encoding, callback) => callback() })
+      const other = yield* NodeDuplex.toByteStream(() => duplex)
+      duplex.push("arrived")
+      duplex.destroy(new Error("lost"))
+      expect(Option.map(yield* other.read, text)).toEqual(Option.some("arrived"))
+      expect(yield* Effect.flip(other.read)).toMatchObject({ detail: "lost" })
+    }))
+
+  it.scopedLive("destroys the socket of a path when its scope closes, since Node resets TCP only", () =>
+    Effect.gen(function*() {
+      const path = join(tmpdir(), `wsmux-${process.pid}-${Date.now()}.sock`)
+      const server = Net.createServer((socket) => socket.on("error", () => {}).resume())
+      yield* Effect.acquireRelease(
+        Effect.async<void>((resume) => void server.listen(path, () => resume(Effect.void))),
+        () => Effect.sync(() => server.close())
+      )
+      const socket = Net.connect(path)
+      const exit = yield* Effect.exit(Effect.scoped(NodeDuplex.toByteStream(() => socket)))
+      expect([Exit.isSuccess(exit), socket.destroyed]).toEqual([true, true])
+    }))
+
   it.scopedLive("leaves no listener behind", () =>
     Effect.gen(function*() {
       const [near] = duplexPair()
@@ -137,6 +202,12 @@ describe("a Node duplex as a byte stream", () => {
       expect(count()).toEqual(before)
     }))
 })
+
+/** Sends an RST at once; `resetAndDestroy` does so in a later turn. */
+const resetNow = (socket: Net.Socket): void => {
+  const { _handle } = socket as unknown as { readonly _handle: { readonly reset: (closed: () => void) => void } }
+  _handle.reset(() => {})
+}
 
 describe("a pair of web streams as a byte stream", () => {
   it.scopedLive("fails with the errors of its streams", () =>
@@ -190,6 +261,83 @@ describe("a joined stream", () => {
       yield* expectWaiting(joined)
       yield* TestClock.adjust("1 seconds")
       expect(yield* failureOf(joined)).toEqual(new Stalled({ afterMillis: 10_000 }))
+    }))
+
+  it.scoped("is given up when its peer has ended behind bytes that the other end does not take", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams(quietly())
+      yield* near.write(pattern(500))
+      yield* near.end
+      const stuck = ByteStream.make<never>({
+        read: Effect.succeed(Option.some(pattern(500))),
+        write: () => Effect.never,
+        end: Effect.void
+      })
+      const joined = yield* start(ByteStream.join(far, stuck, { patience: "10 seconds" }))
+      yield* TestClock.adjust("10 seconds")
+      expect(yield* failureOf(joined)).toEqual(new Stalled({ afterMillis: 10_000 }))
+    }))
+
+  it.scoped("goes on with one large write for as long as its peer takes a little of it", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams(quietly())
+      yield* near.end
+      let given = false
+      const large = ByteStream.make<never>({
+        read: Effect.sync(() => {
+          if (given) return Option.none()
+          given = true
+          return Option.some(pattern(20 * 1024))
+        }),
+        write: () => Effect.void,
+        end: Effect.void
+      })
+      const joined = yield* start(ByteStream.join(far, large, { patience: "1 minute" }))
+      let received = 0
+      while (received < 20 * 1024) {
+        yield* TestClock.adjust("50 seconds")
+        received += yield* Effect.map(near.read, Option.match({ onNone: () => NaN, onSome: (c) => c.byteLength }))
+        yield* settle
+      }
+      yield* Fiber.join(joined)
+      expect(received).toBe(20 * 1024)
+    }))
+
+  it.scoped("passes on what the other end gives after it takes nothing more, then fails", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams(quietly())
+      const answers = yield* Queue.unbounded<Option.Option<Uint8Array>>()
+      const other = ByteStream.make({
+        read: Queue.take(answers),
+        write: () => Effect.fail("takes nothing more"),
+        end: Effect.void
+      })
+      const joined = yield* start(Effect.scoped(ByteStream.join(far, other)))
+      yield* near.write(bytes("upload"))
+      yield* settle
+      yield* expectWaiting(joined)
+      yield* Queue.offer(answers, Option.some(bytes("413")))
+      expect(Option.map(yield* near.read, text)).toEqual(Option.some("413"))
+      yield* Queue.offer(answers, Option.none())
+      expect(yield* failureOf(joined)).toBe("takes nothing more")
+      expect((yield* start(near.read)).unsafePoll()).toBe(null) // a loss is no end
+    }))
+
+  it.scoped("fails with what a write failed with once the other end gives nothing for long", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams(quietly())
+      const other = ByteStream.make({
+        read: Effect.never,
+        write: () => Effect.fail("takes nothing more"),
+        end: Effect.void
+      })
+      const joined = yield* start(ByteStream.join(far, other, { patience: "10 seconds" }))
+      yield* near.write(bytes("upload"))
+      yield* settle
+      yield* TestClock.adjust("9 seconds")
+      yield* expectWaiting(joined)
+      yield* TestClock.adjust("1 seconds")
+      expect(yield* failureOf(joined)).toBe("takes nothing more")
     }))
 
   it.scoped("goes on for as long as its peer takes something now and then", () =>

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
+import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import type { Operations } from "../../ByteStream.js"
 import { DuplexFailure } from "../../WsmuxError.js"
@@ -9,67 +10,96 @@ const events = ["connect", "readable", "end", "drain", "finish"]
 /**
  * A Node duplex that tells an end from a loss, and whose writer waits for a slow reader. (The platform's adapters of node
  * streams end them cleanly when their input fails, and never wait behind a single chunk.)
+ *
+ * A write that fails leaves the reading side as it is: Node would destroy the duplex, and with it an answer that lies in
+ * the socket, such as the 413 of a server that resets the connection of an upload.
  */
 export class ForeignDuplex implements Operations<DuplexFailure> {
   readonly #duplex: Duplex
   /** What waits for the duplex: each is asked again at every event. */
   readonly #wakers = new Set<() => void>()
+  /** Why there is nothing more to read beyond what is buffered, and nothing more to write. */
   #failure: DuplexFailure | undefined
+  /** Why there is nothing more to write. An end that comes afterwards may be a loss. */
+  #writeFailure: DuplexFailure | undefined
 
   /** Call it in the turn in which the duplex was made, so that no event is missed. */
   constructor(duplex: Duplex) {
     this.#duplex = duplex
     for (const event of events) duplex.on(event, this.#wake)
-    const onError = (cause: Error) => this.#fail(new DuplexFailure({ detail: reasonOf(cause), cause }))
+    const onError = (cause: Error) => this.#fail(failureOf(cause))
     const onClose = () => {
       duplex.off("error", onError).off("close", onClose)
       this.#fail(new DuplexFailure({ detail: "it is closed" }))
     }
     duplex.on("error", onError).on("close", onClose) // until it is closed: an error that nobody listens to is thrown
     if (duplex.destroyed) this.#fail(new DuplexFailure({ detail: "it is closed" }))
+    this.#keepReadable()
   }
 
   /** Waits until a socket is connected. */
   readonly connected: Effect.Effect<void, DuplexFailure> = Effect.suspend(() =>
-    this.#until(() => "connecting" in this.#duplex && this.#duplex.connecting ? Option.none() : Option.some(undefined))
+    this.#until(() => this.#failure ?? (this.#isConnecting ? undefined : nothing))
   )
 
   readonly read: Effect.Effect<Option.Option<Uint8Array>, DuplexFailure> = Effect.suspend(() =>
     this.#until(() => {
       const chunk = this.#duplex.read() as Uint8Array | string | null
-      if (chunk !== null) return Option.some(Option.some(typeof chunk === "string" ? Buffer.from(chunk) : chunk))
-      return this.#duplex.readableEnded ? Option.some(Option.none()) : Option.none()
+      if (chunk !== null) return Effect.succeedSome(typeof chunk === "string" ? Buffer.from(chunk) : chunk)
+      return this.#duplex.readableEnded ? this.#writeFailure ?? Effect.succeedNone : this.#failure
     })
   )
 
   readonly write = (chunk: Uint8Array): Effect.Effect<void, DuplexFailure> =>
     Effect.suspend(() => {
-      if (this.#failure !== undefined) return Effect.fail(this.#failure)
+      const failure = this.#notWritable
+      if (failure !== undefined) return failure
       if (this.#duplex.write(chunk)) return Effect.void
-      return this.#until(() => this.#duplex.writableNeedDrain ? Option.none() : Option.some(undefined))
+      return this.#until(() => this.#notWritable ?? (this.#duplex.writableNeedDrain ? undefined : nothing))
     })
 
   readonly end: Effect.Effect<void, DuplexFailure> = Effect.suspend(() => {
-    if (this.#failure === undefined) this.#duplex.end()
-    return this.#until(() => this.#duplex.writableFinished ? Option.some(undefined) : Option.none())
+    if (this.#notWritable === undefined) this.#duplex.end()
+    return this.#until(() => this.#duplex.writableFinished ? nothing : this.#notWritable)
   })
 
   /** Resets a connection that has not come to its end both ways, so that nobody takes a loss for an end. */
   readonly release: Effect.Effect<void> = Effect.sync(() => {
     for (const event of events) this.#duplex.off(event, this.#wake)
     if (this.#duplex.destroyed) return
-    if ("resetAndDestroy" in this.#duplex) (this.#duplex.resetAndDestroy as () => void)()
+    if (this.#duplex instanceof Net.Socket && !this.#isConnecting) reset(this.#duplex)
     else this.#duplex.destroy()
   })
 
-  #until<A>(poll: () => Option.Option<A>): Effect.Effect<A, DuplexFailure> {
+  get #isConnecting(): boolean {
+    return "connecting" in this.#duplex && this.#duplex.connecting === true
+  }
+
+  get #notWritable(): DuplexFailure | undefined {
+    return this.#failure ?? this.#writeFailure
+  }
+
+  /** Node's machinery is not told of a write that fails, so it goes on with reading, up to the end or a failure there. */
+  #keepReadable(): void {
+    const duplex: Implementation = this.#duplex
+    const guard = (callback: Callback): Callback => (error) => {
+      if (!error || this.#duplex.destroyed) return callback(error)
+      this.#writeFailure ??= failureOf(error)
+      this.#wake()
+    }
+    const { _final, _write, _writev } = duplex
+    duplex._write = (chunk, encoding, callback) => _write.call(duplex, chunk, encoding, guard(callback))
+    if (_writev) duplex._writev = (chunks, callback) => _writev.call(duplex, chunks, guard(callback))
+    if (_final) duplex._final = (callback) => _final.call(duplex, guard(callback))
+  }
+
+  #until<A>(poll: () => Effect.Effect<A, DuplexFailure> | undefined): Effect.Effect<A, DuplexFailure> {
     return Effect.async((resume) => {
       const waker = () => {
-        // A failed duplex has nothing more to take or to give, but an end that was read stays one.
-        const answer = this.#failure === undefined || this.#duplex.readableEnded ? poll() : Option.none()
-        if (Option.isNone(answer) && this.#failure === undefined) return
+        const answer = poll()
+        if (answer === undefined) return
         this.#wakers.delete(waker)
-        resume(Option.isSome(answer) ? Effect.succeed(answer.value) : Effect.fail(this.#failure!))
+        resume(answer)
       }
       this.#wakers.add(waker)
       waker()
@@ -86,6 +116,24 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
     for (const waker of [...this.#wakers]) waker()
   }
 }
+
+type Callback = (error?: Error | null) => void
+
+/** What Node calls of a stream. Some streams have neither of the last two. */
+type Implementation = Pick<Duplex, "_write"> & Partial<Pick<Duplex, "_writev" | "_final">>
+
+const nothing = Effect.void
+
+/** Node resets TCP only; a socket within TLS or of a path is destroyed. */
+const reset = (socket: Net.Socket): void => {
+  try {
+    socket.resetAndDestroy()
+  } catch {
+    socket.destroy()
+  }
+}
+
+const failureOf = (cause: Error): DuplexFailure => new DuplexFailure({ detail: reasonOf(cause), cause })
 
 /** Node hides the reasons of a failed connection to several addresses in an AggregateError without a message. */
 const reasonOf = (error: Error): string =>
