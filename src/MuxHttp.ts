@@ -35,16 +35,27 @@ export type HttpServices =
   | NodeContext.NodeContext
 
 /**
+ * Options of Node's servers, such as `headersTimeout`, and how long a response waits for a client that has gone.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ServerOptions extends Http.ServerOptions, Pick<NodeDuplex.Options, "patience"> {}
+
+/**
  * A session as an `HttpServer`: each stream that the peer opens is a connection, and a WebSocket within it where a request
  * is upgraded. It takes streams from the first app on, until the session ends, which `Session.awaitClosed` tells. Requests
  * whose head or body takes too long are answered 408, as by every server of Node's; the options say what is too long.
+ *
+ * The server gives up a response whose client has ended its half and takes nothing for `patience`, 1 minute by default:
+ * the app's fiber is interrupted, and the stream is left. A client that has only ended its half still takes bytes.
  *
  * @since 0.1.0
  * @category server
  */
 export const makeServer = (
   session: Acceptor<unknown>,
-  options: Http.ServerOptions = {}
+  { patience, ...options }: ServerOptions = {}
 ): Effect.Effect<HttpServer.HttpServer, never, Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
@@ -54,7 +65,7 @@ export const makeServer = (
     )
     const server = yield* Effect.orDie(NodeHttpServer.make(() => node, {})) // there is no port that could be taken
     const accepting = yield* Effect.cached(
-      NodeDuplex.serve(session, node).pipe(
+      NodeDuplex.serve(session, node, { patience }).pipe(
         Effect.catchAll((cause) => Effect.logDebug("no more requests: the session is over", cause)),
         Effect.forkIn(scope)
       )
@@ -103,7 +114,7 @@ export const layerServer: Layer.Layer<HttpServices, never, Session> = Layer.susp
  */
 export const layerServerFrom = <E, R>(
   session: Effect.Effect<Acceptor<unknown>, E, R>,
-  options?: Http.ServerOptions
+  options?: ServerOptions
 ): Layer.Layer<HttpServices, E, R> =>
   Layer.merge(
     Layer.scoped(HttpServer.HttpServer, Effect.flatMap(session, (session) => makeServer(session, options))),

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
@@ -13,6 +14,7 @@ import * as ByteStream from "./ByteStream.js"
 import { SecureStreamAgent, StreamAgent } from "./internal/adapter/agent.js"
 import { MuxDuplex } from "./internal/adapter/duplex.js"
 import { ForeignDuplex } from "./internal/adapter/foreignDuplex.js"
+import { watchRequests } from "./internal/adapter/watchRequests.js"
 import type { MuxStream } from "./MuxStream.js"
 import type { Acceptor, Opener, OpenOptions } from "./Session.js"
 import type { DuplexFailure } from "./WsmuxError.js"
@@ -22,8 +24,16 @@ import type { DuplexFailure } from "./WsmuxError.js"
  * @category models
  */
 export interface Options {
-  /** Whether it stays writable when the peer has ended its half. Default true; `net.Socket` has false. */
+  /**
+   * Whether it stays writable when the peer has ended its half. Default false for `open` and `connector`, as for
+   * `net.connect`: a driver waits for `close` when its server hangs up. Default true for `fromMuxStream` and `serve`.
+   */
   readonly allowHalfOpen?: boolean | undefined
+  /**
+   * How long a write waits once the peer has ended its half and grants no credit. Then the duplex is destroyed with
+   * `ETIMEDOUT` and `Stalled` as the cause, since the peer has most likely gone. Default 1 minute.
+   */
+  readonly patience?: Duration.DurationInput | undefined
   /** How many bytes may wait to be written before `write` answers false. Default 64 KiB. */
   readonly writableHighWaterMark?: number | undefined
 }
@@ -49,8 +59,9 @@ export const fromMuxStream = (stream: MuxStream, options: Options = {}): Effect.
   )
 
 /**
- * Opens a stream as a `Duplex` that owns it: the stream is left when the `Duplex` is destroyed, which it is by itself once
- * both halves have ended.
+ * Opens a stream as a `Duplex` that owns it, as `net.connect` opens a connection. The stream is left when the `Duplex` is
+ * destroyed. The `Duplex` destroys itself once both halves have ended; the peer's end ends both unless `allowHalfOpen` is
+ * set.
  *
  * @example
  * ```ts
@@ -78,7 +89,7 @@ export const open = <E>(
       const stream = yield* restore(Scope.extend(session.open(options), scope)).pipe(
         Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
       )
-      return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, options)
+      return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, { ...asNetConnect, ...options })
     })
   )
 
@@ -107,7 +118,7 @@ export const connector = (session: Opener<unknown>, options: Options = {}): Effe
   Effect.map(Effect.runtime<never>(), (runtime) => () => {
     const scope = Effect.runSync(Scope.make())
     const stream = Scope.extend(session.open(), scope)
-    return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, options)
+    return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, { ...asNetConnect, ...options })
   })
 
 /**
@@ -141,7 +152,7 @@ export const agent = (
   options: Http.AgentOptions = {}
 ): Effect.Effect<Http.Agent, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.map(connector(session, { allowHalfOpen: false }), (connect) => new StreamAgent(connect, options)),
+    Effect.map(connector(session), (connect) => new StreamAgent(connect, options)),
     (agent) => Effect.sync(() => agent.destroy())
   )
 
@@ -156,13 +167,16 @@ export const httpsAgent = (
   options: Https.AgentOptions = {}
 ): Effect.Effect<Https.Agent, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.map(connector(session, { allowHalfOpen: false }), (connect) => new SecureStreamAgent(connect, options)),
+    Effect.map(connector(session), (connect) => new SecureStreamAgent(connect, options)),
     (agent) => Effect.sync(() => agent.destroy())
   )
 
 /**
  * Gives each stream that the peer opens to an `http.Server` (or an `https.Server`) as a connection. Ends with the session;
  * interrupting it destroys the connections.
+ *
+ * The server need not listen: its `headersTimeout`, `requestTimeout` and `keepAliveTimeout` are in force meanwhile, and its
+ * `closeIdleConnections` closes these connections. A response whose client has gone is given up after `patience`.
  *
  * @since 0.1.0
  * @category http
@@ -172,14 +186,20 @@ export const serve = <E>(
   server: Pick<Http.Server, "emit">,
   options: Options = {}
 ): Effect.Effect<never, E> =>
-  session.run((stream) =>
-    Effect.flatMap(fromMuxStream(stream, options), (duplex) =>
-      Effect.async<void>((resume) => {
-        duplex.once("close", () => resume(Effect.void))
-        duplex.on("error", () => {}) // once a request is upgraded, the server listens no more
-        server.emit("connection", duplex)
-      })).pipe(Effect.scoped)
-  )
+  Effect.scoped(Effect.zipRight(
+    watchRequests(server),
+    session.run((stream) =>
+      Effect.flatMap(fromMuxStream(stream, options), (duplex) =>
+        Effect.async<void>((resume) => {
+          duplex.once("close", () => resume(Effect.void))
+          duplex.on("error", () => {}) // once a request is upgraded, the server listens no more
+          server.emit("connection", duplex)
+        })).pipe(Effect.scoped)
+    )
+  ))
+
+/** Software that opens connections is written for those of `net.connect`. */
+const asNetConnect: Options = { allowHalfOpen: false }
 
 /** Completes when it is closed. */
 const destroy = (duplex: Duplex): Effect.Effect<void> =>

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as NodeDuplex from "effect-wsmux/NodeDuplex"
 import { BrokenPipe, ReadTimeout } from "effect-wsmux/WsmuxError"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import { once } from "node:events"
@@ -13,7 +15,8 @@ import { buffer } from "node:stream/consumers"
 import { pipeline } from "node:stream/promises"
 import * as Tls from "node:tls"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
-import { quietly } from "../support/observe.js"
+import { quiet, quietly, start } from "../support/observe.js"
+import { ack, dat, makePeer } from "../support/scriptedPeer.js"
 import { makeSessions, makeStreams, readAll, readSome, settle } from "../support/sessions.js"
 import { eventually } from "../support/transports.js"
 
@@ -37,6 +40,14 @@ const makeOwning = Effect.gen(function*() {
     concurrency: 2
   })
   return { ...sessions, duplex, far }
+})
+
+/** A Duplex whose peer is scripted. */
+const makeScripted = Effect.gen(function*() {
+  const peer = yield* makePeer("client", { ...quiet, streamBufferSize: 4096 })
+  const opening = yield* start(NodeDuplex.open(peer.session))
+  yield* peer.send(ack(1, 4096))
+  return { peer, duplex: yield* Fiber.join(opening) }
 })
 
 const failureOf = (duplex: Duplex) =>
@@ -123,6 +134,38 @@ describe("a stream as a Duplex", () => {
       yield* eventually(() => other.client !== undefined)
       other.duplex.write("too late")
       expect(yield* failureOf(other.duplex)).toMatchObject({ code: "EPIPE" })
+    }))
+
+  it.scopedLive("gives a paused reader the last chunk, then the error, when the session is lost behind it", () =>
+    Effect.gen(function*() {
+      const { duplex, peer } = yield* makeScripted
+      const seen: Array<string> = []
+      duplex.on("data", (chunk: Uint8Array) => seen.push(text(chunk))).on("error", () => seen.push("error")).pause()
+      yield* peer.send(dat(1, bytes("last")))
+      yield* eventually(() => duplex.readableLength > 0)
+      yield* peer.transport.close(1000, "", Duration.zero)
+      yield* peer.session.awaitClosed
+      duplex.resume()
+      yield* eventually(() => duplex.closed)
+      expect(seen).toEqual(["last", "error"])
+    }))
+
+  it.scopedLive("emits its error in a turn of its own when the session is lost with the last chunk", () =>
+    Effect.gen(function*() {
+      const { duplex, peer } = yield* makeScripted
+      const heard: Array<string> = []
+      const first = () => heard.push("first")
+      // as Node's http client does when an answer is complete, before the agent listens
+      duplex.on("error", first).on("data", () => {
+        process.nextTick(() => {
+          duplex.on("error", () => heard.push("unheard")).off("error", first)
+          process.nextTick(() => duplex.removeAllListeners("error").on("error", () => heard.push("second")))
+        })
+      })
+      yield* eventually(() => duplex.readableFlowing === true)
+      yield* Effect.zipRight(peer.send(dat(1, bytes("last"))), peer.transport.close(1000, "", Duration.zero))
+      yield* eventually(() => duplex.closed)
+      expect(heard).toEqual(["second"])
     }))
 
   it.scopedLive("fails with the stream's deadlines", () =>

@@ -11,11 +11,12 @@ import * as Stream from "effect/Stream"
 import { readFileSync } from "node:fs"
 import * as Http from "node:http"
 import type { Socket } from "node:net"
+import type { Duplex } from "node:stream"
 import * as Tls from "node:tls"
 import { bytes, pattern, text } from "../support/bytes.js"
 import { quiet, quietly } from "../support/observe.js"
 import { makeSessions, makeStreams, readAll, readSome, settle } from "../support/sessions.js"
-import { eventually, signal, wired } from "../support/transports.js"
+import { eventually, signal, standstill, wired } from "../support/transports.js"
 
 const socketOf = (stream: MuxStream, options?: NodeDuplex.Options) =>
   Effect.map(NodeDuplex.fromMuxStream(stream, options), (duplex) => duplex as Socket)
@@ -121,6 +122,49 @@ const asking = (session: Session.Session, opens: number) =>
   Effect.repeat(Effect.delay(session.snapshot, 1), {
     until: ({ unacknowledgedOpens }) => unacknowledgedOpens === opens
   })
+
+describe("a connection over a session", () => {
+  const ways: Readonly<Record<string, (session: Session.Session) => Effect.Effect<Duplex, unknown>>> = {
+    "NodeDuplex.connector": (session) => Effect.map(NodeDuplex.connector(session), (connect) => connect()),
+    "NodeDuplex.open": NodeDuplex.open
+  }
+  for (const [name, dial] of Object.entries(ways)) {
+    it.scopedLive(`${name} makes a Duplex that closes when its peer ends, as net.connect does`, () =>
+      Effect.gen(function*() {
+        const { client, server } = yield* makeSessions(quietly())
+        const [duplex, far] = yield* Effect.all([dial(client), server.accept], { concurrency: 2 })
+        const closed = signal(duplex.resume(), "close")
+        yield* far.end
+        yield* closed
+        expect(text(yield* readAll(far))).toBe("")
+      }))
+
+    it.scopedLive(`${name} writes what waits when its peer ends first`, () =>
+      Effect.gen(function*() {
+        const { client, server } = yield* makeSessions(quietly())
+        const [duplex, far] = yield* Effect.all([dial(client), server.accept], { concurrency: 2 })
+        const closed = signal(duplex.resume(), "close")
+        duplex.write(pattern(20_000))
+        yield* far.end
+        expect(yield* readAll(far)).toEqual(pattern(20_000))
+        yield* closed
+      }))
+  }
+
+  it.scopedLive("a Duplex that was destroyed tells a driver that connects it nothing more", () =>
+    Effect.gen(function*() {
+      const { near } = yield* makeStreams(quietly())
+      const socket = yield* socketOf(near)
+      const told: Array<string> = []
+      socket.on("connect", () => told.push("connect"))
+      const closed = signal(socket, "close")
+      socket.destroy()
+      socket.connect(5432, "db.example")
+      yield* closed
+      yield* standstill(() => told.length)
+      expect(told).toEqual([])
+    }))
+})
 
 describe("a Duplex that is destroyed", () => {
   it.scopedLive("takes nothing more from its stream, and gives it nothing more", () =>

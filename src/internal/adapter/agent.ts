@@ -3,7 +3,11 @@ import * as Https from "node:https"
 import type { Duplex } from "node:stream"
 import * as Tls from "node:tls"
 
-/** An agent whose connections are streams. They exist at once: until a connection is there, Node does not count it. */
+/**
+ * An agent whose connections are streams. Node's http client and its agents pass a connection on between listeners of
+ * their own; one more makes sure that no error ends the process while a connection changes hands, or after an upgrade.
+ *
+ * Connections exist at once: until a connection is there, Node does not count it. */
 export class StreamAgent extends Http.Agent {
   readonly #connect: () => Duplex
 
@@ -13,7 +17,7 @@ export class StreamAgent extends Http.Agent {
   }
 
   override createConnection(): Duplex {
-    return this.#connect()
+    return heard(this.#connect())
   }
 }
 
@@ -27,6 +31,8 @@ export class SecureStreamAgent extends Https.Agent {
   }
 
   override createConnection(options: Tls.ConnectionOptions): Duplex {
-    return Tls.connect({ ...options, socket: this.#connect() })
+    return heard(Tls.connect({ ...options, socket: heard(this.#connect()) }))
   }
 }
+
+const heard = <D extends Duplex>(duplex: D): D => duplex.on("error", () => {})

@@ -9,9 +9,10 @@ import type * as Net from "node:net"
 import { Duplex } from "node:stream"
 import { type Callbacks, type Cancel, isMuxStream, type MuxStream, toCallbacks } from "../../MuxStream.js"
 import type { Options } from "../../NodeDuplex.js"
-import type { ReadError } from "../../WsmuxError.js"
+import type { ReadError, Stalled } from "../../WsmuxError.js"
 import { forkInterruptibly } from "./forkInterruptibly.js"
 import { toNodeError } from "./nodeError.js"
+import { Patience } from "./patience.js"
 
 type Next = Exit.Exit<Option.Option<Uint8Array>, ReadError>
 type Callback = (error?: Error | null) => void
@@ -43,6 +44,9 @@ export class MuxDuplex extends Duplex {
   #wanted = false
   #giving = false
   #timer: NodeJS.Timeout | undefined
+  /** Gives up on a peer that has ended its half and takes nothing more; runs while a write waits. */
+  readonly #patience: Patience
+  #watching: Fiber.RuntimeFiber<void, Stalled> | undefined
 
   /**
    * @param connect gives the stream, while reading and writing wait
@@ -61,6 +65,7 @@ export class MuxDuplex extends Duplex {
       writableHighWaterMark: options.writableHighWaterMark ?? 64 * 1024
     })
     this.#leave = leave
+    this.#patience = new Patience(options.patience)
     this.#fork = forkInterruptibly(runtime)
     if (isMuxStream(connect)) this.#locate(connect)
     this.#connect = isMuxStream(connect) ? Effect.succeed(connect) : connect
@@ -80,6 +85,7 @@ export class MuxDuplex extends Duplex {
         return callback(isGivenUp ? null : nodeErrorOf(exit.cause))
       }
       this.#stream = toCallbacks(exit.value, this.#fork)
+      this.#patience.stream = exit.value
       this.#locate(exit.value)
       this.connecting = false
       callback()
@@ -127,11 +133,14 @@ export class MuxDuplex extends Duplex {
   #push(next: Next): boolean {
     if (this.destroyed) return false
     if (Exit.isFailure(next)) {
-      this.destroy(nodeErrorOf(next.cause))
+      inOwnTurn((error) => this.destroy(error), next.cause)
       return false
     }
     this.#touch()
-    if (Option.isNone(next.value)) return this.push(null)
+    if (Option.isNone(next.value)) {
+      this.#patience.peerEnded = true
+      return this.push(null)
+    }
     const { buffer, byteLength, byteOffset } = next.value.value
     this.bytesRead += byteLength
     return this.push(Buffer.from(buffer, byteOffset, byteLength))
@@ -147,7 +156,7 @@ export class MuxDuplex extends Duplex {
   }
 
   override _final(callback: Callback): void {
-    this.#writing = this.#stream!.end((exit) => callback(Exit.isFailure(exit) ? nodeErrorOf(exit.cause) : null))
+    this.#writing = this.#stream!.end((exit) => Exit.isFailure(exit) ? inOwnTurn(callback, exit.cause) : callback())
   }
 
   /** Node would wait until it is connected. */
@@ -161,7 +170,9 @@ export class MuxDuplex extends Duplex {
     clearTimeout(this.#timer)
     this.connecting = false
     this.#giveUp()
-    this.#fork(this.#leave).addObserver(() => callback(error))
+    // An error is emitted first in a turn of its own, as a socket's is: Node's http client takes its listener off a
+    // connection a tick before its agent puts on another.
+    this.#fork(this.#leave).addObserver(() => error === null ? callback() : setImmediate(callback, error))
   }
 
   /** Emits `timeout` when nothing has been read or written for so many milliseconds; 0 turns that off. */
@@ -191,7 +202,7 @@ export class MuxDuplex extends Duplex {
 
   /** For drivers that connect the socket they are given: it does so by itself, and tells again if it has. */
   connect(): this {
-    if (!this.connecting) process.nextTick(() => this.emit("connect"))
+    if (!this.connecting && !this.destroyed) process.nextTick(() => this.emit("connect"))
     return this
   }
 
@@ -214,11 +225,22 @@ export class MuxDuplex extends Duplex {
   }
 
   #write(chunks: ReadonlyArray<Uint8Array>, size: number, callback: Callback): void {
+    this.#patience.begin()
     this.#writing = this.#stream!.write(chunks, (exit) => {
-      if (Exit.isFailure(exit)) return callback(nodeErrorOf(exit.cause))
+      this.#patience.done()
+      if (Exit.isFailure(exit)) return inOwnTurn(callback, exit.cause)
       this.bytesWritten += size
       this.#touch()
       callback()
+    })
+    if (this.#patience.isWriting && this.#watching === undefined) this.#watch()
+  }
+
+  #watch(): void {
+    this.#watching = this.#fork(this.#patience.exhaustedWhileWriting)
+    this.#watching.addObserver((exit) => {
+      this.#watching = undefined
+      if (Exit.isFailure(exit)) this.destroy(nodeErrorOf(exit.cause))
     })
   }
 
@@ -227,6 +249,7 @@ export class MuxDuplex extends Duplex {
     this.#connecting?.unsafeInterruptAsFork(FiberId.none)
     this.#reading?.()
     this.#writing?.()
+    this.#watching?.unsafeInterruptAsFork(FiberId.none)
   }
 
   #locate({ localAddress, remoteAddress }: Pick<MuxStream, "localAddress" | "remoteAddress">): void {
@@ -248,6 +271,14 @@ export class MuxDuplex extends Duplex {
     this.#timer = setTimeout(() => this.emit("timeout"), this.timeout)
     this.#timer.unref()
   }
+}
+
+/**
+ * Tells a failure in a turn of the event loop of its own, as the failures of a `net.Socket` come: the reader may still be
+ * in the middle of the last chunk. Failures keep their order, so what a reader meets comes before what a writer meets.
+ */
+const inOwnTurn = (tell: (error: Error) => void, cause: Cause.Cause<unknown>): void => {
+  setImmediate(tell, nodeErrorOf(cause))
 }
 
 const nodeErrorOf = (cause: Cause.Cause<unknown>): Error => toNodeError(Cause.squash(cause))

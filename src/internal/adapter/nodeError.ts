@@ -1,7 +1,7 @@
 import * as Predicate from "effect/Predicate"
-import type { NotConnected, OpenError, ReadError, WriteError } from "../../WsmuxError.js"
+import type { NotConnected, OpenError, ReadError, Stalled, WriteError } from "../../WsmuxError.js"
 
-type Failure = ReadError | WriteError | OpenError | NotConnected
+type Failure = ReadError | WriteError | OpenError | NotConnected | Stalled
 
 /** What Node programs look for in a socket's errors; ours is the cause. */
 export const toNodeError = (cause: unknown): Error => {
@@ -13,6 +13,7 @@ const codeOf = (error: Failure): string => {
   switch (error._tag) {
     case "AcceptTimeout":
     case "ReadTimeout":
+    case "Stalled":
     case "WriteTimeout":
       return "ETIMEDOUT"
     case "NotConnected":
