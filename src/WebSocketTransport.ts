@@ -41,6 +41,12 @@ export interface ConnectOptions extends Options {
 /**
  * Dials with the `WebSocketConstructor` in the context: `Socket.layerWebSocketConstructorGlobal` for the platform's own.
  *
+ * Node's WebSocket lets in messages of up to 128 MiB, so a session with larger windows fails with `InvalidConfiguration`.
+ *
+ * Closing is bounded by the session's `closeTimeout`, also when the peer does not answer. In a browser, and on Node for a
+ * connection that a `fetch` had made before, the platform then holds the socket until the peer or the network ends TCP; Node's
+ * process does not exit meanwhile. `WsTransport` has no such case.
+ *
  * There is no ping in a browser, so a session there has no keep-alive of its own; the pings of its server keep the path
  * open all the same. Fails with `ConnectFailure`; browsers do not tell why.
  *
@@ -72,7 +78,10 @@ export const fromWebSocket = (
   ws: globalThis.WebSocket,
   options: Options = {}
 ): Effect.Effect<Transport, ConnectFailure, Scope.Scope> =>
-  Effect.flatMap(resolve(options), (settings) => internal.connect(ws.url, () => ws, settings))
+  Effect.flatMap(
+    resolve(options),
+    (settings) => internal.connect((ws.url as string | null | undefined) ?? "", () => ws, settings)
+  )
 
 /**
  * A transport over a platform `Socket` that carries a WebSocket, such as `HttpServerRequest.upgrade` gives. The scope owns

@@ -1,9 +1,10 @@
 /**
  * A queue of bytes in chunks, bounded by its owner's window.
  *
- * Chunks wait as they came, except views of a small part of their buffer, which are copied so that they do not keep all of
- * it alive; and except small ones that follow another, which are appended to a shared segment, so that a storm of one-byte
- * frames costs little more than its bytes. Whoever takes a chunk owns it.
+ * Chunks wait as they came, except views of much larger buffers, which are copied so that they do not keep all of these
+ * alive; and except small ones that follow another, which are appended to a shared segment, so that a storm of one-byte
+ * frames costs little more than its bytes. So the buffers of a queue hold at most a quarter more than its bytes, and a small
+ * segment. The taker of a chunk owns the chunk.
  */
 export class ByteQueue {
   /** Undefined while there are none: most streams of a server that holds many are idle. */
@@ -23,13 +24,13 @@ export class ByteQueue {
     if (length === 0) return
     this.#size += length
     if (length >= smallChunk) {
-      this.#tail = undefined
+      this.#endSegment()
       this.#list.push(compact(chunk))
-    } else if (this.#tail !== undefined && this.#tail.byteLength >= length) {
-      this.#append(chunk, this.#tail)
-    } else {
-      this.#startSegment(chunk)
+      return
     }
+    const room = Math.min(this.#tail?.byteLength ?? 0, length)
+    if (room > 0) this.#append(chunk.subarray(0, room), this.#tail!)
+    if (room < length) this.#startSegment(chunk.subarray(room))
   }
 
   /** Takes the oldest chunk. */
@@ -75,6 +76,15 @@ export class ByteQueue {
     chunks[last] = new Uint8Array(segment.buffer, segment.byteOffset, segment.byteLength + chunk.byteLength)
   }
 
+  /** Gives up the spare room behind the last chunk: no small chunk will be appended any more. */
+  #endSegment(): void {
+    if (this.#tail === undefined) return
+    this.#tail = undefined
+    const chunks = this.#list
+    const last = chunks.length - 1
+    chunks[last] = compact(chunks[last]!)
+  }
+
   /** A small chunk behind none, or behind a large one, waits by itself; each that follows unread shares a larger buffer. */
   #startSegment(chunk: Uint8Array): void {
     const chunks = this.#list
@@ -83,17 +93,18 @@ export class ByteQueue {
       chunks.push(compact(chunk))
       return
     }
-    const capacity = Math.min(segmentSize, (last.byteLength + chunk.byteLength) * 2)
-    const segment = new Uint8Array(Math.max(capacity, chunk.byteLength))
+    // The segments before it are full, so only the spare room of this one is no bytes of the queue.
+    const spare = Math.min(segmentSize, Math.max(leastSpare, Math.floor(this.#size / 4)))
+    const segment = new Uint8Array(chunk.byteLength + spare)
     segment.set(chunk)
     chunks.push(segment.subarray(0, chunk.byteLength))
     this.#tail = segment.subarray(chunk.byteLength)
   }
 }
 
-/** A view that is less than half of its buffer is not worth what it would pin. */
+/** A view that would pin a quarter more than its bytes is copied: a message in fragments lies in up to four times its size. */
 const compact = (chunk: Uint8Array): Uint8Array =>
-  chunk.byteLength * 2 < chunk.buffer.byteLength ? new Uint8Array(chunk) : chunk
+  chunk.byteLength * 1.25 < chunk.buffer.byteLength ? new Uint8Array(chunk) : chunk
 
 /** Below this a chunk costs more as an object of its own than as a copy. */
 const smallChunk = 1024
@@ -104,5 +115,6 @@ const worthMoving = 16
 /** Stands where a chunk was. */
 const nothing = new Uint8Array(0)
 
-/** How large a shared segment grows. */
+/** The most and the least room that a shared segment has for chunks to come. */
 const segmentSize = 16 * 1024
+const leastSpare = 64

@@ -1,5 +1,6 @@
 import * as Socket from "@effect/platform/Socket"
 import { describe, expect, it } from "@effect/vitest"
+import * as Session from "effect-wsmux/Session"
 import { Transport } from "effect-wsmux/Transport"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import { ConnectFailure } from "effect-wsmux/WsmuxError"
@@ -152,6 +153,52 @@ describe("a transport over a standard WebSocket", () => {
         yield* closed
       }))
   }
+
+  it.scopedLive("lets go of the TCP connection when the peer does not answer a close in time", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      const transport = yield* dialStandard(url)
+      const [peer, request] = yield* connected
+      const closed = signal(request.socket, "close")
+      const parser = (peer as unknown as { readonly _receiver: { readonly removeAllListeners: () => void } })._receiver
+      parser.removeAllListeners() // so that the peer hears of no close frame
+      yield* transport.close(1000, "", "20 millis")
+      yield* closed.pipe(
+        Effect.timeoutFail({ duration: "10 seconds", onTimeout: () => new Error("TCP is still open after 10 s") })
+      )
+    }))
+
+  it.scopedLive("lets in no larger message than Node's WebSocket does", () =>
+    Effect.gen(function*() {
+      const { url } = yield* makePeer
+      const limit = 128 * 1024 * 1024
+      const transport = yield* dialStandard(url, { maxMessageSize: 2 * limit })
+      expect(transport.maxMessageSize).toBe(limit)
+      const failure = yield* Session.makeClient({ maxPeerWindow: limit }).pipe(
+        Effect.provideService(Transport, transport),
+        Effect.flip
+      )
+      expect(failure.message).toContain(`the transport lets in messages of ${limit} bytes`)
+    }))
+
+  it.scopedLive("takes over an accepted socket that has no URL and tells no buffered amount", () =>
+    Effect.gen(function*() {
+      for (const url of [null, undefined]) {
+        const events = new EventTarget()
+        const sent: Array<unknown> = []
+        const ws = Object.assign(events, {
+          url,
+          readyState: 1,
+          send: (data: unknown) => sent.push(data),
+          close: () => {}
+        })
+        const transport = yield* WebSocketTransport.fromWebSocket(ws as unknown as globalThis.WebSocket)
+        expect(transport.remoteAddress).toEqual({ _tag: "OpaqueAddress", name: "socket" })
+        expect(transport.isWritable()).toBe(true)
+        transport.send([Uint8Array.of(1)])
+        expect(sent).toHaveLength(1)
+      }
+    }))
 
   it.scopedLive("does not take over a socket that is closed, of whatever make", () =>
     Effect.gen(function*() {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import * as Ws from "ws"
+import { ByteQueue } from "../../src/internal/byteQueue.js"
 import { SharedBudget } from "../../src/internal/sharedBudget.js"
 import type { Parser } from "../../src/internal/transport/wsInternals.js"
 import { type Fault, maxFragments, WsReceiver } from "../../src/internal/transport/wsReceiver.js"
@@ -272,6 +273,29 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
     const sizes = frames.map(({ length }) => length)
     expect(taken).toEqual([sizes[0]! + sizes[1]!, sizes[2]! + sizes[3]!, sizes[4]! + sizes[5]!])
     expect(told).toHaveLength(5)
+  })
+
+  it("costs a window at most a quarter more than its bytes, however messages are cut into fragments", () => {
+    const fragments = fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 8 })
+    fc.assert(
+      fc.property(fc.array(fragments, { minLength: 1, maxLength: 10 }), (messages) => {
+        const parser = new Receiver({ isServer: masked })
+        const queue = new ByteQueue()
+        parser.on("message", (message: Buffer) => queue.push(message.subarray(5)))
+        const receiver = new WsReceiver(parser, masked, limit, () => {}, new SharedBudget(1e9).join())
+        for (const sizes of messages) {
+          sizes.forEach((size, i) => {
+            const isLast = i === sizes.length - 1
+            receiver.read(frame(i === 0 ? binary : continuation, new Uint8Array(i === 0 ? size + 5 : size), isLast))
+          })
+        }
+        const { size } = queue
+        const buffers = new Set(queue.takeAll().map(({ buffer }) => buffer))
+        const held = [...buffers].reduce((sum, { byteLength }) => sum + byteLength, 0)
+        expect(held).toBeLessThanOrEqual(1.25 * size + 64)
+      }),
+      { numRuns: 200 }
+    )
   })
 
   it("keeps at most four times of what has come of a message", () => {

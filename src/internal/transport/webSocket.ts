@@ -8,6 +8,7 @@ import { ConnectFailure } from "../../WsmuxError.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
 import { Slot, tooBig } from "./slot.js"
+import { isNode, maxUndiciMessage, type TcpSocket, watchTcp } from "./undici.js"
 import { type Settings as WsSettings, WsTransport } from "./ws.js"
 import { isAccepted, tcpOf } from "./wsInternals.js"
 
@@ -116,16 +117,19 @@ class StandardTransport implements Terminable {
   readonly #watermark: number
   readonly #slot: Slot
   readonly #watcher = new WaitList()
+  readonly #tcp: () => TcpSocket | undefined
   #cause: unknown
   #messages = 0
   #blocked = false
 
   constructor(ws: globalThis.WebSocket, settings: Settings) {
     this.#ws = ws
+    this.#tcp = watchTcp(ws)
     this.#watermark = settings.watermark
-    this.maxMessageSize = settings.maxMessageSize
+    // a session whose settings need more then says so, instead of a loss without a reason later
+    this.maxMessageSize = isNode() ? Math.min(settings.maxMessageSize, maxUndiciMessage) : settings.maxMessageSize
     this.remoteAddress = opaque(ws.url ? redacted(ws.url) : "socket") // a socket that was accepted may have none
-    this.#slot = new Slot(settings.maxMessageSize, () => this.#startClose(1008, "nobody listens"))
+    this.#slot = new Slot(this.maxMessageSize, () => this.#startClose(1008, "nobody listens"))
     ws.binaryType = "arraybuffer" // a Blob would have to be awaited, and order would be lost
     ws.addEventListener("message", (event) => this.#onMessage(event.data))
     ws.addEventListener("error", (event) => {
@@ -161,10 +165,14 @@ class StandardTransport implements Terminable {
     return this.#slot.closing(() => this.#startClose(code, reason), timeout, this.terminate)
   }
 
-  /** The standard cannot end a connection at once, but we can stop waiting for it. */
+  /**
+   * The standard cannot end a connection at once. Node's TCP socket is destroyed where it is known; elsewhere the transport
+   * stops waiting, and the platform holds the connection until the peer or the network ends it.
+   */
   readonly terminate: Effect.Effect<void> = Effect.sync(() => {
     this.#startClose(1006, "")
     this.#end({ code: 1006, reason: "" })
+    if (this.#ws.readyState !== 3) this.#tcp()?.destroy()
   })
 
   /** Looks at the buffer, again and again, while somebody waits for it to run empty. */
