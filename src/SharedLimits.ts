@@ -82,6 +82,8 @@ export interface Budget {
   readonly total: number
   /** The amount that all holders hold together. */
   readonly used: number
+  /** How many holders have a claim to a part. */
+  readonly holders: number
   /** Takes the amount for no holder in particular, or returns false and takes nothing. */
   readonly take: (amount: number) => boolean
   readonly giveBack: (amount: number) => void

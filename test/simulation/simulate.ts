@@ -1,3 +1,4 @@
+import * as SharedLimits from "effect-wsmux/SharedLimits"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -60,14 +61,20 @@ const describe = (cause: Cause.Cause<unknown>): string => {
 const program = (random: Random, timers: Timers, preemptive: boolean, tell: (text: string) => void) =>
   leavingNothing(
     timers,
-    Effect.scoped(Effect.gen(function*() {
-      const world = yield* makeWorld(random, timers, preemptive, tell)
-      yield* Effect.gen(function*() {
-        yield* live(world)
-        yield* finish(world)
-        yield* close(world)
-      }).pipe(Effect.onError((cause) => Effect.sync(() => world.say(`FAULT: ${describe(cause)}`))))
-    }))
+    Effect.gen(function*() {
+      yield* Effect.scoped(Effect.gen(function*() {
+        const world = yield* makeWorld(random, timers, preemptive, tell)
+        yield* Effect.gen(function*() {
+          yield* live(world)
+          yield* finish(world)
+          yield* close(world)
+        }).pipe(Effect.onError((cause) => Effect.sync(() => world.say(`FAULT: ${describe(cause)}`))))
+      }))
+      yield* idle
+      for (const [name, { holders, used }] of Object.entries(yield* SharedLimits.SharedLimits)) {
+        if (used + holders > 0) throw new Fault(`${holders} holders of ${used} ${name} are left in the shared limits`)
+      }
+    }).pipe(Effect.provide(SharedLimits.layer({ maxStreams: random.pick([0, 3, 10, 6000, 6000]) })))
   )
 
 /** Many streams at once to begin with, so that they get into each other's way. */
