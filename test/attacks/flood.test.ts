@@ -85,6 +85,7 @@ describe.sequential("a server that 16 clients flood", () => {
           )
           const stream = yield* session.open()
           const sent = yield* flooding({ port: victim.port, path: "/drain", sockets, kind })
+          if (kind !== "pings") yield* victim.until(({ sessions }) => sessions === sockets)
           const figures = yield* measure(
             Effect.zipRight(
               stream.write(message),

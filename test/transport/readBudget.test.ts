@@ -1,11 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import {
   type Clock,
-  framesPerSlice,
   largeRead,
+  leastFrames,
   millisPerTurn,
+  mostFrames,
   ReadBudget,
-  SlicedReader
+  SlicedReader,
+  slowSlice
 } from "../../src/internal/transport/readBudget.js"
 
 /** An event loop that a test turns: reads first, then what waits for them, with the microtasks of each step. */
@@ -31,19 +33,21 @@ class Loop implements Clock {
 /** A socket whose frames are single bytes and cost some time each; a paused one reads nothing. */
 const makeSocket = (loop: Loop, budget: ReadBudget, cost: number) => {
   const socket = {
+    cost,
     handled: [] as Array<number>,
     isPaused: false,
     receive(bytes: Buffer): void {
       expect(socket.isPaused).toBe(false)
       socket.isPaused = !reader.take(bytes)
     },
-    finish: () => reader.finish()
+    finish: () => reader.finish(),
+    drop: () => reader.drop()
   }
   const reader = new SlicedReader(
     (bytes, frames) => {
       const taken = Math.min(bytes.length, frames)
       socket.handled.push(...bytes.subarray(0, taken))
-      loop.time += taken * cost
+      loop.time += taken * socket.cost
       return taken
     },
     () => {
@@ -57,7 +61,7 @@ const makeSocket = (loop: Loop, budget: ReadBudget, cost: number) => {
 const make = (count: number, cost: number) => {
   const loop = new Loop()
   const budget = new ReadBudget(loop)
-  return { loop, sockets: Array.from({ length: count }, () => makeSocket(loop, budget, cost)) }
+  return { budget, loop, sockets: Array.from({ length: count }, () => makeSocket(loop, budget, cost)) }
 }
 
 /** So many frames, whose numbers go round. */
@@ -66,44 +70,59 @@ const frames = (count: number): Buffer => Buffer.from(Array.from({ length: count
 describe("SlicedReader", () => {
   it("handles a read at once when it holds no more frames than a slice", () => {
     const { loop, sockets: [socket] } = make(1, 1)
-    socket!.receive(frames(framesPerSlice))
-    expect(socket!.handled).toEqual([...frames(framesPerSlice)])
+    socket!.receive(frames(mostFrames))
+    expect(socket!.handled).toEqual([...frames(mostFrames)])
     expect(socket!.isPaused).toBe(false)
     expect(loop.turn()).toBe(false)
   })
 
   it("pauses its socket until the rest of a read is handled, in order", () => {
-    const { loop, sockets: [socket] } = make(1, millisPerTurn / framesPerSlice)
-    const bytes = frames(framesPerSlice * 3 + 1)
+    const { loop, sockets: [socket] } = make(1, slowSlice / mostFrames)
+    const bytes = frames(mostFrames * 8 + 1)
     socket!.receive(bytes)
     bytes.fill(0) // the memory is used again
-    const counts = [socket!.handled.length]
+    const slices = [socket!.handled.length / mostFrames]
     while (socket!.isPaused) {
       loop.turn()
-      counts.push(socket!.handled.length)
+      slices.push(Math.floor(socket!.handled.length / mostFrames))
     }
-    expect(counts).toEqual([64, 128, 192, 193])
-    expect(socket!.handled).toEqual([...frames(framesPerSlice * 3 + 1)])
+    expect(slices).toEqual([1, 4, 7, 8])
+    expect(socket!.handled).toEqual([...frames(mostFrames * 8 + 1)])
   })
 
-  it("handles many slices in one turn while these take little time", () => {
-    const { loop, sockets: [socket] } = make(1, millisPerTurn / framesPerSlice / 10)
-    socket!.receive(frames(framesPerSlice * 20))
+  it("handles many slices in one turn when these take little time", () => {
+    const { loop, sockets: [socket] } = make(1, millisPerTurn / mostFrames / 10)
+    socket!.receive(frames(mostFrames * 20))
     loop.turn()
-    expect(socket!.handled).toHaveLength(framesPerSlice * 11)
+    expect(socket!.handled).toHaveLength(mostFrames * 11)
     loop.turn()
     expect(socket!.isPaused).toBe(false)
   })
 
   it("shares a turn among sockets in the order in which they came, a slice each", () => {
-    const { loop, sockets } = make(16, millisPerTurn / framesPerSlice / 4)
-    for (const socket of sockets) socket.receive(frames(framesPerSlice * 3))
-    const slices = () => sockets.map(({ handled }) => handled.length / framesPerSlice)
+    const { loop, sockets } = make(16, millisPerTurn / mostFrames / 4)
+    for (const socket of sockets) socket.receive(frames(mostFrames * 3))
+    const slices = () => sockets.map(({ handled }) => handled.length / mostFrames)
     expect(slices()).toEqual(Array.from({ length: 16 }, () => 1))
     loop.turn()
     expect(slices()).toEqual(Array.from({ length: 16 }, (_, i) => i < 4 ? 2 : 1))
     loop.turn()
     expect(slices()).toEqual(Array.from({ length: 16 }, (_, i) => i < 8 ? 2 : 1))
+  })
+
+  it("makes slices smaller while they take long, and larger again when they do not", () => {
+    const { budget, loop, sockets: [costly, cheap] } = make(2, 0)
+    costly!.cost = 1
+    costly!.receive(frames(mostFrames * 4))
+    const sizes = [budget.frames]
+    while (costly!.isPaused) {
+      loop.turn()
+      sizes.push(budget.frames)
+    }
+    expect(sizes.slice(0, 5)).toEqual([48, 24, 12, 6, leastFrames])
+    cheap!.receive(frames(1000))
+    loop.turn()
+    expect(budget.frames).toBe(mostFrames)
   })
 
   it("lets a socket that asks for little pass those that wait", () => {
@@ -144,7 +163,17 @@ describe("SlicedReader", () => {
     expect(socket!.handled).toEqual([...frames(100), ...frames(100)])
   })
 
-  it("handles all that waits at once when its socket is gone", () => {
+  it("drops all that waits when this end has destroyed its socket", () => {
+    const { loop, sockets: [socket] } = make(1, 1)
+    socket!.receive(frames(1000))
+    socket!.drop()
+    socket!.isPaused = false
+    socket!.receive(frames(1000))
+    while (loop.turn());
+    expect(socket!.handled).toHaveLength(mostFrames)
+  })
+
+  it("handles all that waits at once when the peer has ended the connection", () => {
     const { loop, sockets: [socket] } = make(1, 1)
     socket!.receive(frames(1000))
     socket!.finish()
@@ -152,6 +181,7 @@ describe("SlicedReader", () => {
     while (loop.turn());
     socket!.isPaused = false
     socket!.receive(frames(1000))
+    socket!.drop() // the close follows the error
     expect(socket!.handled).toHaveLength(2000)
   })
 })

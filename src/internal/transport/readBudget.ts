@@ -14,6 +14,7 @@ export class ReadBudget {
   /** When this turn of the event loop began to handle more than slices of what it has read. */
   #began: number | undefined
   #isScheduled = false
+  #frames: number = mostFrames
   /** The sockets with a rest, first come first served. */
   readonly #waiting: Array<() => boolean> = []
 
@@ -27,6 +28,11 @@ export class ReadBudget {
     this.#began ??= now
     this.#schedule()
     return now - this.#began >= millisPerTurn
+  }
+
+  /** How many frames a slice may have now. */
+  get frames(): number {
+    return this.#frames
   }
 
   /** Calls `slice` in this turn or a later one, again and again while it answers true. */
@@ -47,26 +53,29 @@ export class ReadBudget {
     this.#next()
   }
 
-  /** Handles one slice. The time counts what fibers did about it, too, so the next slice waits for their microtasks. */
+  /** Handles one slice. The time counts what fibers did about it, too, so it is taken after their microtasks. */
   readonly #next = (): void => {
     const slice = this.#waiting.shift()
     if (slice === undefined) {
       this.#began = undefined
       return
     }
+    const began = this.#clock.now()
     let isUnfinished = false
     try {
       isUnfinished = slice()
     } finally { // a listener that throws holds nobody else up
       if (isUnfinished) this.#waiting.push(slice)
-      this.#goOn()
+      this.#clock.afterMicrotasks(() => this.#goOn(began))
     }
   }
 
-  #goOn(): void {
-    if (this.#waiting.length > 0 && this.#clock.now() - this.#began! < millisPerTurn) {
-      return this.#clock.afterMicrotasks(this.#next)
-    }
+  #goOn(sliceBegan: number): void {
+    const now = this.#clock.now()
+    const took = now - sliceBegan
+    if (took > slowSlice) this.#frames = Math.max(leastFrames, this.#frames >> 1)
+    else if (took < slowSlice / 2) this.#frames = Math.min(mostFrames, this.#frames * 2)
+    if (this.#waiting.length > 0 && now - (this.#began ?? now) < millisPerTurn) return this.#next()
     this.#began = undefined
     if (this.#waiting.length > 0) this.#schedule()
   }
@@ -95,8 +104,12 @@ const node: Clock = {
  */
 export const millisPerTurn = 5
 
-/** How many frames make a slice: they cost less than a millisecond each time, also where each opens a stream. */
-export const framesPerSlice = 64
+/**
+ * How many frames a slice may have, and from how many milliseconds on it gets fewer: a frame may cost a microsecond or, where it
+ * opens a stream in a process that has just started, a thousand. The package `ws` hangs up on a peer to which 60 pongs are due
+ * at once, so a slice of pings must be smaller than that.
+ */
+export const [leastFrames, mostFrames, slowSlice] = [4, 48, 2]
 
 /** A read of at least so many bytes is most likely followed by another in the same turn, so it asks for the time. */
 export const largeRead = 16 * 1024
@@ -112,6 +125,7 @@ export class SlicedReader {
   /** What the socket has read and nobody has handled. While it is there, even if empty, the socket is paused. */
   #rest: Buffer | undefined
   #isOver = false
+  #isDropped = false
 
   /**
    * @param read handles so many frames at most, and answers how many bytes these were
@@ -125,6 +139,7 @@ export class SlicedReader {
 
   /** Takes what the socket has read, and keeps none of that memory. False when the socket shall stop until it is resumed. */
   take(bytes: Buffer): boolean {
+    if (this.#isDropped) return true
     if (this.#isOver) {
       this.#read(bytes, Infinity)
       return true
@@ -133,28 +148,35 @@ export class SlicedReader {
       this.#rest = Buffer.concat([this.#rest, bytes]) // some turn more was under way
       return false
     }
-    const taken = this.#read(bytes, framesPerSlice)
+    const taken = this.#read(bytes, this.#budget.frames)
     if (taken === bytes.length && (taken < largeRead || !this.#budget.isSpent)) return true
     this.#rest = Buffer.from(bytes.subarray(taken))
     this.#budget.enqueue(this.#slice)
     return false
   }
 
-  /** Handles all that waits, since the socket is gone: what has come before its end counts. */
+  /** Handles all that waits, since the peer has ended the connection: what has come before its end counts. */
   finish(): void {
+    if (this.#isDropped) return
     this.#isOver = true
     const rest = this.#rest
     this.#rest = undefined
     if (rest !== undefined) this.#read(rest, Infinity)
   }
 
+  /** Drops all that waits and may come, since this end has ended the connection, if the peer has not. */
+  drop(): void {
+    this.#isDropped = !this.#isOver
+    if (this.#isDropped) this.#rest = undefined
+  }
+
   readonly #slice = (): boolean => {
     const rest = this.#rest
     if (rest === undefined) return false
     this.#rest = rest.subarray(rest.length)
-    const taken = this.#read(rest, framesPerSlice)
-    if (this.#isOver) { // by what a frame has brought about
-      this.#read(rest.subarray(taken), Infinity)
+    const taken = this.#read(rest, this.#budget.frames)
+    if (this.#isOver || this.#isDropped) { // by what a frame has brought about
+      if (this.#isOver) this.#read(rest.subarray(taken), Infinity)
       return false
     }
     if (taken < rest.length) {

@@ -92,8 +92,9 @@ export class WsTransport implements Transport {
   connected(socket: Net.Socket): void {
     this.#socket = socket
     const reader = this.#reader
-    // Before the package hears of it: what has come before a loss counts, such as the peer's close frame.
-    socket.prependListener("close", () => reader?.finish())
+    // Before the package hears of it: what has come before a loss counts, such as the peer's close frame. The peer's end comes
+    // behind all that, so a socket that closes before was destroyed here.
+    socket.prependListener("close", () => reader?.drop())
     socket.prependListener("error", (error: Error) => { // the package keeps the error to itself
       reader?.finish()
       this.#cause ??= error
