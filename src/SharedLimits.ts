@@ -35,7 +35,8 @@ export interface Settings {
   readonly maxStreams: number
   /**
    * The bytes in the receive windows of all sessions, read or unread, with what the windows have grown by. A session gives
-   * a further stream a window of at most 1,024 bytes, or refuses the stream. Default 256 MiB.
+   * a further stream a window of at most 1,024 bytes. Such windows can take 1,024 times `maxStreams` bytes beyond this
+   * limit: 6 MiB by default. Default 256 MiB.
    */
   readonly maxBufferSize: number
   /**
@@ -175,7 +176,7 @@ const partialAllowance = 128 * 1024
 const make = (settings: Settings): Budgets => ({
   connections: new SharedBudget(settings.maxConnections),
   streams: new SharedBudget(settings.maxStreams, streamAllowance),
-  buffers: new SharedBudget(settings.maxBufferSize, streamAllowance * smallWindow),
+  buffers: new SharedBudget(settings.maxBufferSize),
   partialMessages: new SharedBudget(settings.maxPartialMessages, partialAllowance),
   waitingAnswers: new SharedBudget(settings.maxWaitingAnswers)
 })

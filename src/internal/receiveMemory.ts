@@ -28,7 +28,8 @@ export class ReceiveMemory {
    * Books the window of one more stream of the peer, and returns its size; undefined when the stream must be refused.
    *
    * Windows are whole until half of the session's limit is given, then equal parts of the other half. So the windows of
-   * `maxStreams` streams always fit. Where the sessions together have little left, the window is small.
+   * `maxStreams` streams always fit. Where the sessions together have nothing left, the window is small, and booked all
+   * the same: a Go peer learns nothing of a refusal, and the limit of streams bounds what small windows add.
    */
   bookWindow(): number | undefined {
     const { maxSessionBufferSize, maxStreams, streamBufferSize } = this.#limits
@@ -36,8 +37,11 @@ export class ReceiveMemory {
     const window = this.#given + streamBufferSize <= half
       ? streamBufferSize
       : Math.min(streamBufferSize, Math.max(1, Math.floor(half / maxStreams)))
-    for (const size of [window, Math.min(window, smallWindow)]) if (this.#take(size)) return size
-    return undefined
+    if (this.#take(window)) return window
+    const small = Math.min(window, smallWindow)
+    if (this.#given + small > maxSessionBufferSize) return undefined
+    this.bookOwn(small)
+    return small
   }
 
   /** Books the window of a stream that this end opens: the program has asked for it. */

@@ -286,7 +286,7 @@ export class SessionState implements Listener {
     const window = this.#memory.bookWindow()
     if (window === undefined) {
       this.#freePlace()
-      return this.#refuse(id, "the memory for windows is given away (maxSessionBufferSize or SharedLimits)")
+      return this.#refuse(id, "the memory for windows is given away (maxSessionBufferSize)")
     }
     const stream = new StreamState(id, "Pending", window, this.#settings.initialSendCredit ?? window, this.#link)
     this.#streams.set(id, stream)
