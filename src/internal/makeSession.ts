@@ -36,6 +36,7 @@ import { makeMeter } from "./meter.js"
 import { type Home, MuxStreamHandle } from "./muxStream.js"
 import { Opening } from "./opens.js"
 import { SessionState } from "./session.js"
+import { unlessClockStandsStill } from "./standstill.js"
 import type { StreamState } from "./stream.js"
 import type { Role } from "./streamIds.js"
 import { WaitList } from "./waitList.js"
@@ -77,9 +78,13 @@ export const makeSession = (
       const error = yield* Deferred.await(state.terminated)
       journal.debug("the session ends", { cause: error.message })
       yield* Scope.close(lifetime, Exit.void)
-      yield* state.outbox.awaitEmpty.pipe(Effect.interruptible, Effect.timeoutOption(settings.flushTimeout))
+      yield* state.outbox.awaitEmpty.pipe(
+        Effect.interruptible,
+        Effect.timeoutOption(settings.flushTimeout),
+        unlessClockStandsStill
+      )
       const [code, reason] = closeFrame(error)
-      yield* transport.close(code, reason, settings.closeTimeout)
+      yield* unlessClockStandsStill(transport.close(code, reason, settings.closeTimeout))
       yield* Deferred.succeed(closed, error)
       if (closeCallback !== undefined) {
         const callback = closeCallback
