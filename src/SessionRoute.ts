@@ -77,7 +77,7 @@ export interface Options<R, P = unknown> extends WebSocketTransport.Options {
  * @since 0.1.0
  * @category constructors
  */
-export const make = <E, R, R2 = never, P = undefined>(
+export const make = <E, R, R2 = never, P = unknown>(
   handler: (session: Session.Session<P>) => Effect.Effect<unknown, E, R>,
   options: Options<R2, P> = {}
 ): Effect.Effect<

@@ -29,7 +29,7 @@ const windowed = { streamBufferSize: 64 * 1024 }
 const echo = (session: Session.Session) => session.run((stream) => Stream.run(stream.readable, stream.writable))
 
 /** An application with one route that becomes a session, beside an ordinary one. */
-const makeApp = <E, R, P = undefined>(
+const makeApp = <E, R, P = unknown>(
   handler: (session: Session.Session<P>) => Effect.Effect<unknown, E, R>,
   options: SessionRoute.Options<never, P> = {},
   tls?: { readonly cert: Buffer; readonly key: Buffer }
