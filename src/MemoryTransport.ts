@@ -1,6 +1,6 @@
 /**
- * Two transports joined in memory, to test programs with: time goes by the `Clock`, so `TestClock` drives it, and the
- * faults of a network can be injected.
+ * Transports and sessions joined in memory, to test programs with: time goes by the `Clock`, so `TestClock` drives it, and
+ * the faults of a network can be injected.
  *
  * @since 0.1.0
  */
@@ -10,8 +10,12 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { opaque } from "./Address.js"
 import * as internal from "./internal/transport/memory.js"
+import * as memoryServer from "./internal/transport/memoryServer.js"
+import * as Session from "./Session.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { Transport } from "./Transport.js"
+import type { TransportServer, UpgradeRequest } from "./TransportServer.js"
+import type { ConnectFailure, InvalidConfiguration } from "./WsmuxError.js"
 
 /**
  * @since 0.1.0
@@ -98,6 +102,125 @@ export const makePair = (options: Options = {}): Effect.Effect<Pair, never, Scop
       resume: (from) => Effect.sync(() => link.resume(from)),
       close: (code, reason) => Effect.sync(() => link.close(code, reason))
     }
+  })
+
+/**
+ * The settings of the two ends, and those of the link between them.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface SessionsOptions {
+  readonly client?: SessionConfig.Options | undefined
+  readonly server?: SessionConfig.Options | undefined
+  readonly link?: Options | undefined
+}
+
+/**
+ * Both ends of a session, and the link that joins them.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Sessions {
+  readonly client: Session.Session
+  readonly server: Session.Session
+  readonly pair: Pair
+}
+
+/**
+ * Makes two joined sessions, which close with the scope. The link lets in what the settings of both need. Fails with
+ * `InvalidConfiguration` as each of them would.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as MemoryTransport from "effect-wsmux/MemoryTransport"
+ *
+ * // a stream of a session, in one process and without a network
+ * export const streams = Effect.gen(function*() {
+ *   const { client, server } = yield* MemoryTransport.makeSessions()
+ *   return yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
+ * })
+ * ```
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const makeSessions = (
+  options: SessionsOptions = {}
+): Effect.Effect<Sessions, InvalidConfiguration, Scope.Scope> =>
+  Effect.gen(function*() {
+    const provided = yield* SessionConfig.SessionConfig
+    const needed = [options.client, options.server].map((given) =>
+      SessionConfig.maxMessageSize(SessionConfig.merge(provided, given ?? {}))
+    )
+    const pair = yield* makePair({
+      ...options.link,
+      maxMessageSize: options.link?.maxMessageSize ?? Math.max(...needed)
+    })
+    const client = yield* Effect.provideService(Session.makeClient(options.client), Transport, pair.client)
+    const server = yield* Effect.provideService(Session.makeServer(options.server), Transport, pair.server)
+    return { client, server, pair }
+  })
+
+/**
+ * The links of a server's connections, and who may connect.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ServerOptions<R = never, P = unknown> extends Options {
+  /** As a listening server's: its success is the principal of the connection, its failure rejects it. Default everybody. */
+  readonly authorize?:
+    | ((request: UpgradeRequest) => Effect.Effect<P, { readonly status: number }, R>)
+    | undefined
+}
+
+/**
+ * A `TransportServer` that is reached in memory.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Server<out P = unknown> extends TransportServer<P> {
+  /**
+   * Connects, and answers with the link, whose `client` is the end that dialled. Completes before the server runs its
+   * handler. Fails with `ConnectFailure` when the server rejects the request or its scope has closed. The scope owns the
+   * link.
+   */
+  readonly connect: (request?: Partial<UpgradeRequest>) => Effect.Effect<Pair, ConnectFailure, Scope.Scope>
+}
+
+/**
+ * Makes a server for tests of programs that serve. When its scope closes, its connections end.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as MemoryTransport from "effect-wsmux/MemoryTransport"
+ * import * as SessionServer from "effect-wsmux/SessionServer"
+ *
+ * export const rejected = Effect.scoped(Effect.gen(function*() {
+ *   const transports = yield* MemoryTransport.makeServer({
+ *     authorize: ({ headers }) => headers["x-user"] ? Effect.succeed(headers["x-user"]) : Effect.fail({ status: 401 })
+ *   })
+ *   const server = yield* SessionServer.fromTransportServer(transports)
+ *   yield* Effect.forkScoped(server.run((session) => Effect.log(session.principal)))
+ *   yield* transports.connect({ headers: { "x-user": "Ada" } })
+ *   return yield* Effect.flip(transports.connect()) // ConnectFailure, with status 401
+ * }))
+ * ```
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const makeServer = <R = never, P = undefined>(
+  options: ServerOptions<R, P> = {}
+): Effect.Effect<Server<P>, never, R | Scope.Scope> =>
+  Effect.flatMap(SessionConfig.SessionConfig, (config) => {
+    const maxMessageSize = options.maxMessageSize ?? SessionConfig.maxMessageSize(config)
+    return memoryServer.makeServer({ ...options, maxMessageSize }, makePair({ ...options, maxMessageSize }))
   })
 
 /**

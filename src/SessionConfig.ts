@@ -147,6 +147,21 @@ export const defaults: Settings = {
 export type Options = { readonly [K in keyof Settings]?: Settings[K] | undefined }
 
 /**
+ * The settings for clients of a websocktunnel service: the windows of its proxy, 4 MiB at both ends, and the keep-alive of
+ * its sessions. With larger windows the proxy loses bytes.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const websocktunnel = {
+  streamBufferSize: 4 * 1024 * 1024,
+  maxStreamBufferSize: 4 * 1024 * 1024, // no growth, whatever the context says
+  maxPeerWindow: 4 * 1024 * 1024,
+  initialSendCredit: 4 * 1024 * 1024,
+  keepAliveInterval: Duration.seconds(20)
+} satisfies Options
+
+/**
  * Provides the given settings, and the defaults for the rest. Fails with `InvalidConfiguration` when built.
  *
  * @since 0.1.0

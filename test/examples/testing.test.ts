@@ -1,16 +1,12 @@
 import { expect, it } from "@effect/vitest"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
-import * as Session from "effect-wsmux/Session"
-import { Transport } from "effect-wsmux/Transport"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 
 it.scoped("gives up when nobody accepts", () =>
   Effect.gen(function*() {
-    const pair = yield* MemoryTransport.makePair()
-    const client = yield* Effect.provideService(Session.makeClient(), Transport, pair.client)
-    yield* Effect.provideService(Session.makeServer(), Transport, pair.server)
+    const { client, pair } = yield* MemoryTransport.makeSessions()
 
     const open = yield* Effect.fork(Effect.flip(client.open()))
     yield* TestClock.adjust("30 seconds") // streamAcceptDeadline, without waiting

@@ -65,6 +65,15 @@ describe("settings", () => {
     })
   })
 
+  it.effect("for a websocktunnel give windows of 4 MiB that do not grow, whatever they are merged with", () =>
+    Effect.gen(function*() {
+      const growing = { ...SessionConfig.defaults, streamBufferSize: 1024, maxStreamBufferSize: 64 * 1024 * 1024 }
+      const settings = yield* SessionConfig.validate(SessionConfig.merge(growing, SessionConfig.websocktunnel))
+      const size = 4 * 1024 * 1024
+      expect(settings).toMatchObject({ streamBufferSize: size, maxStreamBufferSize: size, initialSendCredit: size })
+      expect(SessionConfig.maxMessageSize(settings)).toBe(size + 5)
+    }))
+
   it("tell the largest message that they allow a peer to send", () => {
     const sizeFor = (options: SessionConfig.Options) =>
       SessionConfig.maxMessageSize(SessionConfig.merge(defaults, options))
