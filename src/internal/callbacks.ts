@@ -1,4 +1,4 @@
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
@@ -8,23 +8,36 @@ import { MuxStreamHandle } from "./muxStream.js"
 type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
 
 export const toCallbacks = (stream: MuxStream, fork: Fork): Callbacks => {
-  const run = <A, E>(effect: Effect.Effect<A, E>, done: Done<A, E>): Cancel => {
-    const fiber = fork(effect)
+  const run = <A, E>(
+    name: "read" | "write" | "writeAll" | "end",
+    begin: () => Effect.Effect<A, E>,
+    done: Done<A, E>
+  ): Cancel => {
+    const fiber = fork(stream[name] === undefined ? lacking(stream, name) : Effect.suspend(begin))
     fiber.addObserver(done)
     return () => {
       fiber.removeObserver(done)
       fiber.unsafeInterruptAsFork(FiberId.none)
     }
   }
-  const end: Callbacks["end"] = (done) => run(stream.end, done)
+  const end: Callbacks["end"] = (done) => run("end", () => stream.end, done)
   // One of somebody else's making, such as one that counts what passes, has only effects.
   return stream instanceof MuxStreamHandle ? { ...direct(stream), end } : {
     unsafeRead: () => undefined,
-    read: (done) => later((wake) => run(stream.read, wake), done),
-    write: (chunks, done) => run(chunks.length === 1 ? stream.write(chunks[0]!) : stream.writeAll(chunks), done),
+    read: (done) => later((wake) => run("read", () => stream.read, wake), done),
+    write: (chunks, done) =>
+      chunks.length === 1
+        ? run("write", () => stream.write(chunks[0]!), done)
+        : run("writeAll", () => stream.writeAll(chunks), done),
     end
   }
 }
+
+/** An object that was made a stream by a cast. */
+const lacking = (stream: MuxStream, name: string) =>
+  Effect.dieMessage(
+    `stream ${stream.id} has no operation ${name}: copies by { ...stream } lack them, MuxStream.withOperations keeps them`
+  )
 
 const direct = (handle: MuxStreamHandle): Omit<Callbacks, "end"> => {
   const { incoming, outgoing } = MuxStreamHandle.stateOf(handle)

@@ -30,6 +30,7 @@ import {
 } from "../WsmuxError.js"
 import { makeAcceptDeadline } from "./acceptDeadline.js"
 import { Flight } from "./flight.js"
+import { inspectable } from "./inspect.js"
 import { makeJournal } from "./journal.js"
 import { keepAlive } from "./keepAlive.js"
 import { makeMeter } from "./meter.js"
@@ -195,6 +196,11 @@ export const makeSession = (
       )
 
     const session: Session = {
+      ...inspectable(() => {
+        const { streams, ...rest } = state.snapshot()
+        const [address, remoteAddress] = [transport.localAddress, transport.remoteAddress].map(format)
+        return { _id: "effect-wsmux/Session", address, remoteAddress, streams: streams.length, ...rest }
+      }),
       [typeId]: typeId,
       principal: undefined,
       role,

@@ -2,11 +2,12 @@ import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Inspectable from "effect/Inspectable"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
-import type { Address } from "../Address.js"
+import { type Address, format } from "../Address.js"
 import type { Deadline as DeadlineInput, MuxStream, TypeId } from "../MuxStream.js"
 import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "../WsmuxError.js"
 import { Deadline, setDeadlines } from "./deadline.js"
@@ -93,6 +94,22 @@ export class MuxStreamHandle implements MuxStream {
 
   get end(): Effect.Effect<void, BrokenPipe> {
     return this.#stream.outgoing.end
+  }
+
+  toJSON(): unknown {
+    return {
+      _id: "effect-wsmux/MuxStream",
+      ...this.#stream.snapshot(),
+      remoteAddress: format(this.#home.remoteAddress)
+    }
+  }
+
+  toString(): string {
+    return Inspectable.format(this.toJSON())
+  }
+
+  [Inspectable.NodeInspectSymbol](): unknown {
+    return this.toJSON()
   }
 
   #set(at: DeadlineInput, deadlines: () => ReadonlyArray<Deadline>): Effect.Effect<void, InvalidDeadline> {

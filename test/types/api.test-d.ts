@@ -1,7 +1,8 @@
 import type * as PlatformSocket from "@effect/platform/Socket"
 import type { Address } from "effect-wsmux/Address"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
-import type * as MuxStream from "effect-wsmux/MuxStream"
+import * as MuxStream from "effect-wsmux/MuxStream"
+import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
 import * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
@@ -228,6 +229,32 @@ describe("a server of sessions", () => {
     expectTypeOf({} as Effect.Effect.Success<typeof made>).toExtend<SessionServer.SessionServer>()
     expectTypeOf(Session.withPrincipal(session, {} as User).principal).toEqualTypeOf<User>()
     expectTypeOf(session.principal).toEqualTypeOf<unknown>()
+  })
+})
+
+describe("a stream", () => {
+  it("is not what a copy of it is, which lacks its operations", () => {
+    const stream = {} as MuxStream.MuxStream
+    const copy = { ...stream }
+    expectTypeOf(copy).not.toExtend<MuxStream.MuxStream>()
+    expectTypeOf<keyof typeof copy>().toEqualTypeOf<typeof MuxStream.TypeId>()
+    expectTypeOf(MuxStream.withOperations(stream, { write: stream.write })).toEqualTypeOf<MuxStream.MuxStream>()
+  })
+
+  it("fails for its users in ways that one union holds", () => {
+    type All = WsmuxError.OpenError | WsmuxError.ReadError | WsmuxError.WriteError | WsmuxError.InvalidDeadline
+    expectTypeOf<WsmuxError.StreamError>().toEqualTypeOf<All>()
+  })
+})
+
+describe("a reconnecting session", () => {
+  it("tells the failures of its attempts by their type", () => {
+    const _make = () => ReconnectingSession.make({ transport: () => WsTransport.connect("ws://a") })
+    type Made = Effect.Effect.Success<ReturnType<typeof _make>>
+    type Failures = WsmuxError.ConnectFailure | WsmuxError.TerminalError
+    expectTypeOf({} as Made).toEqualTypeOf<ReconnectingSession.ReconnectingSession<Failures>>()
+    expectTypeOf({} as Made).toExtend<ReconnectingSession.ReconnectingSession>()
+    expectTypeOf({} as WsmuxError.NotConnected<Failures>["cause"]).toEqualTypeOf<Failures | undefined>()
   })
 })
 

@@ -14,6 +14,8 @@ import { forkInterruptibly } from "./forkInterruptibly.js"
 import { toNodeError } from "./nodeError.js"
 import { Patience } from "./patience.js"
 
+const notAStream = "not a MuxStream: a copy by { ...stream } lacks the operations, MuxStream.withOperations keeps them"
+
 type Next = Exit.Exit<Option.Option<Uint8Array>, ReadError>
 type Callback = (error?: Error | null) => void
 
@@ -68,7 +70,7 @@ export class MuxDuplex extends Duplex {
     this.#patience = new Patience(options.patience)
     this.#fork = forkInterruptibly(runtime)
     if (isMuxStream(connect)) this.#locate(connect)
-    this.#connect = isMuxStream(connect) ? Effect.succeed(connect) : connect
+    this.#connect = Effect.isEffect(connect) ? connect : Effect.succeed(connect)
   }
 
   get pending(): boolean {
@@ -84,6 +86,7 @@ export class MuxDuplex extends Duplex {
         const isGivenUp = this.destroyed && Cause.isInterruptedOnly(exit.cause)
         return callback(isGivenUp ? null : nodeErrorOf(exit.cause))
       }
+      if (!isMuxStream(exit.value)) return callback(new TypeError(notAStream))
       this.#stream = toCallbacks(exit.value, this.#fork)
       this.#patience.stream = exit.value
       this.#locate(exit.value)
