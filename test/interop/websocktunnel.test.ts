@@ -7,7 +7,7 @@ import type * as Frame from "effect-wsmux/Frame"
 import * as MuxHttp from "effect-wsmux/MuxHttp"
 import type { MuxStream } from "effect-wsmux/MuxStream"
 import * as Session from "effect-wsmux/Session"
-import type * as SessionConfig from "effect-wsmux/SessionConfig"
+import * as SessionConfig from "effect-wsmux/SessionConfig"
 import { Transport } from "effect-wsmux/Transport"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -106,20 +106,22 @@ describeGo("the streams of the websocktunnel proxy", () => {
 })
 
 describeGo("a session with the websocktunnel proxy", () => {
-  it.scopedLive("an HttpServer answers 50 viewers at once when it reads each request before", () =>
-    Effect.gen(function*() {
-      const { viewers } = yield* serveHttp
-      const content = pattern(300_000)
-      const ask = view(`${viewers}/whole`, { method: "POST" }, content)
-      const answers = yield* Effect.forEach(
-        Array.from({ length: 50 }),
-        () => Effect.flatMap(ask, ({ response }) => answerOf(response)),
-        { concurrency: "unbounded" }
-      )
-      expect(new Set(answers.map(({ body, status }) => `${status} ${sha256(body)}`))).toEqual(
-        new Set([`200 ${sha256(content)}`])
-      )
-    }))
+  const manners = { "/whole": "before it answers", "/asItComes": "while it answers" }
+  for (const [path, how] of Object.entries(manners)) {
+    it.scopedLive(`an HttpServer answers 50 viewers at once when it reads each request ${how}`, () =>
+      Effect.gen(function*() {
+        const { viewers } = yield* serveHttp
+        const content = pattern(100_000)
+        const answers = yield* Effect.forEach(
+          Array.from({ length: 50 }),
+          () => Effect.flatMap(view(viewers + path, { method: "POST" }, content), ({ response }) => answerOf(response)),
+          { concurrency: "unbounded" }
+        )
+        expect(new Set(answers.map(({ body, status }) => `${status} ${sha256(body)}`))).toEqual(
+          new Set([`200 ${sha256(content)}`])
+        )
+      }))
+  }
 
   it.scopedLive("an HttpServer answers a POST while it reads it when both fit into two windows", () =>
     Effect.gen(function*() {
@@ -129,16 +131,19 @@ describeGo("a session with the websocktunnel proxy", () => {
       expect(digestOf((yield* answerOf(response)).body)).toEqual(digestOf(content))
     }))
 
-  it.scopedLive("a session carries a download whole when its viewer is slow and the windows are 4 MiB", () =>
+  it.scopedLive("a session carries a download whole when its viewer is slow and the settings are the preset", () =>
     Effect.gen(function*() {
-      const { body, complete } = yield* downloadSlowly({ streamBufferSize: window })
+      const { body, complete } = yield* downloadSlowly(SessionConfig.websocktunnel)
       expect(digestOf(body)).toEqual(digestOf(pattern(size)))
       expect(complete).toBe(true)
     }))
 
-  it.scopedLive("a session loses bytes when its windows are larger than those of the proxy", () =>
+  it.scopedLive("a session loses bytes when it believes in windows larger than those of the proxy", () =>
     Effect.gen(function*() {
-      const { body, complete } = yield* downloadSlowly({ streamBufferSize: 2 * window })
+      const { body, complete } = yield* downloadSlowly({
+        ...SessionConfig.websocktunnel,
+        initialSendCredit: 2 * window
+      })
       expect(body.byteLength).toBeLessThan(size)
       expect(complete).toBe(false)
     }))
@@ -174,7 +179,7 @@ const dialTunnel = (options: SessionConfig.Options) =>
 
 /** An app behind the proxy that sends a body back: once it has all of it, or as it comes. */
 const serveHttp = Effect.gen(function*() {
-  const { session, viewers } = yield* dialTunnel({ streamBufferSize: window })
+  const { session, viewers } = yield* dialTunnel(SessionConfig.websocktunnel)
   const request = HttpServerRequest.HttpServerRequest
   yield* HttpRouter.empty.pipe(
     HttpRouter.all(
