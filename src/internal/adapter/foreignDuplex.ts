@@ -1,9 +1,9 @@
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
-import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import type { Operations } from "../../ByteStream.js"
 import { DuplexFailure } from "../../WsmuxError.js"
+import { lossAtEnd, reset } from "./tcpEnds.js"
 
 const events = ["connect", "readable", "end", "drain", "finish"]
 
@@ -22,10 +22,14 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
   #failure: DuplexFailure | undefined
   /** Why there is nothing more to write. An end that comes afterwards may be a loss. */
   #writeFailure: DuplexFailure | undefined
+  /** Whether the end was a true one. */
+  #ended: boolean
 
   /** Call it in the turn in which the duplex was made, so that no event is missed. */
   constructor(duplex: Duplex) {
     this.#duplex = duplex
+    this.#ended = duplex.readableEnded
+    duplex.once("end", this.#onEnd) // before the readers are asked
     for (const event of events) duplex.on(event, this.#wake)
     const onError = (cause: Error) => this.#fail(failureOf(cause))
     const onClose = () => {
@@ -46,7 +50,7 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
     this.#until(() => {
       const chunk = this.#duplex.read() as Uint8Array | string | null
       if (chunk !== null) return Effect.succeedSome(typeof chunk === "string" ? Buffer.from(chunk) : chunk)
-      return this.#duplex.readableEnded ? this.#writeFailure ?? Effect.succeedNone : this.#failure
+      return this.#ended ? this.#writeFailure ?? Effect.succeedNone : this.#failure
     })
   )
 
@@ -64,11 +68,10 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
   })
 
   /** Resets a connection that has not come to its end both ways, so that nobody takes a loss for an end. */
-  readonly release: Effect.Effect<void> = Effect.sync(() => {
+  readonly release: Effect.Effect<void> = Effect.suspend(() => {
     for (const event of events) this.#duplex.off(event, this.#wake)
-    if (this.#duplex.destroyed) return
-    if (this.#duplex instanceof Net.Socket && !this.#isConnecting) reset(this.#duplex)
-    else this.#duplex.destroy()
+    this.#duplex.off("end", this.#onEnd)
+    return reset(this.#duplex, this.#notWritable === undefined)
   })
 
   get #isConnecting(): boolean {
@@ -107,6 +110,12 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
     })
   }
 
+  readonly #onEnd = (): void => {
+    const cause = lossAtEnd(this.#duplex)
+    if (cause === undefined) this.#ended = true
+    else this.#fail(failureOf(cause))
+  }
+
   #fail(failure: DuplexFailure): void {
     this.#failure ??= failure
     this.#wake()
@@ -123,15 +132,6 @@ type Callback = (error?: Error | null) => void
 type Implementation = Pick<Duplex, "_write"> & Partial<Pick<Duplex, "_writev" | "_final">>
 
 const nothing = Effect.void
-
-/** Node resets TCP only; a socket within TLS or of a path is destroyed. */
-const reset = (socket: Net.Socket): void => {
-  try {
-    socket.resetAndDestroy()
-  } catch {
-    socket.destroy()
-  }
-}
 
 const failureOf = (cause: Error): DuplexFailure => new DuplexFailure({ detail: reasonOf(cause), cause })
 
