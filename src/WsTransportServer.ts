@@ -71,6 +71,14 @@ export interface Options<R = never, P = unknown> extends WsTransport.Options {
    * `SharedLimits` for all servers of the process.
    */
   readonly maxConnections?: number | undefined
+  /**
+   * Runs whenever a client is refused before the upgrade, such as to log which one and why. The client does not wait for it.
+   *
+   * @since 0.2.0
+   */
+  readonly onRejected?:
+    | ((rejection: Rejection, request: Http.IncomingMessage) => Effect.Effect<unknown, never, R>)
+    | undefined
   /** How long an authorisation may take. Default 10 s. */
   readonly upgradeTimeout?: Duration.DurationInput | undefined
 }

@@ -49,6 +49,22 @@ describe("authorisation", () => {
       yield* next
     }))
 
+  it.scopedLive("tells the hook of each refusal, with the answer and the request", () =>
+    Effect.gen(function*() {
+      const told: Array<readonly [status: number, key: unknown]> = []
+      const server = yield* WsTransportServer.make({
+        authorize: ({ headers }) => headers["x-key"] === "right" ? Effect.void : Effect.fail({ status: 401 }),
+        onRejected: ({ status }, { headers }) => Effect.sync(() => told.push([status, headers["x-key"]]))
+      })
+      const { next } = yield* keepAll(server)
+      const url = urlOf(server)
+      yield* Effect.flip(WsTransport.connect(url, { headers: { "x-key": "wrong" } }))
+      yield* Effect.flip(WsTransport.connect(url, { headers: { "x-key": "right", origin: "https://evil.example" } }))
+      yield* WsTransport.connect(url, { headers: { "x-key": "right" } })
+      yield* next
+      expect(told).toEqual([[401, "wrong"], [403, "right"]])
+    }))
+
   const origins: ReadonlyArray<readonly [string, string | undefined, WsTransportServer.Options, boolean]> = [
     ["a program, which has no origin", undefined, {}, true],
     ["a page of the same host and port", "http://HOST", {}, true],

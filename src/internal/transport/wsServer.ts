@@ -93,7 +93,8 @@ export const make = <R, P>(
       Effect.suspend(() => admit(upgrade.request!)).pipe(
         Effect.onInterrupt(() => Effect.sync(() => upgrade.socket.destroy())),
         Effect.matchCauseEffect({
-          onFailure: (cause) => turnAway(upgrade.socket, cause),
+          onFailure: (cause) =>
+            Effect.zipRight(turnAway(upgrade.socket, cause), tell(settings, upgrade.request!, cause)),
           onSuccess: ({ connection, handle, headers }) =>
             Effect.flatMap(
               accept(upgrader, upgrade, headers, settings),
@@ -273,6 +274,16 @@ const accept = (
     }),
     (accepted) => accepted?.terminate ?? Effect.void
   )
+
+/** Tells the program of a refusal. */
+const tell = <R, P>(
+  { onRejected }: Pick<Settings<R, P>, "onRejected">,
+  request: Http.IncomingMessage,
+  cause: Cause.Cause<Rejection>
+): Effect.Effect<unknown, never, R> => {
+  const failure = Cause.failureOption(cause)
+  return onRejected === undefined || failure._tag === "None" ? Effect.void : onRejected(failure.value, request)
+}
 
 const turnAway = (socket: Net.Socket, cause: Cause.Cause<Rejection>): Effect.Effect<void> => {
   const failure = Cause.failureOption(cause)
