@@ -69,6 +69,7 @@ export const connect = (
         try: () => {
           if (!isWebSocketUrl(url)) throw new SyntaxError() // the package takes http://, too
           const ws = new WebSocket(url, [...options.protocols ?? []], {
+            ...attempts,
             ...options.tls,
             headers: options.headers,
             perMessageDeflate: false,
@@ -125,6 +126,12 @@ export const fromWebSocket = (
  */
 export const layer = (url: string, options?: ConnectOptions): Layer.Layer<Transport, ConnectFailure> =>
   Layer.scoped(Transport, connect(url, options))
+
+/**
+ * How long an attempt to reach one of a host's addresses may take before the next one is tried, in milliseconds. Node's 250
+ * give up a connection that has lost a single packet: the kernel sends it again after one second.
+ */
+const attempts = { autoSelectFamilyAttemptTimeout: 2000 }
 
 const resolve = (options: Options) =>
   Effect.map(Effect.all([SessionConfig.SessionConfig, SharedLimits]), ([config, { partialMessages }]) => ({
