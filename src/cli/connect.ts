@@ -1,8 +1,8 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import * as FileSystem from "@effect/platform/FileSystem"
 import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
@@ -10,18 +10,13 @@ import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { X509Certificate } from "node:crypto"
 import { redacted } from "../Address.js"
-import * as ByteStream from "../ByteStream.js"
 import * as ReconnectingSession from "../ReconnectingSession.js"
-import {
-  ConnectFailure,
-  type DuplexFailure,
-  type NotConnected,
-  type OpenError,
-  type TerminalError
-} from "../WsmuxError.js"
+import { ConnectFailure, type NotConnected, type OpenError, type TerminalError } from "../WsmuxError.js"
 import * as WsTransport from "../WsTransport.js"
 import * as Endpoint from "./endpoint.js"
+import { forward } from "./forward.js"
 import * as Shared from "./options.js"
+import { Redial } from "./redial.js"
 import { attend, report, settings } from "./session.js"
 import * as Tcp from "./tcp.js"
 import { bearer } from "./token.js"
@@ -31,11 +26,16 @@ const options = {
   listen: Shared.endpoint("listen", "Where to accept TCP connections; port 0 for any free one."),
   bufferSize: Shared.bufferSize,
   keepAlive: Shared.keepAlive,
-  token: Shared.token("The bearer token to show; also WSMUX_TOKEN."),
-  tlsCa: Shared.file("tls-ca", "Certificate authority (PEM) to trust instead of the usual ones."),
+  token: Shared.token("The bearer token to show."),
+  headers: Shared.headers,
+  tlsCa: Shared.textFile("tls-ca", "Certificate authority (PEM) to trust instead of the usual ones."),
+  tcpKeepAlive: Shared.tcpKeepAlive,
   reconnect: Options.boolean("reconnect").pipe(
-    Options.withDescription("Dial again, at growing intervals, whenever the connection is lost.")
+    Options.withDescription(
+      "Dial again, at growing intervals, whenever the connection is lost; at once when a local connection waits."
+    )
   ),
+  maxReconnectInterval: Shared.maxReconnectInterval,
   allowAnonymous: Shared.allowAnonymous,
   stats: Shared.stats
 }
@@ -44,37 +44,61 @@ const options = {
 export const connect = Command.make("connect", options, (given) =>
   Effect.scoped(Effect.gen(function*() {
     yield* Shared.refuseStrangers(given.listen, given.allowAnonymous, "give ")
-    const dialling = yield* dialOptions(given.url, given.token, given.tlsCa)
+    if (!given.reconnect && Option.isSome(given.maxReconnectInterval)) {
+      return yield* Shared.usage("--max-reconnect-interval goes with --reconnect")
+    }
+    const dialling = yield* dialOptions(given)
+    const redial = new Redial(Option.getOrElse(given.maxReconnectInterval, () => Duration.seconds(30)))
     const tunnel = yield* ReconnectingSession.make({
-      transport: () => WsTransport.connect(given.url, dialling),
+      transport: () => Effect.zipRight(redial.turn, WsTransport.connect(given.url, dialling)),
       connected: (session) =>
-        Effect.zipRight(
-          Effect.logInfo(`connected to ${redacted(given.url)}`),
-          Effect.forkScoped(report(session, given.stats))
+        redial.connected.pipe(
+          Effect.zipRight(Effect.logInfo(`connected to ${redacted(given.url)}`)),
+          Effect.zipRight(Effect.forkScoped(report(session, given.stats)))
         ),
-      schedule: given.reconnect ? untilHopeless : Schedule.stop
+      // The waiting is done by `redial`, which new local connections cut short.
+      schedule: given.reconnect ? Schedule.whileInputEffect(Schedule.forever, again(redial)) : Schedule.stop
     })
     const connections = yield* FiberSet.make<void>()
     const working = Effect.gen(function*() {
-      yield* tunnel.current // nobody shall connect to a tunnel that leads nowhere
-      const address = yield* Tcp.listen(given.listen, connections, (socket) => forward(tunnel, socket))
+      yield* tunnel.current // a port that leads nowhere is not opened
+      const address = yield* Tcp.listen(
+        given.listen,
+        given.tcpKeepAlive,
+        connections,
+        (connection) => Effect.zipRight(redial.hurry, open(tunnel, connection))
+      )
       yield* Console.log(`listening on ${Endpoint.format(address)}, forwarding through ${redacted(given.url)}`)
       return yield* tunnel.awaitClosed
     }).pipe(Effect.catchTag("NotConnected", Effect.succeed))
-    const { cause } = yield* attend(working, tunnel, FiberSet.awaitEmpty(connections))
-    const isMistyped = cause instanceof ConnectFailure && cause.reason === "InvalidUrl"
-    return yield* (isMistyped ? Shared.usage(cause.message) : Effect.fail(cause))
+    const { cause, defect } = yield* attend(working, tunnel, FiberSet.awaitEmpty(connections))
+    if (!(cause instanceof ConnectFailure)) return yield* Effect.fail(cause ?? defect)
+    return yield* (cause.reason === "InvalidUrl"
+      ? Shared.usage(cause.message)
+      : Effect.fail(new Error(explain(cause, given))))
   })).pipe(Effect.provide(settings(given)))).pipe(
     Command.withDescription("Accept TCP connections, and open a stream of one WebSocket for each.")
   )
 
-const forward = (tunnel: ReconnectingSession.ReconnectingSession, socket: ByteStream.ByteStream<DuplexFailure>) =>
+/** The longest wait that a `ReconnectingSession` grants a server that asks for one. */
+const longestAsked = 3_600_000
+
+/** Sets when the next attempt is made, and logs that and why. A wait that the server has asked for comes on top. */
+const again = (redial: Redial) => (loss: ConnectFailure | TerminalError): Effect.Effect<boolean> =>
+  Effect.flatMap(redial.lost, (millis) => {
+    const asked = loss._tag === "ConnectFailure" ? loss.retryAfterMillis ?? 0 : 0
+    const seconds = (millis + Math.min(asked, longestAsked)) / 1000
+    return Effect.as(Effect.logWarning(`${loss.message}; the next attempt is in ${seconds.toFixed(1)} s`), true)
+  })
+
+/** A stream for a local connection. */
+const open = (tunnel: ReconnectingSession.ReconnectingSession, connection: Tcp.Connection) =>
   tunnel.open().pipe(
     Effect.tapError((error) =>
-      isOurs(error) ? Effect.void : Effect.logWarning(`a connection cannot be forwarded: ${error.message}`)
+      isOurs(error) ? Effect.void : Effect.logWarning(`cannot forward ${connection.peer}: ${error.message}`)
     ),
-    Effect.flatMap((stream) => ByteStream.join(stream, socket)),
-    Effect.catchAll((error) => Effect.logDebug(`a connection broke: ${error.message}`)),
+    Effect.flatMap((stream) => forward(stream, connection)),
+    Effect.ignore,
     Effect.scoped
   )
 
@@ -83,29 +107,45 @@ const isOurs = (error: OpenError | NotConnected): boolean =>
   (error._tag === "NotConnected" && error.reason === "Closed") ||
   (error._tag === "SessionClosed" && error.by === "local")
 
-const dialOptions = (url: string, token: Option.Option<Redacted.Redacted>, ca: Option.Option<string>) =>
+const dialOptions = ({ headers, tlsCa, token, url }: {
+  readonly url: string
+  readonly token: Option.Option<Redacted.Redacted>
+  readonly headers: Readonly<Record<string, string>>
+  readonly tlsCa: Option.Option<Shared.TextFile>
+}) =>
   Effect.gen(function*() {
-    const headers = Option.isSome(token) ? { authorization: bearer(token.value) } : undefined
-    if (Option.isNone(ca)) return { headers }
+    if (Option.isSome(token) && headers["authorization"] !== undefined) {
+      return yield* Shared.usage("--header: the token is the authorization; give one of them")
+    }
+    const all = Option.isSome(token) ? { ...headers, authorization: bearer(token.value) } : headers
+    if (Option.isNone(tlsCa)) return { headers: all }
     if (!/^wss:/i.test(url)) return yield* Shared.usage("--tls-ca goes with a wss:// address")
-    const authority = yield* Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(ca.value))
+    const { path, text } = tlsCa.value
     // node:tls overlooks what it cannot read, and then trusts nobody
     yield* Effect.try({
-      try: () => new X509Certificate(authority),
-      catch: () => `${ca.value} holds no certificate (PEM)`
+      try: () => new X509Certificate(text),
+      catch: () => `--tls-ca: ${path} holds no certificate (PEM)`
     }).pipe(Effect.catchAll(Shared.usage))
-    return { headers, tls: { ca: authority } }
+    return { headers: all, tls: { ca: text } }
   })
 
-/** Whether trying again may help: a server that refuses us, or an address that is none, will not change its mind. */
-const mayPass = (error: ConnectFailure | TerminalError): boolean =>
-  error._tag !== "ConnectFailure" || (
-    error.reason !== "InvalidUrl" && !(error.reason === "Rejected" && error.status !== undefined && error.status < 500)
-  )
+/** Why there is no connection, and which option would change that. */
+const explain = (failure: ConnectFailure, { tlsCa, token }: {
+  readonly tlsCa: Option.Option<unknown>
+  readonly token: Option.Option<unknown>
+}): string => {
+  if (failure.status === 401) {
+    const advice = Option.isSome(token)
+      ? "the token is not the one that it wants"
+      : "give its token by --token-file or WSMUX_TOKEN"
+    return `${failure.message}: ${advice}`
+  }
+  const { code } = (failure.cause ?? {}) as NodeJS.ErrnoException
+  if (code === undefined || !untrusted.test(code)) return failure.message
+  return `${failure.message}: ${
+    Option.isSome(tlsCa) ? "--tls-ca names another authority" : "name its authority by --tls-ca"
+  }`
+}
 
-const untilHopeless = ReconnectingSession.defaultSchedule.pipe(
-  Schedule.whileInput(mayPass),
-  Schedule.tapInput((error: ConnectFailure | TerminalError) =>
-    mayPass(error) ? Effect.logWarning(error.message) : Effect.void
-  )
-)
+/** The codes of OpenSSL for a chain of certificates that leads to no authority that is trusted. */
+const untrusted = /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(VERIFY_LEAF|GET_ISSUER)_.*)$/

@@ -15,12 +15,10 @@ import { progress } from "./demo/progress.js"
 import { summary } from "./demo/summary.js"
 import * as Tunnel from "./demo/tunnel.js"
 import * as Endpoint from "./endpoint.js"
+import * as Shared from "./options.js"
 
 const options = {
-  dir: Options.directory("dir", { exists: "yes" }).pipe(
-    Options.withDescription("Where the files come from; otherwise the installed node_modules."),
-    Options.optional
-  ),
+  dir: Shared.directory("dir", "Where the files come from; otherwise the installed node_modules."),
   files: Options.text("files").pipe(
     Options.withPseudoName("number"),
     Options.withDescription("How many files to fetch."),

@@ -1,16 +1,19 @@
 import * as Option from "effect/Option"
 import * as Net from "node:net"
 
-/** A host and a port of the command line, such as `127.0.0.1:8080`, `localhost:80` or `[::1]:5432`. */
+/** A host and a port of the command line, such as `127.0.0.1:8080`, `localhost:80`, `[::1]:5432`, or `8080` and `:8080`. */
 export interface Endpoint {
   readonly host: string
   readonly port: number
 }
 
+/** A port alone means this machine only. */
+const defaultHost = "127.0.0.1"
+
 export const parse = (text: string): Option.Option<Endpoint> => {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
+  const match = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d{1,5})$/.exec(text)
   if (match === null) return Option.none()
-  const host = match[1] ?? match[2]!
+  const host = match[1] ?? (match[2] || defaultHost)
   const port = Number(match[3])
   const isAddress = match[1] === undefined ? !/^[\d.]+$/.test(host) || Net.isIPv4(host) : Net.isIPv6(host)
   return port > 65_535 || !isAddress ? Option.none() : Option.some({ host, port })

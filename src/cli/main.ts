@@ -9,8 +9,10 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { createRequire } from "node:module"
 import { stripVTControlCharacters } from "node:util"
+import { ListenFailure } from "../WsmuxError.js"
 import { connect } from "./connect.js"
 import { demo } from "./demo.js"
+import { usage } from "./options.js"
 import { serve } from "./serve.js"
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string }
@@ -21,18 +23,28 @@ const wsmux = Command.make("wsmux").pipe(
 )
 
 /** Runs the command line, and answers with the exit code: 0, 1 for a failure, 2 for a fault of the command line. */
-export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
-  quietly(Command.run(wsmux, { name: "wsmux", version })(builtInsFirst(argv))).pipe(
+export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> => {
+  const fault = unseenIn(argv)
+  const running = Command.run(wsmux, { name: "wsmux", version })(builtInsFirst(argv))
+  return (fault === undefined ? quietly(running) : usage(fault)).pipe(
     Effect.as(0),
     Effect.catchAllCause((cause) => {
       if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
       const error = Cause.squash(cause)
       return ValidationError.isValidationError(error)
-        ? Effect.as(complain(strangerIn(argv) ?? plain(error.error)), 2)
-        : Effect.as(complain(error instanceof Error ? error.message : String(error)), 1)
+        ? Effect.as(complain(fault ?? strangerIn(argv) ?? plain(error.error)), 2)
+        : Effect.as(complain(error instanceof Error ? inOneVoice(error) : String(error)), 1)
     }),
     Effect.provide(layer)
   )
+}
+
+/** What the parser does not see: a wizard that nothing can answer, and a repeatable option without its last value. */
+const unseenIn = (argv: ReadonlyArray<string>): string | undefined => {
+  if (argv.includes("--wizard") && !process.stdin.isTTY) return "--wizard wants a terminal to ask its questions"
+  const last = argv.at(-1) ?? ""
+  return isRepeatable(last) && !last.includes("=") ? `Expected a value following option: '${last}'` : undefined
+}
 
 /** Without what the parser itself prints of its errors, and without colours where nobody sees them. */
 const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -40,24 +52,38 @@ const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R
     Effect.withConsole(effect, {
       ...console,
       error: () => Effect.void,
-      log: (...args) => console.log(...(process.stdout.isTTY ? args : args.map(uncoloured)))
+      log: (...args) => console.log(...args.map((arg) => typeof arg === "string" ? ofHelp(arg) : arg))
     })
   )
 
-const uncoloured = (arg: unknown): unknown => typeof arg === "string" ? stripVTControlCharacters(arg) : arg
+/** The usage of a subcommand as it is typed; the parser leaves out what it is a command of. */
+const ofHelp = (text: string): string =>
+  (process.stdout.isTTY ? text : stripVTControlCharacters(text)).replace(usageLine, "$1wsmux $2")
+
+const usageLine = /^((?:\x1b\[[\d;]*m)*\$ (?:\x1b\[[\d;]*m)*)((?:\x1b\[[\d;]*m)*(?:serve|connect|demo)\b)/gm
 
 const complain = (text: string) => Effect.sync(() => process.stderr.write(`wsmux: ${onOneLine(text)}\n`))
+
+/** Node tells the address once more, and the name of the system call. */
+const inOneVoice = (error: Error): string =>
+  error instanceof ListenFailure
+    ? error.message.replace(/: listen (E[A-Z]+): (.+) \S+$/, ": $2 ($1)")
+    : error.message
 
 const onOneLine = (text: string): string => text.replace(/\s+/g, " ").trim()
 
 /** The parser takes its built-in options right behind the command only; people write them anywhere. */
 const builtInsFirst = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const [node = "", script = "", command, ...args] = argv
+  const [node = "", script = "", command, ...given] = argv
+  const args = given.flatMap((arg) => isRepeatable(arg) && arg.includes("=") ? splitAt(arg, arg.indexOf("=")) : [arg])
   if (command === undefined || command.startsWith("-")) return argv
   const isBuiltIn = (arg: string | undefined, i: number) =>
     arg === "--help" || arg === "-h" || arg?.startsWith("--log-level") === true || args[i - 1] === "--log-level"
   return [node, script, command, ...args.filter(isBuiltIn), ...args.filter((arg, i) => !isBuiltIn(arg, i))]
 }
+
+/** The parser takes no `--name=value` of an option that may be repeated. */
+const splitAt = (arg: string, index: number): ReadonlyArray<string> => [arg.slice(0, index), arg.slice(index + 1)]
 
 /** What is wrong with an option makes the parser complain of whatever else it then does not find. */
 const strangerIn = (argv: ReadonlyArray<string>): string | undefined => {
@@ -65,7 +91,7 @@ const strangerIn = (argv: ReadonlyArray<string>): string | undefined => {
   const known: ReadonlyArray<string> = help.match(/--[a-z-]+/g) ?? []
   const stranger = argv.slice(2).find((arg) => arg.startsWith("--") && !known.includes(nameOf(arg)))
   if (stranger !== undefined) return `Received unknown argument: '${nameOf(stranger)}'`
-  const twice = argv.find((arg, i) => arg.startsWith("--") && argv.indexOf(arg) < i)
+  const twice = argv.find((arg, i) => arg.startsWith("--") && !isRepeatable(arg) && argv.indexOf(arg) < i)
   if (twice !== undefined) return `${nameOf(twice)} is given twice`
   const at = argv.findIndex((arg) => arg.startsWith("--log-level"))
   const level = argv[at]?.split("=", 2)[1] ?? argv[at + 1]
@@ -83,6 +109,8 @@ const unfilledIn = (argv: ReadonlyArray<string>, help: string): string | undefin
     : undefined
 }
 
+const isRepeatable = (arg: string): boolean => nameOf(arg) === "--header"
+
 /** Without its value, which may be a secret. */
 const nameOf = (option: string): string => option.split("=", 1)[0]!
 
@@ -94,8 +122,11 @@ const plain = (doc: HelpDoc.HelpDoc): string =>
     ? `${plain(doc.left)}; ${plain(doc.right)}`
     : onOneLine(stripVTControlCharacters(HelpDoc.toAnsiText(doc)))
 
+/** The number of a fiber tells an operator nothing. */
+const logfmt = Logger.map(Logger.logfmtLogger, (line) => line.replace(/ fiber=\S*/, ""))
+
 const layer = Layer.mergeAll(
   NodeContext.layer,
   CliConfig.layer({ isCaseSensitive: true }),
-  Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
+  Logger.replace(Logger.defaultLogger, Logger.withConsoleError(logfmt))
 )

@@ -1,12 +1,15 @@
 import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
+import type { PlatformError } from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Endpoint from "./endpoint.js"
+import { largestWindow } from "./session.js"
 
 /** The options that several commands share. */
 
@@ -14,7 +17,7 @@ export const endpoint = (name: string, description: string): Options.Options<End
   Options.text(name).pipe(
     Options.withPseudoName("host:port"),
     Options.withDescription(description),
-    Options.filterMap(Endpoint.parse, `--${name} wants host:port, such as 127.0.0.1:8080 or [::1]:8080`)
+    Options.filterMap(Endpoint.parse, `--${name} wants host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080`)
   )
 
 /** Where to connect to: nobody can listen at port 0. */
@@ -29,11 +32,14 @@ export const target = (name: string, description: string): Options.Options<Endpo
 export const bufferSize: Options.Options<number> = Options.text("buffer-size").pipe(
   Options.withPseudoName("size"),
   Options.withDescription(
-    "Window of each stream, 256KiB unless told otherwise: bytes, or with KiB or MiB. Use the same on both ends; throughput is window / round trip."
+    "Window of each stream: bytes, or with K or M, 256K unless told otherwise. Throughput is window / round trip."
   ),
-  Options.withDefault("256KiB"),
-  Options.filterMap(parseSize, "--buffer-size wants a size from 1 to 1024MiB, such as 65536, 256KiB or 4MiB")
+  Options.withDefault("256K"),
+  Options.filterMap(parseSize, "--buffer-size wants a size from 1 to 64M, such as 65536, 256K or 4MiB")
 )
+
+/** Below this a busy machine or a long way takes a living peer for a dead one. */
+const leastKeepAlive = Duration.millis(500)
 
 export const keepAlive: Options.Options<Duration.Duration> = Options.text("keep-alive").pipe(
   Options.withPseudoName("duration"),
@@ -41,26 +47,136 @@ export const keepAlive: Options.Options<Duration.Duration> = Options.text("keep-
     "How often the peer is pinged and how long it may be silent, 10s unless told otherwise; off for never."
   ),
   Options.withDefault("10s"),
+  Options.filterMap(parseDurationOrOff, "--keep-alive wants a duration such as 500ms, 10s or 1m, or off"),
   Options.filterMap(
-    (text) => text === "off" ? Option.some(Duration.infinity) : parseDuration(text),
-    "--keep-alive wants a duration such as 500ms, 10s or 1m, or off"
+    (interval) => Duration.lessThan(interval, leastKeepAlive) ? Option.none() : Option.some(interval),
+    "--keep-alive wants 500ms or more: a living peer could not answer in time"
   )
 )
 
+export const maxReconnectInterval: Options.Options<Option.Option<Duration.Duration>> = Options.text(
+  "max-reconnect-interval"
+).pipe(
+  Options.withPseudoName("duration"),
+  Options.withDescription("With --reconnect: the longest wait between two attempts, 30s unless told otherwise."),
+  Options.filterMap(parseDuration, "--max-reconnect-interval wants a duration such as 500ms, 30s or 5m"),
+  Options.optional
+)
+
+/** The kernel counts whole seconds, and a count of less than one means its own default of hours. */
+export const tcpKeepAlive: Options.Options<Duration.Duration> = Options.text("tcp-keep-alive").pipe(
+  Options.withPseudoName("duration"),
+  Options.withDescription(
+    "How long a TCP connection may be silent before its peer is probed, 30s unless told otherwise; off for never. " +
+      "A peer that has vanished is noticed some 10s later."
+  ),
+  Options.withDefault("30s"),
+  Options.filterMap(parseDurationOrOff, "--tcp-keep-alive wants a duration such as 1s, 30s or 2m, or off"),
+  Options.filterMap(
+    (delay) => isTcpKeepAlive(delay) ? Option.some(delay) : Option.none(),
+    "--tcp-keep-alive wants 1s to 9h, or off"
+  )
+)
+
+/** The token of the option, of the file or of the environment, in this order. */
 export const token = (description: string): Options.Options<Option.Option<Redacted.Redacted>> =>
-  Options.redacted("token").pipe(
-    Options.withDescription(description),
-    Options.withFallbackConfig(Config.redacted("WSMUX_TOKEN")),
-    Options.optional,
-    Options.mapEffect((token) =>
-      Option.isSome(token) && !/^[\x21-\x7e]+$/.test(Redacted.value(token.value))
-        ? usage("the token must be one or more visible ASCII characters")
-        : Effect.succeed(token)
+  Options.all({
+    given: Options.redacted("token").pipe(
+      Options.withDescription(
+        `${description} Until the command has started, the list of processes shows it: ` +
+          "--token-file and WSMUX_TOKEN never do."
+      ),
+      Options.optional
+    ),
+    inFile: textFile("token-file", "A file with the token in its only line; also WSMUX_TOKEN.")
+  }).pipe(
+    Options.mapEffect(({ given, inFile }) =>
+      Effect.gen(function*() {
+        if (Option.isSome(given) && Option.isSome(inFile)) return yield* usage("give --token or --token-file, not both")
+        const token = given.pipe(
+          Option.orElse(() => Option.map(inFile, ({ text }) => Redacted.make(text.replace(/\r?\n$/, "")))),
+          Option.getOrElse(() => undefined)
+        ) ?? (yield* environmentToken)
+        const source = Option.isSome(given) ? "--token" : Option.isSome(inFile) ? "--token-file" : "WSMUX_TOKEN"
+        if (token !== undefined && !/^[\x21-\x7e]+$/.test(Redacted.value(token))) {
+          return yield* usage(`${source}: the token must be one or more visible ASCII characters`)
+        }
+        return Option.fromNullable(token)
+      })
     )
   )
 
-export const file = (name: string, description: string): Options.Options<Option.Option<string>> =>
-  Options.file(name, { exists: "yes" }).pipe(Options.withDescription(description), Options.optional)
+const environmentToken = Effect.orDie(Config.withDefault(Config.redacted("WSMUX_TOKEN"), undefined))
+
+/** Headers of the upgrade request, whose values may be secret: no complaint shows one. */
+export const headers: Options.Options<Readonly<Record<string, string>>> = Options.text("header").pipe(
+  Options.withPseudoName("name:value"),
+  Options.withDescription("A header of the upgrade request; may be given several times."),
+  Options.repeated,
+  Options.mapEffect((given) => {
+    const headers = new Map<string, string>()
+    for (const header of given) {
+      const match = /^([\w!#$%&'*+.^`|~-]+):[ \t]*([\x20-\x7e\t]*?)[ \t]*$/.exec(header)
+      if (match === null) return usage("--header wants name:value in ASCII, such as 'x-api-key: abc'")
+      const name = match[1]!.toLowerCase()
+      if (handshakeHeaders.test(name)) return usage(`--header: ${name} belongs to the WebSocket handshake`)
+      if (headers.has(name)) return usage(`--header: ${name} is given twice`)
+      headers.set(name, match[2]!)
+    }
+    return Effect.succeed(Object.fromEntries(headers))
+  })
+)
+
+const handshakeHeaders = /^(connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/
+
+/** A file of the command line, and what is in it. */
+export interface TextFile {
+  readonly path: string
+  readonly text: string
+}
+
+export const textFile = (name: string, description: string): Options.Options<Option.Option<TextFile>> =>
+  Options.text(name).pipe(
+    Options.withPseudoName("file"),
+    Options.withDescription(description),
+    Options.mapEffect((path) =>
+      Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(path)).pipe(
+        Effect.map((text): TextFile => ({ path, text })),
+        Effect.catchAll((error) => usage(`--${name}: ${path} ${unreadable(error)}`))
+      )
+    ),
+    Options.optional
+  )
+
+/** Why a file or directory cannot be read. */
+const unreadable = (error: PlatformError): string => {
+  const code = (error.cause as NodeJS.ErrnoException | undefined)?.code
+  switch (code) {
+    case "ENOENT":
+      return "does not exist"
+    case "EISDIR":
+      return "is a directory"
+    case "ENOTDIR":
+      return "is not a directory"
+    case "EACCES":
+      return "cannot be read: permission denied"
+    default:
+      return `cannot be read: ${code ?? error.message}`
+  }
+}
+
+export const directory = (name: string, description: string): Options.Options<Option.Option<string>> =>
+  Options.text(name).pipe(
+    Options.withPseudoName("directory"),
+    Options.withDescription(description),
+    Options.mapEffect((path) =>
+      Effect.flatMap(FileSystem.FileSystem, (files) => files.readDirectory(path)).pipe(
+        Effect.as(path),
+        Effect.catchAll((error) => usage(`--${name}: ${path} ${unreadable(error)}`))
+      )
+    ),
+    Options.optional
+  )
 
 export const allowAnonymous: Options.Options<boolean> = Options.boolean("allow-anonymous").pipe(
   Options.withDescription("Listen beyond this machine although nobody has to authenticate.")
@@ -90,11 +206,20 @@ export const refuseStrangers = (
     : usage(`${Endpoint.format(listen)} can be reached by others: ${alternative}--allow-anonymous to let everybody in`)
 
 function parseSize(text: string): Option.Option<number> {
-  const match = /^(\d+)(KiB|MiB)?$/i.exec(text)
+  const match = /^(\d+)(?:([KM])(?:iB)?)?$/i.exec(text)
   if (match === null) return Option.none()
-  const unit = { kib: 1024, mib: 1024 * 1024 }[match[2]?.toLowerCase() ?? ""] ?? 1
+  const unit = { k: 1024, m: 1024 * 1024 }[match[2]?.toLowerCase() ?? ""] ?? 1
   const size = Number(match[1]) * unit
-  return size >= 1 && size <= 1024 * 1024 * 1024 ? Option.some(size) : Option.none()
+  return size >= 1 && size <= largestWindow ? Option.some(size) : Option.none()
+}
+
+function parseDurationOrOff(text: string): Option.Option<Duration.Duration> {
+  return text === "off" ? Option.some(Duration.infinity) : parseDuration(text)
+}
+
+function isTcpKeepAlive(delay: Duration.Duration): boolean {
+  const seconds = Duration.toSeconds(delay)
+  return seconds === Infinity || (seconds >= 1 && seconds <= 32_400) // Linux takes at most 32,767 s
 }
 
 function parseDuration(text: string): Option.Option<Duration.Duration> {

@@ -8,12 +8,23 @@ import type { Session, SessionCounters } from "../Session.js"
 import * as SessionConfig from "../SessionConfig.js"
 import type { InvalidConfiguration } from "../WsmuxError.js"
 
+/** The largest window that `--buffer-size` gives: 10 Gbit/s over a round trip of 50 ms. */
+export const largestWindow = 64 * 1024 * 1024
+
 /** The settings that the commands give their sessions and transports. */
 export const settings = (given: {
   readonly bufferSize: number
   readonly keepAlive: Duration.Duration
 }): Layer.Layer<SessionConfig.SessionConfig, InvalidConfiguration> =>
-  SessionConfig.layer({ streamBufferSize: given.bufferSize, keepAliveInterval: given.keepAlive, log: true })
+  SessionConfig.layer({
+    streamBufferSize: given.bufferSize,
+    keepAliveInterval: given.keepAlive,
+    // The other end may have any `--buffer-size`, and sends as much before it asks.
+    maxPeerWindow: largestWindow,
+    // A TCP connection that is left has broken. The sooner credit ends, the sooner the other end learns of it.
+    drainBudget: 256 * 1024,
+    log: true
+  })
 
 /**
  * Waits for the end of a session. Interrupted, it closes it before anything that is going on in it is interrupted: streams

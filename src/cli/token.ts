@@ -3,7 +3,6 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { createHash, timingSafeEqual } from "node:crypto"
 import type { IncomingMessage } from "node:http"
-import { redacted } from "../Address.js"
 import type { Rejection } from "../WsTransportServer.js"
 
 /** The header that shows the token. */
@@ -19,10 +18,3 @@ export const authorize = (token: Option.Option<Redacted.Redacted>) => {
 }
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
-
-/** The command line as whoever lists the processes of this machine may read it. */
-export const withoutToken = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
-  args.map((arg, i) => {
-    if (args[i - 1] === "--token") return "***"
-    return arg.startsWith("--token=") ? "--token=***" : redacted(arg)
-  })

@@ -85,6 +85,17 @@ describe("the target", () => {
     }))
 })
 
+describe("the process title", () => {
+  it("is set before any package is loaded, so that the list of processes hides the secrets early", () => {
+    const cli = new URL("../../dist/cli/", import.meta.url)
+    const imports = (path: string): ReadonlyArray<string> =>
+      Array.from(readFileSync(new URL(path, cli), "utf8").matchAll(/^import .*?"(.+)";?$/gm), ([, name]) => name!)
+    expect(imports("bin.js")).toEqual(["./title.js"])
+    expect(imports("title.js")).toEqual(["../Address.js"])
+    expect(imports("../Address.js")).toEqual([])
+  })
+})
+
 describe("a secret", () => {
   /** The secret wherever there is room for one in an address. */
   const secretive = (url: string) => `${url.replace("://", `://user:${secret}@`)}/?token=${secret}`
@@ -96,7 +107,10 @@ describe("a secret", () => {
   it.scopedLive("is in no output of either command, at any level, and not in the list of processes", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo, [...args, "--stats", "50ms"])
-      const client = yield* connect(secretive(server.url), [...args, "--stats", "50ms", "--reconnect"])
+      const client = yield* connect(secretive(server.url), [
+        ...[...args, "--stats", "50ms", "--reconnect"],
+        ...["--header", `x-key: ${secret}`, `--header=x-other: ${secret}`]
+      ])
       const near = yield* Tcp.connect(client.port)
       yield* near.write("hello")
       yield* near.received(5)
@@ -124,6 +138,11 @@ describe("a secret", () => {
     "an address without a scheme": [["connect", `user:${secret}@127.0.0.1:1`, ...listening], 2],
     "nobody at the address": [["connect", secretive("ws://127.0.0.1:1"), ...listening], 1],
     "an option that there is not": [[...serving, `--tokn=${secret}`], 2],
+    "a header that is none": [["connect", "ws://127.0.0.1:1", ...listening, "--header", secret], 2],
+    "a header that is given twice": [
+      ["connect", "ws://127.0.0.1:1", ...listening, "--header", `a:${secret}`, "--header", `a:${secret}`],
+      2
+    ],
     "a token that is given twice": [[...serving, `--token=${secret}`, `--token=${secret}`], 2],
     "a log level behind it": [["connect", secretive("ws://127.0.0.1:1"), ...listening, "--log-level=loud"], 2],
     "a token with a space": [[...serving, "--token", `${secret} and more`], 2],

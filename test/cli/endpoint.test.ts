@@ -3,7 +3,7 @@ import * as Endpoint from "effect-wsmux/cli/endpoint"
 import * as Option from "effect/Option"
 
 describe("an address to listen on", () => {
-  for (const address of ["127.0.0.1:80", "127.255.0.1:0", "[::1]:80", "localhost:80"]) {
+  for (const address of ["127.0.0.1:80", "127.255.0.1:0", "[::1]:80", "localhost:80", "80", ":80"]) {
     it(`is this machine's only: ${address}`, () => {
       expect(Option.map(Endpoint.parse(address), Endpoint.isLoopback)).toEqual(Option.some(true))
     })
@@ -40,12 +40,13 @@ describe("an address to listen on", () => {
   const none = [
     ...["0:80", "127.1:80", "127.0.1:80", "2130706433:80", "017700000001:80", "127.0.0.01:80", "127.0.0.256:80"],
     ...[
-      ":80",
+      "",
+      ":",
+      "65536",
       "[127.0.0.1]:80",
       "[localhost]:80",
       "::1:80",
       "::",
-      "80",
       "127.0.0.1:",
       "127.0.0.1:+80",
       "127.0.0.1:8 0"

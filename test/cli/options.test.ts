@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as WsTransport from "effect-wsmux/WsTransport"
 import * as Effect from "effect/Effect"
 import { fileURLToPath } from "node:url"
 import { text } from "../support/bytes.js"
@@ -22,6 +23,7 @@ const ask = (port: number, words: string) =>
 describe("the token", () => {
   const given = {
     "by --token": { args: ["--token", "secret"] },
+    "by --token-file": { args: ["--token-file", fixture("../cli/token.txt")] },
     "by WSMUX_TOKEN": { args: [], env: { WSMUX_TOKEN: "secret" } },
     "by --token, which comes before WSMUX_TOKEN": { args: ["--token", "secret"], env: { WSMUX_TOKEN: "other" } }
   }
@@ -37,6 +39,41 @@ describe("the token", () => {
         expect(code).toBe(1)
       }))
   }
+})
+
+describe("a client that is refused", () => {
+  it.scopedLive("leaves a line with its address and the reason, at most once a second", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(1, ["--token", "secret"])
+      yield* Effect.flip(WsTransport.connect(server.url))
+      yield* server.awaitLine(/level=WARN message="refused 127\.0\.0\.1:\d+: 401, it shows no token"/)
+      for (let i = 0; i < 3; i++) yield* Effect.flip(WsTransport.connect(server.url))
+      yield* Effect.sleep("1 seconds") // of the clock of the other process
+      yield* Effect.flip(WsTransport.connect(server.url, { headers: { authorization: "Bearer guess" } }))
+      const [, more] = yield* server.awaitLine(/ 401, its token is another one(?: \((\d) more before\))?/)
+      expect(Number(more ?? 0) + logged(server, "WARN").length).toBe(5)
+      yield* Effect.flip(WsTransport.connect(server.url, { headers: { origin: "https://evil.example" } }))
+    }))
+})
+
+describe("--header", () => {
+  it.scopedLive("is sent with the request, beside others and the token", () =>
+    Effect.gen(function*() {
+      const { accept, url } = yield* Wire.listen
+      yield* connect(url, ["--header", "X-Key: a b: c ", "--header=x-empty:", "--token", "secret"])
+      expect((yield* accept).headers).toMatchObject({
+        "x-key": "a b: c",
+        "x-empty": "",
+        authorization: "Bearer secret"
+      })
+    }))
+
+  it.scopedLive("may be the authorization, where there is no token", () =>
+    Effect.gen(function*() {
+      const { accept, url } = yield* Wire.listen
+      yield* connect(url, ["--header", "Authorization: Basic abc"])
+      expect((yield* accept).headers.authorization).toBe("Basic abc")
+    }))
 })
 
 describe("tls", () => {
@@ -56,13 +93,13 @@ describe("tls", () => {
       expect(yield* run(["connect", url, "--listen", "127.0.0.1:0"])).toEqual({
         code: 1,
         stdout: "",
-        stderr: `wsmux: cannot connect to ${url}: self-signed certificate\n`
+        stderr: `wsmux: cannot connect to ${url}: self-signed certificate: name its authority by --tls-ca\n`
       })
     }))
 })
 
 describe("--buffer-size", () => {
-  const sizes = { "": 262_144, "1": 1, "65536": 65_536, "4KiB": 4096, "2mib": 2_097_152 }
+  const sizes = { "": 262_144, "1": 1, "65536": 65_536, "4KiB": 4096, "256K": 262_144, "2mib": 2_097_152 }
   for (const [size, window] of Object.entries(sizes)) {
     const args = size === "" ? [] : ["--buffer-size", size]
 
@@ -231,7 +268,7 @@ describe("--log-level", () => {
         "a client has gone: the session was closed by the peer (code 1000)"
       ])
       yield* client.exit
-      expect(client.stderr()).toMatch(/^\S+ level=INFO \S+ message="connected to ws:\S+"\n$/)
+      expect(client.stderr()).toMatch(/^\S+ level=INFO message="connected to ws:\S+"\n$/)
     }))
 })
 

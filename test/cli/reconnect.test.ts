@@ -1,6 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { createServer } from "node:http"
+import type { Socket } from "node:net"
 import { text } from "../support/bytes.js"
+import { listening, portOf } from "../support/transports.js"
 import * as Tcp from "./tcp.js"
 import { connect, logged, run, serve, start, type Wsmux } from "./wsmux.js"
 
@@ -55,11 +58,14 @@ describe("connect --reconnect", () => {
       expect(yield* fate(early)).toEqual({ how: "end", said: "while there is nobody" })
       expect(yield* ask(client.port, "after")).toEqual({ how: "end", said: "after" })
       expect(logged(client, "INFO")).toEqual(Array(2).fill(`connected to ws://${first.address}`))
-      const [reason, ...attempts] = logged(client, "WARN")
-      expect(reason).toMatch(lost)
-      expect(new Set(attempts)).toEqual(
+      const [reason, ...attempts] = logged(client, "WARN").map((line) =>
+        line.split(/; the next attempt is in \d+\.\d s$/)
+      )
+      expect(reason![0]).toMatch(lost)
+      expect(new Set(attempts.map(([why]) => why))).toEqual(
         new Set([`cannot connect to ws://${first.address}: connect ECONNREFUSED ${first.address}`])
       )
+      expect(new Set([reason!, ...attempts].map((parts) => parts.length))).toEqual(new Set([2]))
     }))
 
   it.scopedLive("waits for a server that is not there yet", () =>
@@ -87,12 +93,31 @@ describe("connect --reconnect", () => {
       expect(yield* ask(client.port, "hello again")).toEqual({ how: "end", said: "hello again" })
     }))
 
+  it.scopedLive("tries again at a server that asks for patience, after as long as that", () =>
+    Effect.gen(function*() {
+      const answers: Array<number> = []
+      const server = yield* listening(createServer())
+      server.on("upgrade", (_request, socket: Socket) => {
+        answers.push(Date.now())
+        const [status, header] = answers.length === 1
+          ? ["429 Too Many Requests", "retry-after: 1\r\n"]
+          : ["403 Forbidden", ""]
+        socket.end(`HTTP/1.1 ${status}\r\n${header}content-length: 0\r\nconnection: close\r\n\r\n`)
+      })
+      const url = `ws://127.0.0.1:${portOf(server)}`
+      const { code, stderr } = yield* run(["connect", url, "--listen", "127.0.0.1:0", "--reconnect"])
+      expect(code).toBe(1)
+      expect(stderr).toContain(`cannot connect to ${url}: the server answered 429; the next attempt is in 1.`)
+      expect(stderr).toContain(`wsmux: cannot connect to ${url}: the server answered 403\n`)
+      expect(answers[1]! - answers[0]!).toBeGreaterThanOrEqual(1000)
+    }))
+
   it.scopedLive("does not try again where it is not let in, or where the address is none", () =>
     Effect.gen(function*() {
       const { url } = yield* serve(1, ["--token", "secret"])
       for (
         const [where, why, exit] of [
-          [url, "the server answered 401", 1],
+          [url, "the server answered 401: give its token by --token-file or WSMUX_TOKEN", 1],
           ["nonsense", "not a ws:// or wss:// address", 2]
         ] as const
       ) {

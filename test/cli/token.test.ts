@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Title from "effect-wsmux/cli/title"
 import * as Token from "effect-wsmux/cli/token"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -53,14 +54,15 @@ describe("the token", () => {
   })
 })
 
-describe("the command line that others see", () => {
-  it("shows no token, and no URL's user or query", () => {
-    const shown = Token.withoutToken([
+describe("the list of processes", () => {
+  it("shows no token, no header, and no URL's user or query", () => {
+    const shown = Title.withoutSecrets([
       ...["connect", "--token", secret, `--token=${secret}`, "ws://user:secret@relay.example:80/?token=secret"],
-      ...["--listen", "[::1]:80", "--token"]
+      ...["--header", `x-key: ${secret}`, `--header=x-key:${secret}`, "--listen", "[::1]:80", "--token"]
     ])
     expect(shown.join(" ")).toBe(
-      "connect --token *** --token=*** ws://***@relay.example:80/?*** --listen [::1]:80 --token"
+      "connect --token *** --token=*** ws://***@relay.example:80/?*** " +
+        "--header *** --header=*** --listen [::1]:80 --token"
     )
   })
 })

@@ -18,13 +18,14 @@ const serving = ["serve", "--listen", "127.0.0.1:0", "--target", nobody]
 const connecting = ["connect", `ws://${nobody}`, "--listen", "127.0.0.1:0"]
 
 const wants = {
-  listen: "--listen wants host:port, such as 127.0.0.1:8080 or [::1]:8080",
-  target: "--target wants host:port, such as 127.0.0.1:8080 or [::1]:8080",
-  size: "--buffer-size wants a size from 1 to 1024MiB, such as 65536, 256KiB or 4MiB",
+  listen: "--listen wants host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
+  target: "--target wants host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
+  size: "--buffer-size wants a size from 1 to 64M, such as 65536, 256K or 4MiB",
   keepAlive: "--keep-alive wants a duration such as 500ms, 10s or 1m, or off",
+  header: "--header wants name:value in ASCII, such as 'x-api-key: abc'",
   logLevel: "--log-level wants one of all, trace, debug, info, warning, error, fatal, none",
   stats: "--stats wants a duration such as 500ms or 10s",
-  token: "the token must be one or more visible ASCII characters",
+  token: "the token must be one or more visible ASCII characters", // after the name of what gave it
   authentication: "0.0.0.0:0 can be reached by others: give a --token, or --allow-anonymous to let everybody in"
 }
 
@@ -37,6 +38,7 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [["serve", "--target", nobody, "--listen"], "Expected a value following option: '--listen'"],
     [["serve", "--listen", "here", "--target", nobody], wants.listen],
     [["serve", "--listen", "127.0.0.1", "--target", nobody], wants.listen],
+    [["serve", "--listen", ":65536", "--target", nobody], wants.listen],
     [["serve", "--listen", "127.0.0.1:65536", "--target", nobody], wants.listen],
     [["serve", "--listen", "999.1.1.1:80", "--target", nobody], wants.listen],
     [["serve", "--listen", "[localhost]:80", "--target", nobody], wants.listen],
@@ -48,38 +50,65 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [[...serving, "--log-level"], wants.logLevel],
     [[...serving, "--buffer-size", "0"], wants.size],
     [[...serving, "--buffer-size", "64kb"], wants.size],
-    [[...serving, "--buffer-size", "1025MiB"], wants.size],
+    [[...serving, "--buffer-size", "65MiB"], wants.size],
     [[...serving, "--buffer-size"], "Expected a value following option: '--buffer-size'"],
     [[...serving, "--token"], "Expected a value following option: '--token'"],
     [[...serving, "--tls-ca"], "Received unknown argument: '--tls-ca'"],
     [[...serving, "--keep-alive", "10"], wants.keepAlive],
     [[...serving, "--keep-alive", "0s"], wants.keepAlive],
+    [
+      [...serving, "--keep-alive", "1ms"],
+      "--keep-alive wants 500ms or more: a living peer could not answer in time"
+    ],
+    [[...serving, "--tcp-keep-alive", "soon"], "--tcp-keep-alive wants a duration such as 1s, 30s or 2m, or off"],
+    [[...serving, "--tcp-keep-alive", "999ms"], "--tcp-keep-alive wants 1s to 9h, or off"],
+    [[...serving, "--wizard"], "--wizard wants a terminal to ask its questions"],
+    [["--wizard"], "--wizard wants a terminal to ask its questions"],
     [[...serving, "--stats", "often"], wants.stats],
-    [[...serving, "--token", ""], wants.token],
-    [[...serving, "--token", "two words"], wants.token],
+    [[...serving, "--token", ""], `--token: ${wants.token}`],
+    [[...serving, "--token", "two words"], `--token: ${wants.token}`],
+    [[...serving, "--token-file", "/nowhere/token"], "--token-file: /nowhere/token does not exist"],
+    [[...serving, "--token-file", "/dev/null"], `--token-file: ${wants.token}`],
+    [[...serving, "--token-file", someFile], `--token-file: ${wants.token}`],
+    [[...serving, "--token-file", "/dev/null", "--token", "secret"], "give --token or --token-file, not both"],
     [[...serving, "--bogus"], "Received unknown argument: '--bogus'"],
     [[...serving, "extra"], "Received unknown argument: 'extra'"],
-    [[...serving, "--tls-cert", "/nowhere/cert.pem"], "Path '/nowhere/cert.pem' must exist"],
-    [[...serving, "--tls-cert", tmpdir()], `Expected path '${tmpdir()}' to be a regular file`],
+    [[...serving, "--tls-cert", "/nowhere/cert.pem"], "--tls-cert: /nowhere/cert.pem does not exist"],
+    [[...serving, "--tls-cert", tmpdir()], `--tls-cert: ${tmpdir()} is a directory`],
     [[...serving, "--tls-cert", someFile], "--tls-cert and --tls-key belong together"],
     [[...serving, "--tls-key", someFile], "--tls-cert and --tls-key belong together"],
     [
       [...serving, "--tls-cert", someFile, "--tls-key", someFile],
-      `${someFile} and ${someFile} are no certificate (PEM) and its private key`
+      `--tls-cert, --tls-key: ${someFile} and ${someFile} are no certificate (PEM) and its key`
     ],
     [["serve", "--listen", "0.0.0.0:0", "--target", nobody], wants.authentication],
     [["connect", "--listen", "127.0.0.1:0"], "Missing argument <url>"],
     [["connect", `ws://${nobody}`], "Expected to find option: '--listen'"],
-    [["connect", `ws://${nobody}`, "--listen", "0"], wants.listen],
+    [["connect", `ws://${nobody}`, "--listen", "127.0.0.1:"], wants.listen],
     [[...connecting, "--buffer-size", "-1"], wants.size],
     [[...connecting, "--keep-alive", "never"], wants.keepAlive],
     [[...connecting, "--bogus"], "Received unknown argument: '--bogus'"],
     [[...connecting, "extra"], "Received unknown argument: 'extra'"],
-    [[...connecting, "--tls-ca", "/nowhere/ca.pem"], "Path '/nowhere/ca.pem' must exist"],
+    [[...connecting, "--tls-ca", "/nowhere/ca.pem"], "--tls-ca: /nowhere/ca.pem does not exist"],
     [[...connecting, "--tls-ca", someFile], "--tls-ca goes with a wss:// address"],
     [
       ["connect", `wss://${nobody}`, "--listen", "127.0.0.1:0", "--tls-ca", someFile],
-      `${someFile} holds no certificate (PEM)`
+      `--tls-ca: ${someFile} holds no certificate (PEM)`
+    ],
+    ...["x-key", ": abc", "x key: abc", "x-key: a\nb", "x-key: \u00e4"].map((header) =>
+      [[...connecting, "--header", header], wants.header] as const
+    ),
+    [[...connecting, "--header"], "Expected a value following option: '--header'"],
+    [[...connecting, "--header", "a:1", "--header", "A:2"], "--header: a is given twice"],
+    [[...connecting, "--header", "Upgrade: h2c"], "--header: upgrade belongs to the WebSocket handshake"],
+    [
+      [...connecting, "--header", "authorization: Basic abc", "--token", "secret"],
+      "--header: the token is the authorization; give one of them"
+    ],
+    [[...connecting, "--max-reconnect-interval", "1m"], "--max-reconnect-interval goes with --reconnect"],
+    [
+      [...connecting, "--reconnect", "--max-reconnect-interval", "later"],
+      "--max-reconnect-interval wants a duration such as 500ms, 30s or 5m"
     ],
     ...["nonsense", "ftp://127.0.0.1"].map((url) =>
       [["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: not a ws:// or wss:// address`] as const
@@ -92,7 +121,7 @@ describe("a fault of the command line is one line, and exits with 2", () => {
       [["demo", "--files", files], "--files wants a whole number from 1 on"] as const
     ),
     [["demo", "--files"], "Expected a value following option: '--files'"],
-    [["demo", "--dir", "/nowhere"], "Path '/nowhere' must exist"],
+    [["demo", "--dir", "/nowhere"], "--dir: /nowhere does not exist"],
     [["demo", "extra"], "Received unknown argument: 'extra'"]
   ]
 
@@ -106,7 +135,7 @@ describe("a fault of the command line is one line, and exits with 2", () => {
   it.live("an empty WSMUX_TOKEN is a fault, and not the lack of a token", () =>
     Effect.gen(function*() {
       const result = yield* run(serving, { env: { WSMUX_TOKEN: "" } })
-      expect(result).toEqual({ code: 2, stdout: "", stderr: `wsmux: ${wants.token}\n` })
+      expect(result).toEqual({ code: 2, stdout: "", stderr: `wsmux: WSMUX_TOKEN: ${wants.token}\n` })
     }))
 
   for (const args of [["serve", "--bogus", ...serving.slice(1)], ["connect", "--bogus", ...connecting.slice(1)]]) {
@@ -171,14 +200,21 @@ describe("a connection that does not come about is one line, and exits with 1", 
       Effect.gen(function*() {
         const { url } = yield* serve(1, ["--token", "secret"])
         const args = ["connect", url, "--listen", "127.0.0.1:0", "--token", "guess", ...reconnect]
-        yield* failure(args, `cannot connect to ${url}: the server answered 401`)
+        yield* failure(
+          args,
+          `cannot connect to ${url}: the server answered 401: the token is not the one that it wants`
+        )
       }))
   }
 
   it.scopedLive("no token", () =>
     Effect.gen(function*() {
       const { url } = yield* serve(1, ["--token", "secret"])
-      yield* failure(["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: the server answered 401`)
+      const advice = "give its token by --token-file or WSMUX_TOKEN"
+      yield* failure(
+        ["connect", url, "--listen", "127.0.0.1:0"],
+        `cannot connect to ${url}: the server answered 401: ${advice}`
+      )
     }))
 
   it.scopedLive("an HTTP server that knows no WebSockets", () =>
@@ -207,7 +243,7 @@ describe("a connection that does not come about is one line, and exits with 1", 
       const { port } = yield* Tcp.listen
       const { url } = yield* serve(1)
       const taken = `127.0.0.1:${port}`
-      const complaint = `cannot listen on ${taken}: listen EADDRINUSE: address already in use ${taken}`
+      const complaint = `cannot listen on ${taken}: address already in use (EADDRINUSE)`
       yield* failure(["serve", "--listen", taken, "--target", nobody], complaint)
       // What it logs is not its complaint.
       yield* failure(["connect", "--log-level", "warning", url, "--listen", taken], complaint)
@@ -232,9 +268,29 @@ describe("what the command line tells of itself", () => {
 
   const helps = {
     "--help": ["serve", "connect", "demo"],
-    "serve --help": ["--listen", "--target", "--buffer-size", "--keep-alive", "--token", "--tls-cert", "--stats"],
-    "connect --help": ["<url>", "--listen", "--reconnect", "--tls-ca", "WSMUX_TOKEN"],
-    "demo --help": ["--dir", "--files", "--keep"]
+    "serve --help": [
+      "$ wsmux serve",
+      "--listen",
+      "--target",
+      "--tcp-keep-alive",
+      "--token-file",
+      "--buffer-size",
+      "--keep-alive",
+      "--token",
+      "--tls-cert",
+      "--stats"
+    ],
+    "connect --help": [
+      "$ wsmux connect",
+      "<url>",
+      "--header",
+      "--max-reconnect-interval",
+      "--listen",
+      "--reconnect",
+      "--tls-ca",
+      "WSMUX_TOKEN"
+    ],
+    "demo --help": ["$ wsmux demo", "--dir", "--files", "--keep"]
   }
   for (const [args, words] of Object.entries(helps)) {
     it.live(`${args} names ${words.join(", ")}`, () =>

@@ -2,6 +2,7 @@ import * as Frame from "effect-wsmux/Frame"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import type { IncomingHttpHeaders } from "node:http"
 import type { AddressInfo } from "node:net"
 import { WebSocket, WebSocketServer } from "ws"
 import { makeWaits } from "./waits.js"
@@ -11,6 +12,8 @@ export interface Wire {
   readonly send: (frame: Frame.Frame) => Effect.Effect<void>
   /** The next frame. */
   readonly next: Effect.Effect<Frame.Frame | Frame.Malformed>
+  /** The headers of the request that it came with; none where it was dialled. */
+  readonly headers: IncomingHttpHeaders
   /** How many pings have come so far. */
   readonly pings: () => number
   readonly pinged: (times: number) => Effect.Effect<number>
@@ -47,11 +50,11 @@ export const listen: Effect.Effect<
         server.close()
       })
   )
-  server.on("connection", (socket) => accepted.unsafeOffer(Effect.runSync(make(socket))))
+  server.on("connection", (socket, { headers }) => accepted.unsafeOffer(Effect.runSync(make(socket, headers))))
   return { url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`, accept: Queue.take(accepted) }
 })
 
-const make = (socket: WebSocket): Effect.Effect<Wire> =>
+const make = (socket: WebSocket, headers: IncomingHttpHeaders = {}): Effect.Effect<Wire> =>
   Effect.gen(function*() {
     const frames = yield* Queue.unbounded<Frame.Frame | Frame.Malformed>()
     const { until, wake } = makeWaits()
@@ -62,6 +65,7 @@ const make = (socket: WebSocket): Effect.Effect<Wire> =>
       wake()
     })
     return {
+      headers,
       send: (frame) => Effect.sync(() => socket.send(Frame.encode(frame))),
       next: Queue.take(frames),
       pings: () => pings,

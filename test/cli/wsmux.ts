@@ -12,12 +12,14 @@ export interface Wsmux {
   readonly stderr: () => string
   /** The first whole line of either output that matches, there or still to come. A defect if it ends without one. */
   readonly awaitLine: (pattern: RegExp) => Effect.Effect<RegExpExecArray>
-  readonly signal: (name: "SIGINT" | "SIGTERM" | "SIGKILL" | "SIGSTOP") => Effect.Effect<void>
+  readonly signal: (name: NodeJS.Signals) => Effect.Effect<void>
+  /** Stops reading its outputs, as a pipe's reader that ends does. */
+  readonly stopReading: Effect.Effect<void>
   /** Its exit code, once its outputs are closed too: by it, and by every process that inherited them. */
   readonly exit: Effect.Effect<number | null>
 }
 
-interface Options {
+export interface Options {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
   /** How the scope ends it. Gently, for a command that has processes of its own to end. */
@@ -114,6 +116,10 @@ const launch = (args: ReadonlyArray<string>, { cwd, env }: Options): Wsmux => {
         return ended && Effect.dieMessage(`wsmux ${args.join(" ")} ended without ${pattern}: ${stdout}${stderr}`)
       }),
     signal: (name) => Effect.sync(() => child.kill(name)),
+    stopReading: Effect.sync(() => {
+      child.stdout.destroy()
+      child.stderr.destroy()
+    }),
     exit: until(() => ended && Effect.succeed(ended.code))
   }
 }
