@@ -46,6 +46,10 @@ export const fromSession = (session: Opener<unknown>, options?: OpenOptions): Ef
 /**
  * Provides `fromSession` of the session in the context.
  *
+ * `@effect/rpc` pings every 10 seconds, and gives a connection up after 10 more without an answer. With
+ * `retryTransientErrors: true` the calls in flight then neither fail nor are sent again: they wait for ever. Give the
+ * session a `keepAliveInterval` below 5 seconds: its end comes first, and each call in flight fails with `RpcClientError`.
+ *
  * @example
  * ```ts
  * import * as MuxSocket from "effect-wsmux/MuxSocket"

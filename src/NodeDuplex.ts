@@ -95,20 +95,54 @@ export const open = <E>(
 
 /**
  * Makes duplexes that can be used at once, and open their streams by themselves: what drivers want that ask for a new socket
- * whenever they connect. A stream that cannot be opened is an `error` of its duplex.
+ * whenever they connect. A stream that cannot be opened is an `error` of its duplex. When the peer ends a stream, its duplex
+ * ends and closes, unless `allowHalfOpen` is set.
  *
  * @example
  * ```ts
  * import * as Effect from "effect/Effect"
  * import * as NodeDuplex from "effect-wsmux/NodeDuplex"
  * import { Session } from "effect-wsmux/Session"
+ * import Mysql from "mysql2/promise"
  * import Pg from "pg"
+ * import { Pool } from "undici"
  *
- * // a pool of connections to the PostgreSQL that the peer's streams lead to
- * export const pool = Effect.gen(function*() {
- *   const connect = yield* NodeDuplex.connector(yield* Session)
- *   return new Pg.Pool({ user: "app", stream: connect })
- * })
+ * // pools of connections to what the streams of three sessions lead to; undici waits for a callback in a later turn
+ * export const pools = (toPostgres: Session, toMariaDb: Session, toHttp: Session) =>
+ *   Effect.gen(function*() {
+ *     const [postgres, mariaDb, http] = yield* Effect.forEach([toPostgres, toMariaDb, toHttp], (session) =>
+ *       NodeDuplex.connector(session))
+ *     return {
+ *       pg: new Pg.Pool({ user: "app", stream: postgres! }),
+ *       mysql2: Mysql.createPool({ user: "app", stream: mariaDb! }),
+ *       undici: new Pool("http://inside", { connect: (_, callback) => process.nextTick(callback, null, http!()) })
+ *     }
+ *   })
+ * ```
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as NodeDuplex from "effect-wsmux/NodeDuplex"
+ * import type { Session } from "effect-wsmux/Session"
+ * import { AbstractConnector, Redis, type RedisOptions } from "ioredis"
+ * import type { Socket } from "node:net"
+ *
+ * // ioredis asks a connector of its own for each connection
+ * export const redis = (session: Session) =>
+ *   Effect.map(NodeDuplex.connector(session), (connect) => {
+ *     class Connector extends AbstractConnector {
+ *       constructor() {
+ *         super(1000)
+ *       }
+ *       override connect() {
+ *         this.connecting = true
+ *         this.stream = connect() as Socket
+ *         return Promise.resolve(this.stream)
+ *       }
+ *     }
+ *     return new Redis({ Connector } as RedisOptions)
+ *   })
  * ```
  *
  * @since 0.1.0

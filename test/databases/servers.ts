@@ -28,19 +28,42 @@ const folder = Effect.acquireRelease(
   (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
 )
 
-/** A server as a process of its own, once it listens; the scope ends it, with everything that it keeps. */
-const running = (command: string, args: ReadonlyArray<string>, port: number) =>
+/** A database as a process of its own, which can be started again, and stopped from answering. */
+export interface Server {
+  readonly port: number
+  readonly stop: Effect.Effect<void>
+  /** Starts it again at the same port, with the same data. */
+  readonly start: Effect.Effect<void>
+  /** Nothing is answered any more until `thaw`; the kernel still accepts connections. */
+  readonly freeze: Effect.Effect<void>
+  readonly thaw: Effect.Effect<void>
+}
+
+/** A server, once it listens; the scope ends it, with everything that it keeps. */
+const running = (
+  command: string,
+  args: ReadonlyArray<string>,
+  port: number
+): Effect.Effect<Server, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const child = yield* Effect.acquireRelease(
-      Effect.sync(() => spawn(command, args, { ...unprivileged, detached: true, stdio: ["ignore", "pipe", "pipe"] })),
-      (child) => Effect.promise(() => stop(child))
-    )
-    const output = collect(child)
-    yield* reachable(port).pipe(
-      Effect.retry({ while: () => child.exitCode === null }),
-      Effect.orDieWith(() => new Error(`${command} does not listen: ${output()}`))
-    )
-    return port
+    let child: ChildProcess | undefined
+    const stopping = Effect.promise(async () => child && stop(child))
+    const start = Effect.suspend(() => {
+      const started = child = spawn(command, args, {
+        ...unprivileged,
+        detached: true,
+        stdio: ["ignore", "pipe", "pipe"]
+      })
+      const output = collect(started)
+      return reachable(port).pipe(
+        Effect.retry({ while: () => started.exitCode === null }),
+        Effect.orDieWith(() => new Error(`${command} does not listen: ${output()}`))
+      )
+    })
+    const send = (signal: NodeJS.Signals) => Effect.sync(() => void child?.kill(signal))
+    yield* Effect.addFinalizer(() => Effect.zipRight(send("SIGCONT"), stopping))
+    yield* start
+    return { port, start, stop: stopping, freeze: send("SIGSTOP"), thaw: send("SIGCONT") }
   })
 
 /** There is nothing to save. A helper of PostgreSQL's misses its signal now and then, so what lingers is killed. */
@@ -65,8 +88,8 @@ const reachable = (port: number): Effect.Effect<void, Error> =>
     return Effect.sync(() => socket.destroy())
   })
 
-/** A fresh PostgreSQL whose superuser is `wsmux`, without a password; its port. */
-export const postgres: Effect.Effect<number, never, Scope.Scope> = Effect.gen(function*() {
+/** A fresh PostgreSQL whose superuser is `wsmux`, without a password. */
+export const postgres: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(function*() {
   const data = yield* folder
   const binaries = dirname(programs.PostgreSQL!)
   const { status, stderr } = spawnSync(
@@ -81,8 +104,8 @@ export const postgres: Effect.Effect<number, never, Scope.Scope> = Effect.gen(fu
   return yield* running(programs.PostgreSQL!, ["-D", data, "-p", String(port), ...args], port)
 })
 
-/** A fresh Redis that keeps nothing; its port. */
-export const redis: Effect.Effect<number, never, Scope.Scope> = Effect.gen(function*() {
+/** A fresh Redis that keeps nothing. */
+export const redis: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(function*() {
   const data = yield* folder
   const port = yield* freePort
   return yield* running(
@@ -90,4 +113,32 @@ export const redis: Effect.Effect<number, never, Scope.Scope> = Effect.gen(funct
     ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", data],
     port
   )
+})
+
+/** A fresh MariaDB whose superuser is `root`, without a password. */
+export const mariadb: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(function*() {
+  const data = yield* folder
+  const { status, stderr } = spawnSync(
+    programs["mariadb-install-db"]!,
+    [
+      "--no-defaults",
+      `--datadir=${data}`,
+      "--auth-root-authentication-method=normal",
+      "--skip-test-db",
+      "--skip-name-resolve"
+    ],
+    { ...unprivileged, encoding: "utf8" }
+  )
+  if (status !== 0) return yield* Effect.dieMessage(`mariadb-install-db failed: ${stderr}`)
+  const port = yield* freePort
+  const settings = {
+    datadir: data,
+    port,
+    "bind-address": "127.0.0.1",
+    socket: join(data, "socket"),
+    "max-allowed-packet": 64 * 1024 * 1024,
+    "innodb-flush-log-at-trx-commit": 0
+  }
+  const args = Object.entries(settings).map(([name, value]) => `--${name}=${value}`)
+  return yield* running(programs.MariaDB!, ["--no-defaults", "--skip-name-resolve", ...args], port)
 })

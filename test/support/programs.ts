@@ -27,6 +27,8 @@ const postgresFolders = (): ReadonlyArray<string> => {
 export const programs = {
   PostgreSQL: findProgram("postgres", postgresFolders()),
   Redis: findProgram("redis-server"),
+  MariaDB: findProgram("mariadbd", ["/usr/sbin"]),
+  "mariadb-install-db": findProgram("mariadb-install-db"),
   prlimit: findProgram("prlimit"),
   Chromium: findProgram("chromium") ?? findProgram("chromium-browser") ?? findProgram("google-chrome")
 } as const
