@@ -68,8 +68,8 @@ export class SessionState implements Listener {
   /** The session's shares of what all sessions may hold. */
   readonly #shares: { readonly [K in "streams" | "buffers" | "waitingAnswers"]: Share }
   readonly #memory: ReceiveMemory
-  /** How many streams of the peer live, or have a handler that has not ended. */
-  #places = 0
+  /** The streams of the peer that live, or have a handler that has not ended. */
+  readonly #places = new Set<StreamState>()
   #terminal: TerminalError | undefined
 
   constructor({ flight, journal, limits, now, role, settings, transport, tuner }: Parts) {
@@ -190,7 +190,7 @@ export class SessionState implements Listener {
   /** The handler that `run` had started for the stream has ended. */
   served(stream: StreamState): void {
     stream.isServed = false
-    if (this.#streams.get(stream.id) !== stream) this.#freePlace()
+    if (this.#streams.get(stream.id) !== stream) this.#freePlace(stream)
   }
 
   /** Waits for the next stream; `restore` makes the wait interruptible, and only that. */
@@ -217,7 +217,7 @@ export class SessionState implements Listener {
     this.#streams.clear()
     for (const stream of streams) {
       stream.fail(error)
-      if (this.#takesPlace(stream)) this.#freePlace()
+      this.#freePlace(stream)
     }
     for (const share of Object.values(this.#shares)) share.leave()
     Deferred.unsafeDone(this.terminated, Effect.succeed(error))
@@ -280,16 +280,16 @@ export class SessionState implements Listener {
     const isAwaited = this.#acceptors.hasSleepers
     if (!isAwaited && this.#backlog.isFull) this.#refuseExpired()
     if (!isAwaited && this.#backlog.isFull) return this.#refuse(id, "the backlog is full (acceptBacklog)")
-    if (this.#places >= this.#settings.maxStreams) return this.#refuse(id, "the session has maxStreams streams")
+    if (this.#places.size >= this.#settings.maxStreams) return this.#refuse(id, "the session has maxStreams streams")
     if (!this.#shares.streams.take(1)) return this.#refuse(id, "all sessions together have too many (SharedLimits)")
-    this.#places++
     const window = this.#memory.bookWindow()
     if (window === undefined) {
-      this.#freePlace()
+      this.#shares.streams.giveBack(1)
       return this.#refuse(id, "the memory for windows is given away (maxSessionBufferSize)")
     }
     const stream = new StreamState(id, "Pending", window, this.#settings.initialSendCredit ?? window, this.#link)
     this.#streams.set(id, stream)
+    this.#places.add(stream)
     this.#backlog.add(stream, () => this.#acceptors.wakeOne())
   }
 
@@ -373,16 +373,11 @@ export class SessionState implements Listener {
   #forget(stream: StreamState): void {
     if (!this.#streams.delete(stream.id)) return
     this.outbox.forgetCredit(stream.id)
-    if (this.#takesPlace(stream)) this.#freePlace()
+    this.#freePlace(stream)
   }
 
-  /** Whether the end of the stream frees its place: the peer opened it, and no handler works on it. */
-  #takesPlace(stream: StreamState): boolean {
-    return !this.#ids.isOurs(stream.id) && !stream.isServed
-  }
-
-  #freePlace(): void {
-    this.#places--
-    this.#shares.streams.giveBack(1)
+  /** A stream has one place at most, and gives it back once: the session may end before `run` tells that it serves. */
+  #freePlace(stream: StreamState): void {
+    if (!stream.isServed && this.#places.delete(stream)) this.#shares.streams.giveBack(1)
   }
 }

@@ -231,6 +231,20 @@ describe("the memory of a session", () => {
       expect([streams.used, buffers.used, waitingAnswers.used]).toEqual([0, 0, 0])
     }).pipe(Effect.provide(SharedLimits.layer())))
 
+  it.scoped("Session frees a place once when a flood ends it while a stream is accepted", () =>
+    Effect.gen(function*() {
+      const { streams, waitingAnswers } = yield* SharedLimits.SharedLimits
+      const { pair, session, transport } = yield* makePeer("server", quiet, { capacity: 64 })
+      yield* pair.stall("server")
+      yield* Effect.fork(session.run(() => Effect.void))
+      for (let i = 0; i < 40; i++) transport.send([encode(syn(2 * i + 1))])
+      yield* settle
+      expect(yield* session.isClosed).toBe(true)
+      yield* pair.cut
+      yield* settle
+      expect([streams.used, waitingAnswers.used]).toEqual([0, 0])
+    }).pipe(Effect.provide(SharedLimits.layer({ maxWaitingAnswers: 10 }))))
+
   it.effect("SharedLimits names the limit when it is not a whole number", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Effect.scoped(Layer.build(SharedLimits.layer({ maxStreams: -1 }))))
