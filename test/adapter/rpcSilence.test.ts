@@ -47,16 +47,19 @@ const makeClient = (keepAliveInterval: Duration.DurationInput) =>
           Layer.build
         )
       })
-    const session = yield* Scope.extend(ReconnectingSession.make({
-      transport: () =>
-        Effect.gen(function*() {
-          const pair = yield* Scope.extend(MemoryTransport.makePair(), scope)
-          networks.push(pair)
-          yield* Effect.forkIn(Scope.extend(serve(pair.server), scope), scope)
-          return pair.client
-        }),
-      settings: { keepAliveInterval }
-    }), scope)
+    const session = yield* Scope.extend(
+      ReconnectingSession.make({
+        transport: () =>
+          Effect.gen(function*() {
+            const pair = yield* Scope.extend(MemoryTransport.makePair(), scope)
+            networks.push(pair)
+            yield* Effect.forkIn(Scope.extend(serve(pair.server), scope), scope)
+            return pair.client
+          }),
+        settings: { keepAliveInterval }
+      }),
+      scope
+    )
     const procedures = yield* RpcClient.layerProtocolSocket({ retryTransientErrors: true }).pipe(
       Layer.provide(MuxSocket.layerFrom(Effect.succeed(session))),
       Layer.provide(RpcSerialization.layerNdjson),

@@ -81,7 +81,9 @@ const databases: Readonly<Record<string, Database>> = {
             const [rows] = await admin.query(
               "select id from information_schema.processlist where command = 'Sleep' and id <> connection_id()"
             )
-            for (const { id } of rows as ReadonlyArray<{ readonly id: number }>) await admin.query(`kill ${id}`)
+            for (const { id } of rows as unknown as ReadonlyArray<{ readonly id: number }>) {
+              await admin.query(`kill ${id}`)
+            }
           }),
           end: promise(() => pool.end())
         }
