@@ -2,8 +2,8 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as FileSystem from "@effect/platform/FileSystem"
-import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
@@ -52,18 +52,16 @@ export const demo = Command.make("demo", options, (given) =>
     const origin = `http://${client.address}`
     yield* Console.log(`wsmux connect: ${origin}/, forwarding through the WebSocket`)
 
-    const start = yield* Clock.currentTimeMillis
-    const fetched = yield* Effect.scoped(Effect.gen(function*() {
+    const [elapsed, fetched] = yield* Effect.timed(Effect.scoped(Effect.gen(function*() {
       const advance = yield* progress(samples.length)
       return yield* Effect.forEach(
         samples,
         (sample) => Effect.tap(Fetch.fetchFile(origin, sample), () => Effect.sync(advance)),
         { concurrency }
       )
-    }))
-    const millis = (yield* Clock.currentTimeMillis) - start
+    })))
     const report = yield* Tunnel.settled(client.reports, bytes)
-    yield* Console.log(`\n${summary(fetched, millis, Option.getOrUndefined(report))}`)
+    yield* Console.log(`\n${summary(fetched, Math.round(Duration.toMillis(elapsed)), Option.getOrUndefined(report))}`)
 
     const faults = fetched.filter(({ fault }) => fault !== undefined)
     for (const { fault, sample } of faults.slice(0, 10)) yield* Console.log(`${sample.path}: ${fault}`)

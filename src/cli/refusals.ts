@@ -5,14 +5,14 @@ import type { Rejection } from "../WsTransportServer.js"
 import * as Endpoint from "./endpoint.js"
 
 /** Strangers can knock as often as they like, and must not fill a disk: one line in this time tells of them. */
-const interval = 1000
+const interval = 1_000_000_000n // nanoseconds of the monotonic clock
 
 /** Logs which clients are refused and why, at most one each second; a line tells how many had none. */
 export const make = () => {
-  let quietUntil = -Infinity
+  let quietUntil = 0n
   let silent = 0
   return (rejection: Rejection, request: Http.IncomingMessage): Effect.Effect<void> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    Effect.flatMap(Clock.currentTimeNanos, (now) => {
       if (now < quietUntil) {
         silent++
         return Effect.void

@@ -1,7 +1,7 @@
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
@@ -19,16 +19,16 @@ export interface Fetched {
 /** Fetches a file and compares it with the disk. */
 export const fetchFile = (origin: string, sample: Sample) =>
   Effect.gen(function*() {
-    const start = yield* Clock.currentTimeMillis
-    const arrived = yield* HttpClient.get(`${origin}${sample.url}`).pipe(
+    const [elapsed, arrived] = yield* HttpClient.get(`${origin}${sample.url}`).pipe(
       Effect.flatMap(HttpClientResponse.filterStatusOk),
       Effect.flatMap((response) =>
         Stream.runFold(response.stream, createHash("sha256"), (hash, chunk) => hash.update(chunk))
       ),
       Effect.map((hash) => hash.digest("hex")),
-      Effect.either
+      Effect.either,
+      Effect.timed
     )
-    const millis = (yield* Clock.currentTimeMillis) - start
+    const millis = Math.round(Duration.toMillis(elapsed))
     const fault = arrived._tag === "Left"
       ? arrived.left.message
       : arrived.right === (yield* digest(sample))
