@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Session from "effect-wsmux/Session"
+import * as SharedLimits from "effect-wsmux/SharedLimits"
 import { Transport } from "effect-wsmux/Transport"
 import * as WsTransport from "effect-wsmux/WsTransport"
 import * as WsTransportServer from "effect-wsmux/WsTransportServer"
@@ -20,6 +21,7 @@ import {
   portOf,
   rawClient,
   signal,
+  upgradeHeaders,
   urlOf,
   webSocketServer
 } from "../support/transports.js"
@@ -144,6 +146,23 @@ describe("a session over ws with a peer at fault that leaves TCP open", () => {
   }
 })
 
+describe("a transport of a ws that is closed", () => {
+  it.scopedLive("WsTransport takes no part of the shared limits when its socket is closed already", () =>
+    Effect.gen(function*() {
+      const { partialMessages } = yield* SharedLimits.SharedLimits
+      const { url, webSockets } = yield* webSocketServer
+      const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
+      const { answer, socket } = yield* rawClient(url)
+      const [ws, request] = yield* connected
+      yield* answer
+      const closed = signal(ws, "close")
+      socket.destroy()
+      yield* within("the close", closed)
+      yield* WsTransport.fromWebSocket(ws, request)
+      expect(partialMessages.holders).toBe(0)
+    }).pipe(Effect.provide(SharedLimits.layer())))
+})
+
 describe("a transport of a ws that tells of events in later turns", () => {
   it.scopedLive("delivers messages whole and in order when pings come between their fragments", () =>
     Effect.gen(function*() {
@@ -230,6 +249,26 @@ describe("the direct path of messages", () => {
 })
 
 describe("the memory that a flood leaves unread", () => {
+  it.scopedLive("WsTransport reads a flood and its close frame to the end when TLS ends right behind", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make({ tls: { cert, key } })
+      const accepted = yield* firstOf(server)
+      const port = Number(new URL(urlOf(server)).port)
+      const socket = yield* Effect.acquireRelease(
+        Effect.sync(() => Tls.connect({ host: "127.0.0.1", port, ca: cert, servername: "localhost" })),
+        (socket) => Effect.sync(() => socket.destroy())
+      )
+      const answered = signal(socket.on("error", () => {}), "data")
+      socket.write(["GET / HTTP/1.1", "host: localhost", ...upgradeHeaders, "", ""].join("\r\n"))
+      yield* within("the upgrade", answered)
+      const events = yield* listen(yield* accepted)
+      const count = 3000
+      const flood = Array.from({ length: count }, () => frame(0x2, bytes("x")))
+      socket.end(Buffer.concat([...flood, frame(0x8, closeFrameOf(4001, "done"))]))
+      expect(yield* within("the end", events.ended)).toEqual({ code: 4001, reason: "done" })
+      expect(events.told).toHaveLength(count + 1)
+    }))
+
   it.scopedLive("is read to its end when the peer resets TCP behind many small frames and a close frame", () =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptWsServer()

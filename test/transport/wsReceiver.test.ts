@@ -3,7 +3,7 @@ import * as fc from "effect/FastCheck"
 import * as Ws from "ws"
 import { ByteQueue } from "../../src/internal/byteQueue.js"
 import { SharedBudget } from "../../src/internal/sharedBudget.js"
-import type { Parser } from "../../src/internal/transport/wsInternals.js"
+import { neverDrains, type Parser } from "../../src/internal/transport/wsInternals.js"
 import { type Fault, maxFragments, WsReceiver } from "../../src/internal/transport/wsReceiver.js"
 import { pattern } from "../support/bytes.js"
 import { encodeFrame, type WebSocketFrame } from "../support/webSocketFrames.js"
@@ -238,6 +238,22 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
     expect(budget.used).toBe(200)
     receiver.read(Buffer.from(message.subarray(150)))
     expect([budget.used, told.length]).toEqual([0, 1])
+  })
+
+  it("WsReceiver books what it keeps when it stops within an unfinished message", () => {
+    const { budget, receiver } = makeReceiver(masked)
+    const frames = [frame(binary, pattern(300), false), frame(ping, pattern(1)), frame(ping, pattern(1))]
+    receiver.read(Buffer.concat(frames), 2)
+    expect(budget.used).toBeGreaterThanOrEqual(300)
+  })
+
+  it("WsReceiver's parser emits no drain when much is passed on to it", async () => {
+    const { parser, told } = makeReceiver(masked)
+    neverDrains(parser)
+    parser.on("drain", () => told.push("drain"))
+    expect(parser.write(frame(text, Buffer.alloc(70_000, "x"), false))).toBe(true)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(told).toEqual([])
   })
 
   it("WsReceiver gives the connection up when all unfinished messages together are too large", () => {

@@ -11,7 +11,7 @@ import { concat } from "./concat.js"
 import { SlicedReader } from "./readBudget.js"
 import { Slot } from "./slot.js"
 import { readIntoSharedBuffer } from "./socketReads.js"
-import { isReplaceable, type Parser, parserOf, restrain } from "./wsInternals.js"
+import { isReplaceable, neverDrains, type Parser, parserOf, restrain, tcpOf } from "./wsInternals.js"
 import { type Fault, maxFragments, WsReceiver } from "./wsReceiver.js"
 import { ping, pong, WsSender } from "./wsSender.js"
 
@@ -84,7 +84,7 @@ export class WsTransport implements Transport {
       this.#leavers.wakeAll()
     })
     if (ws.readyState === 3) this.#conclude(1006, "")
-    if (ws.readyState === 0) ws.once("open", this.#replaceParser)
+    else if (ws.readyState === 0) ws.once("open", this.#replaceParser)
     else this.#replaceParser()
   }
 
@@ -95,6 +95,7 @@ export class WsTransport implements Transport {
     // Before the package hears of it: what has come before a loss counts, such as the peer's close frame. The peer's end comes
     // behind all that, so a socket that closes before was destroyed here.
     socket.prependListener("close", () => reader?.drop())
+    socket.prependListener("end", () => reader?.finish()) // TLS tells of it while the socket is paused
     socket.prependListener("error", (error: Error) => { // the package keeps the error to itself
       reader?.finish()
       this.#cause ??= error
@@ -178,8 +179,9 @@ export class WsTransport implements Transport {
     this.#ws.once("close", () => receiver.release())
     const reader = new SlicedReader(
       (bytes, frames) => receiver.read(bytes, frames),
-      () => this.#ws.isPaused || this.#socket?.resume()
+      () => this.#ws.isPaused || tcpOf(this.#ws)?.resume()
     )
+    neverDrains(parser)
     Object.assign(parser, { write: (bytes: Buffer) => reader.take(bytes) })
     this.#reader = reader
   }

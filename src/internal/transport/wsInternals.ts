@@ -55,6 +55,15 @@ export const restrain = (parser: Parser, maxPayload: number, maxFragments: numbe
   return (parser._totalPayloadLength ?? 0) <= parser._maxPayload
 }
 
+/**
+ * Keeps a parser from emitting `drain`: the package would let the socket read again, although the reader before the parser has
+ * stopped it.
+ */
+export const neverDrains = (parser: Parser): void => {
+  const state = (parser as unknown as { readonly _writableState?: { highWaterMark: number } })._writableState
+  if (state !== undefined) state.highWaterMark = Infinity
+}
+
 /** The states of the parser in which it waits for bytes. */
 const [inHeader, inLength16, inLength64, inMask] = [0, 1, 2, 3]
 

@@ -89,7 +89,10 @@ export class WsReceiver {
     while (at < bytes.length) {
       if (this.#refused || !this.#parser.writable) return length
       if (this.#missing === 0) {
-        if (frames-- <= 0) return at - cut
+        if (frames-- <= 0) {
+          this.#book()
+          return at - cut
+        }
         const size = headerSize(bytes, at)
         if (bytes.length - at < size) {
           this.#cut = Buffer.from(bytes.subarray(at))
