@@ -46,8 +46,8 @@ export interface Settings {
    */
   readonly maxPartialMessages: number
   /**
-   * The answers that wait for peers that do not read: the acceptance or refusal of a stream. A session whose peer owes
-   * more ends with `PeerFlood`. Default 100,000, about 10 MiB.
+   * The answers that wait for peers that do not read: the acceptance or refusal of a stream. Each session can always have
+   * 100. A session whose peer owes more ends with `PeerFlood`. Default 100,000, about 10 MiB.
    */
   readonly maxWaitingAnswers: number
 }
@@ -173,10 +173,13 @@ const streamAllowance = 2
 /** A frame of 64 KiB, in a buffer that has grown in steps. */
 const partialAllowance = 128 * 1024
 
+/** A peer's burst of opens while its socket is full of data: a flood by others must not end its session. */
+const answerAllowance = 100
+
 const make = (settings: Settings): Budgets => ({
   connections: new SharedBudget(settings.maxConnections),
   streams: new SharedBudget(settings.maxStreams, streamAllowance),
   buffers: new SharedBudget(settings.maxBufferSize),
   partialMessages: new SharedBudget(settings.maxPartialMessages, partialAllowance),
-  waitingAnswers: new SharedBudget(settings.maxWaitingAnswers)
+  waitingAnswers: new SharedBudget(settings.maxWaitingAnswers, answerAllowance)
 })

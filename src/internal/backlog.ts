@@ -37,8 +37,9 @@ export class Backlog {
     if (wake()) this.#woken++
   }
 
-  remove(stream: StreamState): void {
-    this.#streams.delete(stream)
+  /** Takes the stream out; false when it does not wait. */
+  remove(stream: StreamState): boolean {
+    return this.#streams.delete(stream)
   }
 
   /** Takes the oldest stream. */

@@ -300,9 +300,8 @@ export class SessionState implements Listener {
     if (stream === undefined || !stream.recvFin()) return this.#ignore("FIN", id)
     switch (before) {
       case "Pending":
-        // The opener gave it up. Our FIN lets it forget the id.
-        this.#backlog.remove(stream)
-        return this.#answer(Frame.fin(id))
+        // The opener gave it up. Our FIN lets it forget the id. A stream that was refused has its FIN on the way.
+        return this.#backlog.remove(stream) ? this.#answer(Frame.fin(id)) : undefined
       case "Opening":
       case "Cancelled": {
         const opening = this.#openings.get(stream)
@@ -371,7 +370,8 @@ export class SessionState implements Listener {
   }
 
   #forget(stream: StreamState): void {
-    if (!this.#streams.delete(stream.id)) return
+    if (this.#streams.get(stream.id) !== stream) return // the id may be another stream's by now
+    this.#streams.delete(stream.id)
     this.outbox.forgetCredit(stream.id)
     this.#freePlace(stream)
   }

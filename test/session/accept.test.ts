@@ -142,6 +142,18 @@ describe("accept", () => {
       expect(yield* frames).toEqual([fin(1), fin(5)])
     }))
 
+  it.scoped("Session answers an opener that gives up once when its refusal waits for the socket", () =>
+    Effect.gen(function*() {
+      const { frames, pair, send } = yield* makePeer("server", { ...quiet, acceptBacklog: 2 }, { capacity: 1 })
+      yield* pair.stall("server")
+      yield* send(syn(1), syn(3))
+      yield* TestClock.adjust("31 seconds")
+      yield* send(syn(5), fin(3))
+      yield* pair.resume("server")
+      yield* settle
+      expect(yield* frames).toEqual([fin(1), fin(3)])
+    }))
+
   it.scoped("Session counts a stream until its handler has ended when both ends have sent FIN", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", { ...quiet, maxStreams: 1 })
