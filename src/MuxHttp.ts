@@ -64,12 +64,17 @@ export const makeServer = (
       (node) => Effect.sync(() => node.close())
     )
     const server = yield* Effect.orDie(NodeHttpServer.make(() => node, {})) // there is no port that could be taken
-    const accepting = yield* Effect.cached(
-      NodeDuplex.serve(session, node, { patience }).pipe(
+    let isAccepting = false
+    // The loop begins whatever becomes of the fiber that serves the first app, and the scope can end it.
+    const accepting = Effect.uninterruptible(Effect.suspend(() => {
+      if (isAccepting) return Effect.void
+      isAccepting = true
+      return NodeDuplex.serve(session, node, { patience }).pipe(
         Effect.catchAll((cause) => Effect.logDebug("no more requests: the session is over", cause)),
+        Effect.interruptible,
         Effect.forkIn(scope)
       )
-    )
+    }))
     return HttpServer.make({
       address: server.address,
       serve: (app, middleware) => Effect.asVoid(Effect.zipRight(server.serve(app, middleware!), accepting))

@@ -24,11 +24,13 @@ import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import { once } from "node:events"
@@ -296,6 +298,18 @@ describe("HTTP over a session", () => {
     })
     return { server, session }
   })
+
+  it.scopedLive("MuxHttp.makeServer stops with its scope when its first app was served uninterruptibly", () =>
+    Effect.gen(function*() {
+      const { server } = yield* makeSessions(quietly())
+      const scope = yield* Scope.make()
+      const http = yield* Scope.extend(MuxHttp.makeServer(server), scope)
+      yield* Effect.uninterruptible(Scope.extend(http.serve(HttpServerResponse.empty()), scope))
+      yield* Effect.timeoutFail(Effect.disconnect(Scope.close(scope, Exit.void)), {
+        duration: "10 seconds",
+        onTimeout: () => new Error("the scope has not closed within 10 s")
+      })
+    }))
 
   it.scopedLive("is served over one session after the other", () =>
     Effect.gen(function*() {
