@@ -105,8 +105,11 @@ export const make = <E, R, R2 = never, P = unknown>(
     if (verdict._tag === "Left") return verdict.left
 
     const { connections } = yield* SharedLimits
-    if (!connections.take(1)) return HttpServerResponse.empty({ status: 503 })
-    yield* Effect.addFinalizer(() => Effect.sync(() => connections.giveBack(1)))
+    const hasPlace = yield* Effect.acquireRelease(
+      Effect.sync(() => connections.take(1)),
+      (hasPlace) => Effect.sync(() => hasPlace && connections.giveBack(1))
+    )
+    if (!hasPlace) return HttpServerResponse.empty({ status: 503 })
 
     // hung up meanwhile: the platform would say nothing of that either
     if (socket && !(socket.readable && socket.writable)) return HttpServerResponse.empty({ status: 400 })
