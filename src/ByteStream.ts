@@ -191,14 +191,21 @@ export const join = <E, R = ReadError, W = WriteError>(
     const patience = new Patience(options.patience, stream)
     /** Why the other takes nothing more. */
     let lost: Effect.Effect<never, E> | undefined
+    /** Whether the other has given everything. */
+    let isDone = false
     const outbound: Effect.Effect<void, E | W> = Effect.flatMap(other.read, (chunk) => {
-      if (chunk._tag === "None") return lost ?? stream.end // an end behind a failed write may be a loss
+      if (chunk._tag === "None") {
+        // an end behind a failed write may be a loss
+        return lost ?? Effect.map(stream.end, () => {
+          isDone = true
+        })
+      }
       return Effect.zipRight(patience.during(stream.write(chunk.value)), outbound)
     })
     /** Waits until the other has given everything, or nothing for too long. */
     const outlast = (failure: E) => {
       lost = Effect.fail(failure)
-      return Effect.zipRight(patience.untilIdle, lost)
+      return isDone ? lost : Effect.zipRight(patience.untilIdle, lost)
     }
     const inbound: Effect.Effect<void, E | R> = Effect.flatMap(stream.read, (chunk) => {
       if (chunk._tag === "Some") {

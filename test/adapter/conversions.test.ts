@@ -323,6 +323,21 @@ describe("a joined stream", () => {
       expect((yield* start(near.read)).unsafePoll()).toBe(null) // a loss is no end
     }))
 
+  it.scoped("fails at once when the other end has ended and takes nothing more", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams(quietly())
+      const other = ByteStream.make({
+        read: Effect.succeedNone,
+        write: () => Effect.fail("takes nothing more"),
+        end: Effect.void
+      })
+      const joined = yield* start(ByteStream.join(far, other))
+      expect(yield* near.read).toEqual(Option.none())
+      yield* near.write(bytes("download"))
+      yield* settle
+      expect(yield* failureOf(joined)).toBe("takes nothing more")
+    }))
+
   it.scoped("fails with what a write failed with once the other end gives nothing for long", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
