@@ -1,6 +1,6 @@
 /**
- * Transports and sessions joined in memory, to test programs with: time goes by the `Clock`, so `TestClock` drives it, and
- * the faults of a network can be injected.
+ * Transports and sessions joined in memory, to test programs with: time goes by the `Clock`, so `TestClock` drives it,
+ * and the faults of a network can be injected.
  *
  * @since 0.1.0
  */
@@ -171,7 +171,7 @@ export const makeSessions = (
  * @category models
  */
 export interface ServerOptions<R = never, P = unknown> extends Options {
-  /** As a listening server's: its success is the principal of the connection, its failure rejects it. Default everybody. */
+  /** Decides who may connect. Its success is the principal of the connection, its failure an answer. Default all. */
   readonly authorize?:
     | ((request: UpgradeRequest) => Effect.Effect<P, { readonly status: number }, R>)
     | undefined
@@ -186,8 +186,8 @@ export interface ServerOptions<R = never, P = unknown> extends Options {
 export interface Server<out P = unknown> extends TransportServer<P> {
   /**
    * Connects, and answers with the link, whose `client` is the end that dialled. Completes before the server runs its
-   * handler. Fails with `ConnectFailure` when the server rejects the request or its scope has closed. The scope owns the
-   * link.
+   * handler. Fails with `ConnectFailure` when the server rejects the request or its scope has closed. The scope owns
+   * the link.
    */
   readonly connect: (request?: Partial<UpgradeRequest>) => Effect.Effect<Pair, ConnectFailure, Scope.Scope>
 }

@@ -38,8 +38,8 @@ export type TypeId = typeof TypeId
 export type Deadline = number | Date | DateTime.DateTime | undefined
 
 /**
- * The members of a stream. The handles of a session compute them, so `{ ...stream }` has none of them. TypeScript leaves
- * members of a class out of such a copy, so declared here they are missing in its type, too.
+ * The members of a stream. The handles of a session compute them, so `{ ...stream }` has none of them. TypeScript
+ * leaves members of a class out of such a copy, so declared here they are missing in its type, too.
  */
 declare abstract class Members {
   /** Unique among the streams of the session: odd where the client opened it, even where the server did. */
@@ -132,7 +132,8 @@ export interface MuxStream extends Members {
 }
 
 /**
- * The same stream with some operations replaced, such as by one that counts. `{ ...stream, write }` would lose the others.
+ * The same stream with some operations replaced, such as by one that counts. `{ ...stream, write }` would lose the
+ * others.
  *
  * @example
  * ```ts

@@ -6,8 +6,8 @@
  */
 
 /**
- * The origins whose pages may connect, such as `https://app.example`, or `"*"` for every page. A default port and a path are
- * ignored. None given means those of the server's own host only.
+ * The origins whose pages may connect, such as `https://app.example`, or `"*"` for every page. A default port and a
+ * path are ignored. None given means those of the server's own host only.
  *
  * @since 0.1.0
  * @category models

@@ -102,13 +102,13 @@ export interface Options<C, E1, R1, E2, R2, E3, R3, R4> {
     | undefined
   /**
    * Decides upon each failed attempt and each lost session whether there is another attempt, and when. It starts anew
-   * after a session that has lived for `stableAfter`. What a server asks for by `Retry-After` is waited for, too, at most
-   * an hour. Default `defaultSchedule`.
+   * after a session that has lived for `stableAfter`. What a server asks for by `Retry-After` is waited for, too, at
+   * most an hour. Default `defaultSchedule`.
    */
   readonly schedule?: Schedule.Schedule<unknown, Types.NoInfer<E1 | E2 | E3> | TerminalError, R4> | undefined
   /**
-   * Decides whether another attempt is in vain after this failure, so that none is made. `hasConnected` tells whether there
-   * has been a session. Default `isHopeless`.
+   * Decides whether another attempt is in vain after this failure, so that none is made. `hasConnected` tells whether
+   * there has been a session. Default `isHopeless`.
    */
   readonly isHopeless?:
     | ((cause: Types.NoInfer<E1 | E2 | E3> | TerminalError, hasConnected: boolean) => boolean)
@@ -126,8 +126,9 @@ export interface Options<C, E1, R1, E2, R2, E3, R3, R4> {
 }
 
 /**
- * Waits up to half a second after the first failure, and up to twice as long after each further one, up to half a minute,
- * without end. Each wait is a random part of that, since many clients of a server that was away must not come back as one.
+ * Waits up to half a second after the first failure, and up to twice as long after each further one, up to half a
+ * minute, without end. Each wait is a random part of that, since many clients of a server that was away must not come
+ * back as one.
  *
  * @since 0.1.0
  * @category constants
@@ -141,8 +142,8 @@ export const defaultSchedule: Schedule.Schedule<unknown> = Schedule.exponential(
  * Whether a further attempt would meet the same answer, as far as the failure tells:
  *
  * - an address that is no `ws://` or `wss://` URL, and ends of a session that have the same role;
- * - an HTTP answer from 200 to 499 except 408, 425 and 429. Once there has been a session only 401, 403 and 407, since a
- *   proxy answers 404 while its server restarts;
+ * - an HTTP answer from 200 to 499 except 408, 425 and 429. Once there has been a session only 401, 403 and 407, since
+ *   a proxy answers 404 while its server restarts;
  * - a session that its peer closed with 1003, 1008 or 1010, or with 4000 + an HTTP status of that kind, such as 4401.
  *
  * Other codes from 4000 on belong to applications, which say by `Options.isHopeless` what they mean.

@@ -147,8 +147,8 @@ export const defaults: Settings = {
 export type Options = { readonly [K in keyof Settings]?: Settings[K] | undefined }
 
 /**
- * The settings for clients of a websocktunnel service: the windows of its proxy, 4 MiB at both ends, and the keep-alive of
- * its sessions. With larger windows the proxy loses bytes.
+ * The settings for clients of a websocktunnel service: the windows of its proxy, 4 MiB at both ends, and the keep-alive
+ * of its sessions. With larger windows the proxy loses bytes.
  *
  * @since 0.2.0
  * @category constants

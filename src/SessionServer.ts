@@ -15,8 +15,8 @@ import { TransportServer, type UpgradeRequest } from "./TransportServer.js"
 import type { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
- * A listening server of sessions. `P` is the type of their principals: a server that is made from a `TransportServer` has
- * it, the service in a context has `unknown`.
+ * A listening server of sessions. `P` is the type of their principals: a server that is made from a `TransportServer`
+ * has it, the service in a context has `unknown`.
  *
  * @since 0.1.0
  * @category models
@@ -25,8 +25,8 @@ export interface SessionServer<out P = unknown> {
   readonly address: Address
   /**
    * Runs the handler for every session, each in a fiber and a scope of its own, until interrupted; interruption closes
-   * the sessions. When a handler returns or fails, its session is closed; the others go on. The handler gets the request
-   * for the WebSocket, too, which the session does not keep.
+   * the sessions. When a handler returns or fails, its session is closed; the others go on. The handler gets the
+   * request for the WebSocket, too, which the session does not keep.
    */
   readonly run: <E, R>(
     handler: (session: Session.Session<P>, request: UpgradeRequest) => Effect.Effect<unknown, E, R>

@@ -38,7 +38,7 @@ export interface Transport {
   readonly [TypeId]: TypeId
   readonly localAddress: Address
   readonly remoteAddress: Address
-  /** The answer with which a server established it; undefined where this end is the server, or the platform hides it. */
+  /** The answer with which a server established it; undefined on the server's end, and where the platform hides it. */
   readonly upgrade?: UpgradeAnswer | undefined
   /** The largest message in bytes that it lets in; a larger one ends the connection with code 1009. */
   readonly maxMessageSize: number

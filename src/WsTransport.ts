@@ -51,8 +51,9 @@ export interface ConnectOptions extends Options {
 /**
  * Dials a WebSocket. Per-message compression is off: the streams' bytes are compressed already, or do not gain enough.
  *
- * The answer's headers are in `Transport.upgrade`. Fails with `ConnectFailure`, whose `reason` and `status` tell why. Interrupting it gives the attempt up. When the scope
- * closes, the connection is terminated; a session on it has closed it properly by then.
+ * The answer's headers are in `Transport.upgrade`. Fails with `ConnectFailure`, whose `reason` and `status` tell why.
+ * Interrupting it gives the attempt up. When the scope closes, the connection is terminated; a session on it has closed
+ * it properly by then.
  *
  * @since 0.1.0
  * @category constructors

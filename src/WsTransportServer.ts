@@ -21,8 +21,8 @@ import type { ListenFailure } from "./WsmuxError.js"
 import type * as WsTransport from "./WsTransport.js"
 
 /**
- * Why an upgrade is refused: the HTTP answer that the client gets. The status is one from 200 to 599. The message is sent
- * as plain text unless a header says otherwise.
+ * Why an upgrade is refused: the HTTP answer that the client gets. The status is one from 200 to 599. The message is
+ * sent as plain text unless a header says otherwise.
  *
  * @since 0.1.0
  * @category models

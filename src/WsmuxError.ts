@@ -255,8 +255,8 @@ export class ConnectFailure extends Data.TaggedError("ConnectFailure")<{
 }
 
 /**
- * A `ReconnectingSession` has no session: none came in time, no more attempts are made, or it was closed here. `E` is the
- * type of the failures of its attempts.
+ * A `ReconnectingSession` has no session: none came in time, no more attempts are made, or it was closed here. `E` is
+ * the type of the failures of its attempts.
  *
  * @since 0.1.0
  * @category errors

@@ -36,7 +36,7 @@ export const toCallbacks = (stream: MuxStream, fork: Fork): Callbacks => {
 /** An object that was made a stream by a cast. */
 const lacking = (stream: MuxStream, name: string) =>
   Effect.dieMessage(
-    `stream ${stream.id} has no operation ${name}: copies by { ...stream } lack them, MuxStream.withOperations keeps them`
+    `stream ${stream.id} has no operation ${name}: MuxStream.withOperations keeps what { ...stream } loses`
   )
 
 const direct = (handle: MuxStreamHandle): Omit<Callbacks, "end"> => {

@@ -2,8 +2,8 @@ import type { ConnectFailure, NotConnected } from "../WsmuxError.js"
 import { plainText } from "./plainText.js"
 
 /**
- * The message of a cause. Node hides the reasons of a failed connection to several addresses in an AggregateError without a
- * message. Messages of platforms repeat text of the peer, such as names in its certificate.
+ * The message of a cause. Node hides the reasons of a failed connection to several addresses in an AggregateError
+ * without a message. Messages of platforms repeat text of the peer, such as names in its certificate.
  */
 export const describe = (cause: unknown): string => {
   if (!(cause instanceof Error)) return ""

@@ -6,8 +6,8 @@ import { KeepAliveExpired } from "../WsmuxError.js"
 
 /**
  * Pings at once and then at every interval, with a pong halfway where the answer is late, and fails when nothing at all
- * came in between two ticks. Never ends where the interval is infinite or the transport cannot ping: without pings a silent
- * peer may well be alive.
+ * came in between two ticks. Never ends where the interval is infinite or the transport cannot ping: without pings a
+ * silent peer may well be alive.
  *
  * Only `lastSeen` is read from the wall clock, which may be set: the beat sleeps, and sleeping measures by itself.
  *

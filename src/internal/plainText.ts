@@ -11,8 +11,8 @@ const invisible = /[\p{Cf}\p{Default_Ignorable_Code_Point}]/gu
 const control = /[\p{Cc}\p{Cs}]/gu
 
 /**
- * Makes text of a peer safe for a log line and a terminal: one line of at most 512 units, without characters that control
- * the terminal, reorder text or show nothing. Applied again, it changes nothing.
+ * Makes text of a peer safe for a log line and a terminal: one line of at most 512 units, without characters that
+ * control the terminal, reorder text or show nothing. Applied again, it changes nothing.
  */
 export const plainText = (text: string): string => {
   // Cut first, so that the work is bounded, too; a pair that is cut in two shows as a replacement character otherwise.

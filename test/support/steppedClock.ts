@@ -2,8 +2,8 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
 /**
- * Runs a program whose wall clock can be set, as an operator or NTP does: the time of day jumps, while the monotonic clock,
- * sleeping, and what the TestClock does with both go on.
+ * Runs a program whose wall clock can be set, as an operator or NTP does: the time of day jumps, while the monotonic
+ * clock, sleeping, and what the TestClock does with both go on.
  */
 export const withSteppedClock = <A, E, R>(
   program: (setBack: (millis: number) => void) => Effect.Effect<A, E, R>

@@ -10,7 +10,7 @@ const framing = /^(connection|content-length|transfer-encoding)$/i
 /** Headers of the handshake. */
 const handshake = /^(connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/i
 
-/** Tells why these headers cannot be sent; undefined if they can. A line break in a value would add headers, or a body. */
+/** Tells why these headers cannot be sent; undefined if they can. A line break in a value would add headers. */
 const headersFault = (headers: Headers): string | undefined => {
   try {
     for (const [name, value] of Object.entries(headers)) {
