@@ -77,15 +77,12 @@ const serve = (session: Session) =>
     paths.delete(port)
     if (services[path] === undefined) return yield* services["/echo"]!(session) // a neighbour, who is not looked at
     sessions.add(session)
-    yield* Effect.addFinalizer(() =>
+    // counted until the session is closed, which its peer may hold up for a moment
+    yield* session.setCloseCallback(({ _tag }) =>
       Effect.map(session.snapshot, (snapshot) => {
+        ended[_tag] = (ended[_tag] ?? 0) + 1
         sessions.delete(session)
         addTo(past, snapshot)
-      })
-    )
-    yield* session.setCloseCallback(({ _tag }) =>
-      Effect.sync(() => {
-        ended[_tag] = (ended[_tag] ?? 0) + 1
       })
     )
     yield* Effect.race(Effect.ignore(services[path](session)), session.awaitClosed)
