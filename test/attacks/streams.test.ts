@@ -69,7 +69,7 @@ describe.sequential("a peer that opens streams", () => {
           Effect.gen(function*() {
             let after = 0 // the first: what is compiled for it stays
             for (let round = 1; round <= rounds; round++) {
-              const attacker = yield* connect(victim.port, { path: "/echo", reading: false })
+              const attacker = yield* connect(victim.port, { path: "/nobody", reading: false })
               // its own receive buffer and the victim's send buffer take many answers before any waits
               const batch = forIds(20_000, (id) => [syn(id), fin(id)])
               while ((yield* victim.condition).ended.PeerFlood !== round) yield* attacker.push(batch)
