@@ -28,12 +28,15 @@ type Settings<R, P> = Options<R, P> & TransportSettings & {
   readonly upgradeTimeout: Duration.Duration
 }
 
-type Handler<P> = (transport: Transport, connection: Connection<P>) => Effect.Effect<unknown>
+/** Takes the connection's facts out of the upgrade when it starts, so that none of its frames keeps them. */
+type Handler<P> = (transport: Transport, upgrade: Upgrade<P>) => Effect.Effect<unknown>
 
 /** A request to upgrade, with the socket it came on. */
-interface Upgrade {
+interface Upgrade<P> {
   /** Let go of once it is granted: a session lives long, and headers may be large. */
   request: Http.IncomingMessage | undefined
+  /** From the admission until the handler starts. */
+  connection?: Connection<P> | undefined
   readonly socket: Net.Socket
   head: Buffer | undefined
 }
@@ -81,27 +84,27 @@ export const make = <R, P>(
       ),
       () => Effect.sync(() => settings.connections.giveBack(1))
     )
-    const admit = (request: Http.IncomingMessage) =>
+    const admit = (upgrade: Upgrade<P>) =>
       Effect.gen(function*() {
         yield* Effect.zipRight(hasRoom, takePlace)
-        const principal = yield* authorize(settings, request)
-        const headers = yield* answerHeaders(settings, request, principal)
-        const connection: Connection<P> = { principal, request: factsOf(request) }
-        return { headers, connection, handle: yield* awaitHandler }
+        const principal = yield* authorize(settings, upgrade.request!)
+        const headers = yield* answerHeaders(settings, upgrade.request!, principal)
+        upgrade.connection = { principal, request: factsOf(upgrade.request!) }
+        return { headers, handle: yield* awaitHandler }
       })
-    const serve = (upgrade: Upgrade) =>
-      Effect.suspend(() => admit(upgrade.request!)).pipe(
+    const serve = (upgrade: Upgrade<P>) =>
+      Effect.suspend(() => admit(upgrade)).pipe(
         Effect.onInterrupt(() => Effect.sync(() => upgrade.socket.destroy())),
         Effect.matchCauseEffect({
           onFailure: (cause) =>
             Effect.zipRight(turnAway(upgrade.socket, cause), tell(settings, upgrade.request!, cause)),
-          onSuccess: ({ connection, handle, headers }) =>
+          onSuccess: ({ handle, headers }) =>
             Effect.flatMap(
               accept(upgrader, upgrade, headers, settings),
               (transport) =>
                 transport === undefined
                   ? Effect.void
-                  : Effect.zipRight(transport.logDetour, handle(transport, connection))
+                  : Effect.zipRight(transport.logDetour, handle(transport, upgrade))
             )
         }),
         Effect.scoped,
@@ -128,8 +131,14 @@ export const make = <R, P>(
       Effect.acquireUseRelease(
         Effect.map(Effect.context<R2>(), (context) => {
           // A scope of its own: the context has one, too, which is that of whoever runs the server.
-          handler = (transport, connection) =>
-            contained(Effect.provide(Effect.scoped(Effect.suspend(() => handle(transport, connection))), context))
+          handler = (transport, upgrade) => {
+            const start = Effect.suspend(() => {
+              const connection = upgrade.connection!
+              upgrade.connection = undefined
+              return handle(transport, connection)
+            })
+            return contained(Effect.provide(Effect.scoped(start), context))
+          }
           handlers.wakeAll()
         }),
         () => Effect.never,
@@ -253,9 +262,9 @@ const addHeaders = (lines: Array<string>, request: Http.IncomingMessage): void =
 }
 
 /** Upgrades, or answers the client why not and gives none. */
-const accept = (
+const accept = <P>(
   upgrader: WebSocketServer,
-  upgrade: Upgrade,
+  upgrade: Upgrade<P>,
   headers: Readonly<Record<string, string>>,
   settings: TransportSettings
 ): Effect.Effect<WsTransport | undefined, never, Scope.Scope> =>
