@@ -94,6 +94,16 @@ describe("a buffered stream", () => {
       )
     }))
 
+  it.effect("looks at each chunk a few times when a line comes in chunks of 1 byte", () =>
+    Effect.gen(function*() {
+      let looks = 0
+      const watched = (byte: number) =>
+        Object.defineProperty(new Uint8Array([byte]), "byteLength", { get: () => ++looks && 1 })
+      const stream = giving(...Array.from({ length: 4000 }, (_, i) => watched(i === 3999 ? 10 : 65)))
+      yield* stream.readLine()
+      expect(looks).toBeLessThan(10 * 4000)
+    }))
+
   it.effect("dies of a size that is no number of bytes", () =>
     Effect.gen(function*() {
       for (const size of [-1, 0.5, NaN, Infinity]) {

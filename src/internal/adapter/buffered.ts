@@ -8,12 +8,18 @@ interface Failures {
   readonly UnexpectedEnd: typeof UnexpectedEnd
 }
 
-/** Reads a stream ahead and puts bytes back. What is interrupted or fails leaves the bytes where they were. */
+/**
+ * Reads a stream ahead and puts bytes back. An operation that is interrupted or fails leaves the bytes where they were.
+ *
+ * The bytes lie in one buffer that doubles as it fills, so that a peer's tiny chunks cost little more than their bytes.
+ */
 export class ReadAhead<R> {
   readonly #source: Pick<Operations<R>, "read">
   readonly #failures: Failures
-  #chunks: Array<Uint8Array> = []
-  #size = 0
+  /** Holds the bytes from `#start` to `#end`. */
+  #buffer: Uint8Array = nothing
+  #start = 0
+  #end = 0
 
   constructor(source: Pick<Operations<R>, "read">, failures: Failures) {
     this.#source = source
@@ -21,7 +27,7 @@ export class ReadAhead<R> {
   }
 
   readonly read: Effect.Effect<Option.Option<Uint8Array>, R> = Effect.suspend(() =>
-    this.#size > 0 ? Effect.succeedSome(this.#shift()) : this.#source.read
+    this.#size > 0 ? Effect.succeedSome(this.#takeAll()) : this.#source.read
   )
 
   readExactly(size: number): Effect.Effect<Uint8Array, R | UnexpectedEnd> {
@@ -39,7 +45,7 @@ export class ReadAhead<R> {
     return Effect.suspend(() => {
       let searched = 0
       const attempt: Effect.Effect<Option.Option<string>, R | UnexpectedEnd | LineTooLong> = Effect.suspend(() => {
-        const length = this.#indexOf(newline, searched)
+        const length = this.#waiting.indexOf(newline, searched)
         searched = this.#size
         if (length > maxBytes || (length === -1 && searched > maxBytes)) {
           return new this.#failures.LineTooLong({ maxBytes })
@@ -55,8 +61,12 @@ export class ReadAhead<R> {
 
   unread(bytes: Uint8Array): void {
     if (bytes.byteLength === 0) return
-    this.#chunks.unshift(bytes)
-    this.#size += bytes.byteLength
+    const waiting = this.#waiting
+    this.#buffer = new Uint8Array(bytes.byteLength + waiting.byteLength)
+    this.#buffer.set(bytes)
+    this.#buffer.set(waiting, bytes.byteLength)
+    this.#start = 0
+    this.#end = this.#buffer.byteLength
   }
 
   /** Goes on with more bytes, or fails where there are no more. */
@@ -73,41 +83,55 @@ export class ReadAhead<R> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.map(restore(this.#source.read), (chunk) => {
         if (Option.isNone(chunk)) return false
-        if (chunk.value.byteLength > 0) this.#chunks.push(chunk.value)
-        this.#size += chunk.value.byteLength
+        this.#append(chunk.value)
         return true
       })
     )
   }
 
-  #indexOf(byte: number, from: number): number {
-    let start = 0
-    for (const chunk of this.#chunks) {
-      const index = start + chunk.byteLength > from ? chunk.indexOf(byte, Math.max(from - start, 0)) : -1
-      if (index !== -1) return start + index
-      start += chunk.byteLength
-    }
-    return -1
+  get #size(): number {
+    return this.#end - this.#start
   }
 
-  #shift(): Uint8Array {
-    const chunk = this.#chunks.shift()!
-    this.#size -= chunk.byteLength
-    return chunk
+  get #waiting(): Uint8Array {
+    return this.#buffer.subarray(this.#start, this.#end)
+  }
+
+  #append(chunk: Uint8Array): void {
+    if (this.#size === 0) {
+      this.#buffer = chunk
+      this.#start = 0
+      this.#end = chunk.byteLength
+      return
+    }
+    const size = this.#size + chunk.byteLength
+    if (this.#end + chunk.byteLength > this.#buffer.byteLength) {
+      const waiting = this.#waiting
+      this.#buffer = new Uint8Array(Math.max(size, 2 * waiting.byteLength))
+      this.#buffer.set(waiting)
+      this.#start = 0
+      this.#end = waiting.byteLength
+    }
+    this.#buffer.set(chunk, this.#end)
+    this.#end += chunk.byteLength
+  }
+
+  #takeAll(): Uint8Array {
+    const taken = this.#waiting
+    this.#buffer = nothing
+    this.#start = this.#end = 0
+    return taken
   }
 
   #take(size: number): Uint8Array {
-    const taken = new Uint8Array(size)
-    for (let filled = 0; filled < size;) {
-      const chunk = this.#shift()
-      const part = chunk.subarray(0, size - filled)
-      taken.set(part, filled)
-      filled += part.byteLength
-      this.unread(chunk.subarray(part.byteLength))
-    }
+    const taken = new Uint8Array(this.#buffer.subarray(this.#start, this.#start + size))
+    this.#start += size
+    if (this.#size === 0) this.#takeAll()
     return taken
   }
 }
+
+const nothing = new Uint8Array(0)
 
 const newline = 0x0a
 const carriageReturn = 0x0d
