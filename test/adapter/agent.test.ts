@@ -8,8 +8,9 @@ import * as Https from "node:https"
 import type { Duplex } from "node:stream"
 import * as Tls from "node:tls"
 import { bytes, concat } from "../support/bytes.js"
-import { quiet } from "../support/observe.js"
+import { quiet, quietly } from "../support/observe.js"
 import { ack, dat, makePeer } from "../support/scriptedPeer.js"
+import { makeSessions } from "../support/sessions.js"
 import { eventually, standstill } from "../support/transports.js"
 import { duplexPair } from "./duplexPair.js"
 
@@ -97,6 +98,17 @@ const makeAnswered = (speaker: Speaker) =>
   })
 
 describe("an agent over a session", () => {
+  it.scopedLive("an https agent leaves the stream of a connection whose TLS options make no sense", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly())
+      yield* Effect.fork(server.run(() => Effect.never))
+      const agent = yield* NodeDuplex.httpsAgent(client)
+      const options: Https.RequestOptions = { host: "inside", agent, cert: fixture("cert.pem"), key: "no key" }
+      expect(() => Https.get(options)).toThrow()
+      yield* standstill(() => Object.keys(agent.sockets).length)
+      expect((yield* client.snapshot).streams).toEqual([])
+    }))
+
   for (const [name, speaker] of Object.entries(speakers)) {
     for (
       const [what, end] of [

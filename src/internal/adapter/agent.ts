@@ -31,7 +31,13 @@ export class SecureStreamAgent extends Https.Agent {
   }
 
   override createConnection(options: Tls.ConnectionOptions): Duplex {
-    return heard(Tls.connect({ ...options, socket: heard(this.#connect()) }))
+    const socket = heard(this.#connect())
+    try {
+      return heard(Tls.connect({ ...options, socket }))
+    } catch (error) {
+      socket.destroy() // an option of TLS makes no sense
+      throw error
+    }
   }
 }
 
