@@ -77,7 +77,8 @@ export const listen = <R>(
     })
     yield* Effect.acquireRelease(
       Effect.async<void, ListenFailure>((resume) => {
-        server.once("error", (cause) =>
+        // A server that listens tells of connections that it cannot accept; the others go on.
+        server.on("error", (cause) =>
           resume(Effect.fail(new ListenFailure({ address: Endpoint.format(endpoint), cause }))))
         server.listen(endpoint.port, endpoint.host, () =>
           resume(Effect.void))

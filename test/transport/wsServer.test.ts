@@ -6,6 +6,7 @@ import * as WsTransport from "effect-wsmux/WsTransport"
 import * as WsTransportServer from "effect-wsmux/WsTransportServer"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
@@ -43,6 +44,26 @@ describe("a listening server", () => {
       const again = yield* WsTransportServer.make({ port: Number(new URL(url).port) })
       expect(urlOf(again)).toBe(url)
     }))
+
+  it.scopedLive("goes on when it cannot accept a connection", () =>
+    Effect.gen(function*() {
+      const server = yield* WsTransportServer.make({
+        authorize: ({ socket }) =>
+          Effect.sync(() => (socket as { server?: Net.Server }).server!.emit("error", new Error("accept EMFILE")))
+      })
+      yield* keepAll(server)
+      yield* WsTransport.connect(urlOf(server))
+      yield* WsTransport.connect(urlOf(server))
+    }))
+
+  for (const upgradeTimeout of [Duration.infinity, Duration.minutes(10), Duration.nanos(1_500_500_000n)]) {
+    it.scopedLive(`accepts connections when an authorisation may take ${Duration.format(upgradeTimeout)}`, () =>
+      Effect.gen(function*() {
+        const server = yield* WsTransportServer.make({ upgradeTimeout, authorize: () => Effect.void })
+        yield* keepAll(server)
+        yield* WsTransport.connect(urlOf(server))
+      }))
+  }
 
   it.scopedLive("fails when its port is taken, and says which", () =>
     Effect.gen(function*() {

@@ -187,12 +187,9 @@ const listen = <R, P>(
       const hangUp = trackConnections(server)
       return Effect.acquireRelease(
         Effect.async<Http.Server | Https.Server, ListenFailure>((resume) => {
-          const onError = (cause: Error) => resume(Effect.fail(failure(cause)))
-          server.once("error", onError)
-          server.listen(settings.port, settings.host, () => {
-            server.off("error", onError)
-            resume(Effect.succeed(server))
-          })
+          // A server that listens tells of connections that it cannot accept; the others go on.
+          server.on("error", (cause) => resume(Effect.fail(failure(cause))))
+          server.listen(settings.port, settings.host, () => resume(Effect.succeed(server)))
         }),
         (server) =>
           Effect.async<void>((resume) => {
@@ -216,10 +213,18 @@ const trackConnections = (server: Net.Server): () => void => {
   }
 }
 
+/** Node takes longer timers for one millisecond. */
+const longestTimer = 2 ** 31 - 1
+
 /** Throws when the TLS settings make no sense. */
 const createServer = <R, P>(settings: Settings<R, P>): Http.Server | Https.Server => {
-  const patience = Duration.toMillis(settings.upgradeTimeout)
-  const timeouts = { headersTimeout: patience, handshakeTimeout: patience, connectionsCheckingInterval: 1000 }
+  const patience = Math.min(Math.ceil(Duration.toMillis(settings.upgradeTimeout)), longestTimer)
+  const timeouts = {
+    headersTimeout: patience,
+    handshakeTimeout: patience,
+    requestTimeout: Math.max(patience, 300_000), // Node refuses less than the headers have; its default otherwise
+    connectionsCheckingInterval: 1000
+  }
   const upgradeOnly: Http.RequestListener = (_request, response) => {
     response.writeHead(426, { connection: "close", upgrade: "websocket" }).end("this is a WebSocket server\n")
   }
