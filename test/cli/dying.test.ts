@@ -56,6 +56,30 @@ describe("a process that dies", () => {
   }
 })
 
+describe("a process that is told twice to end", () => {
+  for (const first of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    it.scopedLive(`closes as at the first time, at a further ${first} that comes at once`, () =>
+      Effect.gen(function*() {
+        const { client, near, server } = yield* idle()
+        yield* client.signal(first)
+        yield* client.signal(first)
+        yield* server.awaitLine(/the session was closed by the peer \(code 1000\)/)
+        yield* client.signal(first)
+        expect(yield* client.exit).toBe(0)
+        expect((yield* near.over).how).toBe("ECONNRESET")
+      }))
+  }
+
+  it.scopedLive("ends at once, at a further SIGINT that comes later, and resets its connections", () =>
+    Effect.gen(function*() {
+      const { client, near, server } = yield* idle()
+      yield* server.signal("SIGSTOP") // closing waits for an answer
+      const again = Effect.zipRight(client.signal("SIGINT"), Effect.sleep("50 millis"))
+      expect(yield* Effect.raceFirst(Effect.forever(again), client.exit)).toBe(130)
+      expect((yield* near.over).how).toBe("ECONNRESET")
+    }))
+})
+
 describe("a reader of the output that goes away", () => {
   /** Works, after the reader has gone and lines have been printed and logged for it. */
   const goesOn = (wsmux: Wsmux, port: number) =>
