@@ -29,13 +29,20 @@ export const isNode = (): boolean => {
   return node !== undefined && bun === undefined && deno === undefined
 }
 
+/** The watch for the TCP socket of a WebSocket. */
+export interface TcpWatch {
+  readonly socket: () => TcpSocket | undefined
+  /** Ends the watch, and forgets no socket that was found. To be called: Node 22 fires no `close` at a refused handshake. */
+  readonly stop: () => void
+}
+
 /**
- * Answers a way to the TCP socket of a WebSocket that is connecting, once that is open. There is none elsewhere, for a
+ * Watches for the TCP socket of a WebSocket that is connecting, up to when that is open. There is none elsewhere, for a
  * WebSocket that was open before, and for a connection that undici had already, for a `fetch` from the same host.
  */
-export const watchTcp = (ws: globalThis.WebSocket): () => TcpSocket | undefined => {
+export const watchTcp = (ws: globalThis.WebSocket): TcpWatch => {
   const channels = isNode() ? platform()?.getBuiltinModule?.("node:diagnostics_channel") as Channels : undefined
-  if (channels === undefined || ws.readyState !== 0) return () => undefined
+  if (channels === undefined || ws.readyState !== 0) return { socket: () => undefined, stop: () => {} }
   let tcp: TcpSocket | undefined
   const connected = new Set<TcpSocket>()
   const onConnected = (message: unknown) => void connected.add((message as { readonly socket: TcpSocket }).socket)
@@ -53,8 +60,7 @@ export const watchTcp = (ws: globalThis.WebSocket): () => TcpSocket | undefined 
   }
   channels.subscribe("undici:client:connected", onConnected)
   channels.subscribe("undici:websocket:open", onOpen)
-  ws.addEventListener("close", stop, { once: true })
-  return () => tcp
+  return { socket: () => tcp, stop }
 }
 
 interface Where {

@@ -8,7 +8,7 @@ import { ConnectFailure } from "../../WsmuxError.js"
 import { WaitList } from "../waitList.js"
 import { concat } from "./concat.js"
 import { Slot, tooBig } from "./slot.js"
-import { isNode, maxUndiciMessage, type TcpSocket, watchTcp } from "./undici.js"
+import { isNode, maxUndiciMessage, type TcpWatch, watchTcp } from "./undici.js"
 import { type Settings as WsSettings, WsTransport } from "./ws.js"
 import { isAccepted, tcpOf } from "./wsInternals.js"
 
@@ -117,7 +117,7 @@ class StandardTransport implements Terminable {
   readonly #watermark: number
   readonly #slot: Slot
   readonly #watcher = new WaitList()
-  readonly #tcp: () => TcpSocket | undefined
+  readonly #tcp: TcpWatch
   #cause: unknown
   #messages = 0
   #blocked = false
@@ -172,7 +172,7 @@ class StandardTransport implements Terminable {
   readonly terminate: Effect.Effect<void> = Effect.sync(() => {
     this.#startClose(1006, "")
     this.#end({ code: 1006, reason: "" })
-    if (this.#ws.readyState !== 3) this.#tcp()?.destroy()
+    if (this.#ws.readyState !== 3) this.#tcp.socket()?.destroy()
   })
 
   /** Looks at the buffer, again and again, while somebody waits for it to run empty. */
@@ -203,6 +203,7 @@ class StandardTransport implements Terminable {
 
   #end(end: End): void {
     const cause = this.#cause
+    this.#tcp.stop()
     this.#slot.close(cause === undefined ? end : { ...end, cause })
   }
 
