@@ -39,11 +39,13 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> => {
   )
 }
 
-/** What the parser does not see: a wizard that nothing can answer, and a repeatable option without its last value. */
+/** What the parser does not see: a wizard that nothing can answer, an empty value, and a repeatable option without one. */
 const unseenIn = (argv: ReadonlyArray<string>): string | undefined => {
   if (argv.includes("--wizard") && !process.stdin.isTTY) return "--wizard wants a terminal to ask its questions"
-  const last = argv.at(-1) ?? ""
-  return isRepeatable(last) && !last.includes("=") ? `Expected a value following option: '${last}'` : undefined
+  const unfilled = argv.find((arg, i) =>
+    /^--[a-z-]+=$/.test(arg) || (isRepeatable(arg) && !arg.includes("=") && !argv[i + 1])
+  )
+  return unfilled === undefined ? undefined : `Expected a value following option: '${nameOf(unfilled)}'`
 }
 
 /** Without what the parser itself prints of its errors, and without colours where nobody sees them. */

@@ -80,7 +80,10 @@ const tlsOf = (cert: Option.Option<Shared.TextFile>, key: Option.Option<Shared.T
     }
     const tls = { cert: cert.value.text, key: key.value.text }
     yield* Effect.try({
-      try: () => createSecureContext(tls),
+      try: () => {
+        if (tls.cert === "" || tls.key === "") throw new Error() // node:tls takes an empty text for none
+        createSecureContext(tls)
+      },
       catch: () =>
         `--tls-cert, --tls-key: ${cert.value.path} and ${key.value.path} are no certificate (PEM) and its key`
     }).pipe(Effect.catchAll(Shared.usage))

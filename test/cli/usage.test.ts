@@ -53,6 +53,7 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [[...serving, "--buffer-size", "65MiB"], wants.size],
     [[...serving, "--buffer-size"], "Expected a value following option: '--buffer-size'"],
     [[...serving, "--token"], "Expected a value following option: '--token'"],
+    [[...serving, "--token="], "Expected a value following option: '--token'"],
     [[...serving, "--tls-ca"], "Received unknown argument: '--tls-ca'"],
     [[...serving, "--keep-alive", "10"], wants.keepAlive],
     [[...serving, "--keep-alive", "0s"], wants.keepAlive],
@@ -78,6 +79,10 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [[...serving, "--tls-cert", someFile], "--tls-cert and --tls-key belong together"],
     [[...serving, "--tls-key", someFile], "--tls-cert and --tls-key belong together"],
     [
+      [...serving, "--tls-cert", "/dev/null", "--tls-key", "/dev/null"],
+      "--tls-cert, --tls-key: /dev/null and /dev/null are no certificate (PEM) and its key"
+    ],
+    [
       [...serving, "--tls-cert", someFile, "--tls-key", someFile],
       `--tls-cert, --tls-key: ${someFile} and ${someFile} are no certificate (PEM) and its key`
     ],
@@ -99,6 +104,8 @@ describe("a fault of the command line is one line, and exits with 2", () => {
       [[...connecting, "--header", header], wants.header] as const
     ),
     [[...connecting, "--header"], "Expected a value following option: '--header'"],
+    [[...connecting, "--header="], "Expected a value following option: '--header'"],
+    [[...connecting, "--header", "", "--reconnect"], "Expected a value following option: '--header'"],
     [[...connecting, "--header", "a:1", "--header", "A:2"], "--header: a is given twice"],
     [[...connecting, "--header", "Upgrade: h2c"], "--header: upgrade belongs to the WebSocket handshake"],
     [
