@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { ReadAhead, setOrigin } from "./internal/adapter/buffered.js"
-import { Patience } from "./internal/adapter/patience.js"
+import { Patience } from "./internal/adapter/stallTimeout.js"
 import type { ReadError, Stalled, WriteError } from "./WsmuxError.js"
 
 /**

@@ -92,7 +92,7 @@ export const makeServer = (
  * import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
  * import * as MuxHttp from "effect-wsmux/MuxHttp"
  * import * as Session from "effect-wsmux/Session"
- * import * as WsTransport from "effect-wsmux/WsTransport"
+ * import * as NodeTransport from "effect-wsmux/NodeTransport"
  * import * as Layer from "effect/Layer"
  *
  * // dials out, and answers the requests that come back
@@ -101,7 +101,7 @@ export const makeServer = (
  *   HttpServer.serve(),
  *   Layer.provide(MuxHttp.layerServer),
  *   Layer.provide(Session.layerClient()),
- *   Layer.provide(WsTransport.layer("wss://relay.example"))
+ *   Layer.provide(NodeTransport.layer("wss://relay.example"))
  * )
  * ```
  *

@@ -54,13 +54,13 @@ export const fromSession = (session: Opener<unknown>, options?: OpenOptions): Ef
  * ```ts
  * import * as MuxSocket from "effect-wsmux/MuxSocket"
  * import * as Session from "effect-wsmux/Session"
- * import * as WsTransport from "effect-wsmux/WsTransport"
+ * import * as NodeTransport from "effect-wsmux/NodeTransport"
  * import * as Layer from "effect/Layer"
  *
  * // a platform Socket to the server, beside whatever else the session carries
  * export const SocketLive = MuxSocket.layer().pipe(
  *   Layer.provide(Session.layerClient()),
- *   Layer.provide(WsTransport.layer("ws://127.0.0.1:8080"))
+ *   Layer.provide(NodeTransport.layer("ws://127.0.0.1:8080"))
  * )
  * ```
  *

@@ -12,8 +12,8 @@ import * as Predicate from "effect/Predicate"
 import type * as Sink from "effect/Sink"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.js"
-import * as internal from "./internal/callbacks.js"
-import * as progress from "./internal/progress.js"
+import * as internal from "./internal/session/callbacks.js"
+import * as progress from "./internal/session/progress.js"
 import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "./WsmuxError.js"
 
 /**

@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Subscribable from "effect/Subscribable"
 import type * as Types from "effect/Types"
-import * as internal from "./internal/adapter/reconnecting.js"
+import * as internal from "./internal/reconnecting.js"
 import type { MuxStream } from "./MuxStream.js"
 import type * as Session from "./Session.js"
 import type * as SessionConfig from "./SessionConfig.js"
@@ -172,13 +172,13 @@ export const ReconnectingSession: Context.Tag<ReconnectingSession, ReconnectingS
  * import * as Effect from "effect/Effect"
  * import * as Redacted from "effect/Redacted"
  * import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
- * import * as WsTransport from "effect-wsmux/WsTransport"
+ * import * as NodeTransport from "effect-wsmux/NodeTransport"
  *
  * export const main = Effect.scoped(Effect.gen(function*() {
  *   const session = yield* ReconnectingSession.make({
  *     credentials: Config.redacted("TOKEN"),
  *     transport: (token) =>
- *       WsTransport.connect("wss://relay.example", {
+ *       NodeTransport.connect("wss://relay.example", {
  *         headers: { authorization: `Bearer ${Redacted.value(token)}` }
  *       }),
  *     connected: () => Effect.log("connected")

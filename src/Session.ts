@@ -15,7 +15,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.js"
-import * as internal from "./internal/makeSession.js"
+import * as internal from "./internal/session/make.js"
 import type { MuxStream } from "./MuxStream.js"
 import type * as SessionConfig from "./SessionConfig.js"
 import type { Transport } from "./Transport.js"
@@ -256,7 +256,7 @@ export const makeServer = (
  * import * as Layer from "effect/Layer"
  * import * as Stream from "effect/Stream"
  * import * as Session from "effect-wsmux/Session"
- * import * as WsTransport from "effect-wsmux/WsTransport"
+ * import * as NodeTransport from "effect-wsmux/NodeTransport"
  *
  * const program = Effect.scoped(Effect.gen(function*() {
  *   const session = yield* Session.Session
@@ -267,7 +267,7 @@ export const makeServer = (
  * }))
  *
  * const SessionLive = Session.layerClient().pipe(
- *   Layer.provide(WsTransport.layer("ws://127.0.0.1:8080"))
+ *   Layer.provide(NodeTransport.layer("ws://127.0.0.1:8080"))
  * )
  *
  * export const main = Effect.provide(program, SessionLive)

@@ -50,7 +50,7 @@ export const SessionServer: Context.Tag<SessionServer, SessionServer> = Context.
  * import * as Effect from "effect/Effect"
  * import * as Stream from "effect/Stream"
  * import * as SessionServer from "effect-wsmux/SessionServer"
- * import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+ * import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
  *
  * // an echo of every stream of every session
  * export const main = Effect.scoped(Effect.gen(function*() {
@@ -58,7 +58,7 @@ export const SessionServer: Context.Tag<SessionServer, SessionServer> = Context.
  *   return yield* server.run((session) =>
  *     session.run((stream) => Stream.run(stream.readable, stream.writable))
  *   )
- * })).pipe(Effect.provide(WsTransportServer.layer({ port: 8080 })))
+ * })).pipe(Effect.provide(NodeTransportServer.layer({ port: 8080 })))
  * ```
  *
  * @since 0.1.0
@@ -77,12 +77,12 @@ export const make = (
  * ```ts
  * import * as Effect from "effect/Effect"
  * import * as SessionServer from "effect-wsmux/SessionServer"
- * import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+ * import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
  *
  * declare const users: ReadonlyMap<string, { readonly name: string }>
  *
  * export const main = Effect.scoped(Effect.gen(function*() {
- *   const transports = yield* WsTransportServer.make({
+ *   const transports = yield* NodeTransportServer.make({
  *     port: 8080,
  *     authorize: ({ headers }) => {
  *       const user = users.get(headers.authorization ?? "")

@@ -10,7 +10,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { SharedBudget } from "./internal/sharedBudget.js"
+import { SharedBudget } from "./internal/memory/sharedBudget.js"
 import { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
@@ -130,12 +130,12 @@ export interface Budgets {
  * ```ts
  * import * as SessionServer from "effect-wsmux/SessionServer"
  * import * as SharedLimits from "effect-wsmux/SharedLimits"
- * import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+ * import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
  * import * as Layer from "effect/Layer"
  *
  * // a server for trusted clients that open very many streams, in a heap of 2 GiB
  * export const Server = SessionServer.layer({ maxStreams: 16_384 }).pipe(
- *   Layer.provide(WsTransportServer.layer({ port: 8080 })),
+ *   Layer.provide(NodeTransportServer.layer({ port: 8080 })),
  *   Layer.provide(SharedLimits.layer({ maxStreams: 32_768 }))
  * )
  * ```

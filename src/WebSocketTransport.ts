@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { fromSocket as fromPlatformSocket } from "./internal/transport/platformSocket.js"
-import * as internal from "./internal/transport/webSocket.js"
+import * as internal from "./internal/transport/standard.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { SharedLimits } from "./SharedLimits.js"
 import { defaultWatermark, Transport } from "./Transport.js"
@@ -45,7 +45,7 @@ export interface ConnectOptions extends Options {
  *
  * Closing is bounded by the session's `closeTimeout`, also when the peer does not answer. In a browser, and on Node for a
  * connection that a `fetch` had made before, the platform then holds the socket until the peer or the network ends TCP; Node's
- * process does not exit meanwhile. `WsTransport` has no such case.
+ * process does not exit meanwhile. `NodeTransport` has no such case.
  *
  * There is no ping in a browser, so a session there has no keep-alive of its own; the pings of its server keep the path
  * open all the same. Fails with `ConnectFailure`; browsers do not tell why.

@@ -7,8 +7,8 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import { connectFailure, describe, detailed, notConnected } from "./internal/errorText.js"
-import { plainText } from "./internal/plainText.js"
+import { connectFailure, describe, detailed, notConnected } from "./internal/text/errorText.js"
+import { plainText } from "./internal/text/plainText.js"
 
 /**
  * The peer did not accept a stream in time (`ErrAcceptTimeout`). The id stays reserved until the peer's late answer.

@@ -1,12 +1,11 @@
 /**
  * The portable part of effect-wsmux: everything but what needs Node, which has its own entry points
- * (`effect-wsmux/WsTransport`, `effect-wsmux/WsTransportServer`, `effect-wsmux/NodeDuplex`, `effect-wsmux/MuxHttp`).
+ * (`effect-wsmux/NodeTransport`, `effect-wsmux/NodeTransportServer`, `effect-wsmux/NodeDuplex`, `effect-wsmux/MuxHttp`).
  *
  * @since 0.1.0
  */
 export * as Address from "./Address.js"
 export * as ByteStream from "./ByteStream.js"
-export * as Frame from "./Frame.js"
 export * as MemoryTransport from "./MemoryTransport.js"
 export * as MuxSocket from "./MuxSocket.js"
 export * as MuxStream from "./MuxStream.js"

@@ -2,7 +2,7 @@
 const leaves =
   "^src/(Frame|WsmuxError|Address|Origin)\\.ts$|^src/internal/(sendWindow|receiveWindow|halfClose|streamIds|byteQueue|flight|windowTuner|plainText|errorText|sharedBudget)\\.ts$"
 const seam = "^src/(Transport|TransportServer|SessionConfig|SharedLimits)\\.ts$"
-const transports = "^src/(MemoryTransport|WebSocketTransport|WsTransport|WsTransportServer)\\.ts$"
+const transports = "^src/(MemoryTransport|WebSocketTransport|NodeTransport|NodeTransportServer)\\.ts$"
 const adapters =
   "^src/(ByteStream|MuxHttp|MuxSocket|NodeDuplex|ReconnectingSession|WebStreams)\\.ts$|^src/internal/adapter/"
 /** A leaf for every floor: what a peer says goes through it wherever it is shown. */

@@ -12,7 +12,7 @@ import { X509Certificate } from "node:crypto"
 import { redacted } from "../Address.js"
 import * as ReconnectingSession from "../ReconnectingSession.js"
 import { ConnectFailure, type NotConnected, type OpenError, type TerminalError } from "../WsmuxError.js"
-import * as WsTransport from "../WsTransport.js"
+import * as NodeTransport from "../NodeTransport.js"
 import * as Endpoint from "./endpoint.js"
 import { forward } from "./forward.js"
 import * as Shared from "./options.js"
@@ -50,7 +50,7 @@ export const connect = Command.make("connect", options, (given) =>
     const dialling = yield* dialOptions(given)
     const redial = new Redial(Option.getOrElse(given.maxReconnectInterval, () => Duration.seconds(30)))
     const tunnel = yield* ReconnectingSession.make({
-      transport: () => Effect.zipRight(redial.turn, WsTransport.connect(given.url, dialling)),
+      transport: () => Effect.zipRight(redial.turn, NodeTransport.connect(given.url, dialling)),
       connected: (session) =>
         redial.connected.pipe(
           Effect.zipRight(Effect.logInfo(`connected to ${redacted(given.url)}`)),

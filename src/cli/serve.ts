@@ -9,7 +9,7 @@ import { format } from "../Address.js"
 import type { MuxStream } from "../MuxStream.js"
 import * as SessionServer from "../SessionServer.js"
 import { TransportServer } from "../TransportServer.js"
-import * as WsTransportServer from "../WsTransportServer.js"
+import * as NodeTransportServer from "../NodeTransportServer.js"
 import * as Endpoint from "./endpoint.js"
 import { forward } from "./forward.js"
 import * as Shared from "./options.js"
@@ -38,7 +38,7 @@ export const serve = Command.make("serve", options, (given) =>
       yield* Shared.refuseStrangers(given.listen, given.allowAnonymous, "give a --token, or ")
     }
     const tls = yield* tlsOf(given.tlsCert, given.tlsKey)
-    const transports = yield* WsTransportServer.make({
+    const transports = yield* NodeTransportServer.make({
       ...given.listen,
       tls,
       allowedOrigins: [], // a page of any host would be of ours if its name was made to point here (DNS rebinding)

@@ -1,9 +1,9 @@
 import { mutation } from "./shared.mjs"
 
-export default mutation("streams", "test/session", [
-  "internal/incoming",
-  "internal/stream",
-  "internal/muxStream",
-  "internal/outgoing",
-  "internal/outbox"
+export default mutation("streams", "test/unit", [
+  "internal/recv/recvHalf",
+  "internal/session/streamProtocol",
+  "internal/session/handle",
+  "internal/send/sendHalf",
+  "internal/send/sendScheduler"
 ])

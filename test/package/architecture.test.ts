@@ -57,7 +57,7 @@ describe("the portable root", () => {
     })
 
     it(`is not all that there is, and what needs Node shows: ${what}`, () => {
-      const { foreign } = reach(`dist/WsTransportServer${extension}`)
+      const { foreign } = reach(`dist/NodeTransportServer${extension}`)
       expect(foreign.filter((name) => !portable.test(name))).toEqual(expect.arrayContaining(["ws"]))
     })
   }

@@ -28,7 +28,7 @@ const wrongSource = `/**
  *
  * @example
  * \`\`\`ts
- * import * as Frame from "effect-wsmux/Frame"
+ * import * as Frame from "../../src/internal/wire/frame.js"
  *
  * export const nothing = (
  *   Frame.noSuchFunction

@@ -24,8 +24,8 @@ import type { MuxStream } from "effect-wsmux/MuxStream"
 import * as Session from "effect-wsmux/Session"
 import { Transport } from "effect-wsmux/Transport"
 import type { OpenError } from "effect-wsmux/WsmuxError"
-import * as WsTransport from "effect-wsmux/WsTransport"
-import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -35,7 +35,7 @@ export const open = (session: Session.Session): Effect.Effect<MuxStream, OpenErr
 // @ts-expect-error the types are those of the package: were they not found, everything would be allowed
 export const wrong = Session.makeClient(1)
 // @ts-expect-error and so are the types that the package takes from others
-export const alsoWrong = WsTransport.fromWebSocket(1, 2)
+export const alsoWrong = NodeTransport.fromWebSocket(1, 2)
 
 const program = Effect.gen(function*() {
   const pair = yield* MemoryTransport.makePair()
@@ -45,7 +45,7 @@ const program = Effect.gen(function*() {
   const stream = yield* open(client)
   yield* Stream.make("over ", "there").pipe(Stream.encodeText, Stream.run(stream.writable))
   const answer = yield* stream.readable.pipe(Stream.decodeText(), Stream.mkString)
-  console.log(JSON.stringify([answer, typeof Frame.decode, typeof WsTransport.layer, typeof WsTransportServer.layer]))
+  console.log(JSON.stringify([answer, typeof Frame.decode, typeof NodeTransport.layer, typeof NodeTransportServer.layer]))
 })
 
 void Effect.runPromise(Effect.scoped(program))

@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 
-/** Builds a program of the tests, whose path is seen from this directory, beside its source, and answers where. */
-export const buildProgram = async (path: string): Promise<string> => {
-  const entry = fileURLToPath(new URL(path, import.meta.url))
+/** Bundles a program of the tests into a `build` folder beside its source, and returns the bundle's path. */
+export const buildProgram = async (source: URL): Promise<string> => {
+  const entry = fileURLToPath(source)
   const outfile = entry.replace(/([^/]+)\.ts$/, "build/$1.js")
   await build({
     entryPoints: [entry],

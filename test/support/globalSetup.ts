@@ -1,5 +1,5 @@
 import type { TestProject } from "vitest/node"
-import { buildPeer, type GoPeer, hasGo } from "../interop/build.js"
+import { buildPeer, type GoPeer, hasGo } from "../e2e/interop/build.js"
 import { programs } from "./programs.js"
 
 /** Builds the Go peer, and tells loudly what this machine cannot run; in CI nothing may be missing. */

@@ -1,4 +1,4 @@
-import * as Frame from "effect-wsmux/Frame"
+import * as Frame from "../../src/internal/wire/frame.js"
 import type * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type { MuxStream } from "effect-wsmux/MuxStream"
 import type { SessionSnapshot, StreamSnapshot } from "effect-wsmux/Session"

@@ -1,4 +1,4 @@
-import * as Frame from "effect-wsmux/Frame"
+import * as Frame from "../../src/internal/wire/frame.js"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as Session from "effect-wsmux/Session"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"

@@ -9,8 +9,8 @@ import type { Transport } from "effect-wsmux/Transport"
 import type { TransportServer } from "effect-wsmux/TransportServer"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import { ConnectFailure } from "effect-wsmux/WsmuxError"
-import * as WsTransport from "effect-wsmux/WsTransport"
-import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
@@ -209,7 +209,7 @@ const wsConstructor: typeof Socket.WebSocketConstructor.Service = (url, protocol
 export const standardConstructor: typeof Socket.WebSocketConstructor.Service = (url, protocols) =>
   new Undici.WebSocket(url, protocols) as unknown as globalThis.WebSocket
 
-export const dialWs: Dialler = WsTransport.connect
+export const dialWs: Dialler = NodeTransport.connect
 
 export const dialWsConstructor: Dialler = (url, options) =>
   Effect.provideService(WebSocketTransport.connect(url, options), Socket.WebSocketConstructor, wsConstructor)
@@ -225,7 +225,7 @@ export const dialPlatform: Dialler = (url, options) =>
 
 export const acceptWsServer: Acceptor = (options) =>
   Effect.gen(function*() {
-    const server = yield* WsTransportServer.make(options)
+    const server = yield* NodeTransportServer.make(options)
     return { url: urlOf(server), accepted: yield* firstOf(server) }
   })
 
@@ -235,7 +235,7 @@ export const acceptWebSocket: Acceptor = (options) =>
     const accepted = yield* Deferred.make<Transport>()
     const run = yield* FiberSet.makeRuntime<Scope.Scope>()
     webSockets.on("connection", (ws, request) => {
-      run(Effect.intoDeferred(WsTransport.fromWebSocket(ws, request, options), accepted))
+      run(Effect.intoDeferred(NodeTransport.fromWebSocket(ws, request, options), accepted))
     })
     return { url, accepted: Deferred.await(accepted) }
   })

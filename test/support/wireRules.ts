@@ -1,4 +1,4 @@
-import type * as Frame from "effect-wsmux/Frame"
+import type * as Frame from "../../src/internal/wire/frame.js"
 
 /** What one side of a stream has done so far, by its frames alone. */
 interface Side {

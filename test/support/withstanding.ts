@@ -1,4 +1,4 @@
-import * as Frame from "effect-wsmux/Frame"
+import * as Frame from "../../src/internal/wire/frame.js"
 import type { Session } from "effect-wsmux/Session"
 import { isTerminalError } from "effect-wsmux/WsmuxError"
 import * as Cause from "effect/Cause"

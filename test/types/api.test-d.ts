@@ -10,8 +10,8 @@ import type { Transport } from "effect-wsmux/Transport"
 import type { Connection, TransportServer, UpgradeRequest } from "effect-wsmux/TransportServer"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import type * as WsmuxError from "effect-wsmux/WsmuxError"
-import * as WsTransport from "effect-wsmux/WsTransport"
-import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import type * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -249,7 +249,7 @@ describe("a stream", () => {
 
 describe("a reconnecting session", () => {
   it("tells the failures of its attempts by their type", () => {
-    const _make = () => ReconnectingSession.make({ transport: () => WsTransport.connect("ws://a") })
+    const _make = () => ReconnectingSession.make({ transport: () => NodeTransport.connect("ws://a") })
     type Made = Effect.Effect.Success<ReturnType<typeof _make>>
     type Failures = WsmuxError.ConnectFailure | WsmuxError.TerminalError
     expectTypeOf({} as Made).toEqualTypeOf<ReconnectingSession.ReconnectingSession<Failures>>()
@@ -267,17 +267,17 @@ describe("a transport", () => {
   })
 
   it("over ws is dialled, or of an accepted socket", () => {
-    expectTypeOf(WsTransport.connect).toEqualTypeOf<
-      (url: string, options?: WsTransport.ConnectOptions) => Effect.Effect<Transport, Connect, Scope.Scope>
+    expectTypeOf(NodeTransport.connect).toEqualTypeOf<
+      (url: string, options?: NodeTransport.ConnectOptions) => Effect.Effect<Transport, Connect, Scope.Scope>
     >()
-    expectTypeOf(WsTransport.layer).toEqualTypeOf<
-      (url: string, options?: WsTransport.ConnectOptions) => Layer.Layer<Transport, Connect>
+    expectTypeOf(NodeTransport.layer).toEqualTypeOf<
+      (url: string, options?: NodeTransport.ConnectOptions) => Layer.Layer<Transport, Connect>
     >()
-    expectTypeOf(WsTransport.fromWebSocket).toEqualTypeOf<
+    expectTypeOf(NodeTransport.fromWebSocket).toEqualTypeOf<
       (
         ws: WebSocket,
         request: Pick<Http.IncomingMessage, "socket">,
-        options?: WsTransport.Options
+        options?: NodeTransport.Options
       ) => Effect.Effect<Transport, never, Scope.Scope>
     >()
   })
@@ -318,24 +318,24 @@ describe("a server of transports", () => {
     )
 
   it("listens in a scope", () => {
-    expectTypeOf(WsTransportServer.make({ port: 0 })).toEqualTypeOf<
+    expectTypeOf(NodeTransportServer.make({ port: 0 })).toEqualTypeOf<
       Effect.Effect<TransportServer<undefined>, Listen, Scope.Scope>
     >()
-    expectTypeOf(WsTransportServer.layer({ port: 0 })).toEqualTypeOf<Layer.Layer<TransportServer, Listen>>()
+    expectTypeOf(NodeTransportServer.layer({ port: 0 })).toEqualTypeOf<Layer.Layer<TransportServer, Listen>>()
   })
 
   it("requires what its authorisation does, and has principals of its type", () => {
     type Known = Effect.Effect.Success<ReturnType<typeof authorize>>
-    expectTypeOf(WsTransportServer.make({ authorize })).toEqualTypeOf<
+    expectTypeOf(NodeTransportServer.make({ authorize })).toEqualTypeOf<
       Effect.Effect<TransportServer<Known>, Listen, Users | Scope.Scope>
     >()
-    expectTypeOf(WsTransportServer.layer({ authorize })).toEqualTypeOf<Layer.Layer<TransportServer, Listen, Users>>()
+    expectTypeOf(NodeTransportServer.layer({ authorize })).toEqualTypeOf<Layer.Layer<TransportServer, Listen, Users>>()
   })
 
   it("is told of a stranger by a rejection and nothing else", () => {
-    type Authorize = NonNullable<WsTransportServer.Options<Users>["authorize"]>
+    type Authorize = NonNullable<NodeTransportServer.Options<Users>["authorize"]>
     expectTypeOf<Authorize>().toEqualTypeOf<
-      (request: Http.IncomingMessage) => Effect.Effect<unknown, WsTransportServer.Rejection, Users>
+      (request: Http.IncomingMessage) => Effect.Effect<unknown, NodeTransportServer.Rejection, Users>
     >()
   })
 })

@@ -12,7 +12,7 @@ import type { Options } from "../../NodeDuplex.js"
 import type { ReadError, Stalled } from "../../WsmuxError.js"
 import { forkInterruptibly } from "./forkInterruptibly.js"
 import { toNodeError } from "./nodeError.js"
-import { Patience } from "./patience.js"
+import { Patience } from "./stallTimeout.js"
 
 const notAStream = "not a MuxStream: a copy by { ...stream } lacks the operations, MuxStream.withOperations keeps them"
 

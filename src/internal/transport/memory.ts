@@ -2,9 +2,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Address } from "../../Address.js"
 import { type Listener, type Transport, TypeId } from "../../Transport.js"
-import { WaitList } from "../waitList.js"
-import { concat } from "./concat.js"
-import { Slot, tooBig } from "./slot.js"
+import { WaitList } from "../sync/waitList.js"
+import { concat } from "./concatBytes.js"
+import { Slot, tooBig } from "./listenerBuffer.js"
 
 type Side = "client" | "server"
 

@@ -7,7 +7,7 @@ import type { Pair, Server, ServerOptions } from "../../MemoryTransport.js"
 import type { Transport } from "../../Transport.js"
 import type { Connection, UpgradeRequest } from "../../TransportServer.js"
 import { ConnectFailure } from "../../WsmuxError.js"
-import { WaitList } from "../waitList.js"
+import { WaitList } from "../sync/waitList.js"
 
 type Handler<P> = (transport: Transport, connection: Connection<P>) => Effect.Effect<void>
 

@@ -9,11 +9,11 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { type Address, opaque } from "../../Address.js"
 import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
-import { WaitList } from "../waitList.js"
-import { concat } from "./concat.js"
-import { Slot, tooBig } from "./slot.js"
-import { adoptOpen, isNodeWebSocket, type Settings, type Terminable } from "./webSocket.js"
-import { upgradedTo } from "./wsInternals.js"
+import { WaitList } from "../sync/waitList.js"
+import { concat } from "./concatBytes.js"
+import { Slot, tooBig } from "./listenerBuffer.js"
+import { adoptOpen, isNodeWebSocket, type Settings, type Terminable } from "./standard.js"
+import { upgradedTo } from "./node/wsInternals.js"
 
 /**
  * A transport over a platform `Socket`, once it is open.

@@ -7,4 +7,4 @@ require (
 	github.com/gorilla/websocket v1.5.3
 )
 
-replace effect-wsmux-interop => ../../interop/go
+replace effect-wsmux-interop => ../../e2e/interop/go

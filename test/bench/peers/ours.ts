@@ -2,8 +2,8 @@ import type { MuxStream } from "effect-wsmux/MuxStream"
 import * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
-import * as WsTransport from "effect-wsmux/WsTransport"
-import * as WsTransportServer from "effect-wsmux/WsTransportServer"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -83,7 +83,7 @@ export const make = (style: Style): Peer => ({
       : `window ${SessionConfig.defaults.streamBufferSize} bytes, auto-tuned to ${maxWindow >> 10} KiB`,
   listen: async (roles, settings) => {
     const runtime = ManagedRuntime.make(
-      SessionServer.layer().pipe(Layer.provide(WsTransportServer.layer()), Layer.provide(config(settings)))
+      SessionServer.layer().pipe(Layer.provide(NodeTransportServer.layer()), Layer.provide(config(settings)))
     )
     const server = await runtime.runPromise(SessionServer.SessionServer)
     runtime.runFork(server.run((session) => {
@@ -96,7 +96,7 @@ export const make = (style: Style): Peer => ({
   },
   connect: async (url, settings) => {
     const runtime = ManagedRuntime.make(
-      Session.layerClient().pipe(Layer.provide(WsTransport.layer(url)), Layer.provide(config(settings)))
+      Session.layerClient().pipe(Layer.provide(NodeTransport.layer(url)), Layer.provide(config(settings)))
     )
     const session = await runtime.runPromise(Session.Session)
     const scope = Effect.runSync(Scope.make())

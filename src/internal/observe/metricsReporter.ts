@@ -1,0 +1,73 @@
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import type * as Scope from "effect/Scope"
+import type { FrameCounts, SessionSnapshot } from "../../Session.js"
+import * as SessionMetrics from "../../SessionMetrics.js"
+import type { TerminalError } from "../../WsmuxError.js"
+
+/** What feeds a session's metrics. */
+export interface Meter {
+  /** Adds what has been counted since the last time. */
+  readonly report: Effect.Effect<void>
+  /** A keep-alive ping was answered after so long. Kept for the next report. */
+  readonly roundTrip: (millis: number) => void
+}
+
+type Sum = Metric.Metric.Counter<number> | Metric.Metric.Gauge<number>
+
+type Add = readonly [metric: Sum, count: (snapshot: SessionSnapshot) => number]
+
+const frameKinds = ["dat", "syn", "ack", "fin"] as const satisfies ReadonlyArray<keyof FrameCounts>
+
+/** What grows while a session lives, and where its counters tell how much. */
+const counters: ReadonlyArray<Add> = [
+  [SessionMetrics.streamsOpened, ({ counters }) => counters.opened],
+  [SessionMetrics.streamsAccepted, ({ counters }) => counters.accepted],
+  [SessionMetrics.streamsRefused, ({ counters }) => counters.refused],
+  [SessionMetrics.bytesReceived, ({ counters }) => counters.bytesIn],
+  [SessionMetrics.bytesSent, ({ counters }) => counters.bytesOut],
+  [SessionMetrics.creditStalls, ({ counters }) => counters.stalls],
+  [SessionMetrics.peerFaults, ({ counters }) => counters.duplicates + counters.overruns + counters.clamped],
+  ...frameKinds.flatMap((kind): ReadonlyArray<Add> => [
+    [Metric.tagged(SessionMetrics.framesReceived, "kind", kind), ({ counters }) => counters.framesIn[kind]],
+    [Metric.tagged(SessionMetrics.framesSent, "kind", kind), ({ counters }) => counters.framesOut[kind]]
+  ])
+]
+
+/** What a session takes back when it ends. */
+const gauges: ReadonlyArray<Add> = [
+  [SessionMetrics.sessions, () => 1],
+  [SessionMetrics.streams, ({ streams }) => streams.length]
+]
+
+/** Feeds the metrics from a session's own counters: now, when told to, and a last time when the scope closes. */
+export const makeMeter = (
+  role: "client" | "server",
+  snapshot: () => SessionSnapshot,
+  terminal: () => TerminalError | undefined
+): Effect.Effect<Meter, never, Scope.Scope> => {
+  const reported = new Map<Add, number>()
+  const roundTrips: Array<number> = []
+  const tagged = <Type, In, Out>(metric: Metric.Metric<Type, In, Out>) => Metric.tagged(metric, "role", role)
+  const add = (entry: Add, now: number): Effect.Effect<void> => {
+    const grown = now - (reported.get(entry) ?? 0)
+    reported.set(entry, now)
+    return Metric.incrementBy(tagged(entry[0] as Metric.Metric.Counter<number>), grown)
+  }
+  const report = (over: boolean) =>
+    Effect.suspend(() => {
+      const now = snapshot()
+      return Effect.all([
+        ...counters.map((entry) => add(entry, entry[1](now))),
+        ...gauges.map((entry) => add(entry, over ? 0 : entry[1](now))),
+        ...roundTrips.splice(0).map((millis) => Metric.update(tagged(SessionMetrics.keepAliveRoundTrip), millis))
+      ], { discard: true })
+    })
+  const ended = Effect.suspend(() =>
+    Metric.increment(tagged(Metric.tagged(SessionMetrics.sessionsEnded, "cause", terminal()?._tag ?? "SessionClosed")))
+  )
+  return report(false).pipe(
+    Effect.zipRight(Effect.addFinalizer(() => Effect.zipRight(report(true), ended))),
+    Effect.as({ report: report(false), roundTrip: (millis) => void roundTrips.push(millis) })
+  )
+}

@@ -1,0 +1,36 @@
+import type { FrameCounts, SessionCounters } from "../../Session.js"
+import type { FrameParts } from "../send/sendScheduler.js"
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+/** What a session counts. Plain fields: they are bumped once a frame. */
+export class Counters {
+  readonly framesIn: Mutable<FrameCounts> = { dat: 0, syn: 0, ack: 0, fin: 0 }
+  readonly framesOut: Mutable<FrameCounts> = { dat: 0, syn: 0, ack: 0, fin: 0 }
+  bytesIn = 0
+  bytesOut = 0
+  opened = 0
+  accepted = 0
+  refused = 0
+  duplicates = 0
+  ignored = 0
+  overruns = 0
+  clamped = 0
+  stalls = 0
+
+  /** Counts a frame, and answers how many bytes of payload it has. */
+  sent(frame: FrameParts): number {
+    let bytes = 0
+    for (let i = 1; i < frame.length; i++) bytes += frame[i]!.byteLength
+    this.framesOut[kinds[frame[0][0]!]!]++
+    this.bytesOut += bytes
+    return bytes
+  }
+
+  snapshot(): SessionCounters {
+    return { ...this, framesIn: { ...this.framesIn }, framesOut: { ...this.framesOut } }
+  }
+}
+
+/** By the frame's type byte. */
+const kinds = ["dat", "syn", "ack", "fin"] as const

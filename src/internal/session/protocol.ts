@@ -1,0 +1,383 @@
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as FiberId from "effect/FiberId"
+import * as Frame from "../wire/frame.js"
+import type { SessionSnapshot } from "../../Session.js"
+import type { Settings } from "../../SessionConfig.js"
+import type { Budgets, Share } from "../../SharedLimits.js"
+import type { End, Listener, Transport } from "../../Transport.js"
+import {
+  type AcceptTimeout,
+  DuplicateStream,
+  MalformedFrame,
+  PeerFlood,
+  SessionClosed,
+  StreamRefused,
+  type TerminalError,
+  TransportFailure,
+  UnexpectedText,
+  WrongParity
+} from "../../WsmuxError.js"
+import { Backlog } from "./backlog.js"
+import { Counters } from "./counters.js"
+import type { Flight } from "../send/congestion.js"
+import type { Journal } from "../observe/sessionLog.js"
+import { type Opening, Opens } from "./openLimiter.js"
+import { Outbox } from "../send/sendScheduler.js"
+import { ReceiveMemory } from "../memory/receiveMemory.js"
+import { type StreamLink, StreamState } from "./streamProtocol.js"
+import { type Role, StreamIds } from "../wire/streamIds.js"
+import { WaitList } from "../sync/waitList.js"
+import type { WindowTuner } from "../recv/windowTuner.js"
+
+/** The parts that a session is made of. */
+export interface Parts {
+  readonly role: Role
+  readonly settings: Settings
+  readonly transport: Transport
+  readonly journal: Journal
+  readonly limits: Budgets
+  readonly tuner: WindowTuner | undefined
+  readonly flight: Flight | undefined
+  /** The time in milliseconds, from any start. */
+  readonly now: () => number
+}
+
+/**
+ * The protocol of a session: frames in, frames out, and the streams between. All of it is synchronous, on the transport's
+ * callbacks or in a step of the calling fiber; the first terminal error is final from the moment it is set.
+ */
+export class SessionState implements Listener {
+  readonly counters = new Counters()
+  readonly outbox: Outbox
+  readonly opens: Opens
+  /** Completed with the first terminal error, in the step in which it happens. */
+  readonly terminated = Deferred.unsafeMake<TerminalError>(FiberId.none)
+  readonly role: Role
+  readonly journal: Journal
+  readonly #settings: Settings
+  readonly #flight: Flight | undefined
+  readonly #ids: StreamIds
+  readonly #link: StreamLink
+  readonly #streams = new Map<number, StreamState>()
+  readonly #backlog: Backlog
+  readonly #acceptors = new WaitList()
+  readonly #openings = new Map<StreamState, Opening>()
+  /** The session's shares of what all sessions may hold. */
+  readonly #shares: { readonly [K in "streams" | "buffers" | "waitingAnswers"]: Share }
+  readonly #memory: ReceiveMemory
+  /** The streams of the peer that live, or have a handler that has not ended. */
+  readonly #places = new Set<StreamState>()
+  #terminal: TerminalError | undefined
+
+  constructor({ flight, journal, limits, now, role, settings, transport, tuner }: Parts) {
+    this.role = role
+    this.journal = journal
+    this.#settings = settings
+    this.#flight = flight
+    this.#ids = new StreamIds(role)
+    this.#shares = {
+      streams: limits.streams.join(),
+      buffers: limits.buffers.join(),
+      waitingAnswers: limits.waitingAnswers.join()
+    }
+    this.#memory = new ReceiveMemory(settings, this.#shares.buffers)
+    this.#backlog = new Backlog(settings.acceptBacklog, Duration.toMillis(settings.backlogTimeout), now)
+    this.outbox = new Outbox(transport, settings.maxFrameSize, this.counters, flight, this.#shares.waitingAnswers)
+    this.opens = new Opens(settings.maxUnacknowledgedOpens, (opening) => this.#sendOpen(opening))
+    this.#link = {
+      maxPeerWindow: settings.maxPeerWindow,
+      drainBudget: settings.drainBudget,
+      schedule: (sender) => this.outbox.schedule(sender),
+      isClear: (size) => this.outbox.isClear(size),
+      stalled: () => this.counters.stalls++,
+      sendNow: (frame) => this.outbox.sendNow(frame),
+      sendControl: (frame) => this.outbox.sendControl(frame),
+      sendCredit: (id, bytes) => this.outbox.sendCredit(id, bytes),
+      tuner,
+      memory: this.#memory,
+      over: (stream) => this.#forget(stream)
+    }
+  }
+
+  get terminal(): TerminalError | undefined {
+    return this.#terminal
+  }
+
+  // The four events of the transport.
+
+  onMessage(message: Uint8Array): void {
+    if (this.#terminal !== undefined) return
+    const frame = Frame.decode(message)
+    switch (frame._tag) {
+      case "Dat":
+        return this.#recvDat(frame)
+      case "Ack":
+        return this.#recvAck(frame)
+      case "Syn":
+        return this.#recvSyn(frame)
+      case "Fin":
+        return this.#recvFin(frame)
+      case "Malformed":
+        return this.terminate(new MalformedFrame({ fault: frame.fault, detail: frame.detail }))
+    }
+  }
+
+  onText(): void {
+    this.terminate(new UnexpectedText())
+  }
+
+  onWritable(): void {
+    this.outbox.flush()
+  }
+
+  onClose(end: End): void {
+    this.outbox.discard()
+    // 1006 means that no close frame came: that is a loss, never a clean end, though Go peers know no other.
+    this.terminate(
+      end.code === 1006 || end.cause !== undefined
+        ? new TransportFailure(end)
+        : new SessionClosed({ by: "peer", code: end.code, reason: end.reason })
+    )
+  }
+
+  // What the application does.
+
+  /** Starts an open, or says why it cannot. */
+  open(opening: Opening): void {
+    if (this.#terminal !== undefined) return opening.settle(Either.left(this.#terminal))
+    if (opening.id !== undefined && !this.#reserve(opening.id)) {
+      return opening.settle(Either.left(new DuplicateStream({ streamId: opening.id })))
+    }
+    this.opens.add(opening)
+  }
+
+  /** Gives an open up, whatever had become of it: a turn that never came, an unanswered SYN, or a stream. */
+  cancelOpen(opening: Opening): void {
+    const stream = opening.stream
+    if (opening.failed) return
+    if (stream === undefined) {
+      if (this.opens.remove(opening) && opening.id !== undefined) this.#ids.release(opening.id)
+    } else if (this.#openings.delete(stream)) {
+      stream.cancel()
+    } else {
+      stream.leave()
+    }
+  }
+
+  /** The same, because it took too long. */
+  expireOpen(opening: Opening, error: AcceptTimeout): void {
+    if (opening.settled) return
+    this.cancelOpen(opening)
+    opening.settle(Either.left(error))
+  }
+
+  /** Takes the next stream of the backlog and accepts it; undefined when there is none. */
+  takeAccepted(): StreamState | undefined {
+    this.#refuseExpired()
+    const stream = this.#backlog.take()
+    if (stream === undefined) return undefined
+    this.counters.accepted++
+    const ack = Frame.ack(stream.id, stream.window)
+    stream.accept()
+    this.#answer(ack)
+    this.journal.debug("accepted a stream", { streamId: stream.id })
+    return stream
+  }
+
+  /** The handler that `run` had started for the stream has ended. */
+  served(stream: StreamState): void {
+    stream.isServed = false
+    if (this.#streams.get(stream.id) !== stream) this.#freePlace(stream)
+  }
+
+  /** Waits for the next stream; `restore` makes the wait interruptible, and only that. */
+  awaitAccepted(
+    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  ): Effect.Effect<StreamState, TerminalError> {
+    return this.#acceptors.until(() => {
+      if (this.#terminal !== undefined) return Effect.fail(this.#terminal)
+      const stream = this.takeAccepted()
+      return stream && Effect.succeed(stream)
+    }, restore)
+  }
+
+  /** Ends the session: everything that waits or will be tried hears of it. Only the first call counts. */
+  terminate(error: TerminalError): void {
+    if (this.#terminal !== undefined) return
+    this.#terminal = error
+    this.#backlog.clear()
+    this.#acceptors.wakeAll()
+    this.opens.fail(error)
+    for (const opening of this.#openings.values()) opening.settle(Either.left(error))
+    this.#openings.clear()
+    const streams = [...this.#streams.values()]
+    this.#streams.clear()
+    for (const stream of streams) {
+      stream.fail(error)
+      this.#freePlace(stream)
+    }
+    for (const share of Object.values(this.#shares)) share.leave()
+    Deferred.unsafeDone(this.terminated, Effect.succeed(error))
+  }
+
+  snapshot(): SessionSnapshot {
+    return {
+      role: this.role,
+      closed: this.#terminal !== undefined,
+      streams: Array.from(this.#streams.values(), (stream) => stream.snapshot()),
+      backlog: this.#backlog.size,
+      unacknowledgedOpens: this.opens.unanswered,
+      waitingOpens: this.opens.waiting,
+      counters: this.counters.snapshot()
+    }
+  }
+
+  #recvDat(frame: Frame.Dat): void {
+    const { counters } = this
+    counters.framesIn.dat++
+    counters.bytesIn += frame.payload.byteLength
+    const stream = this.#streams.get(frame.id)
+    // A Go peer never sends a DAT without bytes, and corrupts itself on one; it means nothing.
+    if (stream === undefined || frame.payload.byteLength === 0) return this.#ignore("DAT", frame.id)
+    const verdict = stream.recvDat(frame.payload)
+    if (verdict === "Taken") return
+    if (verdict === "Misplaced") return this.#ignore("DAT", frame.id)
+    counters.overruns++
+    this.journal.fault("Warning", "the peer overran the window of a stream", { streamId: frame.id })
+  }
+
+  #recvAck(frame: Frame.Ack): void {
+    this.counters.framesIn.ack++
+    const stream = this.#streams.get(frame.id)
+    if (stream === undefined) return this.#ignore("ACK", frame.id)
+    this.#flight?.returned()
+    if (stream.state !== "Opening" && stream.state !== "Cancelled") {
+      if (!stream.outgoing.grant(frame.credit)) {
+        this.counters.clamped++
+        this.journal.fault("Warning", "the peer granted more credit than can be outstanding", { streamId: frame.id })
+      }
+      return
+    }
+    const opening = this.#openings.get(stream)
+    this.#openings.delete(stream)
+    const beyond = stream.recvAccept(frame.credit)
+    if (beyond > 0) this.#warnOfWindow({ peerWindow: frame.credit, window: frame.credit - beyond, streamId: stream.id })
+    this.counters.opened++
+    this.opens.answered()
+    opening?.settle(Either.right(stream))
+  }
+
+  #recvSyn({ id }: Frame.Syn): void {
+    this.counters.framesIn.syn++
+    if (this.#ids.isOurs(id)) return this.terminate(new WrongParity({ streamId: id, role: this.role }))
+    if (this.#streams.has(id)) {
+      this.counters.duplicates++
+      return this.journal.fault("Warning", "the peer opened a stream twice", { streamId: id })
+    }
+    const isAwaited = this.#acceptors.hasSleepers
+    if (!isAwaited && this.#backlog.isFull) this.#refuseExpired()
+    if (!isAwaited && this.#backlog.isFull) return this.#refuse(id, "the backlog is full (acceptBacklog)")
+    if (this.#places.size >= this.#settings.maxStreams) return this.#refuse(id, "the session has maxStreams streams")
+    if (!this.#shares.streams.take(1)) return this.#refuse(id, "all sessions together have too many (SharedLimits)")
+    const window = this.#memory.bookWindow()
+    if (window === undefined) {
+      this.#shares.streams.giveBack(1)
+      return this.#refuse(id, "the memory for windows is given away (maxSessionBufferSize)")
+    }
+    const stream = new StreamState(id, "Pending", window, this.#settings.initialSendCredit ?? window, this.#link)
+    this.#streams.set(id, stream)
+    this.#places.add(stream)
+    this.#backlog.add(stream, () => this.#acceptors.wakeOne())
+  }
+
+  #recvFin({ id }: Frame.Fin): void {
+    this.counters.framesIn.fin++
+    const stream = this.#streams.get(id)
+    const before = stream?.state
+    if (stream === undefined || !stream.recvFin()) return this.#ignore("FIN", id)
+    switch (before) {
+      case "Pending":
+        // The opener gave it up. Our FIN lets it forget the id. A stream that was refused has its FIN on the way.
+        return this.#backlog.remove(stream) ? this.#answer(Frame.fin(id)) : undefined
+      case "Opening":
+      case "Cancelled": {
+        const opening = this.#openings.get(stream)
+        this.#openings.delete(stream)
+        this.opens.answered()
+        opening?.settle(Either.left(new StreamRefused({ streamId: id })))
+      }
+    }
+  }
+
+  #sendOpen(opening: Opening): void {
+    const id = opening.id ?? this.#ids.take((id) => this.#streams.has(id))
+    const window = this.#settings.streamBufferSize
+    this.#memory.bookOwn(window)
+    const stream = new StreamState(id, "Opening", window, 0, this.#link)
+    // Registered before its SYN leaves: the answer may come at any time.
+    this.#streams.set(id, stream)
+    this.#openings.set(stream, opening)
+    opening.stream = stream
+    this.outbox.sendControl(Frame.syn(id))
+    this.journal.debug("opening a stream", { streamId: id })
+  }
+
+  #refuse(id: number, reason: string): void {
+    this.counters.refused++
+    this.journal.fault("Warning", `refused a stream: ${reason}`, { streamId: id })
+    this.#answer(Frame.fin(id))
+  }
+
+  /** Refuses the streams whose openers have given up while they waited. */
+  #refuseExpired(): void {
+    for (const stream of this.#backlog.takeExpired()) {
+      this.counters.refused++
+      this.journal.fault("Warning", "refused a stream: no acceptor took it within backlogTimeout", {
+        streamId: stream.id
+      })
+      stream.leave()
+    }
+  }
+
+  /** Ends the session when the peer asks for answers and does not read them. */
+  #answer(frame: Uint8Array): void {
+    if (this.outbox.sendAnswer(frame)) return
+    this.terminate(new PeerFlood({ detail: `${this.outbox.waitingControl} answers wait to be read` }))
+  }
+
+  #warnOfWindow(annotations: object): void {
+    this.journal.fault(
+      "Warning",
+      "the peer believes in a larger window than this end stores: a slow reader will fail with NoCapacity; " +
+        "give both ends the same streamBufferSize, or raise maxPeerWindow",
+      annotations
+    )
+  }
+
+  #reserve(id: number): boolean {
+    if (!Number.isInteger(id) || id < 0 || id > Frame.maxUint32 || !this.#ids.isOurs(id)) {
+      throw new RangeError(`${id} is not a stream id of the ${this.role} role`)
+    }
+    return this.#ids.reserve(id, (id) => this.#streams.has(id))
+  }
+
+  #ignore(kind: string, id: number): void {
+    this.counters.ignored++
+    this.journal.fault("Debug", "ignored a frame that has no place", { kind, streamId: id })
+  }
+
+  #forget(stream: StreamState): void {
+    if (this.#streams.get(stream.id) !== stream) return // the id may be another stream's by now
+    this.#streams.delete(stream.id)
+    this.outbox.forgetCredit(stream.id)
+    this.#freePlace(stream)
+  }
+
+  /** A stream has one place at most, and gives it back once: the session may end before `run` tells that it serves. */
+  #freePlace(stream: StreamState): void {
+    if (!stream.isServed && this.#places.delete(stream)) this.#shares.streams.giveBack(1)
+  }
+}

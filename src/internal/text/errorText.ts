@@ -1,0 +1,42 @@
+import type { ConnectFailure, NotConnected } from "../../WsmuxError.js"
+import { plainText } from "./plainText.js"
+
+/**
+ * The message of a cause. Node hides the reasons of a failed connection to several addresses in an AggregateError
+ * without a message. Messages of platforms repeat text of the peer, such as names in its certificate.
+ */
+export const describe = (cause: unknown): string => {
+  if (!(cause instanceof Error)) return ""
+  return plainText(
+    cause instanceof AggregateError && cause.message === ""
+      ? cause.errors.map((inner) => inner instanceof Error ? inner.message : String(inner)).join(", ")
+      : cause.message
+  )
+}
+
+/** A text and the peer's or the platform's detail, if there is any. */
+export const detailed = (text: string, detail: string): string => detail === "" ? text : `${text}: ${plainText(detail)}`
+
+export const connectFailure = ({ cause, reason, status, url }: ConnectFailure): string => {
+  switch (reason) {
+    case "InvalidUrl":
+      return `cannot connect to ${url}: not a ws:// or wss:// address`
+    case "Timeout":
+      return `cannot connect to ${url}: no answer in time`
+    case "Rejected":
+      return `cannot connect to ${url}: the server answered ${status}`
+    case "Unreachable":
+      return detailed(`cannot connect to ${url}`, describe(cause))
+  }
+}
+
+export const notConnected = ({ cause, defect, reason }: NotConnected): string => {
+  switch (reason) {
+    case "Timeout":
+      return detailed("there was no session in time", describe(cause))
+    case "GaveUp":
+      return detailed("there is no session any more", describe(defect ?? cause))
+    case "Closed":
+      return "the reconnecting session was closed"
+  }
+}

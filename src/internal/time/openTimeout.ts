@@ -1,0 +1,46 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Opening } from "../session/openLimiter.js"
+import { WaitList } from "../sync/waitList.js"
+
+/** Watches opens that wait for the peer, and gives up those that wait too long. */
+export interface AcceptDeadline {
+  readonly watch: (opening: Opening) => void
+  readonly leave: (opening: Opening) => void
+}
+
+/** One fiber of the scope looks after all opens of a session: all may wait equally long, so the first is due first. */
+export const makeAcceptDeadline = (
+  deadline: Duration.Duration,
+  expire: (opening: Opening) => void
+): Effect.Effect<AcceptDeadline, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    if (!Duration.isFinite(deadline)) return { watch: () => {}, leave: () => {} }
+    const clock = yield* Effect.clock
+    /** By the clock that nobody sets. */
+    const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+    const millis = Duration.toMillis(deadline)
+    /** When they are due, in milliseconds, in the order in which they came. */
+    const watched = new Map<Opening, number>()
+    const watchers = new WaitList()
+    const awaitFirst = watchers.until(() => {
+      for (const first of watched) return Effect.succeed(first)
+      return undefined
+    })
+    yield* Effect.flatMap(awaitFirst, ([opening, due]) => {
+      const wait = due - now()
+      if (wait > 0) return Effect.sleep(Duration.millis(wait))
+      watched.delete(opening)
+      return Effect.sync(() => expire(opening))
+    }).pipe(Effect.forever, Effect.interruptible, Effect.forkScoped)
+    return {
+      watch: (opening) => {
+        watched.set(opening, now() + millis)
+        watchers.wakeOne()
+      },
+      leave: (opening) => {
+        watched.delete(opening)
+      }
+    }
+  })

@@ -1,0 +1,52 @@
+import * as Http from "node:http"
+import type { Rejection } from "../../../NodeTransportServer.js"
+import { plainText } from "../../text/plainText.js"
+
+type Headers = Readonly<Record<string, string>>
+
+/** Headers that frame an answer, which this server does itself. */
+const framing = /^(connection|content-length|transfer-encoding)$/i
+
+/** Headers of the handshake. */
+const handshake = /^(connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/i
+
+/** Tells why these headers cannot be sent; undefined if they can. A line break in a value would add headers. */
+const headersFault = (headers: Headers): string | undefined => {
+  try {
+    for (const [name, value] of Object.entries(headers)) {
+      Http.validateHeaderName(name)
+      Http.validateHeaderValue(name, value)
+    }
+  } catch (error) {
+    return plainText(error instanceof Error ? error.message : String(error))
+  }
+  return undefined
+}
+
+/** Tells why these headers cannot be added to the answer 101; undefined if they can. */
+export const upgradeFault = (headers: Headers): string | undefined => {
+  const own = Object.keys(headers).find((name) => handshake.test(name))
+  return own === undefined ? headersFault(headers) : `the header ${own} is part of the handshake`
+}
+
+/** Tells why a rejection cannot be sent; undefined if it can. */
+export const rejectionFault = ({ headers, status }: Rejection): string | undefined =>
+  Number.isInteger(status) && status >= 200 && status < 600
+    ? headersFault(headers ?? {})
+    : `${plainText(String(status))} is not the status of an answer`
+
+/** The whole answer to a request that is turned away. Browsers take its text for text, whatever it contains. */
+export const rejectionText = ({ headers, message, status }: Rejection): string => {
+  const reason = Http.STATUS_CODES[status] ?? ""
+  const body = `${message ?? reason}\n`
+  const given = Object.entries(headers ?? {}).filter(([name]) => !framing.test(name))
+  const isTyped = given.some(([name]) => name.toLowerCase() === "content-type")
+  const lines = [
+    ...(isTyped ? [] : [["content-type", "text/plain; charset=utf-8"]]),
+    ...given,
+    ["connection", "close"],
+    ["content-length", Buffer.byteLength(body)]
+  ]
+  const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")
+  return `HTTP/1.1 ${status} ${reason}\r\n${head}\r\n${body}`
+}

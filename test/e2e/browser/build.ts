@@ -1,0 +1,48 @@
+import { build, type BuildOptions } from "esbuild"
+import { fileURLToPath } from "node:url"
+import { gzipSync } from "node:zlib"
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+
+const common: BuildOptions = {
+  bundle: true,
+  format: "esm",
+  logLevel: "silent",
+  alias: { "effect-wsmux": here("../../../src") },
+  write: true
+}
+
+/** The page, as a browser's program: nothing of Node's can be in it, or this fails. */
+export const buildPage = (): Promise<string> => bundle("page", { platform: "browser", format: "iife" })
+
+/** The server that the page talks to, with its packages left outside. */
+export const buildServer = (): Promise<string> =>
+  bundle("server", { platform: "node", packages: "external", outExtension: { ".js": ".mjs" } })
+
+const bundle = async (name: string, options: BuildOptions): Promise<string> => {
+  const { metafile } = await build({
+    ...common,
+    entryPoints: [here(`./${name}.ts`)],
+    outdir: here("./build"),
+    metafile: true,
+    ...options
+  })
+  return here(`../../../${Object.keys(metafile!.outputs)[0]}`)
+}
+
+/** How many bytes a program that dials and opens a stream is, minified and gzipped, with Effect or without. */
+export const bundleSize = async (withEffect: boolean): Promise<number> => {
+  const { outputFiles } = await build({
+    ...common,
+    write: false,
+    stdin: {
+      contents: `export { Session, WebSocketTransport } from "effect-wsmux"`,
+      resolveDir: here("."),
+      loader: "ts"
+    },
+    platform: "browser",
+    minify: true,
+    external: withEffect ? [] : ["effect/*", "@effect/*"]
+  })
+  return gzipSync(outputFiles[0]!.contents, { level: 9 }).length
+}

@@ -1,0 +1,145 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Reading from "effect-wsmux/cli/reading"
+import * as Tcp from "effect-wsmux/cli/tcp"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as FiberSet from "effect/FiberSet"
+import * as Option from "effect/Option"
+import { readFileSync } from "node:fs"
+import * as Net from "node:net"
+import { text } from "../../support/bytes.js"
+import { listening, portOf, signal } from "../../support/transports.js"
+
+const loopback = "127.0.0.1"
+const never = Duration.infinity
+
+/** A connection that was dialled or accepted by the tunnel, and what is at its other end. */
+const kinds = {
+  dialled: (keepAlive: Duration.Duration) =>
+    Effect.gen(function*() {
+      const server = yield* listening(Net.createServer({ allowHalfOpen: true, pauseOnConnect: true }))
+      const connected = signal<[Net.Socket]>(server, "connection")
+      const connection = yield* Tcp.connect({ host: loopback, port: portOf(server) }, keepAlive)
+      const [other] = yield* connected
+      yield* Effect.addFinalizer(() => Effect.sync(() => other.destroy()))
+      return { connection, other: other.on("error", () => {}) }
+    }),
+  accepted: (keepAlive: Duration.Duration) =>
+    Effect.gen(function*() {
+      const accepted = Deferred.unsafeMake<Tcp.Connection>(FiberId.none)
+      const connections = yield* FiberSet.make<void>()
+      const { port } = yield* Tcp.listen({ host: loopback, port: 0 }, keepAlive, connections, (connection) =>
+        Effect.zipRight(Deferred.succeed(accepted, connection), Effect.never))
+      const other = Net.connect({ host: loopback, port, allowHalfOpen: true })
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() =>
+          other.destroy()
+        )
+      )
+      return { connection: yield* Deferred.await(accepted), other: other.on("error", () => {}) }
+    })
+}
+
+/** What a read comes to: the bytes as text, "end", or the code of the error. */
+const outcome = ({ read }: Tcp.Connection) =>
+  Effect.match(read, {
+    onFailure: ({ cause }) => (cause as NodeJS.ErrnoException).code,
+    onSuccess: (chunk) => Option.isSome(chunk) ? text(chunk.value) : "end"
+  })
+
+for (const [kind, makeConnection] of Object.entries(kinds)) {
+  describe(`a TCP connection that was ${kind}`, () => {
+    it.scopedLive(`and ${kind} fails when bytes and a reset come together, after the bytes`, () =>
+      Effect.gen(function*() {
+        for (let i = 0; i < 10; i++) {
+          const { connection, other } = yield* makeConnection(never)
+          other.write("the last words")
+          other.resetAndDestroy()
+          expect(yield* outcome(connection)).toBe("the last words")
+          expect(yield* outcome(connection)).toBe("ECONNRESET")
+        }
+      }))
+
+    it.scopedLive(`and ${kind} ends when bytes and an end come together, after the bytes`, () =>
+      Effect.gen(function*() {
+        const { connection, other } = yield* makeConnection(never)
+        other.end("the last words")
+        expect(yield* outcome(connection)).toBe("the last words")
+        expect(yield* outcome(connection)).toBe("end")
+      }))
+
+    it.scopedLive(`and ${kind} tells that it is broken while a reader waits for something else`, () =>
+      Effect.gen(function*() {
+        const { connection, other } = yield* makeConnection(never)
+        const reading = yield* Effect.fork(outcome(connection))
+        const broken = yield* Effect.fork(
+          Effect.async<Error>((resume) => connection.onBroken((cause) => resume(Effect.succeed(cause))))
+        )
+        yield* Effect.yieldNow()
+        other.resetAndDestroy()
+        expect((yield* Fiber.join(broken)).message).toContain("ECONNRESET")
+        yield* Fiber.join(reading)
+      }))
+
+    it.scopedLive(`and ${kind} knows its addresses and counts its bytes`, () =>
+      Effect.gen(function*() {
+        const { connection, other } = yield* makeConnection(never)
+        other.write("hello")
+        yield* connection.read
+        yield* connection.write(new Uint8Array(3))
+        expect({ peer: connection.peer, local: connection.local, ...connection.bytes() }).toEqual({
+          peer: `${loopback}:${other.localPort}`,
+          local: `${loopback}:${other.remotePort}`,
+          read: 5,
+          written: 3
+        })
+      }))
+
+    it.scopedLive(`and ${kind} is probed when it is silent, unless that is off`, () =>
+      Effect.gen(function*() {
+        if (process.platform !== "linux") return // other kernels do not tell their timers
+        const on = yield* makeConnection(Duration.seconds(30))
+        expect(timerOf(on.connection)).toBe("keep-alive")
+        const off = yield* makeConnection(never)
+        expect(timerOf(off.connection)).toBe("none")
+      }))
+  })
+}
+
+/** Which timer the kernel has for a connection, as /proc/net/tcp tells. */
+const timerOf = ({ local, peer }: Tcp.Connection): string | undefined => {
+  const hex = (address: string) => Number(address.split(":")[1]).toString(16).toUpperCase().padStart(4, "0")
+  const line = readFileSync("/proc/net/tcp", "utf8").split("\n")
+    .find((line) => new RegExp(`^ *\\d+: \\w+:${hex(local)} \\w+:${hex(peer)} `).test(line))
+  const timer = line?.trim().split(/\s+/)[5]?.slice(0, 2)
+  return timer === "02" ? "keep-alive" : timer === "00" ? "none" : timer
+}
+
+describe("Reading", () => {
+  it.scopedLive("takes one chunk from a target that talks without end, until it is asked for the next", () =>
+    Effect.gen(function*() {
+      const { connection, other } = yield* kinds.dialled(never)
+      other.write(new Uint8Array(8 * 1024 * 1024))
+      const { byteLength } = Option.getOrThrow(yield* connection.read)
+      // As many turns as many reads would take: nothing more is read meanwhile.
+      yield* Effect.repeatN(turn, 100)
+      expect(connection.bytes().read).toBe(byteLength)
+      expect(byteLength).toBeLessThanOrEqual(64 * 1024)
+    }))
+
+  it("takes less at once the more bytes wait", () => {
+    const kibibyte = 1024
+    expect([0, 0.5, 0.95, 1, 2].map((share) => Reading.readSize(share * Reading.budget))).toEqual([
+      64 * kibibyte,
+      64 * kibibyte,
+      13_107,
+      4 * kibibyte,
+      4 * kibibyte
+    ])
+  })
+})
+
+const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))

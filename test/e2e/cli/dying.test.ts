@@ -1,0 +1,116 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { text } from "../../support/bytes.js"
+import * as Tcp from "./tcp.js"
+import { connect, type Options, serve, type Wsmux } from "./wsmux.js"
+
+/** The process throws, or exits, when it gets SIGUSR2: as a fault anywhere in it would. */
+const faults = {
+  "an uncaught exception": "throw%20Error(`a%20fault`)",
+  "process.exit": "process.exit(3)"
+}
+
+/** A tunnel with a connection over which words have gone both ways, and which is idle. */
+const idle = (options: { readonly serve?: Options; readonly connect?: Options } = {}) =>
+  Effect.gen(function*() {
+    const target = yield* Tcp.listen
+    const server = yield* serve(target.port, [], options.serve)
+    const client = yield* connect(server.url, [], options.connect)
+    const near = yield* Tcp.connect(client.port)
+    yield* near.write("hello")
+    const far = yield* target.accept
+    yield* far.received(5)
+    yield* far.write("welcome")
+    yield* near.received(7)
+    return { server, client, near, far }
+  })
+
+describe("a process that dies", () => {
+  for (const [fault, code] of Object.entries(faults)) {
+    const options = { env: { NODE_OPTIONS: `--import=data:text/javascript,process.on(\`SIGUSR2\`,()=>{${code}})` } }
+    it.scopedLive(`resets the connections that connect has accepted, at ${fault}`, () =>
+      Effect.gen(function*() {
+        const { client, near } = yield* idle({ connect: options })
+        yield* client.signal("SIGUSR2")
+        expect((yield* near.over).how).toBe("ECONNRESET")
+      }))
+
+    it.scopedLive(`resets the connections that serve has made, at ${fault}`, () =>
+      Effect.gen(function*() {
+        const { far, server } = yield* idle({ serve: options })
+        yield* server.signal("SIGUSR2")
+        expect((yield* far.over).how).toBe("ECONNRESET")
+      }))
+  }
+
+  for (const command of ["client", "server"] as const) {
+    it.scopedLive(`is closed by SIGHUP as by SIGINT, when it is the ${command}`, () =>
+      Effect.gen(function*() {
+        const tunnel = yield* idle()
+        yield* tunnel[command].signal("SIGHUP")
+        expect(yield* tunnel[command].exit).toBe(0)
+        expect((yield* tunnel[command === "client" ? "near" : "far"].over).how).toBe("ECONNRESET")
+        const other = command === "client" ? tunnel.server : tunnel.client
+        yield* other.awaitLine(/the session was closed by the peer \(code 1000\)/)
+      }))
+  }
+})
+
+describe("a process that is told twice to end", () => {
+  for (const first of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    it.scopedLive(`closes as at the first time, at a further ${first} that comes at once`, () =>
+      Effect.gen(function*() {
+        const { client, near, server } = yield* idle()
+        yield* client.signal(first)
+        yield* client.signal(first)
+        yield* server.awaitLine(/the session was closed by the peer \(code 1000\)/)
+        yield* client.signal(first)
+        expect(yield* client.exit).toBe(0)
+        expect((yield* near.over).how).toBe("ECONNRESET")
+      }))
+  }
+
+  it.scopedLive("ends at once, at a further SIGINT that comes later, and resets its connections", () =>
+    Effect.gen(function*() {
+      const { client, near, server } = yield* idle()
+      yield* server.signal("SIGSTOP") // closing waits for an answer
+      const again = Effect.zipRight(client.signal("SIGINT"), Effect.sleep("50 millis"))
+      expect(yield* Effect.raceFirst(Effect.forever(again), client.exit)).toBe(130)
+      expect((yield* near.over).how).toBe("ECONNRESET")
+    }))
+})
+
+describe("a reader of the output that goes away", () => {
+  /** Works, after the reader has gone and lines have been printed and logged for it. */
+  const goesOn = (wsmux: Wsmux, port: number) =>
+    Effect.gen(function*() {
+      yield* wsmux.stopReading
+      for (let i = 0; i < 5; i++) {
+        const peer = yield* Tcp.connect(port)
+        yield* peer.write("hello")
+        yield* peer.end
+        const { bytes, how } = yield* peer.over
+        expect([how, text(bytes)]).toEqual(["end", "hello"])
+        yield* Effect.sleep("50 millis") // of which each prints a line of counters
+      }
+    })
+  const verbose = ["--log-level", "all", "--stats", "10ms"]
+
+  it.scopedLive("leaves wsmux serve alone", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(yield* Tcp.echo, verbose)
+      const client = yield* connect(server.url)
+      yield* goesOn(server, client.port)
+      yield* server.signal("SIGINT")
+      yield* client.awaitLine(/closed by the peer/)
+    }))
+
+  it.scopedLive("leaves wsmux connect alone", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(yield* Tcp.echo)
+      const client = yield* connect(server.url, verbose)
+      yield* goesOn(client, client.port)
+      yield* client.signal("SIGINT")
+      yield* server.awaitLine(/closed by the peer/)
+    }))
+})

@@ -1,0 +1,57 @@
+import { describe, it } from "@effect/vitest"
+import * as Tcp from "effect-wsmux/cli/tcp"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { fork } from "node:child_process"
+import Dns from "node:dns"
+import * as Net from "node:net"
+import { afterAll, beforeAll, vi } from "vitest"
+import { signal } from "../../support/transports.js"
+
+const loopback = "127.0.0.1"
+
+/**
+ * A port of which the next connection loses its first packet: the listener is stopped, and its backlog is full. `accept`
+ * lets it go on, and the kernel's second packet gets through.
+ */
+const lossyPort = Effect.gen(function*() {
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() => fork(new URL("./lossyServer.mjs", import.meta.url))),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+  const [port] = yield* signal<[number]>(child, "message")
+  child.kill("SIGSTOP")
+  // One more than the backlog of one fills it.
+  const fillers = Array.from({ length: 2 }, () => Net.connect({ host: loopback, port }).on("error", () => {}))
+  yield* Effect.forEach(fillers, (filler) => signal(filler, "connect"), { concurrency: "unbounded" })
+  yield* Effect.addFinalizer(() => Effect.sync(() => fillers.forEach((filler) => filler.destroy())))
+  return { port, accept: Effect.sync(() => child.kill("SIGCONT")) }
+})
+
+describe.runIf(process.platform === "linux")("a host with an address that has no route", () => {
+  const addresses = [{ address: loopback, family: 4 }, { address: "::1", family: 6 }]
+  type Lookup = (host: string, options: unknown, done: (error: null, addresses: unknown) => void) => void
+  const lookup: Lookup = (_host, _options, done) => done(null, addresses)
+
+  const diallers: Record<string, (port: number) => Effect.Effect<unknown, unknown, never>> = {
+    "wsmux serve to its target": (port) => Effect.scoped(Tcp.connect({ host: "two.example", port }, Duration.infinity)),
+    "NodeTransport.connect": (port) => Effect.scoped(NodeTransport.connect(`ws://two.example:${port}`))
+  }
+  const spy = vi.spyOn(Dns, "lookup")
+  beforeAll(() => void spy.mockImplementation(lookup as never))
+  afterAll(() => spy.mockRestore())
+
+  for (const [dialler, dial] of Object.entries(diallers)) {
+    it.scopedLive(`is reached by ${dialler} though the first packet to the other one is lost`, () =>
+      Effect.gen(function*() {
+        const { accept, port } = yield* lossyPort
+        const dialling = yield* Effect.fork(dial(port))
+        yield* turn // the first packet has been sent by then, and dropped
+        yield* accept
+        yield* dialling
+      }))
+  }
+})
+
+const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))

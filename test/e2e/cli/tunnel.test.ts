@@ -1,0 +1,264 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import { createHash } from "node:crypto"
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import { concat, pattern, text } from "../../support/bytes.js"
+import * as Tcp from "./tcp.js"
+import { connect, logged, serve, tunnel } from "./wsmux.js"
+
+const mebibyte = 1024 * 1024
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
+
+/** How a connection came to its end, after which words. */
+const fate = (peer: Tcp.Tcp) => Effect.map(peer.over, ({ bytes, how }) => ({ how, said: text(bytes) }))
+
+type Connection = Effect.Effect.Success<ReturnType<typeof makeConnection>>
+
+/** A tunnel, and both ends of a connection through it, over which a few words have gone each way. */
+const makeConnection = (args: Parameters<typeof tunnel>[1] = {}) =>
+  Effect.gen(function*() {
+    const target = yield* Tcp.listen
+    const { client, server } = yield* tunnel(target.port, args)
+    const near = yield* Tcp.connect(client.port)
+    yield* near.write("hello")
+    const far = yield* target.accept
+    yield* far.received(5)
+    yield* far.write("welcome")
+    yield* near.received(7)
+    return { client, server, target, near, far }
+  })
+
+describe("the tunnel", () => {
+  it.scopedLive("carries HTTP, with large bodies both ways", () =>
+    Effect.gen(function*() {
+      const request = Buffer.from(pattern(8 * mebibyte, 7))
+      const response = pattern(8 * mebibyte, 8)
+      const port = yield* httpServer(async (incoming, outgoing) => {
+        const hash = createHash("sha256")
+        for await (const chunk of incoming) hash.update(chunk)
+        outgoing.writeHead(201, { "x-request": `${incoming.method} ${incoming.url} ${hash.digest("hex")}` })
+        outgoing.end(response)
+      })
+      const { client } = yield* tunnel(port)
+      const answer = yield* Effect.promise(() =>
+        fetch(`http://127.0.0.1:${client.port}/some/path?query`, { method: "PUT", body: request })
+      )
+      const body = new Uint8Array(yield* Effect.promise(() => answer.arrayBuffer()))
+      expect({ status: answer.status, request: answer.headers.get("x-request"), response: sha256(body) }).toEqual({
+        status: 201,
+        request: `PUT /some/path?query ${sha256(request)}`,
+        response: sha256(response)
+      })
+    }))
+
+  it.scopedLive("carries 64 connections at once, each to an end of its own", () =>
+    Effect.gen(function*() {
+      const target = yield* Tcp.listen
+      const { client } = yield* tunnel(target.port)
+      const words = Array.from({ length: 64 }, (_, i) => `connection ${i}`)
+      const near = yield* Effect.forEach(words, (word) =>
+        Effect.gen(function*() {
+          const peer = yield* Tcp.connect(client.port)
+          yield* peer.write(word)
+          yield* peer.end
+          return peer
+        }))
+      // Nobody is answered before all are there.
+      const far = yield* Effect.forEach(words, () => target.accept)
+      yield* Effect.forEach(far, (peer) =>
+        Effect.gen(function*() {
+          const { said } = yield* fate(peer)
+          yield* peer.write(`to ${said}`)
+          yield* peer.end
+        }), { concurrency: "unbounded" })
+      expect(yield* Effect.forEach(near, fate)).toEqual(words.map((word) => ({ how: "end", said: `to ${word}` })))
+    }))
+})
+
+describe("a half-close", () => {
+  it.scopedLive("of the client reaches the target, which answers after it", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeConnection()
+      yield* near.write(", and that is all")
+      yield* near.end
+      expect(yield* fate(far)).toEqual({ how: "end", said: "hello, and that is all" })
+      yield* far.write(", I have read to the end")
+      yield* far.end
+      expect(yield* fate(near)).toEqual({ how: "end", said: "welcome, I have read to the end" })
+    }))
+
+  it.scopedLive("of the target reaches the client, which still uploads", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeConnection()
+      yield* far.end
+      expect(yield* fate(near)).toEqual({ how: "end", said: "welcome" })
+      const upload = pattern(4 * mebibyte)
+      yield* near.write(upload)
+      yield* near.end
+      const { bytes, how } = yield* far.over
+      expect({ how, sha256: sha256(bytes.subarray(5)) }).toEqual({ how: "end", sha256: sha256(upload) })
+    }))
+})
+
+describe("a lost session", () => {
+  it.scopedLive("is delivered although the session ends, to a target that is slow", () =>
+    Effect.gen(function*() {
+      const window = ["--buffer-size", "64MiB"]
+      const target = yield* Tcp.listen
+      const server = yield* serve(target.port, window)
+      const client = yield* connect(server.url, [...window, "--stats", "100ms"])
+      const near = yield* Tcp.connect(client.port)
+      const sent = pattern(30_000_000)
+      yield* Effect.fork(Effect.zipRight(near.write(sent), near.end))
+      const far = yield* target.accept
+      yield* far.end
+      expect((yield* near.over).how).toBe("end") // as far as the client can see, all is done
+      yield* client.awaitLine(/^\{.*"streams":0,.*"bytesOut":30000000,.*\}$/)
+      yield* client.signal("SIGINT")
+      expect(yield* client.exit).toBe(0)
+      const { bytes, how } = yield* far.over
+      expect([how, sha256(bytes)]).toEqual(["end", sha256(sent)])
+    }))
+
+  it.scopedLive("resets the clients' connections when the server is killed, and does not end them", () =>
+    Effect.gen(function*() {
+      const { near, server } = yield* makeConnection({ connect: ["--reconnect"] })
+      yield* server.signal("SIGKILL")
+      expect(yield* fate(near)).toEqual({ how: "ECONNRESET", said: "welcome" })
+    }))
+
+  it.scopedLive("resets the connections to the target when the client is killed, and does not end them", () =>
+    Effect.gen(function*() {
+      const { client, far } = yield* makeConnection()
+      yield* client.signal("SIGKILL")
+      expect(yield* fate(far)).toEqual({ how: "ECONNRESET", said: "hello" })
+    }))
+})
+
+describe("a reset", () => {
+  it.scopedLive("of the client ends the connection to the target", () =>
+    Effect.gen(function*() {
+      const { far, near, server } = yield* makeConnection()
+      yield* near.reset
+      expect(yield* fate(far)).toEqual({ how: "end", said: "hello" })
+      expect(logged(server, "WARN")).toEqual([])
+    }))
+
+  it.scopedLive("of the target ends the connection of the client", () =>
+    Effect.gen(function*() {
+      const { far, near, server } = yield* makeConnection()
+      yield* far.reset
+      expect(yield* fate(near)).toEqual({ how: "end", said: "welcome" })
+      expect(logged(server, "WARN")).toEqual([])
+    }))
+
+  it.scopedLive("leaves the other connections alone", () =>
+    Effect.gen(function*() {
+      const { client, far, near, target } = yield* makeConnection()
+      const other = yield* Tcp.connect(client.port)
+      yield* other.write("I")
+      const answering = yield* target.accept
+      yield* near.reset
+      yield* fate(far)
+      yield* other.write(" am alive")
+      yield* other.end
+      expect(yield* fate(answering)).toEqual({ how: "end", said: "I am alive" })
+    }))
+})
+
+describe("back-pressure", () => {
+  const upload = Array.from({ length: 40 }, (_, i) => pattern(mebibyte, i + 1))
+
+  /** Far above what windows and kernels hold, far below what is written. */
+  const bound = 20 * mebibyte
+
+  for (const from of ["client", "target"] as const) {
+    const reads = from === "client" ? "target" : "client"
+    it.scopedLive(`of a ${reads} that does not read stops its writer and nobody else, and nothing is lost`, () =>
+      Effect.gen(function*() {
+        const { client, far, near, target } = yield* makeConnection()
+        const [writer, reader, greeting] = from === "client" ? [near, far, "hello"] : [far, near, "welcome"]
+        let written = 0
+        const writing = yield* Effect.fork(Effect.forEach(upload, (chunk) =>
+          Effect.tap(writer.write(chunk), () => {
+            written += chunk.byteLength
+          }), { discard: true }))
+
+        // The same through a connection that is read is the time that an unbounded writer would need.
+        const otherNear = yield* Tcp.connect(client.port)
+        yield* otherNear.write("!")
+        const otherFar = yield* target.accept
+        yield* otherFar.write("!")
+        const [source, sink] = from === "client" ? [otherNear, otherFar] : [otherFar, otherNear]
+        yield* Effect.fork(Effect.forEach(upload, source.write, { discard: true }))
+        yield* sink.received(1 + upload.length * mebibyte)
+        expect(written).toBeLessThan(bound)
+        expect(writing.unsafePoll()).toBeNull()
+
+        yield* Effect.fork(Effect.zipRight(Fiber.join(writing), writer.end))
+        const { bytes, how } = yield* reader.over
+        expect({ how, sha256: sha256(bytes.subarray(greeting.length)) }).toEqual({
+          how: "end",
+          sha256: sha256(concat(upload))
+        })
+      }))
+  }
+})
+
+describe("ctrl-c", () => {
+  const send = (writer: Tcp.Tcp) => Effect.forkScoped(Effect.forever(writer.write(pattern(mebibyte))))
+
+  const transfer = (writer: Tcp.Tcp, reader: Tcp.Tcp) =>
+    Effect.gen(function*() {
+      yield* send(writer)
+      yield* reader.received(4 * mebibyte)
+      yield* Effect.forkScoped(reader.over)
+    })
+
+  // Who receives at that moment is not asked: Node takes a reset for an end when bytes come together with it.
+  const states = {
+    "nothing to send": { ends: ["near", "far"], reach: () => Effect.void },
+    "an upload under way": { ends: ["near"], reach: ({ far, near }) => transfer(near, far) },
+    "an upload that nobody reads": { ends: ["near"], reach: ({ near }) => send(near) },
+    "a download under way": { ends: ["far"], reach: ({ far, near }) => transfer(far, near) },
+    "a download that nobody reads": { ends: ["far"], reach: ({ far }) => send(far) }
+  } satisfies Record<string, {
+    readonly ends: ReadonlyArray<"near" | "far">
+    readonly reach: (connection: Connection) => Effect.Effect<unknown, never, Scope.Scope>
+  }>
+
+  for (const command of ["client", "server"] as const) {
+    for (const [state, { ends, reach }] of Object.entries(states)) {
+      it.scopedLive(`of the ${command} exits with 0 and resets the connections, with ${state}`, () =>
+        Effect.gen(function*() {
+          const connection = yield* makeConnection()
+          yield* reach(connection)
+          const fates = yield* Effect.fork(
+            Effect.forEach(ends, (end) => fate(connection[end]), { concurrency: "unbounded" })
+          )
+          yield* connection[command].signal("SIGINT")
+          expect(yield* connection[command].exit).toBe(0)
+          expect((yield* Fiber.join(fates)).map(({ how }) => how)).toEqual(ends.map(() => "ECONNRESET"))
+        }))
+    }
+  }
+})
+
+/** Serves until the scope ends, on a free port. */
+const httpServer = (handler: (incoming: IncomingMessage, outgoing: ServerResponse) => void) =>
+  Effect.gen(function*() {
+    const server = yield* Effect.acquireRelease(
+      Effect.sync(() => createServer(handler)),
+      (server) =>
+        Effect.sync(() => {
+          server.close()
+          server.closeAllConnections()
+        })
+    )
+    yield* Effect.async<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void)))
+    return (server.address() as AddressInfo).port
+  })

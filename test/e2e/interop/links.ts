@@ -1,0 +1,85 @@
+import * as Address from "effect-wsmux/Address"
+import * as Session from "effect-wsmux/Session"
+import type * as SessionConfig from "effect-wsmux/SessionConfig"
+import * as SessionServer from "effect-wsmux/SessionServer"
+import { Transport } from "effect-wsmux/Transport"
+import { TransportServer } from "effect-wsmux/TransportServer"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { FaultProxy } from "../../robustness/faults/proxy.js"
+import { type Flags, type GoProcess, start } from "./goPeer.js"
+
+/** A session of ours with a Go process at its other end. */
+export interface Link {
+  readonly session: Session.Session
+  readonly go: GoProcess
+}
+
+interface Options extends SessionConfig.Options {
+  /** The largest message that our transport lets in. */
+  readonly maxMessageSize?: number
+  /** Bytes per second, in each direction, where the link has a limit. */
+  readonly rate?: number
+}
+
+/** Go listens, and we dial: as the client, unless Go is told to be that. */
+export const dialGo = ({ maxMessageSize, rate, ...options }: Options = {}, flags: Flags = {}) =>
+  Effect.gen(function*() {
+    const go = yield* start({ listen: "127.0.0.1:0", ...flags })
+    const { address } = yield* go.next("listening")
+    const url = rate === undefined ? `ws://${address}` : yield* limited(address, rate)
+    const transport = yield* NodeTransport.connect(url, { maxMessageSize })
+    const make = flags.role === "client" ? Session.makeServer : Session.makeClient
+    const session = yield* Effect.provideService(make(options), Transport, transport)
+    return { session, go } satisfies Link
+  })
+
+const limited = (address: string, rate: number) =>
+  Effect.map(
+    FaultProxy.make(Number(new URL(`ws://${address}`).port), { rate }),
+    ({ port }) => `ws://127.0.0.1:${port}`
+  )
+
+/** We listen, and Go dials, as the client. */
+export const listenForGo = (options: SessionConfig.Options = {}, flags: Flags = {}) =>
+  Effect.gen(function*() {
+    const connected = yield* Deferred.make<Session.Session>()
+    const server = yield* Effect.provideServiceEffect(
+      SessionServer.make(options),
+      TransportServer,
+      NodeTransportServer.make()
+    )
+    yield* Effect.forkScoped(server.run((session) => keep(connected, session)))
+    return yield* dialUs(server.address, flags, connected)
+  })
+
+/** The same with the roles swapped: Go dials as the server. */
+export const listenForGoServer = (options: SessionConfig.Options = {}, flags: Flags = {}) =>
+  Effect.gen(function*() {
+    const connected = yield* Deferred.make<Session.Session>()
+    const server = yield* NodeTransportServer.make()
+    const run = server.run((transport) =>
+      Session.makeClient(options).pipe(
+        Effect.provideService(Transport, transport),
+        Effect.flatMap((session) => keep(connected, session))
+      )
+    )
+    yield* Effect.forkScoped(run)
+    return yield* dialUs(server.address, { role: "server", ...flags }, connected)
+  })
+
+const keep = (connected: Deferred.Deferred<Session.Session>, session: Session.Session) =>
+  Effect.zipRight(Deferred.succeed(connected, session), session.awaitClosed)
+
+const dialUs = (
+  address: Address.Address,
+  flags: Flags,
+  connected: Deferred.Deferred<Session.Session>
+): Effect.Effect<Link, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const go = yield* start({ dial: `ws://${Address.format(address)}`, ...flags })
+    return { session: yield* Deferred.await(connected), go }
+  })

@@ -1,0 +1,47 @@
+import * as Frame from "../../../src/internal/wire/frame.js"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import type { IncomingMessage } from "node:http"
+import { type ClientOptions, WebSocket } from "ws"
+import { type Flags, start } from "./goPeer.js"
+
+/** The role of a Go session, the id of its first stream, and the id of the first stream that a test opens there. */
+export const roles = [
+  { role: "server", goes: 0, ours: 1 },
+  { role: "client", goes: 1, ours: 0 }
+] as const
+
+/** A bare WebSocket to a listening Go process, to speak in frames. */
+export const dialRaw = (flags: Flags, options?: ClientOptions) =>
+  Effect.gen(function*() {
+    const go = yield* start({ listen: "127.0.0.1:0", ...flags })
+    const { address } = yield* go.next("listening")
+    return { go, ...yield* rawLink(`ws://${address}`, options) }
+  })
+
+/** A bare WebSocket, to speak in frames, and the answer to its upgrade. */
+export const rawLink = (url: string, options: ClientOptions = {}) =>
+  Effect.gen(function*() {
+    const frames = yield* Queue.unbounded<Frame.Frame | Frame.Malformed>()
+    const ended = yield* Deferred.make<{ readonly code: number; readonly reason: string }>()
+    const ws = yield* Effect.acquireRelease(
+      Effect.sync(() => new WebSocket(url, options)),
+      (ws) => Effect.sync(() => ws.terminate())
+    )
+    ws.on("message", (data: Buffer) => frames.unsafeOffer(Frame.decode(new Uint8Array(data))))
+    ws.on("close", (code, reason) => Deferred.unsafeDone(ended, Effect.succeed({ code, reason: reason.toString() })))
+    const upgrade = yield* Effect.async<IncomingMessage>((resume) => {
+      ws.once("upgrade", (response) => ws.once("open", () => resume(Effect.succeed(response))))
+    })
+    return {
+      ws,
+      upgrade,
+      ended: Deferred.await(ended),
+      next: (count: number) => Effect.map(Queue.takeN(frames, count), (chunk) => Array.from(chunk)),
+      send: (...sent: ReadonlyArray<Frame.Frame>) =>
+        Effect.sync(() => {
+          for (const frame of sent) ws.send(Frame.encode(frame))
+        })
+    }
+  })

@@ -1,0 +1,99 @@
+import { expect } from "@effect/vitest"
+import * as Session from "effect-wsmux/Session"
+import { Transport } from "effect-wsmux/Transport"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type { Memory } from "../../support/answering.js"
+import { pattern } from "../../support/bytes.js"
+import { buildProgram, Child } from "../../support/child.js"
+import { readAll } from "../../support/sessions.js"
+import type { Condition, Options, Question } from "./victim.js"
+
+/** How much of each attack there is: `WSMUX_ATTACKS=full` for its whole length. */
+export const isFull = process.env.WSMUX_ATTACKS === "full"
+export const full = (whole: number, bounded: number): number => isFull ? whole : bounded
+
+export const mebibyte = 1 << 20
+
+/** What comes and goes in a process of its size: pools of buffers that fill, code that is compiled. */
+export const slack = 4 * mebibyte
+
+/** What a stream may cost whose handler waits: the fiber, its scope, and the stages of an Effect `Stream`. */
+export const perHandler = { plain: 12 * 1024, stream: 48 * 1024 }
+
+/** What a session may cost that does nothing: its sockets, and its handful of fibers. */
+export const perSession = 104 * 1024
+
+/** How long one attack may take in milliseconds. */
+export const patience = full(600_000, 120_000)
+
+const built = buildProgram(new URL("./victim.ts", import.meta.url))
+
+/** A server in a process of its own, with further flags for Node. */
+export const makeVictim = (options: Options = {}, flags: ReadonlyArray<string> = []) =>
+  Effect.gen(function*() {
+    const program = yield* Effect.promise(() => built)
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() => new Child(program, [JSON.stringify(options)], flags)),
+      (child) => Effect.promise(() => child.stop())
+    )
+    const ask = <A>(what: Question["ask"]) => Effect.promise(() => child.ask<A>({ ask: what }))
+    const { port } = yield* ask<{ readonly port: number }>("port")
+    const condition = ask<Condition>("condition")
+    return {
+      port,
+      condition,
+      /** Bytes in use, of the heap and beside it, after all garbage is collected. */
+      memory: Effect.map(ask<Memory>("memory"), ({ external, heap }) => heap + external),
+      /** Asks until it is so, and answers how it is then. */
+      until: (holds: (condition: Condition) => boolean) => Effect.repeat(condition, { until: holds })
+    }
+  })
+
+export type Victim = Effect.Effect.Success<ReturnType<typeof makeVictim>>
+
+/**
+ * Attacks while a well-behaved client has stream after stream echoed, which must go on as if nothing were. The attack is
+ * told how much memory its victim had before.
+ */
+export const attacking = <A, E, R>(victim: Victim, attack: (before: number) => Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const transport = yield* NodeTransport.connect(`ws://127.0.0.1:${victim.port}/neighbour`)
+    const session = yield* Effect.provideService(
+      Session.makeClient({ keepAliveInterval: "1 minute" }),
+      Transport,
+      transport
+    )
+    const content = pattern(3000)
+    let served = 0
+    const exchange = Effect.scoped(Effect.gen(function*() {
+      const stream = yield* session.open()
+      const [back] = yield* Effect.all([
+        readAll(stream),
+        Effect.zipRight(stream.write(content), stream.end)
+      ], { concurrency: 2 })
+      expect(back).toEqual(content)
+      served++
+    }))
+    yield* Effect.repeatN(exchange, 20) // so that what is compiled and pooled at first is there
+    const before = yield* victim.memory
+    const neighbour = yield* Effect.fork(Effect.forever(exchange))
+    const beforehand = served
+    const answer = yield* attack(before)
+    expect(served).toBeGreaterThan(beforehand)
+    expect(neighbour.unsafePoll()).toBe(null)
+    yield* Fiber.interrupt(neighbour)
+    yield* exchange
+    return answer
+  })
+
+/** Prints what was measured. */
+export const report = (attack: string, figures: Readonly<Record<string, number | string>>): Effect.Effect<void> =>
+  Effect.sync(() => {
+    const texts = Object.entries(figures).map(([name, value]) => {
+      const rounded = typeof value === "number" ? Math.round(value * 100) / 100 : value
+      return `${typeof rounded === "number" ? rounded.toLocaleString("en") : rounded} ${name}`
+    })
+    console.log(`${attack}: ${texts.join(", ")}`)
+  })

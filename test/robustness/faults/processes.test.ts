@@ -1,0 +1,87 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Session from "effect-wsmux/Session"
+import * as SessionServer from "effect-wsmux/SessionServer"
+import { Transport } from "effect-wsmux/Transport"
+import { TransportServer } from "effect-wsmux/TransportServer"
+import { ConnectFailure } from "effect-wsmux/WsmuxError"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import { urlOf } from "../../support/transports.js"
+import { soon, startAll } from "./links.js"
+import { startPeer } from "./process.js"
+
+const intervalMillis = 500
+const settings = { keepAliveInterval: intervalMillis, flushTimeout: 200, closeTimeout: 200 } as const
+
+/** A session with a process that takes one stream and does nothing with it; whose own keep-alive is patient. */
+const dialPeer = Effect.gen(function*() {
+  const peer = yield* startPeer({ service: "hold", keepAliveInterval: 20_000 })
+  const transport = yield* NodeTransport.connect(peer.url)
+  const session = yield* Effect.provideService(Session.makeClient(settings), Transport, transport)
+  return { peer, session, stream: yield* session.open() }
+})
+
+/** The same, where the process has dialled. */
+const listenForPeer = Effect.gen(function*() {
+  const peer = yield* startPeer({ service: "hold", keepAliveInterval: 20_000 })
+  const transports = yield* NodeTransportServer.make()
+  const server = yield* Effect.provideService(SessionServer.make(settings), TransportServer, transports)
+  const connected = yield* Deferred.make<Session.Session>()
+  yield* Effect.forkScoped(
+    server.run((session) => Effect.zipRight(Deferred.succeed(connected, session), session.awaitClosed))
+  )
+  yield* peer.dial(urlOf(transports))
+  yield* peer.next("dialled")
+  const session = yield* Deferred.await(connected)
+  return { peer, session, stream: yield* session.open() }
+})
+
+describe("a process at the other end", () => {
+  for (const [who, connect] of [["we dialled", dialPeer], ["it dialled", listenForPeer]] as const) {
+    it.scopedLive(`that is killed, where ${who}, fails all that waits at once, with the loss as its cause`, () =>
+      Effect.gen(function*() {
+        const { peer, session, stream } = yield* connect
+        const outcome = yield* startAll(session, stream)
+        yield* peer.signal("SIGKILL")
+        const { cause, closedAfter } = yield* outcome
+        expect(cause).toMatchObject({ _tag: "TransportFailure", code: 1006 })
+        expect(closedAfter).toBeLessThan(soon)
+      }))
+
+    it.scopedLive(`that is frozen, where ${who}, fails all that waits by the keep-alive, and learns of it later`, () =>
+      Effect.gen(function*() {
+        const { peer, session, stream } = yield* connect
+        const outcome = yield* startAll(session, stream)
+        yield* peer.signal("SIGSTOP")
+        const { cause, closedAfter } = yield* outcome
+        expect(cause).toMatchObject({ _tag: "KeepAliveExpired", intervalMillis })
+        expect(closedAfter).toBeLessThan(soon)
+        yield* peer.signal("SIGCONT")
+        expect((yield* peer.next("ended")).tag).toMatch(/^(SessionClosed|TransportFailure)$/)
+      }))
+  }
+
+  it.scopedLive("that is frozen cannot be dialled: that fails when its time is over", () =>
+    Effect.gen(function*() {
+      const peer = yield* startPeer({ service: "hold", keepAliveInterval: 20_000 })
+      yield* peer.signal("SIGSTOP")
+      const since = performance.now()
+      const dial = NodeTransport.connect(peer.url, { openTimeout: "300 millis" })
+      expect(yield* Effect.flip(dial)).toEqual(new ConnectFailure({ url: peer.url, reason: "Timeout" }))
+      expect(performance.now() - since).toBeLessThan(soon)
+    }))
+
+  it.scopedLive("that was killed cannot be dialled: that fails at once", () =>
+    Effect.gen(function*() {
+      const peer = yield* startPeer({ service: "hold", keepAliveInterval: 20_000 })
+      yield* peer.signal("SIGKILL")
+      yield* peer.exit // its sockets are closed one after the other
+      expect(yield* Effect.flip(NodeTransport.connect(peer.url))).toMatchObject({
+        _tag: "ConnectFailure",
+        reason: "Unreachable",
+        cause: { code: "ECONNREFUSED" }
+      })
+    }))
+})

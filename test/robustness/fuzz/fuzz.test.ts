@@ -1,0 +1,24 @@
+import { expect, it } from "@effect/vitest"
+import { pathToFileURL } from "node:url"
+import { count } from "../../support/count.js"
+import { tight } from "../../support/withstanding.js"
+import { buildFuzzer } from "./build.js"
+import type * as Fuzz from "./fuzz.js"
+
+const { WSMUX_FUZZ_PROGRAM } = process.env
+const messages = count("WSMUX_FUZZ_MESSAGES", 50_000)
+const seed = count("WSMUX_FUZZ_SEED", 1, 0)
+
+it("no peer and no user that coverage leads to makes a session throw, hang, or hold more than it may", async () => {
+  const { attempt, fuzz } = await import(pathToFileURL(await buildFuzzer()).href) as typeof Fuzz
+  expect(WSMUX_FUZZ_PROGRAM ?? "00", "WSMUX_FUZZ_PROGRAM").toMatch(/^([\da-f]{2})+$/i) // or it would be cut there
+  if (WSMUX_FUZZ_PROGRAM !== undefined) return void attempt(Buffer.from(WSMUX_FUZZ_PROGRAM, "hex"))
+  const outcome = await fuzz({ messages, seed, progress: (soFar) => console.log(JSON.stringify(soFar)) })
+  console.log(`fuzzed with seed ${seed}: ${JSON.stringify(outcome)}`)
+  expect(outcome.messages).toBeGreaterThanOrEqual(messages)
+  expect(outcome.corpus).toBeGreaterThan(50) // or nothing led anywhere
+  const { backlog, held, streams, unanswered } = outcome.reached // or nothing came near a bound
+  expect([backlog, unanswered]).toEqual([tight.acceptBacklog, tight.maxUnacknowledgedOpens])
+  expect(streams).toBeGreaterThan(tight.maxStreams)
+  expect(held).toBeGreaterThanOrEqual(tight.maxPeerWindow)
+}, 120_000 + 5 * messages)

@@ -1,0 +1,224 @@
+import * as Frame from "../../../src/internal/wire/frame.js"
+import type { MuxStream } from "effect-wsmux/MuxStream"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import { pattern } from "../../support/bytes.js"
+import { idle, leavingNothing, runDeterministically, type Timers } from "../../support/deterministic.js"
+import { Random } from "../../support/random.js"
+import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
+import { type Activity, checkBounds, checkOver, furthest, type Reached, tight, whole } from "../../support/withstanding.js"
+
+/** How many streams a program opens itself at most. */
+const maxOpens = 6
+
+/** How many ids each side has. More than a session may have streams, and few enough to meet again. */
+const ids = 12
+
+/** What a step is, as often as it is here. */
+const steps = [
+  ...Array<"syn">(3).fill("syn"),
+  ...Array<"dat">(4).fill("dat"),
+  ...Array<"ack">(3).fill("ack"),
+  ...Array<"use">(6).fill("use"),
+  "fin",
+  "raw",
+  "rest",
+  "time",
+  "open",
+  "accept",
+  "link",
+  "interrupt"
+] as const
+
+const payloads = [1, 0, 2, 49, 50, 51, 63, 64, 65, 127, 128, 129, 200, 201, 1024, 1500]
+const writes = [0, 1, 50, 51, 200, 1024, 1500, 40_000]
+const credits = [1, 0, 2, 50, 63, 64, 65, 128, 129, 1000, 65_536, 2 ** 31, Frame.maxUint32 - 1, Frame.maxUint32]
+const millis = [0, 1, 999, 1000, 29_999, 30_000, 60_000]
+const source = pattern(Math.max(...writes))
+const bytes = (size: number) => source.subarray(0, size)
+const pick = <A>(values: ReadonlyArray<A>, byte: number): A => values[byte % values.length]!
+
+export interface Withstood {
+  /** How many messages the peer has sent to a session that was not over. */
+  readonly messages: number
+  readonly reached: Reached
+}
+
+/**
+ * Reads any bytes as a program for a hostile peer and for the user of a session against it, three bytes a step, runs it, and
+ * answers with what came of it. Throws where something is out of its bounds, hangs, has a defect or leaves anything behind.
+ */
+export const withstand = (input: Uint8Array): Withstood => {
+  const [head = 0, width = 0] = input
+  const order = { shuffled: (head & 16) !== 0, preemption: pick([0, 0.005, 0, 0.03], head >> 5) }
+  let fault: unknown // the first, since closing after it may take time that nobody lets go by
+  const noted = Effect.onError(program(input), (cause) => Effect.sync(() => fault = Cause.squash(cause)))
+  try {
+    const run = (timers: Timers) => leavingNothing(timers, Effect.scoped(noted))
+    const exit = runDeterministically(run, order, new Random(width))
+    if (Exit.isSuccess(exit)) return exit.value
+    fault ??= Cause.squash(exit.cause)
+  } catch (error) {
+    fault ??= error
+  }
+  throw fault
+}
+
+/** The settings of a session, tight ones and what a bit may add, and what it may hold by them. */
+const draw = (bits: number) => {
+  const settings = {
+    ...tight,
+    keepAliveInterval: bits & 1 ? Duration.seconds(10) : Duration.infinity,
+    maxFrameSize: bits & 2 ? 4096 : tight.maxFrameSize,
+    maxStreamBufferSize: bits & 4 ? 160 : tight.streamBufferSize,
+    windowBudget: bits & 4 ? 200 : 0,
+    maxSessionBufferSize: bits & 64 ? 200 : whole * 2
+  }
+  const bounds = {
+    ...tight,
+    window: Math.max(settings.maxPeerWindow, settings.maxStreamBufferSize),
+    session: Math.min(settings.maxSessionBufferSize, whole) + settings.windowBudget
+  }
+  return { settings, bounds }
+}
+
+const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Scope> =>
+  Effect.gen(function*() {
+    const [head = 0, width = 0, bits = 0] = input
+    const role = head & 1 ? "client" : "server"
+    const { bounds, settings } = draw(bits)
+    const { pair, session, transport } = yield* makePeer(role, settings, {
+      capacity: pick([64 * 1024, 30, 200], width),
+      latency: bits & 8 ? 20 : 0,
+      ping: (bits & 48) > 0
+    })
+    const scope = yield* Scope.make()
+    const streams: Array<readonly [MuxStream, Scope.CloseableScope]> = []
+    const fibers: Array<Activity> = []
+    const fork = (what: string, effect: Effect.Effect<unknown, unknown>) =>
+      Effect.map(Effect.fork(effect), (fiber) => fibers.push([what, fiber]))
+    const own = (acquire: Effect.Effect<MuxStream, unknown, Scope.Scope>) =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        streams.push([
+          yield* Scope.extend(acquire, scope).pipe(
+            Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+          ),
+          scope
+        ])
+      })
+    if (head & 2) {
+      yield* fork("run", session.run((stream) => head & 4 ? Stream.run(stream.readable, stream.writable) : Effect.void))
+    }
+    let messages = 0
+    let isOver = false
+    let opens = 0
+    let reached: Reached = { backlog: 0, unanswered: 0, streams: 0, held: 0 }
+    const check = Effect.zipRight(
+      idle,
+      Effect.suspend(() =>
+        Effect.map(
+          checkBounds(session, { ...bounds, opens }),
+          (now) => reached = furthest(reached, now)
+        )
+      )
+    )
+    const send = (message: Frame.Frame | Uint8Array) => {
+      if (!isOver) messages++
+      transport.send([message instanceof Uint8Array ? message : Frame.encode(message)])
+    }
+
+    /** What the user does with one of the streams. */
+    const use = (what: number, stream: MuxStream, scope: Scope.CloseableScope): Effect.Effect<unknown, unknown> => {
+      switch (what % 8) {
+        case 0:
+          return stream.read
+        case 1:
+          return Stream.runDrain(stream.readable)
+        case 2:
+          return stream.end
+        case 3:
+          return Scope.close(scope, Exit.void)
+        case 4:
+          return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            const set = pick([stream.setDeadline, stream.setReadDeadline, stream.setWriteDeadline], what)
+            return set(what < 16 ? now - 1 : now + pick(millis, what >> 3))
+          })
+        case 5:
+          return stream.writeAll([bytes(what), bytes(3)])
+        default:
+          return stream.write(bytes(pick(writes, what >> 3)))
+      }
+    }
+
+    for (let at = 3; at + 2 < input.length; at += 3) {
+      const [step, a, b] = [input[at]!, input[at + 1]!, input[at + 2]!]
+      const { backlog, closed, streams: alive } = yield* session.snapshot
+      isOver = closed
+      const id = a < 192 && alive.length > 0
+        ? pick(alive, a).id
+        : a < 252
+        ? a % (2 * ids)
+        : Frame.maxUint32 - (a % 4)
+      switch (pick(steps, step)) {
+        case "syn": // with an id that is the session's own only now and then, as that ends it
+          send(syn(a < 252 ? 2 * (a % ids) + (role === "client" ? 0 : 1) : Frame.maxUint32 - (a % 4)))
+          break
+        case "dat":
+          send(dat(id, bytes(pick(payloads, b))))
+          break
+        case "ack":
+          send(ack(id, pick(credits, b)))
+          break
+        case "fin":
+          send(fin(id))
+          break
+        case "raw": // bytes of the program itself, as they come; seldom, as hardly any of them is a frame
+          if (b === 0) send(input.subarray(at, at + a % 12))
+          break
+        case "rest":
+          yield* a & 1 ? check : Effect.repeatN(Effect.yieldNow(), b % 20)
+          break
+        case "time":
+          yield* check
+          yield* TestClock.adjust(pick(millis, a))
+          break
+        case "open":
+          if (opens === maxOpens) break
+          opens++
+          yield* fork("open", own(session.open(b < 64 ? { id: 2 * (b % ids) + (role === "client" ? 1 : 0) } : {})))
+          break
+        case "accept": // mostly what is there already, or there would never be a backlog
+          if (a < 32 || backlog > 0) yield* fork("accept", own(session.accept))
+          break
+        case "link": {
+          const side = a & 1 ? "client" : "server"
+          yield* a < 64 ? pair.stall(side) : pair.resume(side)
+          break
+        }
+        case "interrupt":
+          if (fibers.length > 0) yield* fork("interruption", Fiber.interrupt(pick(fibers, a)[1]))
+          break
+        case "use": {
+          if (b < 128) yield* check
+          const [stream, scope] = pick(streams, a) ?? []
+          if (stream !== undefined) yield* fork(`use ${b % 8} of ${stream.id}`, use(b, stream, scope!))
+        }
+      }
+    }
+    yield* check
+    yield* head & 8 ? Effect.forkIn(session.close, scope) : pair.cut
+    // Whatever has a time limit comes to it, and so does what follows.
+    yield* Effect.repeatN(Effect.zipRight(TestClock.adjust("1 minute"), idle), 3)
+    yield* checkOver(session, fibers)
+    for (const [, held] of streams) yield* Scope.close(held, Exit.void)
+    yield* Scope.close(scope, Exit.void)
+    return { messages, reached }
+  })

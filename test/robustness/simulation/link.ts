@@ -1,0 +1,144 @@
+import * as MemoryTransport from "effect-wsmux/MemoryTransport"
+import type { Settings } from "effect-wsmux/SessionConfig"
+import type { End, Listener, Transport } from "effect-wsmux/Transport"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import type { Wire } from "../../support/numberedEnds.js"
+import { other, type Side } from "../../support/numberedEnds.js"
+import type { Random } from "../../support/random.js"
+import { withParts } from "../../support/withParts.js"
+
+/** What a link is like. Times in milliseconds. */
+export interface Weather {
+  readonly latency: number
+  readonly capacity: number
+  readonly ping: boolean
+  /** How long messages that have come may be held back, to be delivered together; 0 for one by one. */
+  readonly jitter: number
+  /** Whether what was held back is lost with the connection. */
+  readonly loses: boolean
+}
+
+/** Now and then a link that takes one small message at a time, or one far larger than all windows. */
+export const drawWeather = (random: Random): Weather => ({
+  latency: random.pick([0, 0, 1, 5, 20, 80]),
+  capacity: random.pick([1, 1, random.int(2, 64), random.int(64, 4096), 64 * 1024]),
+  ping: random.chance(0.8),
+  jitter: random.pick([0, 0, 3, 30]),
+  loses: random.chance(0.5)
+})
+
+/** Two transports joined in bad weather, and what it does to them. */
+export interface Link {
+  readonly transports: Record<Side, Transport>
+  readonly pair: MemoryTransport.Pair
+  readonly wire: Wire
+  readonly settings: Record<Side, Settings>
+  /** Whether it ever was stalled, so that its ends may take each other for dead. */
+  stalled: boolean
+  /** Whether a side waits for the transport to take more. */
+  readonly isBlocked: (side: Side) => boolean
+  /** Whether a ping of this side is on its way: it may hold back data until the answer. */
+  readonly isMeasuring: (side: Side) => boolean
+  /** Whether everything that was sent has come to the other side, or never will. */
+  readonly isSilent: () => boolean
+}
+
+export const makeLink = (
+  weather: Weather,
+  settings: Record<Side, Settings>,
+  wire: Wire,
+  random: Random,
+  log: (from: Side, message: Uint8Array) => void
+) =>
+  Effect.gen(function*() {
+    const { jitter, latency, loses } = weather
+    const pair = yield* MemoryTransport.makePair({ capacity: weather.capacity, latency, ping: weather.ping })
+    const blocked = { client: false, server: false }
+    const travelling = { client: 0, server: 0 }
+    const pings = { client: 0, server: 0 }
+
+    const makeEnd = (side: Side) =>
+      Effect.gen(function*() {
+        const arrivals = yield* Queue.sliding<void>(1)
+        const held: Array<Uint8Array> = []
+        let receiver: Listener | undefined
+        let mayWrite = false
+        let ended = false
+        const deliver = (count: number) => {
+          for (const message of held.splice(0, count)) {
+            travelling[other(side)]--
+            receiver?.onMessage(message)
+          }
+        }
+        const holdBack = Effect.gen(function*() {
+          yield* Queue.take(arrivals)
+          while (held.length > 0) {
+            yield* Effect.sleep(Duration.millis(random.int(0, jitter)))
+            deliver(random.chance(0.5) ? held.length : random.int(1, 3))
+          }
+        })
+        if (jitter > 0) yield* Effect.forkScoped(Effect.forever(holdBack))
+        const onClose = (end: End) => {
+          ended = true
+          blocked[side] = false
+          if (loses && end.code === 1006) held.length = 0
+          deliver(held.length)
+          travelling.client = travelling.server = 0
+          receiver?.onClose(end)
+        }
+        const onMessage = (message: Uint8Array) => {
+          held.push(message)
+          if (jitter === 0) deliver(1)
+          else Queue.unsafeOffer(arrivals, undefined)
+        }
+        const { ping } = pair[side]
+        return withParts(pair[side], {
+          ping: ping && ((answered) => {
+            pings[side]++
+            ping(() => {
+              pings[side]--
+              answered?.()
+            })
+          }),
+          send: (parts) => {
+            const message = Buffer.concat(parts)
+            wire.expect(mayWrite || ended, `${side} sent more than the transport takes`)
+            mayWrite = false
+            travelling[side]++
+            log(side, message)
+            pair[side].send([message])
+          },
+          isWritable: () => {
+            mayWrite = pair[side].isWritable()
+            blocked[side] = !mayWrite && !ended
+            return mayWrite
+          },
+          listen: (listener) => {
+            receiver = listener
+            pair[side].listen({
+              onMessage,
+              onText: () => listener.onText(),
+              onWritable: () => {
+                blocked[side] = false
+                listener.onWritable()
+              },
+              onClose
+            })
+          }
+        })
+      })
+
+    const [client, server] = [yield* makeEnd("client"), yield* makeEnd("server")]
+    return {
+      transports: { client: wire.watch("client", client), server: wire.watch("server", server) },
+      pair,
+      wire,
+      settings,
+      stalled: false,
+      isBlocked: (side) => blocked[side],
+      isMeasuring: (side) => pings[side] > 0,
+      isSilent: () => travelling.client === 0 && travelling.server === 0
+    } as Link
+  })

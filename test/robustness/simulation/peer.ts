@@ -1,0 +1,83 @@
+import type * as Session from "effect-wsmux/Session"
+import * as SessionConfig from "effect-wsmux/SessionConfig"
+import type { OpenError, TerminalError } from "effect-wsmux/WsmuxError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type { End, Side } from "../../support/numberedEnds.js"
+import type { Random } from "../../support/random.js"
+import type { Link } from "./link.js"
+
+export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+
+export const isDone = (fiber: AnyFiber) => fiber.unsafePoll() !== null
+
+/** The settings of a session. Mostly small: there is more to meet at the bounds. */
+export const drawSettings = (random: Random): SessionConfig.Settings => {
+  const streamBufferSize = random.pick([random.int(1, 16), random.int(16, 4096), 1024, 64 * 1024])
+  return {
+    ...SessionConfig.defaults,
+    streamBufferSize,
+    maxStreamBufferSize: random.chance(0.2) ? streamBufferSize * random.int(2, 8) : undefined,
+    windowBudget: random.pick([0, streamBufferSize * 3, SessionConfig.defaults.windowBudget]),
+    maxFrameSize: random.pick([random.int(1, 64), random.int(64, 2048), 64 * 1024]),
+    acceptBacklog: random.pick([0, 1, 2, 200, 200]),
+    backlogTimeout: random.pick([100, 1000, 30_000, 30_000]),
+    maxStreams: random.pick([1, 3, 4096, 4096]),
+    maxUnacknowledgedOpens: random.pick([1, 2, 100]),
+    streamAcceptDeadline: random.pick([100, 1000, 30_000]),
+    keepAliveInterval: random.pick([Duration.infinity, Duration.infinity, Duration.millis(random.int(500, 10_000))]),
+    flushTimeout: random.pick([0, 100, 1000]),
+    closeTimeout: random.pick([0, 100, 1000]),
+    drainBudget: random.pick([random.int(0, maxLittle), ...Array<number>(3).fill(SessionConfig.defaults.drainBudget)])
+  }
+}
+
+/** An operation that has been started, and when. */
+export interface Started {
+  readonly fiber: AnyFiber
+  readonly since: number
+}
+
+/** One side of a link: its session, and what is going on there. */
+export interface Peer {
+  readonly name: string
+  readonly side: Side
+  readonly link: Link
+  readonly settings: SessionConfig.Settings
+  readonly session: Session.Session
+  /** Closes the session's scope. */
+  readonly dispose: Effect.Effect<unknown>
+  readonly ends: Array<End>
+  readonly opening: Array<Started>
+  readonly accepting: Array<AnyFiber>
+  /** Whether all streams are accepted as they come, and the fiber that does so. */
+  running: AnyFiber | undefined
+  /** What the close callback was called with. */
+  readonly callbacks: ReadonlyArray<TerminalError>
+  /** What closes the session. */
+  readonly closing: Array<Started>
+}
+
+/** Of a stream that was left so little is taken that its writer may come to wait for ever, and credit to be kept. */
+export const drainsLittle = ({ settings }: Peer): boolean => settings.drainBudget <= maxLittle
+
+const maxLittle = 100
+
+export const snapshotOf = (peer: Peer): Session.SessionSnapshot => Effect.runSync(peer.session.snapshot)
+
+export const isOver = (peer: Peer): boolean => Effect.runSync(peer.session.isClosed)
+
+/** Whether an open may fail like this: every error has a cause that the model knows. */
+export const mayOpenFail = (peer: Peer, since: number, now: number) => (error: OpenError): boolean => {
+  switch (error._tag) {
+    case "AcceptTimeout":
+      return now - since >= Duration.toMillis(peer.settings.streamAcceptDeadline)
+    case "StreamRefused":
+      return peer.link.wire.isRefused(error.streamId)
+    case "DuplicateStream":
+      return false
+    default:
+      return peer.link.wire.ends(peer.side, error)
+  }
+}

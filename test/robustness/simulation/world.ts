@@ -1,0 +1,204 @@
+import * as Address from "effect-wsmux/Address"
+import * as Frame from "../../../src/internal/wire/frame.js"
+import * as Session from "effect-wsmux/Session"
+import * as SessionConfig from "effect-wsmux/SessionConfig"
+import * as SessionServer from "effect-wsmux/SessionServer"
+import { Transport } from "effect-wsmux/Transport"
+import { TransportServer } from "effect-wsmux/TransportServer"
+import type { TerminalError } from "effect-wsmux/WsmuxError"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/TestClock"
+import { idle, type Timers } from "../../support/deterministic.js"
+import { type Side, Wire } from "../../support/numberedEnds.js"
+import type { Random } from "../../support/random.js"
+import { withParts } from "../../support/withParts.js"
+import { drawWeather, type Link, makeLink } from "./link.js"
+import { checkAtRest, checkBounds, checkCredit, checkTurn, type Turns } from "./model.js"
+import { drawSettings, isOver, type Peer } from "./peer.js"
+import { makeMemoryServer } from "./server.js"
+
+/** The clients, the server and what is known of them. */
+export interface World {
+  readonly random: Random
+  readonly now: () => number
+  readonly say: (text: string) => void
+  readonly pairs: Array<readonly [client: Peer, server: Peer]>
+  readonly scope: Scope.Scope
+  /** Another client dials. */
+  readonly connect: Effect.Effect<void, unknown>
+  /** Ends the server with all its sessions. */
+  readonly stopServer: Effect.Effect<unknown>
+  readonly isStopped: () => boolean
+  /** Throws when something is wrong. */
+  readonly check: () => void
+  readonly checkAtRest: () => void
+  /** Lets time go by until a condition holds, which it must before long. */
+  readonly until: (what: string, holds: () => boolean) => Effect.Effect<void>
+}
+
+export class Fault extends Error {}
+
+export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, tell: (text: string) => void) =>
+  Effect.gen(function*() {
+    const scope = yield* Effect.scope
+    const clock = yield* Effect.clock
+    const now = () => clock.unsafeCurrentTimeMillis()
+    const say = (text: string) => tell(`${String(now()).padStart(6)} ${text}`)
+    const pairs: Array<readonly [Peer, Peer]> = []
+    const network = random.fork()
+    let stopped = false
+
+    const serverSettings = drawSettings(random)
+    say(`server: ${describe(serverSettings)}`)
+    const { connect, server } = yield* makeMemoryServer(SessionConfig.maxMessageSize(SessionConfig.defaults))
+    const sessions = yield* Effect.provideService(SessionServer.make(serverSettings), TransportServer, server)
+    const waiting = new Map<string, Deferred.Deferred<readonly [Session.Session, Effect.Effect<unknown>]>>()
+    const serving = yield* Effect.fork(sessions.run((session) =>
+      Effect.gen(function*() {
+        const done = yield* Deferred.make<void>()
+        const dispose = Effect.zipRight(Deferred.succeed(done, undefined), session.awaitClosed)
+        yield* Deferred.succeed(waiting.get(Address.format(session.remoteAddress))!, [session, dispose])
+        yield* Deferred.await(done)
+      })
+    ))
+
+    const newPeer = (name: string, side: Side, rest: Omit<Peer, "name" | "side" | PeerLists>): Peer => ({
+      name: `${side} ${name}`,
+      side,
+      ends: [],
+      opening: [],
+      accepting: [],
+      closing: [],
+      ...rest
+    })
+
+    const dial = Effect.gen(function*() {
+      const name = String(pairs.length)
+      const weather = drawWeather(network)
+      const settings = {
+        client: { ...drawSettings(random), ...(random.chance(0.4) ? sameWindows : {}) },
+        server: serverSettings
+      }
+      say(`client ${name}: ${describe(settings.client)}; ${JSON.stringify(weather)}`)
+      const growth = (side: Side) =>
+        Math.max(0, (settings[side].maxStreamBufferSize ?? 0) - settings[side].streamBufferSize)
+      const wire = new Wire(
+        { client: settings.client.streamBufferSize, server: settings.server.streamBufferSize },
+        { client: growth("client"), server: growth("server") }
+      )
+      wire.preemptive = preemptive
+      const turns: Record<Side, Turns> = { client: new Map(), server: new Map() }
+      const link: Link = yield* makeLink(weather, settings, wire, network, (from, message) => {
+        const frame = Frame.decode(message)
+        say(`${name} ${from === "client" ? "->" : "<-"} ${describeFrame(frame)}`)
+        const peer = pairs.flat().find((peer) => peer.link === link && peer.side === from)
+        if (frame._tag === "Dat" && peer !== undefined) checkTurn(peer, frame.id, frame.payload.byteLength, turns[from])
+      })
+      const callbacks = { client: new Array<TerminalError>(), server: new Array<TerminalError>() }
+      const told = (side: Side) => (cause: TerminalError) =>
+        Effect.sync(() => {
+          say(`${side} ${name} is closed: ${cause._tag}`)
+          callbacks[side].push(cause)
+        })
+
+      const given = yield* Deferred.make<readonly [Session.Session, Effect.Effect<unknown>]>()
+      waiting.set(name, given)
+      yield* connect(withParts(link.transports.server, { remoteAddress: Address.opaque(name) }))
+      const clientScope = yield* Scope.make()
+      const client = yield* Session.makeClient({ ...settings.client, closeCallback: told("client") }).pipe(
+        Effect.provideService(Transport, link.transports.client),
+        Scope.extend(clientScope)
+      )
+      const [served, dispose] = yield* Deferred.await(given)
+      yield* served.setCloseCallback(told("server"))
+      const peers = [
+        newPeer(name, "client", {
+          link,
+          settings: settings.client,
+          session: client,
+          dispose: Scope.close(clientScope, Exit.void),
+          callbacks: callbacks.client,
+          running: undefined
+        }),
+        newPeer(name, "server", {
+          link,
+          settings: settings.server,
+          session: served,
+          dispose,
+          callbacks: callbacks.server,
+          running: undefined
+        })
+      ] as const
+      for (const peer of peers) wire.isOver[peer.side] = () => isOver(peer)
+      pairs.push(peers)
+    })
+    const sameWindows = { streamBufferSize: serverSettings.streamBufferSize, maxStreamBufferSize: undefined }
+
+    const faults = () =>
+      pairs.flatMap(([{ link }], index) => link.wire.faults.splice(0).map((fault) => `link ${index}: ${fault}`))
+    const judge = () => {
+      const found = faults()
+      if (found.length > 0) throw new Fault(found.join("; "))
+    }
+    const check = () => {
+      for (const peer of pairs.flat()) checkBounds(peer)
+      judge()
+    }
+    const atRest = () => {
+      for (const peer of pairs.flat()) checkAtRest(peer, now())
+      for (const [client, server] of pairs) checkCredit(client, server)
+      check()
+    }
+    const until = (what: string, holds: () => boolean) =>
+      Effect.gen(function*() {
+        const limit = now() + patience
+        for (;;) {
+          yield* idle
+          atRest()
+          if (holds()) return
+          const next = Math.min(...timers())
+          if (next === Infinity) throw new Fault(`nothing will ever happen any more, and not: ${what}`)
+          if (next > limit) throw new Fault(`not within ${patience} ms: ${what}`)
+          yield* TestClock.adjust(Math.max(0, next - now()))
+        }
+      })
+
+    return {
+      random,
+      now,
+      say,
+      pairs,
+      scope,
+      connect: Effect.provideService(dial, Scope.Scope, scope),
+      stopServer: Effect.suspend(() => {
+        stopped = true
+        return Fiber.interruptFork(serving)
+      }),
+      isStopped: () => stopped,
+      check,
+      checkAtRest: atRest,
+      until
+    } satisfies World
+  })
+
+type PeerLists = "ends" | "opening" | "accepting" | "closing"
+
+/** Longer than anything takes on the slowest link, in milliseconds of the TestClock. */
+const patience = 600_000
+
+const describe = (settings: SessionConfig.Settings): string =>
+  Object.entries(settings)
+    .filter(([name, value]) =>
+      value !== undefined && value !== SessionConfig.defaults[name as keyof SessionConfig.Settings]
+    )
+    .map(([name, value]) => `${name} ${String(value)}`).join(", ")
+
+const describeFrame = (frame: Frame.Frame | Frame.Malformed): string => {
+  if (frame._tag === "Malformed") return frame.detail
+  const size = frame._tag === "Dat" ? frame.payload.byteLength : frame._tag === "Ack" ? frame.credit : ""
+  return `${frame._tag.toUpperCase()} ${frame.id} ${size}`.trimEnd()
+}

@@ -1,0 +1,80 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { execFile, spawnSync } from "node:child_process"
+import { promisify } from "node:util"
+import { buildProgram } from "../../support/child.js"
+import { judge, type Sample } from "./judge.js"
+import { parse } from "./options.js"
+
+const built = buildProgram(new URL("./main.ts", import.meta.url))
+
+/** Runs a program to its end, whatever it exits with. */
+const soak = (
+  file: string,
+  args: ReadonlyArray<string>
+): Promise<{ readonly stdout: string; readonly stderr: string }> =>
+  promisify(execFile)(file, [...args]).catch((exited: { readonly stdout: string; readonly stderr: string }) => exited)
+
+/** One of two processes, of which the second uses this much. */
+const sample = (used: number, left = 0): Sample => {
+  const steady = { heap: 20e6, external: 4e6, arrayBuffers: 0, rss: 90e6, streams: 1, bytes: 1, broken: 0, left: 0 }
+  return {
+    seconds: 0,
+    reports: [{ ...steady, mismatches: [] }, { ...steady, heap: used, rss: 60e6 + used, left, mismatches: [] }],
+    faults: { cut: 0, reset: 0, stall: 0 },
+    mismatches: 0
+  }
+}
+
+describe("the soak", () => {
+  it("takes what it is told, and its defaults for the rest", () => {
+    expect(parse(["--minutes", "30", "--seed=7"])).toEqual({ minutes: 30, clients: 2, workers: 16, seed: 7 })
+    expect(parse(["--help"])).toBe(undefined)
+  })
+
+  const mistakes: Readonly<Record<string, string>> = {
+    "--minutes x": "--minutes: x is not a whole number from 1 to 10000",
+    "--minutes 0": "--minutes: 0 is not a whole number from 1 to 10000",
+    "--workers 1.5": "--workers: 1.5 is not a whole number from 1 to 1000",
+    "--hours 1": "Unknown option '--hours'",
+    "--minutes": "Option '--minutes <value>' argument missing",
+    "--minutes -1": "Option '--minutes' argument is ambiguous. Did you forget to specify the option argument",
+    "5": "Unexpected argument '5'"
+  }
+  for (const [args, complaint] of Object.entries(mistakes)) {
+    it.live(`says in one line what is wrong, and exits with 2: ${args}`, () =>
+      Effect.gen(function*() {
+        const program = yield* Effect.promise(() => built)
+        const { status, stderr, stdout } = spawnSync(process.execPath, [program, ...args.split(" ")], {
+          encoding: "utf8"
+        })
+        expect({ status, stdout }).toEqual({ status: 2, stdout: "" })
+        expect(stderr.startsWith(complaint)).toBe(true)
+        expect(stderr.indexOf("\n")).toBe(stderr.length - 1)
+      }))
+  }
+
+  it.live("runs for a minute without a mismatch, and leaves no connection", () =>
+    Effect.gen(function*() {
+      const program = yield* Effect.promise(() => built)
+      const { stderr, stdout } = yield* Effect.promise(() => soak(process.execPath, [program, "--minutes", "1"]))
+      console.log(stdout)
+      // of memory a minute tells little: code is still being compiled
+      expect(stderr.split("\n").filter((line) => line !== "" && !/^the memory of .* grows/.test(line))).toEqual([])
+      expect(stdout).toMatch(/^1 min, [1-9]\d* streams, .* MB each way, 0 mismatches, /m)
+    }), 300_000)
+
+  it("finds memory flat that comes and goes", () => {
+    const samples = Array.from({ length: 90 }, (_, i) => sample(30e6 + (i % 7) * 1e6))
+    expect(judge(samples, sample(30e6)).faults).toEqual([])
+  })
+
+  it("finds memory that grows, and connections that stay", () => {
+    const samples = Array.from({ length: 90 }, (_, i) => sample(30e6 + i * 1e6))
+    expect(judge(samples, sample(120e6, 1)).faults).toEqual([
+      expect.stringMatching(/^the memory of client 1 grows: /),
+      expect.stringMatching(/^the memory of client 1 grows: /),
+      "client 1 has 1 connections left at the end"
+    ])
+  })
+})

@@ -1,0 +1,232 @@
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { describe, expect, it } from "@effect/vitest"
+import * as MuxHttp from "effect-wsmux/MuxHttp"
+import * as NodeDuplex from "effect-wsmux/NodeDuplex"
+import * as Session from "effect-wsmux/Session"
+import { Transport } from "effect-wsmux/Transport"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as Http from "node:http"
+import { WebSocket } from "ws"
+import { bytes, pattern, text } from "../../support/bytes.js"
+import { quiet } from "../../support/observe.js"
+import { readAll } from "../../support/sessions.js"
+import { eventually, signal, standstill, wired } from "../../support/transports.js"
+
+const kib = 1024
+const window = 64 * kib
+
+/** Routes behind the server's end of a session over a real WebSocket, and a client at the other. */
+const makeHttp = <E, R>(router: HttpRouter.HttpRouter<E, R>, options?: Http.ServerOptions) =>
+  Effect.gen(function*() {
+    const config = { ...quiet, streamBufferSize: window }
+    const ends = yield* wired["ws"]!()
+    const client = yield* Effect.provideService(Session.makeClient(config), Transport, ends.client)
+    const server = yield* Effect.provideService(Session.makeServer(config), Transport, ends.server)
+    yield* Layer.build(
+      (HttpServer.serve(router) as Layer.Layer<never, never, HttpServer.HttpServer>).pipe(
+        Layer.provide(MuxHttp.layerServerFrom(Effect.succeed(server), options))
+      )
+    )
+    const context = yield* Layer.build(MuxHttp.layerClientFrom(Effect.succeed(client)))
+    return {
+      client,
+      server,
+      send: (request: HttpClientRequest.HttpClientRequest) => Effect.provide(HttpClient.execute(request), context)
+    }
+  })
+
+/** A body that ends only when somebody stops it, and how much of it was made. */
+const endless = () => {
+  const body = { made: 0, stopped: false }
+  const stream = Stream.repeatEffect(Effect.sync(() => {
+    body.made += 16 * kib
+    return pattern(16 * kib)
+  })).pipe(Stream.rechunk(1), Stream.ensuring(Effect.sync(() => body.stopped = true)))
+  return { body, stream }
+}
+
+/** Waits until the one stream of a session has had no credit to send for a while. */
+const stuck = (session: Session.Session) => {
+  let polls = 0
+  return Effect.repeat(Effect.delay(session.snapshot, 5), {
+    until: ({ streams }) => (polls = streams[0]?.sendCredit === 0 ? polls + 1 : 0) === 20
+  })
+}
+
+/** What a route makes of the body of its request. */
+const makeUpload = Effect.gen(function*() {
+  const exit = yield* Deferred.make<Exit.Exit<unknown, unknown>>()
+  const first = yield* Deferred.make<void>()
+  const route = Effect.gen(function*() {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    yield* Stream.runForEach(request.stream, () => Deferred.succeed(first, undefined)).pipe(
+      Effect.onExit((exited) => Deferred.succeed(exit, exited))
+    )
+    return HttpServerResponse.empty()
+  })
+  return {
+    exit: Deferred.await(exit),
+    first: Deferred.await(first),
+    router: HttpRouter.empty.pipe(HttpRouter.post("/", route))
+  }
+})
+
+describe("a body over a session", () => {
+  it.scopedLive("is held by no more than the window and the buffers of Node while nobody reads it", () =>
+    Effect.gen(function*() {
+      const { body, stream } = endless()
+      const { client, send, server } = yield* makeHttp(
+        HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.stream(stream)))
+      )
+      const answer = yield* send(HttpClientRequest.get("http://inside/"))
+      yield* stuck(server)
+      const { counters, streams } = yield* client.snapshot
+      expect(streams[0]!.bufferedBytes).toBeGreaterThanOrEqual(window / 2)
+      expect(counters.bytesIn - streams[0]!.bufferedBytes).toBeLessThan(128 * kib) // what Node holds on this side
+      expect(body.made - counters.bytesIn).toBeLessThan(256 * kib) // and on that
+      yield* Stream.runDrain(Stream.take(answer.stream, 1))
+    }))
+
+  it.scopedLive("is made no faster than the route reads it, one part after the other", () =>
+    Effect.gen(function*() {
+      const read = yield* Deferred.make<void>()
+      const { client, send, server } = yield* makeHttp(HttpRouter.empty.pipe(HttpRouter.post(
+        "/",
+        Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+          Effect.zipRight(
+            Deferred.await(read),
+            Effect.as(Stream.runDrain(Stream.take(request.stream, 1)), HttpServerResponse.empty())
+          ))
+      )))
+      const { body, stream } = endless()
+      yield* Effect.fork(send(HttpClientRequest.bodyStream(HttpClientRequest.post("http://inside/"), stream)))
+      yield* Effect.repeat(Effect.delay(client.snapshot, 5), {
+        until: ({ streams }) => streams[0]?.sendCredit === 0
+      })
+      yield* standstill(() => body.made)
+      const { counters, streams } = yield* server.snapshot
+      expect(streams[0]!.bufferedBytes).toBeLessThanOrEqual(window)
+      expect(body.made - counters.bytesIn).toBeLessThan(256 * kib)
+      yield* Deferred.succeed(read, undefined)
+      yield* eventually(() => body.stopped)
+    }))
+
+  it.scopedLive("fails its request where it fails itself, and does not look complete to the route", () =>
+    Effect.gen(function*() {
+      const { exit, first, router } = yield* makeUpload
+      const { send } = yield* makeHttp(router)
+      const broken = Stream.fromEffect(Effect.zipRight(first, Effect.fail("the disk is gone")))
+      const stream = Stream.concat(Stream.make(bytes("half of it")), broken)
+      const request = HttpClientRequest.bodyStream(HttpClientRequest.post("http://inside/"), stream)
+      const failure = yield* Effect.flip(send(HttpClientRequest.setHeader(request, "content-type", "text/x-own")))
+      expect(failure).toMatchObject({ _tag: "RequestError", reason: "Encode", cause: "the disk is gone" })
+      expect(Exit.isFailure(yield* exit)).toBe(true)
+    }))
+
+  it.scopedLive("stops being made when who reads it has had enough", () =>
+    Effect.gen(function*() {
+      const { body, stream } = endless()
+      const { client, send } = yield* makeHttp(
+        HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.stream(stream)))
+      )
+      const answer = yield* send(HttpClientRequest.get("http://inside/"))
+      expect(yield* Stream.runCount(Stream.take(answer.stream, 3))).toBe(3)
+      yield* eventually(() => body.stopped)
+      yield* Effect.repeat(Effect.delay(client.snapshot, 1), { until: ({ streams }) => streams.length === 0 })
+    }))
+
+  for (
+    const [what, end] of [
+      ["is interrupted", ({ sending }: { sending: Fiber.RuntimeFiber<unknown, unknown> }) => Fiber.interrupt(sending)],
+      ["loses its session", ({ client }: { client: Session.Session }) => client.close]
+    ] as const
+  ) {
+    it.scopedLive(`does not look complete to its route when whoever sends it ${what}`, () =>
+      Effect.gen(function*() {
+        const { exit, first, router } = yield* makeUpload
+        const { client, send } = yield* makeHttp(router)
+        const { body, stream } = endless()
+        const sending = yield* Effect.fork(
+          send(HttpClientRequest.bodyStream(HttpClientRequest.post("http://inside/"), stream))
+        )
+        yield* first
+        yield* end({ client, sending })
+        expect(Exit.isFailure(yield* exit)).toBe(true)
+        yield* eventually(() => body.stopped)
+        expect(Exit.isFailure(yield* Fiber.await(sending))).toBe(true)
+      }))
+  }
+})
+
+describe("an HttpServer over a session", () => {
+  const hello = HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.text("hello")))
+
+  it.scopedLive("hangs up on a peer that does not come to the end of a request, as Node's own does", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeHttp(hello, { headersTimeout: 50, connectionsCheckingInterval: 20 })
+      const slow = yield* client.open()
+      yield* slow.write(bytes("GET / HTTP/1.1\r\nhost: inside\r\n"))
+      expect(text(yield* readAll(slow))).toMatch(/^HTTP\/1\.1 408 /)
+      expect(yield* server.isClosed).toBe(false)
+    }))
+
+  it.scopedLive("answers what is no HTTP with 400, and hangs up", () =>
+    Effect.gen(function*() {
+      const { client } = yield* makeHttp(hello)
+      const stream = yield* client.open()
+      yield* stream.write(pattern(5000))
+      expect(text(yield* readAll(stream))).toMatch(/^HTTP\/1\.1 400 /)
+    }))
+
+  it.scopedLive("ends the connections and the timers of its scope", () =>
+    Effect.gen(function*() {
+      const config = { ...quiet, streamBufferSize: window }
+      const ends = yield* wired["ws"]!()
+      const client = yield* Effect.provideService(Session.makeClient(config), Transport, ends.client)
+      const server = yield* Effect.provideService(Session.makeServer(config), Transport, ends.server)
+      const scope = yield* Scope.make()
+      const http = yield* Scope.extend(MuxHttp.makeServer(server), scope)
+      yield* Scope.extend(http.serve(HttpServerResponse.text("hello")), scope)
+      const agent = yield* NodeDuplex.agent(client, { keepAlive: true })
+      const stream = yield* client.open()
+      yield* stream.write(bytes("GET / HTTP/1.1\r\nhost: inside\r\n\r\n"))
+      yield* stream.read
+      yield* Scope.close(scope, Exit.void)
+      expect((yield* Effect.either(readAll(stream)))._tag).toBe("Right")
+      expect(yield* server.isClosed).toBe(false)
+      expect(Object.keys(agent.sockets)).toEqual([])
+    }))
+})
+
+describe("a WebSocket within a stream", () => {
+  it.scopedLive("is lost with the session, at both its ends", () =>
+    Effect.gen(function*() {
+      const ended = yield* Deferred.make<Exit.Exit<unknown, unknown>>()
+      const { client, server } = yield* makeHttp(HttpRouter.empty.pipe(HttpRouter.get(
+        "/",
+        Effect.gen(function*() {
+          const socket = yield* (yield* HttpServerRequest.HttpServerRequest).upgrade
+          yield* socket.runRaw(() => {}).pipe(Effect.onExit((exit) => Deferred.succeed(ended, exit)))
+          return HttpServerResponse.empty()
+        }).pipe(Effect.scoped)
+      )))
+      const ws = new WebSocket("ws://inside/", { agent: yield* NodeDuplex.agent(client) })
+      ws.on("error", () => {})
+      yield* signal(ws, "open")
+      const closed = signal<[number]>(ws, "close")
+      yield* server.close
+      expect((yield* closed)[0]).toBe(1006)
+      yield* Deferred.await(ended)
+    }))
+})

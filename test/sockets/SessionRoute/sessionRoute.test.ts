@@ -1,0 +1,240 @@
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServer from "@effect/platform/HttpServer"
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { describe, expect, it, vi } from "@effect/vitest"
+import * as Session from "effect-wsmux/Session"
+import * as SessionRoute from "effect-wsmux/SessionRoute"
+import * as SharedLimits from "effect-wsmux/SharedLimits"
+import { Transport } from "effect-wsmux/Transport"
+import { SessionClosed } from "effect-wsmux/WsmuxError"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { readFileSync } from "node:fs"
+import * as Http from "node:http"
+import * as Https from "node:https"
+import * as Net from "node:net"
+import { pattern } from "../../support/bytes.js"
+import { readAll } from "../../support/sessions.js"
+import { rawAnswer, rawClient, upgradeHeaders } from "../../support/transports.js"
+
+const windowed = { streamBufferSize: 64 * 1024 }
+const echo = (session: Session.Session) => session.run((stream) => Stream.run(stream.readable, stream.writable))
+
+/** An application with one route that becomes a session, beside an ordinary one. */
+const makeApp = <E, R, P = unknown>(
+  handler: (session: Session.Session<P>) => Effect.Effect<unknown, E, R>,
+  options: SessionRoute.Options<never, P> = {},
+  tls?: { readonly cert: Buffer; readonly key: Buffer }
+) =>
+  Effect.gen(function*() {
+    const app = HttpRouter.empty.pipe(
+      HttpRouter.get("/hello", HttpServerResponse.text("an ordinary route")),
+      HttpRouter.get("/streams", SessionRoute.make(handler, { settings: windowed, ...options }))
+    )
+    const context = yield* Layer.build(
+      HttpServer.serve(app).pipe(
+        Layer.provideMerge(
+          NodeHttpServer.layer(() => tls === undefined ? Http.createServer() : Https.createServer(tls), {
+            port: 0,
+            host: "127.0.0.1"
+          })
+        )
+      ) as Layer.Layer<HttpServer.HttpServer>
+    )
+    const { address } = Context.get(context, HttpServer.HttpServer)
+    const port = address._tag === "TcpAddress" ? address.port : 0
+    return { http: `http://127.0.0.1:${port}`, ws: `ws://127.0.0.1:${port}/streams` }
+  })
+
+const dial = (url: string, headers?: Record<string, string>) =>
+  Effect.flatMap(
+    NodeTransport.connect(url, { headers }),
+    (transport) => Effect.provideService(Session.makeClient(windowed), Transport, transport)
+  )
+
+const get = (url: string) => Effect.promise(() => fetch(url))
+
+const statusOf = (url: string, headers?: Record<string, string>) =>
+  Effect.map(Effect.flip(dial(url, headers)), (failure) => "status" in failure ? failure.status : failure)
+
+describe("a route that becomes a session", () => {
+  it.scopedLive("SessionRoute answers 503 when the process has all the connections that it may have", () =>
+    Effect.gen(function*() {
+      const { ws } = yield* makeApp(echo)
+      const scope = yield* Scope.make()
+      yield* Scope.extend(dial(ws), scope)
+      expect(yield* statusOf(ws)).toBe(503)
+      yield* Scope.close(scope, Exit.void)
+      yield* Effect.retry(dial(ws), { while: (failure) => "status" in failure && failure.status === 503 })
+    }).pipe(Effect.provide(SharedLimits.layer({ maxConnections: 1 }))))
+
+  it.scopedLive("carries streams both ways beside the ordinary routes of its port", () =>
+    Effect.gen(function*() {
+      const { http, ws } = yield* makeApp(echo)
+      const sessions = yield* Effect.all([dial(ws), dial(ws)])
+      const content = pattern(1_000_000)
+      for (const session of sessions) {
+        const stream = yield* session.open()
+        const [, echoed] = yield* Effect.all(
+          [Stream.run(Stream.make(content), stream.writable), readAll(stream)],
+          { concurrency: 2 }
+        )
+        expect(Buffer.compare(echoed, content)).toBe(0)
+        expect(yield* Effect.promise(async () => (await fetch(`${http}/hello`)).text())).toBe("an ordinary route")
+      }
+    }))
+
+  it.scopedLive("asks before the upgrade, and answers strangers in words of the program", () =>
+    Effect.gen(function*() {
+      let sessions = 0
+      const { ws } = yield* makeApp(() => Effect.sync(() => sessions++), {
+        authorize: ({ headers }) =>
+          headers.authorization === "Bearer right"
+            ? Effect.void
+            : Effect.fail(HttpServerResponse.empty({ status: 401, headers: { "www-authenticate": "Bearer" } }))
+      })
+      expect(yield* statusOf(ws)).toBe(401)
+      expect(yield* statusOf(ws, { authorization: "Bearer wrong" })).toBe(401)
+      expect(sessions).toBe(0)
+      const session = yield* dial(ws, { authorization: "Bearer right" })
+      expect(yield* session.awaitClosed).toEqual(new SessionClosed({ by: "peer", code: 1000, reason: "" }))
+      expect(sessions).toBe(1)
+    }))
+
+  it.scopedLive("gives its session the principal that the request was authorised as", () =>
+    Effect.gen(function*() {
+      const principal = yield* Deferred.make<string | undefined>()
+      const { ws } = yield* makeApp((session) => Deferred.succeed(principal, session.principal), {
+        authorize: ({ headers }: HttpServerRequest.HttpServerRequest) => Effect.succeed(headers["x-user"])
+      })
+      yield* dial(ws, { "x-user": "Ada" })
+      expect(yield* Deferred.await(principal)).toBe("Ada")
+    }))
+
+  it.scopedLive("sends no header that an answer of the program adds by a line break", () =>
+    Effect.gen(function*() {
+      const headers = { location: "/a\r\nset-cookie: b=c" }
+      const { ws } = yield* makeApp(echo, {
+        authorize: () => Effect.fail(HttpServerResponse.empty({ status: 302, headers }))
+      })
+      const answer = yield* rawAnswer(
+        Number(new URL(ws).port),
+        ["GET /streams HTTP/1.1", "host: a", ...upgradeHeaders, "", ""].join("\r\n")
+      )
+      expect(answer).not.toContain("set-cookie")
+    }))
+
+  for (
+    const [name, allowedOrigins, origin, may] of [
+      ["a page of its own", undefined, "SELF", true],
+      ["a page of somebody else's", undefined, "https://evil.example", false],
+      ["a page that is named", ["https://app.example"], "https://app.example", true],
+      ["a page of its own where others are named", ["https://app.example"], "SELF", false],
+      ["a page that has no origin to tell", undefined, "null", false],
+      ["whatever page where all are", "*", "https://elsewhere.example", true]
+    ] as const
+  ) {
+    it.scopedLive(`${may ? "lets in" : "turns away"} ${name}`, () =>
+      Effect.gen(function*() {
+        const { http, ws } = yield* makeApp(echo, { allowedOrigins })
+        const headers = { origin: origin === "SELF" ? http : origin }
+        if (may) expect((yield* dial(ws, headers)).role).toBe("client")
+        else expect(yield* statusOf(ws, headers)).toBe(403)
+      }))
+  }
+
+  it.scopedLive("turns away a page of its own that came without TLS where it speaks TLS", () =>
+    Effect.gen(function*() {
+      const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
+      const [cert, key] = [fixture("cert.pem"), fixture("key.pem")]
+      const { ws } = yield* makeApp(echo, {}, { cert, key })
+      const url = ws.replace("ws:", "wss:")
+      const dialFrom = (origin: string) =>
+        NodeTransport.connect(url, {
+          tls: { ca: cert, servername: "localhost" },
+          headers: { host: "app.example", origin }
+        })
+      expect(yield* Effect.flip(dialFrom("http://app.example"))).toMatchObject({ status: 403 })
+      yield* dialFrom("https://app.example")
+    }))
+
+  it.scopedLive("tells a request that asks for no WebSocket to do so", () =>
+    Effect.gen(function*() {
+      const { http } = yield* makeApp(echo)
+      const response = yield* get(`${http}/streams`)
+      expect([response.status, response.headers.get("upgrade")]).toEqual([426, "websocket"])
+    }))
+
+  it.scopedLive("answers 500 where its settings make no sense, before the upgrade", () =>
+    Effect.gen(function*() {
+      const { ws } = yield* makeApp(echo, { settings: { streamBufferSize: -1 } })
+      expect(yield* statusOf(ws)).toBe(500)
+    }))
+
+  it.scopedLive("closes the session of a handler that fails, and goes on with others", () =>
+    Effect.gen(function*() {
+      let calls = 0
+      const { ws } = yield* makeApp((session): Effect.Effect<never, unknown> =>
+        calls++ === 0 ? Effect.fail("enough") : echo(session)
+      )
+      expect(yield* (yield* dial(ws)).awaitClosed).toMatchObject({ _tag: "SessionClosed", by: "peer" })
+      const stream = yield* (yield* dial(ws)).open()
+      yield* Stream.run(Stream.make(pattern(10)), stream.writable)
+      expect(yield* readAll(stream)).toEqual(pattern(10))
+    }))
+
+  it.scopedLive("interrupts the handler of a connection that is lost", () =>
+    Effect.gen(function*() {
+      const exit = yield* Deferred.make<Exit.Exit<unknown, unknown>>()
+      const { ws } = yield* makeApp((session) =>
+        Effect.onExit(session.run(() => Effect.never), (exited) => Deferred.succeed(exit, exited))
+      )
+      const transport = yield* NodeTransport.connect(ws)
+      yield* transport.close(1000, "", 0)
+      expect(Exit.isFailure(yield* Deferred.await(exit))).toBe(true)
+    }))
+
+  it.scopedLive("has TCP look after a peer that has yet to say something", () =>
+    Effect.gen(function*() {
+      const set = vi.spyOn(Net.Socket.prototype, "setKeepAlive")
+      yield* Effect.addFinalizer(() => Effect.sync(() => set.mockRestore()))
+      const { ws } = yield* makeApp(echo, { settings: { ...windowed, keepAliveInterval: "7 seconds" } })
+      yield* dial(ws)
+      expect(set.mock.calls).toContainEqual([true, 7000])
+    }))
+
+  const strangers = {
+    "no key": ["sec-websocket-version: 13"],
+    "a key that is none": ["sec-websocket-version: 13", "sec-websocket-key: short"],
+    "no version": ["sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="],
+    "protocols that are none": [
+      "sec-websocket-version: 13",
+      "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+      "sec-websocket-protocol: one,,two"
+    ],
+    "a version of long ago": ["sec-websocket-version: 7", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="]
+  }
+  for (const [what, headers] of Object.entries(strangers)) {
+    it.scopedLive(`answers an upgrade with ${what}, and keeps nothing of it`, () =>
+      Effect.gen(function*() {
+        const over = yield* Deferred.make<void>()
+        const app = SessionRoute.make(echo).pipe(Effect.onExit(() => Deferred.succeed(over, undefined)))
+        const http = yield* NodeHttpServer.make(() => Http.createServer(), { port: 0, host: "127.0.0.1" })
+        yield* http.serve(app)
+        const { port } = http.address as Extract<typeof http.address, { readonly _tag: "TcpAddress" }>
+        const upgrade = ["connection: upgrade", "upgrade: websocket", ...headers]
+        const { answer, closed } = yield* rawClient(`ws://127.0.0.1:${port}/`, upgrade)
+        expect(yield* answer).toMatch(/^HTTP\/1\.1 400 /)
+        yield* closed
+        yield* Deferred.await(over)
+      }))
+  }
+})

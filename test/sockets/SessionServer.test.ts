@@ -1,0 +1,69 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Session from "effect-wsmux/Session"
+import * as SessionServer from "effect-wsmux/SessionServer"
+import { Transport } from "effect-wsmux/Transport"
+import { TransportServer, type UpgradeRequest } from "effect-wsmux/TransportServer"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import { bytes, text } from "../support/bytes.js"
+import { makeSessions, readSome } from "../support/sessions.js"
+import { urlOf } from "../support/transports.js"
+
+const dial = (url: string, user: string) =>
+  Effect.flatMap(
+    NodeTransport.connect(url, { headers: { "x-user": user } }),
+    (transport) => Effect.provideService(Session.makeClient(), Transport, transport)
+  )
+
+const authorising = NodeTransportServer.make({
+  authorize: ({ headers }) => Effect.succeed({ name: String(headers["x-user"]) })
+})
+
+describe("a server of sessions", () => {
+  it.scopedLive("gives each session the principal that its client was authorised as, and the request", () =>
+    Effect.gen(function*() {
+      const transports = yield* authorising
+      const server = yield* SessionServer.fromTransportServer(transports)
+      const requests: Array<UpgradeRequest> = []
+      yield* Effect.forkScoped(server.run((session, request) => {
+        requests.push(request)
+        return session.run((stream) => stream.write(bytes(session.principal.name)))
+      }))
+      for (const user of ["Ada", "Grace"]) {
+        const session = yield* dial(`${urlOf(transports)}/streams?as=${user}`, user)
+        const stream = yield* session.open()
+        expect(text(yield* readSome(stream))).toBe(user)
+        expect(session.principal).toBe(undefined)
+      }
+      expect(requests.map(({ headers, url }) => [url, headers["x-user"]])).toEqual([
+        ["/streams?as=Ada", "Ada"],
+        ["/streams?as=Grace", "Grace"]
+      ])
+    }))
+
+  it.scopedLive("gives principals when its transports come from the context, too", () =>
+    Effect.gen(function*() {
+      const transports = yield* authorising
+      const server = yield* Effect.provideService(SessionServer.make(), TransportServer, transports)
+      const principal = yield* Deferred.make<unknown>()
+      yield* Effect.forkScoped(server.run((session) => Deferred.succeed(principal, session.principal)))
+      yield* dial(urlOf(transports), "Ada")
+      expect(yield* Deferred.await(principal)).toEqual({ name: "Ada" })
+    }))
+})
+
+describe("a session with another principal", () => {
+  it.scoped("is the same session but for that", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions()
+      const named = Session.withPrincipal(server, "Ada")
+      expect([server.principal, named.principal, Session.isSession(named)]).toEqual([undefined, "Ada", true])
+      const [near, far] = yield* Effect.all([client.open(), named.accept], { concurrency: 2 })
+      yield* near.write(bytes("hello"))
+      expect(text(yield* readSome(far))).toBe("hello")
+      yield* named.close
+      expect(yield* server.isClosed).toBe(true)
+    }))
+})

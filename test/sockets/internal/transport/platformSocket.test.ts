@@ -1,0 +1,255 @@
+import * as Socket from "@effect/platform/Socket"
+import { describe, expect, it } from "@effect/vitest"
+import * as Session from "effect-wsmux/Session"
+import { Transport } from "effect-wsmux/Transport"
+import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/TestClock"
+import type * as Http from "node:http"
+import type { WebSocket } from "ws"
+import { bytes, text } from "../../../support/bytes.js"
+import {
+  acceptPlatform,
+  dialPlatform,
+  eventually,
+  type Options,
+  portOf,
+  rawClient,
+  signal,
+  standardConstructor,
+  tcpServer,
+  webSocket,
+  webSocketServer,
+  wired
+} from "../../../support/transports.js"
+import { encodeFrame } from "../../../support/webSocketFrames.js"
+import { listen, transportSuite } from "../../../support/transportSuite.js"
+
+transportSuite("platform sockets", wired["platform sockets"]!, { addresses: false })
+
+const dialStandard = (url: string, binaryType: BinaryType) =>
+  Socket.makeWebSocket(url).pipe(
+    Effect.provideService(Socket.WebSocketConstructor, (url, protocols) => {
+      const ws = standardConstructor(url, protocols)
+      ws.binaryType = binaryType
+      return ws
+    }),
+    Effect.flatMap((socket) => WebSocketTransport.fromSocket(socket))
+  )
+
+const makePeer = Effect.gen(function*() {
+  const { server, url, webSockets } = yield* webSocketServer
+  const connected = signal<[WebSocket, Http.IncomingMessage]>(webSockets, "connection")
+  return { url, port: portOf(server), connected }
+})
+
+describe("a transport over a platform socket", () => {
+  it.scopedLive("fails with the error of the socket when that does not open", () =>
+    Effect.gen(function*() {
+      const { port } = yield* Effect.scoped(tcpServer(() => {}))
+      const failure = yield* Effect.flip(dialPlatform(`ws://127.0.0.1:${port}`))
+      expect(failure).toMatchObject({ _tag: "SocketError", reason: "Open" })
+    }))
+
+  it.scopedLive("can send before anything came, and knows its addresses from the first message on", () =>
+    Effect.gen(function*() {
+      const { connected, port, url } = yield* makePeer
+      const transport = yield* dialPlatform(url)
+      const events = yield* listen(transport)
+      const [peer, request] = yield* connected
+      const message = signal<[Buffer, boolean]>(peer, "message")
+      const unknown = { _tag: "OpaqueAddress", name: "socket" }
+      expect([transport.localAddress, transport.remoteAddress]).toEqual([unknown, unknown])
+      transport.send([bytes("hello")])
+      expect(yield* message).toEqual([Buffer.from("hello"), true])
+      peer.send(Buffer.from("hello"))
+      yield* events.next
+      const tcp = (port: number | undefined) => ({ _tag: "TcpAddress", hostname: "127.0.0.1", port })
+      expect([transport.localAddress, transport.remoteAddress]).toEqual([tcp(request.socket.remotePort), tcp(port)])
+    }))
+
+  it.scopedLive("keeps the order of what it sends while it goes over to the WebSocket below", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      const transport = yield* dialPlatform(url)
+      const [peer] = yield* connected
+      const received: Array<string> = []
+      const over = Effect.async<void>((resume) => {
+        peer.on("message", (data) => {
+          received.push(data.toString())
+          if (received.at(-1) === "last") resume(Effect.void)
+        })
+      })
+      const receiving = yield* Effect.fork(over)
+      const expected: Array<string> = []
+      const send = (message: string) => {
+        expected.push(message)
+        transport.send([bytes(message)])
+      }
+      transport.listen({
+        onMessage: (message) => send(`after ${text(message)}`),
+        onText: () => {},
+        onWritable: () => {},
+        onClose: () => {}
+      })
+      yield* Effect.yieldNow()
+      for (let i = 0; i < 5; i++) peer.send(Buffer.from(String(i)))
+      for (let i = 0; i < 5; i++) send(`before ${i}`)
+      yield* eventually(() => expected.length === 10)
+      send("last")
+      yield* Fiber.join(receiving)
+      expect(received).toEqual(expected)
+    }))
+
+  it.scopedLive("tells of text messages, the first and the later ones", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      const events = yield* listen(yield* dialPlatform(url))
+      const [peer] = yield* connected
+      peer.send("first")
+      peer.send("second")
+      peer.send(Buffer.from("binary"))
+      yield* events.next
+      expect(events.told).toEqual(["text", "text", "message"])
+    }))
+
+  for (const [code, told] of [[1000, 1006], [1008, 1008], [4321, 4321]] as const) {
+    it.scopedLive(`takes a close with ${code} before the first message for ${told}`, () =>
+      Effect.gen(function*() {
+        const { connected, url } = yield* makePeer
+        const events = yield* listen(yield* dialPlatform(url))
+        const [peer] = yield* connected
+        peer.close(code, "enough")
+        expect(yield* events.ended).toEqual({ code: told, reason: told === 1006 ? "" : "enough" })
+        expect(events.told).toEqual(["close"])
+      }))
+  }
+
+  it.scopedLive("hears of a loss before the first message", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      const transport = yield* dialPlatform(url)
+      const events = yield* listen(transport)
+      const [, request] = yield* connected
+      request.socket.destroy()
+      expect((yield* events.ended).code).toBe(1006)
+      expect(transport.isWritable()).toBe(false)
+      expect(events.told).toEqual(["close"])
+    }))
+
+  it.scopedLive("says what is wrong when its WebSocket delivers Blobs", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      const events = yield* listen(yield* dialStandard(url, "blob"))
+      const [peer] = yield* connected
+      peer.send(Buffer.from("hello"))
+      const end = yield* events.ended
+      expect(end.code).toBe(1006)
+      expect(String((end.cause as { readonly cause?: unknown }).cause)).toContain(
+        "set its binaryType to \"arraybuffer\""
+      )
+    }))
+
+  it.scoped("does not take a silent peer for dead where its WebSocket cannot ping", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      const transport = yield* dialStandard(url, "arraybuffer")
+      const session = yield* Effect.provideService(Session.makeClient(), Transport, transport)
+      const [peer] = yield* connected
+      const opening = yield* Effect.fork(session.open())
+      const [syn] = yield* signal<[Buffer]>(peer, "message")
+      peer.send(Buffer.from([2, ...syn.subarray(1), 0, 4, 0, 0]))
+      yield* Fiber.join(opening)
+      yield* TestClock.adjust("1 minute")
+      expect(yield* session.isClosed).toBe(false)
+    }))
+
+  it.scopedLive("refuses a later message by its header when the WebSocket was made without a limit", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      const events = yield* listen(yield* dialPlatform(url, { maxMessageSize: 1000 }))
+      const [peer, request] = yield* connected
+      const unfinished = encodeFrame({ opcode: 0x2, payload: new Uint8Array(1001) }).subarray(0, 200)
+      const first = [1, 2, 3].map((n) => encodeFrame({ opcode: 0x2, payload: new Uint8Array(n) }))
+      const closed = signal(peer, "close")
+      request.socket.write(Buffer.concat([...first, unfinished])) // the parser is replaced while it tells of the first
+      expect(yield* events.ended).toMatchObject({ code: 1006, cause: expect.any(RangeError) })
+      expect(events.told).toEqual(["message", "message", "message", "close"])
+      yield* closed
+    }))
+
+  it.scopedLive("ends at a first message that is too large where it may not say why", () =>
+    Effect.gen(function*() {
+      const { connected, url } = yield* makePeer
+      const events = yield* listen(yield* dialStandard(url, "arraybuffer"))
+      const [peer] = yield* connected
+      const closed = signal<[number]>(peer, "close")
+      peer.send(Buffer.alloc(5_000_000))
+      expect(yield* events.ended).toEqual({
+        code: 1009,
+        reason: "message too big",
+        cause: new RangeError("message too big")
+      })
+      yield* closed
+    }))
+})
+
+describe("a transport over the platform socket of an upgraded request", () => {
+  const route = (options?: Options) =>
+    Effect.gen(function*() {
+      const { accepted, url } = yield* acceptPlatform(options)
+      const raw = yield* rawClient(url, undefined, { allowHalfOpen: true })
+      yield* raw.answer
+      return { ...raw, transport: yield* accepted }
+    })
+
+  it.scopedLive("knows its addresses and pings before the first message", () =>
+    Effect.gen(function*() {
+      const { accepted, url } = yield* acceptPlatform()
+      const ws = yield* webSocket(url)
+      yield* signal(ws, "open")
+      const transport = yield* accepted
+      expect([transport.localAddress, transport.remoteAddress].map(({ _tag }) => _tag)).toEqual([
+        "TcpAddress",
+        "TcpAddress"
+      ])
+      const [pinged, ponged] = [signal(ws, "ping"), signal(ws, "pong")]
+      transport.ping?.()
+      yield* Effect.all([pinged, ponged])
+    }))
+
+  it.scopedLive("refuses a first message by its header when that is beyond the limit", () =>
+    Effect.gen(function*() {
+      const { socket, transport } = yield* route({ maxMessageSize: 1000 })
+      const events = yield* listen(transport)
+      const ended = signal(socket, "end")
+      const unfinished = encodeFrame({ opcode: 0x2, payload: new Uint8Array(1001), key: Buffer.alloc(4) })
+      socket.write(unfinished.subarray(0, 200))
+      expect(yield* events.ended).toMatchObject({ code: 1006, cause: expect.any(RangeError) })
+      yield* ended
+    }))
+
+  it.scopedLive("reads the first message on the direct path", () =>
+    Effect.gen(function*() {
+      const { socket, transport } = yield* route()
+      const events = yield* listen(transport)
+      const message = new Uint8Array(200_000).fill(7)
+      socket.write(encodeFrame({ opcode: 0x2, payload: message, key: Buffer.from([1, 2, 3, 4]) }))
+      const first = yield* events.next
+      expect(Buffer.compare(first, message)).toBe(0)
+      // the parser of ws joins what the socket has read in memory of Node's pool, and another copy
+      expect(first.buffer.byteLength).toBeLessThan(1.25 * message.byteLength)
+    }))
+
+  it.scopedLive("lets a session give up a peer that neither ends its first message nor answers pings", () =>
+    Effect.gen(function*() {
+      const { closed, socket, transport } = yield* route()
+      const settings = { keepAliveInterval: "100 millis", closeTimeout: "20 millis" } as const
+      const session = yield* Effect.provideService(Session.makeServer(settings), Transport, transport)
+      socket.on("end", () => socket.end()).resume()
+      socket.write(encodeFrame({ opcode: 0x2, payload: new Uint8Array(100_000), key: Buffer.alloc(4) }).subarray(0, -1))
+      expect(yield* session.awaitClosed).toMatchObject({ _tag: "KeepAliveExpired" })
+      yield* closed
+    }))
+})

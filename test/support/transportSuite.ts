@@ -1,0 +1,326 @@
+import { describe, expect, it } from "@effect/vitest"
+import type { End, Transport } from "effect-wsmux/Transport"
+import * as Chunk from "effect/Chunk"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
+import { createHash } from "node:crypto"
+import { bytes, pattern, text } from "./bytes.js"
+import { settle } from "./sessions.js"
+import type { AcquireEnds } from "./transports.js"
+
+export interface Traits {
+  /** Time is the test's. */
+  readonly testClock?: boolean
+  /** The client is a script's, which sees no pings, cannot end a connection at once, and closes with codes of its own. */
+  readonly script?: boolean
+  /** Whether both ends know from the start where they are. */
+  readonly addresses?: boolean
+}
+
+/** Listens, and keeps everything that is told, in its order. */
+export const listen = (transport: Transport) =>
+  Effect.gen(function*() {
+    const messages = yield* Queue.unbounded<Uint8Array>()
+    const writable = yield* Deferred.make<void>()
+    const ended = yield* Deferred.make<End>()
+    const told: Array<string> = []
+    transport.listen({
+      onMessage: (message) => {
+        told.push("message")
+        messages.unsafeOffer(message)
+      },
+      onText: () => told.push("text"),
+      onWritable: () => {
+        told.push("writable")
+        Deferred.unsafeDone(writable, Effect.void)
+      },
+      onClose: (end) => {
+        told.push("close")
+        Deferred.unsafeDone(ended, Effect.succeed(end))
+      }
+    })
+    return {
+      told,
+      next: Queue.take(messages),
+      take: (count: number) => Effect.map(Queue.takeN(messages, count), Chunk.toReadonlyArray),
+      writable: Deferred.await(writable),
+      ended: Deferred.await(ended)
+    }
+  })
+
+/** Sends within one turn until the transport is not writable, and answers with what it sent. */
+export const fill = (transport: Transport): ReadonlyArray<Uint8Array> => {
+  const sent: Array<Uint8Array> = []
+  while (transport.isWritable()) {
+    expect(sent.length).toBeLessThan(1000)
+    const message = pattern(64 * 1024, sent.length + 1)
+    sent.push(message.slice())
+    transport.send([message])
+  }
+  return sent
+}
+
+/** Large messages compare by what tells them apart. */
+const digest = (message: Uint8Array) => `${message.byteLength} ${createHash("sha1").update(message).digest("hex")}`
+
+/** What a script may close with. */
+const scriptCode = (code: number) => code === 1000 || code >= 3000 ? code : code + 3000
+
+const sides = [["client", "server"], ["server", "client"]] as const
+
+/** What every transport promises, from both ends of a connection. */
+export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: Traits = {}) => {
+  const test = traits.testClock === true ? it.scoped : it.scopedLive
+  const told = (from: "client" | "server", code: number) =>
+    from === "client" && traits.script === true ? scriptCode(code) : code
+
+  describe(`a transport over ${name}`, () => {
+    test("carries messages of every size whole and in order, both ways at once", () =>
+      Effect.gen(function*() {
+        const { client, server } = yield* acquireEnds()
+        const [atClient, atServer] = [yield* listen(client), yield* listen(server)]
+        const messages = [1024 * 1024, 0, 1, 125, 126, 65_535, 65_536, 1024 * 1024, 0, 2].map(pattern)
+        const sent = messages.map(digest)
+        for (const message of messages) {
+          client.send([message.slice()])
+          server.send([message.slice()])
+        }
+        expect((yield* atServer.take(sent.length)).map(digest)).toEqual(sent)
+        expect((yield* atClient.take(sent.length)).map(digest)).toEqual(sent)
+      }))
+
+    for (const [from, to] of sides) {
+      test(`keeps what the ${from} sends and how it ends until the ${to} listens`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds()
+          ends[from].send([bytes("one")])
+          ends[from].send([bytes("two")])
+          yield* ends[from].close(4321, "enough", "10 seconds")
+          const late = yield* listen(ends[to])
+          const end = yield* late.ended
+          expect((yield* late.take(2)).map(text)).toEqual(["one", "two"])
+          expect(end).toEqual({ code: told(from, 4321), reason: "enough" })
+          expect(late.told).toEqual(["message", "message", "close"])
+        }))
+
+      test(`keeps the largest message of the ${from} until the ${to} listens`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds({ maxMessageSize: 100 })
+          const near = yield* listen(ends[from])
+          const message = pattern(100)
+          ends[from].send([message.slice()])
+          yield* ends[from].close(4321, "", "10 seconds")
+          const far = yield* listen(ends[to])
+          yield* Effect.all([near.ended, far.ended])
+          expect(far.told).toEqual(["message", "close"])
+          expect(digest(yield* far.next)).toEqual(digest(message))
+        }))
+
+      test(`ends when more of the ${from} comes than can be kept until the ${to} listens`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds({ maxMessageSize: 100 })
+          const near = yield* listen(ends[from])
+          const messages = Array.from({ length: 10 }, (_, i) => pattern(100, i + 1))
+          for (const message of messages) ends[from].send([message.slice()])
+          expect((yield* near.ended).code).not.toBe(1000)
+          const far = yield* listen(ends[to])
+          yield* far.ended
+          const kept = far.told.length - 1
+          expect(far.told).toEqual([...Array.from({ length: kept }, () => "message"), "close"])
+          expect((yield* far.take(kept)).map(digest)).toEqual(messages.slice(0, kept).map(digest))
+          expect(kept).toBeLessThan(messages.length)
+        }))
+
+      for (const fitting of [0, 1]) {
+        test(`ends with 1009 when the ${from} sends too large a message after ${fitting}, and delivers no more`, () =>
+          Effect.gen(function*() {
+            const ends = yield* acquireEnds({ maxMessageSize: 1000 })
+            const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
+            expect(ends[to].maxMessageSize).toBe(1000)
+            for (let i = 0; i < fitting; i++) {
+              ends[from].send([pattern(1000)])
+              expect((yield* far.next).byteLength).toBe(1000)
+            }
+            ends[from].send([pattern(1001)])
+            ends[from].send([bytes("behind it")])
+            expect((yield* near.ended).code).toBe(told(to, 1009))
+            expect(yield* far.ended).toMatchObject({
+              code: expect.not.toBeOneOf([1000]),
+              cause: expect.any(RangeError)
+            })
+            yield* settle
+            expect(far.told).toEqual([...Array.from({ length: fitting }, () => "message"), "close"])
+          }))
+      }
+
+      test(`tells the code and the reason with which the ${from} closes, and each end once`, () =>
+        Effect.gen(function*() {
+          for (const code of [1000, 1001, 1008, 3000, 4999]) {
+            const ends = yield* acquireEnds()
+            const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
+            // a platform socket does not tell 1000 from a loss before the first message
+            ends[from].send([bytes("hello")])
+            yield* far.next
+            yield* ends[from].close(code, `because of ${code}`, "10 seconds")
+            expect(yield* far.ended).toEqual({ code: told(from, code), reason: `because of ${code}` })
+            yield* near.ended
+            yield* Effect.all([ends.client.close(4001, "", 0), ends.server.close(4002, "", 0)], { concurrency: 2 })
+            expect([near.told, far.told]).toEqual([["close"], ["message", "close"]])
+          }
+        }))
+
+      test(`tells the ${to} the reason of the ${from} without control and format characters`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds()
+          const far = yield* listen(ends[to])
+          ends[from].send([bytes("hello")])
+          yield* far.next
+          yield* ends[from].close(4000, "a\u001b[2J\r\nb\u009bc\u202ed\u200be", "10 seconds")
+          expect(yield* far.ended).toEqual({ code: told(from, 4000), reason: "a\ufffd[2J b\ufffdcde" })
+        }))
+
+      test(`sends nothing from the moment the ${from} closes`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds()
+          const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
+          const closing = yield* Effect.fork(ends[from].close(4321, "", "10 seconds"))
+          yield* Effect.yieldNow().pipe(Effect.repeat({ until: () => !ends[from].isWritable() }))
+          ends[from].send([bytes("too late")])
+          yield* Effect.all([closing.await, near.ended, far.ended])
+          for (const end of [ends[from], ends[to]]) {
+            end.send([bytes("much too late")])
+            end.ping?.()
+            expect(end.isWritable()).toBe(false)
+          }
+          expect([near.told, far.told]).toEqual([["close"], ["close"]])
+        }))
+
+      test(`tells the ${from} when it is writable again, once it was not`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds({ watermark: 128 * 1024 })
+          const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
+          const sent = fill(ends[from])
+          expect(sent.length).toBeGreaterThan(1)
+          expect(near.told).toEqual([])
+          yield* near.writable
+          expect(ends[from].isWritable()).toBe(true)
+          expect((yield* far.take(sent.length)).map(digest)).toEqual(sent.map(digest))
+          expect(near.told).toEqual(["writable"])
+        }))
+
+      test(`changes its activity when something of the ${from} comes in`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds()
+          const far = yield* listen(ends[to])
+          for (let i = 0; i < 3; i++) {
+            const before = ends[to].activity()
+            ends[from].send([bytes("hello")])
+            yield* far.next
+            expect(ends[to].activity()).not.toBe(before)
+          }
+        }))
+
+      test(`brings a ping and an unsolicited pong of the ${from} to the ${to}, and a pong back`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds()
+          const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
+          // Messages come in order with pings and pongs, so after a round trip the answer to a ping is there.
+          const round = (before: () => void) =>
+            Effect.gen(function*() {
+              const activity = [ends[from].activity(), ends[to].activity()] as const
+              before()
+              ends[from].send([bytes("there")])
+              yield* far.next
+              ends[to].send([bytes("and back")])
+              yield* near.next
+              return [ends[from].activity() - activity[0], ends[to].activity() - activity[1]] as const
+            })
+          yield* round(() => {})
+          const plain = yield* round(() => {})
+          const pinged = yield* round(() => ends[from].ping?.())
+          if (ends[from].ping === undefined) return expect(pinged).toEqual(plain)
+          expect(pinged[0]).toBeGreaterThan(plain[0])
+          if (to === "server" || traits.script !== true) expect(pinged[1]).toBeGreaterThan(plain[1])
+        }))
+
+      test(`tells when a ping of the ${from} is answered, and no other`, () =>
+        Effect.gen(function*() {
+          const ends = yield* acquireEnds()
+          if (ends[from].ping === undefined) return
+          const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
+          const answers: Array<string> = []
+          const ask = (name: string) => ends[from].ping?.(() => answers.push(name))
+          const round = (...pings: ReadonlyArray<() => void>) =>
+            Effect.gen(function*() {
+              for (const ping of pings) ping()
+              ends[from].send([bytes("there")])
+              yield* far.next
+              ends[to].send([bytes("and back")])
+              yield* near.next
+              return answers.splice(0)
+            })
+          yield* round()
+          expect(yield* round(() => ask("first"))).toEqual(["first"])
+          expect(yield* round(() => ends[from].ping?.(), () => ends[to].ping?.())).toEqual([])
+          const both = yield* round(() => ask("second"), () => ends[from].ping?.(), () => ask("third"))
+          expect(both.filter((name) => name !== "second")).toEqual(["third"])
+        }))
+    }
+
+    test("has one listener, and keeps it when another one comes", () =>
+      Effect.gen(function*() {
+        const { client, server } = yield* acquireEnds()
+        const first = yield* listen(client)
+        expect(() => Effect.runSync(listen(client))).toThrow("one listener")
+        server.send([bytes("hello")])
+        expect(text(yield* first.next)).toBe("hello")
+      }))
+
+    test("is closed by both ends at once, each of which hears the other's code", () =>
+      Effect.gen(function*() {
+        const { client, server } = yield* acquireEnds()
+        const [atClient, atServer] = [yield* listen(client), yield* listen(server)]
+        const both = [client.close(4001, "client", "10 seconds"), server.close(4002, "server", "10 seconds")]
+        yield* Effect.all([...both, ...both], { concurrency: "unbounded" })
+        expect(yield* atClient.ended).toEqual({ code: 4002, reason: "server" })
+        expect(yield* atServer.ended).toEqual({ code: told("client", 4001), reason: "client" })
+        expect([atClient.told, atServer.told]).toEqual([["close"], ["close"]])
+      }))
+
+    test("is lost without a close frame when its scope closes, behind what was sent", () =>
+      Effect.gen(function*() {
+        const { abandon, client, server } = yield* acquireEnds()
+        const [atClient, atServer] = [yield* listen(client), yield* listen(server)]
+        client.send([bytes("hello")])
+        server.send([bytes("hello")])
+        yield* Effect.all([atClient.next, atServer.next])
+        yield* abandon
+        expect((yield* atServer.ended).code).toBe(told("client", 1006))
+        expect((yield* atClient.ended).code).toBe(1006)
+        expect([client.isWritable(), server.isWritable()]).toEqual([false, false])
+        yield* Effect.all([client.close(4001, "", 0), server.close(4002, "", 0)])
+        expect([atClient.told, atServer.told]).toEqual([["message", "close"], ["message", "close"]])
+      }))
+
+    test("tells a writer that is held up when its peer vanishes", () =>
+      Effect.gen(function*() {
+        const { abandon, server } = yield* acquireEnds({ watermark: 128 * 1024 })
+        const atServer = yield* listen(server)
+        fill(server)
+        yield* abandon
+        yield* atServer.ended
+        expect(atServer.told.at(-1)).toBe("close")
+        expect(server.isWritable()).toBe(false)
+      }))
+
+    if (traits.addresses !== false) {
+      test("has the addresses of both ends", () =>
+        Effect.gen(function*() {
+          const { client, server } = yield* acquireEnds()
+          expect(client.localAddress).not.toEqual(client.remoteAddress)
+          expect([client.localAddress, client.remoteAddress]).toEqual([server.remoteAddress, server.localAddress])
+        }))
+    }
+  })
+}

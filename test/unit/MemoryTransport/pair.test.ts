@@ -1,0 +1,208 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Address from "effect-wsmux/Address"
+import * as MemoryTransport from "effect-wsmux/MemoryTransport"
+import * as SessionConfig from "effect-wsmux/SessionConfig"
+import { Transport } from "effect-wsmux/Transport"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/TestClock"
+import { bytes, pattern, text } from "../../support/bytes.js"
+import { settle } from "../../support/sessions.js"
+import { memory } from "../../support/transports.js"
+import { fill, listen, transportSuite } from "../../support/transportSuite.js"
+
+transportSuite("memory", memory)
+transportSuite("memory, when time is the test's", memory, { testClock: true })
+
+const makeEnds = (options?: MemoryTransport.Options) =>
+  Effect.gen(function*() {
+    const pair = yield* MemoryTransport.makePair(options)
+    return { ...pair, pair, atClient: yield* listen(pair.client), atServer: yield* listen(pair.server) }
+  })
+
+describe("an in-memory pair", () => {
+  it.scoped("holds its capacity in each direction, and is writable when less is left", () =>
+    Effect.gen(function*() {
+      const { atClient, atServer, client, server } = yield* makeEnds({ capacity: 10 })
+      client.send([pattern(9)])
+      expect(client.isWritable()).toBe(true)
+      client.send([pattern(1)])
+      expect([client.isWritable(), server.isWritable()]).toEqual([false, true])
+      yield* settle
+      expect(client.isWritable()).toBe(true)
+      expect([atClient.told, atServer.told]).toEqual([["writable"], ["message", "message"]])
+    }))
+
+  it.scoped("holds 64 KiB, lets in what a session needs and has names, unless told otherwise", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* MemoryTransport.makePair()
+      client.send([pattern(64 * 1024 - 1)])
+      expect(client.isWritable()).toBe(true)
+      client.send([pattern(1)])
+      expect(client.isWritable()).toBe(false)
+      expect(client.maxMessageSize).toBe(SessionConfig.maxMessageSize(SessionConfig.defaults))
+      expect([client.localAddress, server.localAddress]).toEqual([
+        Address.opaque("memory:client"),
+        Address.opaque("memory:server")
+      ])
+    }))
+
+  it.scoped("delivers each message when its latency has passed, and holds its bytes until then", () =>
+    Effect.gen(function*() {
+      const { atClient, atServer, client } = yield* makeEnds({ latency: "100 millis", capacity: 10 })
+      client.send([bytes("first")])
+      client.send([bytes("second")])
+      expect(client.isWritable()).toBe(false)
+      yield* TestClock.adjust("60 millis")
+      client.send([bytes("third")])
+      yield* TestClock.adjust("39 millis")
+      expect([atClient.told, atServer.told]).toEqual([[], []])
+      yield* TestClock.adjust("1 millis")
+      expect([atClient.told, atServer.told]).toEqual([["writable"], ["message", "message"]])
+      yield* TestClock.adjust("59 millis")
+      expect(atServer.told).toEqual(["message", "message"])
+      yield* TestClock.adjust("1 millis")
+      expect((yield* atServer.take(3)).map(text)).toEqual(["first", "second", "third"])
+    }))
+
+  it.scoped("delays pings, pongs and closing, too", () =>
+    Effect.gen(function*() {
+      const { atClient, atServer, client, server } = yield* makeEnds({ latency: "100 millis" })
+      client.ping?.()
+      yield* TestClock.adjust("99 millis")
+      expect([client.activity(), server.activity()]).toEqual([0, 0])
+      yield* TestClock.adjust("1 millis")
+      expect([client.activity(), server.activity()]).toEqual([0, 2])
+      yield* TestClock.adjust("100 millis")
+      expect([client.activity(), server.activity()]).toEqual([1, 2])
+      const closing = yield* Effect.fork(client.close(4321, "enough", "1 second"))
+      yield* TestClock.adjust("100 millis")
+      expect([atClient.told, atServer.told, closing.unsafePoll()]).toEqual([[], ["close"], null])
+      yield* TestClock.adjust("100 millis")
+      yield* Fiber.join(closing)
+      expect(yield* atClient.ended).toEqual({ code: 4321, reason: "enough" })
+    }))
+
+  it.scoped("loses what is on its way when it is cut, and both ends hear of it once", () =>
+    Effect.gen(function*() {
+      const { atClient, atServer, client, pair, server } = yield* makeEnds()
+      client.send([bytes("hello")])
+      server.send([bytes("hello")])
+      yield* pair.cut
+      yield* pair.cut
+      client.send([bytes("too late")])
+      yield* settle
+      expect([yield* atClient.ended, yield* atServer.ended]).toEqual([{ code: 1006, reason: "" }, {
+        code: 1006,
+        reason: ""
+      }])
+      expect([atClient.told, atServer.told]).toEqual([["close"], ["close"]])
+      expect([client.isWritable(), server.isWritable()]).toEqual([false, false])
+    }))
+
+  for (const [side, other] of [["client", "server"], ["server", "client"]] as const) {
+    it.scoped(`keeps what a stalled ${side} sends, up to its capacity, until it is resumed`, () =>
+      Effect.gen(function*() {
+        const { pair, ...ends } = yield* makeEnds({ capacity: 200_000 })
+        const [near, far] = side === "client" ? [ends.atClient, ends.atServer] : [ends.atServer, ends.atClient]
+        yield* pair.stall(side)
+        const sent = fill(ends[side])
+        ends[other].send([bytes("hello")])
+        yield* settle
+        expect([near.told, far.told]).toEqual([["message"], []])
+        expect(ends[side].isWritable()).toBe(false)
+        yield* pair.resume(side)
+        expect(yield* far.take(sent.length)).toEqual(sent)
+        expect([near.told, far.told]).toEqual([["message", "writable"], sent.map(() => "message")])
+      }))
+  }
+
+  it.scoped("ends a closing that a stalled peer does not hear of when its time is over", () =>
+    Effect.gen(function*() {
+      const { atClient, client, pair } = yield* makeEnds()
+      yield* pair.stall("client")
+      const closing = yield* Effect.fork(client.close(1000, "", "2 seconds"))
+      yield* TestClock.adjust("1999 millis")
+      expect([closing.unsafePoll(), atClient.told]).toEqual([null, []])
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(closing)
+      expect(yield* atClient.ended).toEqual({ code: 1006, reason: "" })
+      expect(atClient.told).toEqual(["close"])
+    }))
+
+  it.scoped("ends at once when a closing is interrupted", () =>
+    Effect.gen(function*() {
+      const { atClient, client, pair } = yield* makeEnds()
+      yield* pair.stall("client")
+      const closing = yield* Effect.fork(client.close(1000, "", Duration.infinity))
+      yield* settle
+      expect([closing.unsafePoll(), atClient.told]).toEqual([null, []])
+      yield* Fiber.interrupt(closing)
+      expect(yield* atClient.ended).toEqual({ code: 1006, reason: "" })
+    }))
+
+  it.scoped("closes both ends with a code that neither of them sent", () =>
+    Effect.gen(function*() {
+      const { atClient, atServer, pair } = yield* makeEnds()
+      yield* pair.close(1012, "restart")
+      yield* pair.close(1013, "too late")
+      const end = { code: 1012, reason: "restart" }
+      expect([yield* atClient.ended, yield* atServer.ended]).toEqual([end, end])
+      expect([atClient.told, atServer.told]).toEqual([["close"], ["close"]])
+    }))
+
+  it.scoped("tells the end last and once, also when a listener brings it about while it hears what came before", () =>
+    Effect.gen(function*() {
+      const pair = yield* MemoryTransport.makePair()
+      pair.client.send([bytes("one")])
+      pair.client.send([bytes("two")])
+      yield* settle
+      const told: Array<string> = []
+      pair.server.listen({
+        onMessage: (message) => {
+          told.push(text(message))
+          Effect.runSync(pair.cut)
+        },
+        onText: () => told.push("text"),
+        onWritable: () => told.push("writable"),
+        onClose: () => told.push("close")
+      })
+      expect(told).toEqual(["one", "two", "close"])
+    }))
+
+  it.scoped("cannot ping when it plays a browser", () =>
+    Effect.map(MemoryTransport.makePair({ ping: false }), ({ client, server }) => {
+      expect([client.ping, server.ping]).toEqual([undefined, undefined])
+    }))
+
+  it.scoped("gives one of its ends as the Transport", () =>
+    Effect.gen(function*() {
+      const { server } = yield* MemoryTransport.makePair()
+      expect(yield* Effect.provide(Transport, MemoryTransport.layer(server))).toBe(server)
+    }))
+
+  it.scoped("does the same at the same times whenever the same is done", () =>
+    Effect.gen(function*() {
+      const program = Effect.gen(function*() {
+        const { client, pair, server } = yield* makeEnds({ latency: "10 millis", capacity: 300 })
+        const start = yield* Clock.currentTimeMillis
+        const log: Array<readonly [number, ...ReadonlyArray<unknown>]> = []
+        for (let step = 0; step < 50; step++) {
+          if (step % 3 !== 0) client.send([pattern(step * 7)])
+          if (step % 4 !== 0) server.send([pattern(step * 5)])
+          if (step % 11 === 0) client.ping?.()
+          if (step % 13 === 0) yield* pair.stall("server")
+          if (step % 13 === 5) yield* pair.resume("server")
+          yield* TestClock.adjust(Duration.millis(step % 6))
+          const now = yield* Clock.currentTimeMillis
+          log.push([now - start, client.activity(), server.activity(), client.isWritable(), server.isWritable()])
+        }
+        return log
+      })
+      const first = yield* Effect.scoped(program)
+      expect(new Set(first.map(([, ...state]) => state.join())).size).toBeGreaterThan(20)
+      expect(yield* Effect.scoped(program)).toEqual(first)
+    }))
+})

@@ -1,0 +1,110 @@
+import { describe, expect, it } from "@effect/vitest"
+import { isMuxStream, type MuxStream, TypeId, withOperations } from "effect-wsmux/MuxStream"
+import * as NodeDuplex from "effect-wsmux/NodeDuplex"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import { inspect } from "node:util"
+import { bytes, text } from "../../support/bytes.js"
+import { makeSessions, makeStreams, readAll } from "../../support/sessions.js"
+
+describe("a stream with other operations", () => {
+  it.scoped("uses them, and those of the stream for the rest", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams()
+      let counted = 0
+      const counting = withOperations(near, {
+        write: (chunk) => Effect.tap(near.write(chunk), () => Effect.sync(() => counted += chunk.byteLength))
+      })
+      expect([isMuxStream(counting), counting.id, counting.remoteAddress]).toEqual([true, near.id, near.remoteAddress])
+      yield* counting.write(bytes("hello"))
+      yield* counting.end
+      expect(counted).toBe(5)
+      expect(text(yield* readAll(far))).toBe("hello")
+      yield* far.write(bytes("back"))
+      yield* far.end
+      expect(text(yield* readAll(counting))).toBe("back")
+    }))
+
+  it.scoped("keeps every operation of the stream", () =>
+    Effect.gen(function*() {
+      const { near } = yield* makeStreams()
+      const members = Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(near)))
+        .flatMap(([name, { get }]) => get === undefined ? [] : [name])
+      expect(Object.keys(withOperations(near, {})).sort()).toEqual(members.sort())
+    }))
+})
+
+describe("a copy of a stream that lost its operations", () => {
+  it.scoped("is no stream", () =>
+    Effect.gen(function*() {
+      const { near } = yield* makeStreams()
+      expect([isMuxStream(near), isMuxStream({ ...near })]).toEqual([true, false])
+    }))
+
+  const lose: ReadonlyArray<readonly [what: string, take: (stream: MuxStream) => MuxStream, why: RegExp]> = [
+    ["all of them", (stream) => ({ ...stream }) as unknown as MuxStream, /^not a MuxStream: /],
+    [
+      "some of them",
+      ({ localAddress, read, remoteAddress }) =>
+        ({ [TypeId]: TypeId, read, localAddress, remoteAddress }) as unknown as MuxStream,
+      /has no operation \w+: /
+    ]
+  ]
+  for (const [what, take, why] of lose) {
+    it.scoped(`fails the Duplex made of it when it lost ${what}, and says what to do`, () =>
+      Effect.gen(function*() {
+        const { near } = yield* makeStreams()
+        const makers = [
+          NodeDuplex.fromMuxStream(take(near)),
+          NodeDuplex.open({ open: () => Effect.succeed(take(near)) })
+        ]
+        for (const make of makers) {
+          const failed = yield* Deferred.make<Error>()
+          const duplex = yield* Effect.map(make, (duplex) =>
+            duplex.on("error", (error) => Deferred.unsafeDone(failed, Effect.succeed(error))))
+          duplex.write("hello")
+          const { message } = yield* Deferred.await(failed)
+          expect(message).toMatch(why)
+          expect(message).toContain("MuxStream.withOperations")
+        }
+      }))
+  }
+})
+
+describe("what is printed", () => {
+  it.scoped("of a stream is its state and its peer", () =>
+    Effect.gen(function*() {
+      const { near } = yield* makeStreams()
+      const shown = {
+        _id: "effect-wsmux/MuxStream",
+        id: 1,
+        state: "Open",
+        bufferedBytes: 0,
+        receiveCredit: 1024,
+        sendCredit: 1024,
+        waitingBytes: 0,
+        remoteAddress: "memory:server"
+      }
+      expect(JSON.parse(JSON.stringify(near))).toMatchObject(shown)
+      expect(inspect(near)).toContain("state: 'Open'")
+      expect(`${near}`).toContain("\"state\": \"Open\"")
+    }))
+
+  it.scoped("of a session is its role, its addresses and its counters, and never its principal", () =>
+    Effect.gen(function*() {
+      const { client } = yield* makeSessions()
+      yield* client.close
+      expect(JSON.parse(JSON.stringify(client))).toMatchObject({
+        _id: "effect-wsmux/Session",
+        role: "client",
+        address: "memory:client",
+        remoteAddress: "memory:server",
+        closed: true,
+        streams: 0,
+        counters: { opened: 0 }
+      })
+      expect(inspect({ ...client, principal: "secret" })).toContain("role: 'client'")
+      expect(inspect({ ...client, principal: "secret" })).not.toContain("secret")
+      expect(String(client)).toContain("\"role\": \"client\"")
+    }))
+})

@@ -1,0 +1,114 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import * as TestClock from "effect/TestClock"
+import * as Tracer from "effect/Tracer"
+import { bytes } from "../../support/bytes.js"
+import { ack, makePeer, syn } from "../../support/scriptedPeer.js"
+import { makeSessions, makeStreams, settle } from "../../support/sessions.js"
+
+/** Runs an effect and answers with every line that it logged, as level, text and annotations. */
+const logged = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ annotations, logLevel, message }) => {
+      const noted = Array.from(HashMap.entries(annotations), ([key, value]) => `${key}=${String(value)}`).sort()
+      lines.push([logLevel.label, String(message), ...noted].join(" "))
+    })
+    return effect.pipe(
+      Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+      Logger.withMinimumLogLevel(LogLevel.Debug),
+      Effect.as(lines)
+    )
+  })
+
+describe("the log", () => {
+  const fault = Effect.scoped(Effect.gen(function*() {
+    const { send, session } = yield* makePeer("server", { log: true })
+    yield* send(syn(1), syn(1))
+    yield* session.accept
+    yield* settle
+    yield* session.close
+  }))
+
+  it.effect("tells the life of a session at debug level, and the faults of its peer at warning level", () =>
+    Effect.gen(function*() {
+      const about = "peer=memory:client role=server"
+      expect(yield* logged(fault)).toEqual([
+        `DEBUG the session starts ${about}`,
+        `WARN the peer opened a stream twice ${about} streamId=1`,
+        `DEBUG accepted a stream ${about} streamId=1`,
+        `DEBUG the session ends cause=the session was closed by this side (code 1000) ${about}`
+      ])
+    }))
+
+  it.effect("SessionLog writes ten lines of a fault in 10 s, then how many it left out", () =>
+    Effect.gen(function*() {
+      const flood = Effect.scoped(Effect.gen(function*() {
+        const { send, session } = yield* makePeer("server", { log: true, keepAliveInterval: "1 hour" })
+        const again = Effect.zipRight(send(...Array.from({ length: 100 }, () => syn(1))), settle)
+        yield* again
+        yield* TestClock.adjust("10 seconds")
+        yield* again
+        yield* session.close
+      }))
+      const lines = (yield* logged(flood)).filter((line) => line.includes("opened a stream twice"))
+      const line = "WARN the peer opened a stream twice"
+      const about = "peer=memory:client role=server"
+      expect(lines).toEqual([
+        ...Array.from({ length: 10 }, () => `${line} ${about} streamId=1`),
+        `${line} leftOut=89 ${about} streamId=1`,
+        ...Array.from({ length: 9 }, () => `${line} ${about} streamId=1`),
+        `${line} leftOut=90 ${about}`
+      ])
+    }))
+
+  it.effect("SessionLog warns when the acceptor believes in more than maxPeerWindow", () =>
+    Effect.gen(function*() {
+      const open = Effect.scoped(Effect.gen(function*() {
+        const { send, session } = yield* makePeer("client", { log: true, maxPeerWindow: 2000 })
+        const opening = yield* Effect.fork(session.open())
+        yield* settle
+        yield* send(ack(1, 8000))
+        yield* opening
+        yield* settle
+      }))
+      expect((yield* logged(open)).filter((line) => line.startsWith("WARN"))).toEqual([
+        "WARN the peer believes in a larger window than this end stores: a slow reader will fail with NoCapacity; " +
+        "give both ends the same streamBufferSize, or raise maxPeerWindow " +
+        "peer=memory:server peerWindow=8000 role=client streamId=1 window=2000"
+      ])
+    }))
+
+  it.effect("is silent unless it is asked for", () =>
+    Effect.gen(function*() {
+      expect(yield* logged(Effect.scoped(makeStreams()))).toEqual([])
+    }))
+})
+
+describe("the spans", () => {
+  it.scoped("are those of open and accept, and nothing else", () =>
+    Effect.gen(function*() {
+      const names: Array<string> = []
+      const tracer = yield* Effect.tracer
+      const recording = Tracer.make({
+        context: (run, fiber) => tracer.context(run, fiber),
+        span: (...args) => {
+          names.push(args[0])
+          return tracer.span(...args)
+        }
+      })
+      yield* Effect.withTracer(
+        Effect.gen(function*() {
+          const { client, server } = yield* makeSessions()
+          const [near] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
+          yield* near.write(bytes("x"))
+          yield* near.end
+        }),
+        recording
+      )
+      expect(names.sort()).toEqual(["Session.accept", "Session.open"])
+    }))
+})

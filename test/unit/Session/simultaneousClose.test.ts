@@ -1,0 +1,200 @@
+import { describe, expect, it } from "@effect/vitest"
+import type { MuxStream } from "effect-wsmux/MuxStream"
+import type { Session } from "effect-wsmux/Session"
+import { BrokenPipe, TransportFailure } from "effect-wsmux/WsmuxError"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import { bytes, pattern, text } from "../../support/bytes.js"
+import { countingFibers, failureOf, quietly, start } from "../../support/observe.js"
+import { makeSessions, makeStreams, readAll, readSome, settle } from "../../support/sessions.js"
+
+const lost = new TransportFailure({ code: 1006, reason: "" })
+
+const settled = Effect.repeatN(settle, 10)
+
+/** What a session still holds of streams. */
+const remains = (session: Session) =>
+  Effect.map(session.snapshot, ({ backlog, streams, unacknowledgedOpens, waitingOpens }) => ({
+    backlog,
+    streams: streams.length,
+    unacknowledgedOpens,
+    waitingOpens
+  }))
+
+const nothing = { backlog: 0, streams: 0, unacknowledgedOpens: 0, waitingOpens: 0 }
+
+describe("both sides that close at once", () => {
+  it.scoped("end every operation of both, and nothing is left", () =>
+    Effect.gen(function*() {
+      const { client, far, near, server } = yield* makeStreams()
+      const [silent, silentFar] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
+      const operations = [
+        yield* start(silent.read),
+        yield* start(silentFar.read),
+        yield* start(near.write(pattern(5000))),
+        yield* start(far.write(pattern(5000))),
+        yield* start(client.accept),
+        yield* start(server.accept)
+      ]
+      yield* Effect.all([client.close, server.close], { concurrency: 2 })
+      for (const operation of operations) expect((yield* operation.await)._tag).toBe("Failure")
+      expect([yield* remains(client), yield* remains(server)]).toEqual([nothing, nothing])
+    }))
+})
+
+describe("a socket that dies with writers blocked and data buffered", () => {
+  it.scoped("is heard of by every operation, with the first cause, and what had arrived is read before", () =>
+    Effect.gen(function*() {
+      const { client, pair, server } = yield* makeSessions(quietly())
+      const ends = yield* Effect.replicateEffect(
+        Effect.all([client.open(), server.accept], { concurrency: 2 }),
+        20
+      )
+      const writes = yield* Effect.forEach(ends, ([near]) => Effect.fork(near.write(pattern(3000, near.id + 1))))
+      const queued = yield* Effect.forEach(ends, ([near]) => Effect.fork(near.write(bytes("behind it"))))
+      const reads = yield* Effect.forEach(ends, ([near]) => Effect.fork(near.read))
+      const endings = yield* Effect.forEach(ends, ([near]) => Effect.fork(near.end))
+      const sessions = [yield* start(client.accept), yield* start(server.accept)]
+      yield* pair.cut
+      yield* Effect.all([client.close, server.close])
+
+      for (const [i, [near, far]] of ends.entries()) {
+        const broken = (operation: "read" | "write", written: number) =>
+          new BrokenPipe({ streamId: near.id, operation, written, cause: lost })
+        expect([
+          yield* failureOf(writes[i]!),
+          yield* failureOf(queued[i]!),
+          yield* failureOf(reads[i]!),
+          yield* failureOf(endings[i]!)
+        ]).toEqual([broken("write", 1024), broken("write", 0), broken("read", 0), broken("write", 0)])
+        expect(yield* readSome(far)).toEqual(pattern(3000, near.id + 1).subarray(0, 1024))
+        expect(yield* Effect.flip(far.read)).toEqual(broken("read", 0))
+      }
+      expect([yield* failureOf(sessions[0]!), yield* failureOf(sessions[1]!)]).toEqual([lost, lost])
+      expect([yield* client.awaitClosed, yield* server.awaitClosed]).toEqual([lost, lost])
+      expect([yield* remains(client), yield* remains(server)]).toEqual([nothing, nothing])
+    }))
+
+  it.scoped("loses what was on its way, and nobody takes that for an end", () =>
+    Effect.gen(function*() {
+      const { far, near, pair } = yield* makeStreams(quietly())
+      yield* pair.stall("client")
+      yield* near.write(bytes("never arrives"))
+      yield* near.end
+      yield* pair.cut
+      expect(yield* Effect.flip(readAll(far))).toEqual(
+        new BrokenPipe({ streamId: 1, operation: "read", written: 0, cause: lost })
+      )
+    }))
+})
+
+describe("a reader that is gone while its peer writes", () => {
+  it.scoped("lets the writer finish", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly())
+      yield* Effect.fork(server.run((far) => Effect.zipRight(far.read, far.write(bytes("enough")))))
+      const near = yield* client.open()
+      const write = yield* start(near.write(pattern(200_000)))
+      yield* Fiber.join(write)
+      yield* near.end
+      expect(text(yield* readAll(near))).toBe("enough")
+      yield* settled
+      expect([yield* remains(client), yield* remains(server)]).toEqual([nothing, nothing])
+    }))
+})
+
+describe("1000 streams", () => {
+  const open = (client: Session, deadline: number) => (use: (near: MuxStream) => Effect.Effect<unknown, unknown>) =>
+    Effect.scoped(Effect.gen(function*() {
+      const near = yield* client.open()
+      yield* near.setDeadline(deadline)
+      yield* use(near)
+    }))
+
+  const uses = {
+    "that echo to the end": (near: MuxStream) =>
+      Effect.gen(function*() {
+        yield* near.write(bytes(`stream ${near.id}`))
+        yield* near.end
+        expect(text(yield* readAll(near))).toBe(`stream ${near.id}`)
+      }),
+    "that are left in the middle": (near: MuxStream) => near.write(pattern(500)),
+    "that are left while they read and write": (near: MuxStream) =>
+      Effect.zipRight(Effect.forkDaemon(near.read), Effect.forkDaemon(near.write(pattern(2000))))
+  }
+  for (const [name, use] of Object.entries(uses)) {
+    it.scoped(`${name} leave no entry, no fiber and no timer behind`, () =>
+      countingFibers((fibers) =>
+        Effect.gen(function*() {
+          const { client, server } = yield* makeSessions(quietly())
+          yield* Effect.fork(server.run((far) => Stream.run(far.readable, far.writable)))
+          const before = yield* fibers
+          yield* Effect.repeatN(open(client, 3_600_000)(use), 999)
+          yield* settled
+          expect([yield* remains(client), yield* remains(server)]).toEqual([nothing, nothing])
+          const counts = [(yield* client.snapshot).counters.opened, (yield* server.snapshot).counters.accepted]
+          expect(counts).toEqual([1000, 1000])
+          expect(yield* fibers).toBe(before)
+        })
+      ))
+  }
+
+  it.scoped("at once leave nothing behind either", () =>
+    countingFibers((fibers) =>
+      Effect.gen(function*() {
+        const { client, server } = yield* makeSessions(quietly())
+        yield* Effect.fork(server.run((far) => Stream.run(far.readable, far.writable)))
+        const before = yield* fibers
+        const one = open(client, 3_600_000)(uses["that echo to the end"])
+        yield* Effect.forEach(Array.from({ length: 1000 }), () => one, { concurrency: "unbounded", discard: true })
+        yield* settled
+        expect([yield* remains(client), yield* remains(server)]).toEqual([nothing, nothing])
+        expect(yield* fibers).toBe(before)
+      })
+    ))
+
+  it.scoped("that nobody accepts, given up and then refused, leave nothing behind", () =>
+    countingFibers((fibers) =>
+      Effect.gen(function*() {
+        const { client, server } = yield* makeSessions(quietly({ server: { acceptBacklog: 50 } }))
+        const before = yield* fibers
+        const opens = yield* Effect.replicateEffect(Effect.fork(Effect.scoped(client.open())), 1000)
+        yield* settled
+        yield* Fiber.interruptAll(opens.slice(0, 500))
+        yield* TestClock.adjust("30 seconds")
+        for (const fiber of opens) expect((yield* fiber.await)._tag).toBe("Failure")
+        const rest = yield* start(Effect.forever(Effect.scoped(server.accept)))
+        yield* settled
+        expect([yield* remains(client), yield* remains(server)]).toEqual([nothing, nothing])
+        yield* Fiber.interrupt(rest)
+        expect(yield* fibers).toBe(before)
+      })
+    ))
+})
+
+describe("a session whose scope has closed", () => {
+  const endings = {
+    "peacefully": () => Effect.void,
+    "after a loss": ({ pair }: { readonly pair: { readonly cut: Effect.Effect<void> } }) => pair.cut
+  }
+  for (const [name, end] of Object.entries(endings)) {
+    it.effect(`${name} leaves no fiber behind`, () =>
+      countingFibers((fibers) =>
+        Effect.gen(function*() {
+          yield* Effect.scoped(Effect.gen(function*() {
+            const streams = yield* makeStreams({ client: { log: true }, server: { log: true } })
+            yield* streams.near.setDeadline(3_600_000)
+            yield* Effect.forkScoped(streams.server.run((far) => Stream.run(far.readable, far.writable)))
+            yield* Effect.forkScoped(Effect.scoped(streams.client.open()))
+            yield* Effect.forkScoped(streams.near.write(pattern(3000)))
+            yield* settle
+            expect(yield* fibers).toBeGreaterThan(5)
+            yield* end(streams)
+          }))
+          expect(yield* fibers).toBe(0)
+        })
+      ))
+  }
+})

@@ -1,0 +1,101 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { bytes, pattern } from "../../support/bytes.js"
+import { quiet, start } from "../../support/observe.js"
+import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
+
+const nothing = {
+  framesIn: { dat: 0, syn: 0, ack: 0, fin: 0 },
+  framesOut: { dat: 0, syn: 0, ack: 0, fin: 0 },
+  bytesIn: 0,
+  bytesOut: 0,
+  opened: 0,
+  accepted: 0,
+  refused: 0,
+  duplicates: 0,
+  ignored: 0,
+  overruns: 0,
+  clamped: 0,
+  stalls: 0
+}
+
+describe("the snapshot", () => {
+  it.scoped("of a new session, and of a closed one", () =>
+    Effect.gen(function*() {
+      const { session } = yield* makePeer("client", quiet)
+      const fresh = {
+        role: "client",
+        closed: false,
+        streams: [],
+        backlog: 0,
+        unacknowledgedOpens: 0,
+        waitingOpens: 0,
+        counters: nothing
+      }
+      expect(yield* session.snapshot).toEqual(fresh)
+      yield* session.close
+      expect(yield* session.snapshot).toEqual({ ...fresh, closed: true })
+    }))
+
+  it.scoped("tells every stream's state and every count", () =>
+    Effect.gen(function*() {
+      const { send, session } = yield* makePeer("server", { ...quiet, acceptBacklog: 1, maxUnacknowledgedOpens: 2 })
+      yield* send(syn(1))
+      const open = yield* session.accept
+      yield* send(syn(3))
+      const ended = yield* session.accept
+      yield* send(syn(5))
+      yield* session.accept
+      yield* send(syn(7), syn(9), syn(1)) // waits, is refused, is a duplicate
+      const cancelled = yield* start(session.open())
+      yield* start(session.open())
+      yield* start(session.open())
+      yield* send(dat(1, pattern(700)), dat(5, bytes("all")), fin(5), ack(1, 100), dat(99, bytes("nowhere")))
+      yield* start(open.write(pattern(2000)))
+      yield* ended.end
+      yield* cancelled.interruptAsFork(cancelled.id())
+      expect(yield* Effect.zipRight(send(), session.snapshot)).toEqual({
+        role: "server",
+        closed: false,
+        streams: [
+          { id: 1, state: "Open", bufferedBytes: 700, receiveCredit: 324, sendCredit: 0, waitingBytes: 876 },
+          { id: 3, state: "HalfClosedLocal", bufferedBytes: 0, receiveCredit: 1024, sendCredit: 1024, waitingBytes: 0 },
+          {
+            id: 5,
+            state: "HalfClosedRemote",
+            bufferedBytes: 3,
+            receiveCredit: 1021,
+            sendCredit: 1024,
+            waitingBytes: 0
+          },
+          { id: 7, state: "Pending", bufferedBytes: 0, receiveCredit: 0, sendCredit: 1024, waitingBytes: 0 },
+          { id: 0, state: "Cancelled", bufferedBytes: 0, receiveCredit: 0, sendCredit: 0, waitingBytes: 0 },
+          { id: 2, state: "Opening", bufferedBytes: 0, receiveCredit: 0, sendCredit: 0, waitingBytes: 0 }
+        ],
+        backlog: 1,
+        unacknowledgedOpens: 2,
+        waitingOpens: 1,
+        counters: {
+          ...nothing,
+          framesIn: { dat: 3, syn: 6, ack: 1, fin: 1 },
+          framesOut: { dat: 1, syn: 2, ack: 3, fin: 2 },
+          bytesIn: 710,
+          bytesOut: 1124,
+          stalls: 1,
+          accepted: 3,
+          refused: 1,
+          duplicates: 1,
+          ignored: 1
+        }
+      })
+    }))
+
+  it.scoped("is a picture of its moment: later events do not change it", () =>
+    Effect.gen(function*() {
+      const { send, session } = yield* makePeer("server", quiet)
+      const before = yield* session.snapshot
+      yield* send(syn(1), ack(77, 1))
+      expect(before).toMatchObject({ streams: [], backlog: 0, counters: nothing })
+      expect(yield* session.snapshot).toMatchObject({ backlog: 1, counters: { ignored: 1 } })
+    }))
+})

@@ -1,0 +1,253 @@
+import { describe, expect, it } from "@effect/vitest"
+import { BrokenPipe, NoCapacity, ReadTimeout, TransportFailure } from "effect-wsmux/WsmuxError"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Scheduler from "effect/Scheduler"
+import * as Stream from "effect/Stream"
+import { Incoming } from "../../../../src/internal/recv/recvHalf.js"
+import type { WindowTuner } from "../../../../src/internal/recv/windowTuner.js"
+import { pattern } from "../../../support/bytes.js"
+import { settle } from "../../../support/sessions.js"
+
+/** Memory with so many bytes left; `booked` is what a stream has booked of it, and `growth` what its window has grown by. */
+const makeMemory = (window: number, spare = Infinity) => {
+  const memory = {
+    booked: window,
+    growth: 0,
+    bookSurplus: (bytes: number) => {
+      const surplus = Math.min(bytes, spare)
+      memory.booked += surplus
+      return surplus
+    },
+    bookGrowth: (bytes: number) => {
+      if (bytes > spare) return false
+      memory.growth += bytes
+      return true
+    },
+    giveBack: (window: number, growth: number) => {
+      memory.booked -= window
+      memory.growth -= growth
+    }
+  }
+  return memory
+}
+
+type Tuner = Pick<WindowTuner, "growth" | "now" | "release">
+
+/** The receiving half of stream 7 without a session, and the credit that it returns. */
+const makeIncoming = (size: number, granted: number, tuner?: Tuner, spare?: number) => {
+  const credits: Array<readonly [id: number, bytes: number]> = []
+  const memory = makeMemory(size, spare)
+  const incoming = new Incoming(7, size, {
+    sendCredit: (id, bytes) => credits.push([id, bytes]),
+    tuner: tuner as WindowTuner | undefined,
+    memory
+  })
+  const believed = incoming.open(size, granted)
+  return {
+    incoming,
+    memory,
+    believed,
+    credits: () => credits.splice(0).map(([id, bytes]) => id === 7 ? bytes : `${bytes} to ${id}`)
+  }
+}
+
+/** What reading gives at once: bytes by their number, an error, that there are no more, or that it waits. */
+const read = (incoming: Incoming) => {
+  const exit = Effect.runSyncExit(Effect.either(incoming.read))
+  if (Exit.isFailure(exit)) return "waits"
+  if (Either.isLeft(exit.value)) return exit.value.left
+  return Option.match(exit.value.right, { onNone: () => "no more", onSome: ({ byteLength }) => byteLength })
+}
+
+const lost = new TransportFailure({ code: 1006, reason: "" })
+const overrun = new NoCapacity({ streamId: 7 })
+const left = new BrokenPipe({ streamId: 7, operation: "read", written: 0 })
+const broken = new BrokenPipe({ streamId: 7, operation: "read", written: 0, cause: lost })
+
+describe("the receiving half of a stream", () => {
+  it("tops its peer up when it opens, and says nothing where there is nothing to grant", () => {
+    expect([makeIncoming(100, 30), makeIncoming(100, 100), makeIncoming(100, 250)].map(({ credits }) => credits()))
+      .toEqual([[70], [], []])
+  })
+
+  it("takes nothing before it is open", () => {
+    const incoming = new Incoming(7, 0, { sendCredit: () => {}, tuner: undefined, memory: makeMemory(0) })
+    expect([incoming.granted, incoming.receive(pattern(1)), read(incoming)]).toEqual([0, "Overrun", overrun])
+  })
+
+  it("returns credit for what is read, and not for what is read behind an end or a failure", () => {
+    for (const [finish, then] of [["", "waits"], ["end", "no more"], ["fail", broken], ["overrun", overrun]] as const) {
+      const { credits, incoming } = makeIncoming(100, 100)
+      expect(incoming.receive(pattern(60))).toBe("Taken")
+      if (finish === "end") incoming.end()
+      if (finish === "fail") incoming.fail(lost)
+      if (finish === "overrun") expect(incoming.receive(pattern(41))).toBe("Overrun")
+      expect([read(incoming), credits()]).toEqual([60, finish === "" ? [60] : []])
+      if (finish === "overrun") expect([read(incoming), credits()]).toEqual([40, []])
+      expect([read(incoming), incoming.buffered]).toEqual([then, 0])
+    }
+  })
+
+  it("Incoming keeps only unread bytes booked when nothing more can arrive", () => {
+    for (const finish of ["end", "fail", "overrun"] as const) {
+      const { incoming, memory } = makeIncoming(100, 100)
+      incoming.receive(pattern(60))
+      expect([finish, read(incoming), memory.booked]).toEqual([finish, 60, 100]) // more may come
+      incoming.receive(pattern(60))
+      if (finish === "end") incoming.end()
+      if (finish === "fail") incoming.fail(lost)
+      if (finish === "overrun") incoming.receive(pattern(41)) // of which 40 fit
+      const unread = finish === "overrun" ? 100 : 60
+      expect([finish, memory.booked, read(incoming), memory.booked]).toEqual([finish, unread, 60, unread - 60])
+    }
+  })
+
+  it("Incoming keeps nothing booked when it is abandoned, although the peer may still send", () => {
+    const { incoming, memory } = makeIncoming(100, 300)
+    incoming.receive(pattern(60))
+    expect(memory.booked).toBe(300)
+    incoming.abandon(1000)
+    incoming.receive(pattern(40))
+    expect([memory.booked, incoming.buffered]).toEqual([0, 0])
+  })
+
+  it("Incoming stands by no more of the peer's belief than memory is left for", () => {
+    const { believed, incoming, memory } = makeIncoming(100, 300, undefined, 50)
+    expect([believed, memory.booked, incoming.receive(pattern(151)), incoming.buffered]).toEqual([
+      150,
+      150,
+      "Overrun",
+      150
+    ])
+  })
+
+  it("Incoming does not grow its window when memory is short, and gives the growth back", () => {
+    const released: Array<number> = []
+    const tuner = { now: () => 0, growth: () => 100, release: (bytes: number) => released.push(bytes) }
+    const { credits, incoming, memory } = makeIncoming(100, 100, tuner, 99)
+    incoming.receive(pattern(100))
+    expect([read(incoming), credits(), memory.growth, released]).toEqual([100, [100], 0, [100]])
+  })
+
+  it("keeps the first of what has stopped it", () => {
+    const after = (...events: ReadonlyArray<"end" | "fail" | "overrun" | "leave">) => {
+      const { incoming } = makeIncoming(10, 10)
+      for (const event of events) {
+        if (event === "end") incoming.end()
+        else if (event === "fail") incoming.fail(lost)
+        else if (event === "leave") incoming.abandon(100)
+        else incoming.receive(pattern(11))
+      }
+      const first = read(incoming)
+      return typeof first === "number" ? read(incoming) : first
+    }
+    expect([after("end", "fail"), after("fail", "end"), after("overrun", "end"), after("overrun", "fail")])
+      .toEqual(["no more", broken, overrun, overrun])
+    expect([after("leave"), after("leave", "end"), after("leave", "fail"), after("overrun", "leave")])
+      .toEqual([left, left, left, left])
+    // Nothing is lost by leaving it then.
+    expect([after("end", "leave"), after("fail", "leave")]).toEqual(["no more", broken])
+  })
+
+  it("that is left in the middle of its bytes shows no end and no cause, as they are lost", () => {
+    for (const finish of ["end", "fail"] as const) {
+      const { incoming } = makeIncoming(100, 100)
+      incoming.receive(pattern(1))
+      if (finish === "end") incoming.end()
+      else incoming.fail(lost)
+      expect([incoming.abandon(0), incoming.buffered, read(incoming)]).toEqual([true, 0, left])
+    }
+  })
+
+  it("that is left throws away as much as its budget, and returns the credit of that", () => {
+    const { credits, incoming } = makeIncoming(100, 100)
+    expect([incoming.abandon(150), incoming.receive(pattern(100)), credits()]).toEqual([true, "Taken", [100]])
+    expect([incoming.receive(pattern(49)), credits()]).toEqual(["Taken", []])
+    expect([incoming.receive(pattern(1)), credits()]).toEqual(["Taken", [50]])
+    expect([incoming.receive(pattern(99)), credits()]).toEqual(["BudgetSpent", []])
+  })
+
+  it("that is left counts what nobody had read", () => {
+    for (const [budget, kept] of [[60, true], [59, false]] as const) {
+      const { credits, incoming } = makeIncoming(100, 100)
+      incoming.receive(pattern(60))
+      expect([incoming.abandon(budget), credits()]).toEqual([kept, kept ? [60] : []])
+    }
+  })
+
+  it("that was overrun before it is left returns the credit of what had fitted, and of what comes", () => {
+    const { credits, incoming } = makeIncoming(100, 100)
+    incoming.receive(pattern(101))
+    expect([incoming.abandon(1000), credits()]).toEqual([true, [100]])
+    expect([incoming.receive(pattern(50)), credits()]).toEqual(["Taken", [50]])
+  })
+
+  it("keeps nothing of what comes behind a failure", () => {
+    const { credits, incoming } = makeIncoming(100, 100)
+    incoming.fail(lost)
+    expect([incoming.receive(pattern(10)), incoming.receive(pattern(1000))]).toEqual(["Taken", "Taken"])
+    expect([incoming.buffered, read(incoming), credits()]).toEqual([0, broken, []])
+  })
+
+  it("lets nobody wait once its time is over, until it has more", () => {
+    const { incoming } = makeIncoming(100, 100)
+    incoming.receive(pattern(1))
+    incoming.setExpired(true)
+    expect([read(incoming), read(incoming)]).toEqual([1, new ReadTimeout({ streamId: 7 })])
+    incoming.setExpired(false)
+    expect(read(incoming)).toBe("waits")
+    incoming.setExpired(true)
+    incoming.end()
+    expect(read(incoming)).toBe("no more")
+  })
+
+  it("asks its tuner whenever it returns credit, with what was read since the last time", () => {
+    const asked: Array<readonly [window: number, read: number, elapsed: number]> = []
+    let now = 1000
+    const growths = [100, 0]
+    const released: Array<number> = []
+    const { credits, incoming, memory } = makeIncoming(100, 100, {
+      now: () => now,
+      growth: (window, read, elapsed) => {
+        asked.push([window, read, elapsed])
+        return growths.shift() ?? 50
+      },
+      release: (bytes) => released.push(bytes)
+    })
+    const turn = (bytes: number) => {
+      incoming.receive(pattern(bytes))
+      now += 5
+      return [read(incoming), credits(), memory.growth]
+    }
+    expect([turn(49), turn(1), turn(10)]).toEqual([[49, [], 0], [1, [150], 100], [10, [], 100]])
+    expect([turn(90), turn(100)]).toEqual([[90, [100], 100], [100, [150], 150]])
+    expect(asked).toEqual([[100, 50, 10], [200, 100, 10], [200, 100, 5]])
+    incoming.end()
+    expect([released, memory]).toMatchObject([[150], { booked: 0, growth: 0 }])
+  })
+
+  it.effect("takes no step while its chunks are waited for", () =>
+    Effect.gen(function*() {
+      const { incoming } = makeIncoming(100, 100)
+      let steps = 0
+      const scheduler = Scheduler.make(
+        (task, priority, fiber) => Scheduler.defaultScheduler.scheduleTask(task, priority, fiber),
+        (fiber) => {
+          steps++
+          return Scheduler.defaultScheduler.shouldYield(fiber)
+        }
+      )
+      const reader = Effect.runFork(Stream.runCollect(Stream.fromChannel(incoming.chunks)), { scheduler })
+      yield* settle
+      const before = steps
+      yield* settle
+      expect([steps - before, before > 0]).toEqual([0, true])
+      incoming.receive(pattern(5))
+      incoming.end()
+      expect([...yield* Fiber.join(reader)]).toEqual([pattern(5)])
+    }))
+})

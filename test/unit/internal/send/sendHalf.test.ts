@@ -1,0 +1,383 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Frame from "../../../../src/internal/wire/frame.js"
+import { BrokenPipe, TransportFailure, WriteTimeout } from "effect-wsmux/WsmuxError"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Scheduler from "effect/Scheduler"
+import type { FrameParts } from "../../../../src/internal/send/sendScheduler.js"
+import { Outgoing } from "../../../../src/internal/send/sendHalf.js"
+import { bytes, concat, pattern } from "../../../support/bytes.js"
+import { expectWaiting, start } from "../../../support/observe.js"
+import { dat, fin } from "../../../support/scriptedPeer.js"
+import { settle } from "../../../support/sessions.js"
+
+/** The sending half of stream 7 without a session: what it tells its link and its stream, and what it sends in its turns. */
+const makeOutgoing = (credit: number, onSchedule: (outgoing: Outgoing) => void = () => {}) => {
+  const events: Array<unknown> = []
+  const asked: Array<number> = []
+  const link = { isClear: true }
+  const outgoing: Outgoing = new Outgoing(7, credit, {
+    schedule: (sender) => {
+      events.push(sender === outgoing ? "asks for a turn" : "a turn for somebody else")
+      onSchedule(outgoing)
+    },
+    isClear: (size) => {
+      asked.push(size)
+      return link.isClear
+    },
+    sendNow: (frame) => events.push(["now", decode(frame)]),
+    sendControl: (frame) => events.push(["control", Frame.decode(frame)]),
+    stalled: () => events.push("stalls")
+  }, { finSent: () => events.push("FIN sent") })
+  const turn = (maxPayload = 1000) => {
+    const frame = outgoing.nextFrame(maxPayload)
+    return frame === undefined ? undefined : decode(frame)
+  }
+  return { outgoing, link, turn, events: () => events.splice(0), asked: () => asked.splice(0) }
+}
+
+const decode = (frame: FrameParts) => Frame.decode(concat(frame))
+
+/** A sending half whose writes wait, for credit or for their turn, and the fibers that wait. */
+const makeWaiting = (credit: number, ...writes: ReadonlyArray<ReadonlyArray<Uint8Array>>) =>
+  Effect.gen(function*() {
+    const made = makeOutgoing(credit)
+    made.link.isClear = false
+    const fibers = yield* Effect.forEach(writes, (chunks) => start(made.outgoing.write(chunks)))
+    yield* expectWaiting(...fibers)
+    made.events()
+    return { ...made, fibers }
+  })
+
+/** What a fiber has come to, when everything has run that can: what waits longer fails here, not by its time. */
+const outcome = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<A, E> =>
+  Effect.flatMap(settle, () => fiber.unsafePoll() ?? Effect.dieMessage("it still waits"))
+const failure = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<E, A> => Effect.flip(outcome(fiber))
+const run = <A, E>(operation: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.flatMap(start(operation), outcome)
+const refusal = <A, E>(operation: Effect.Effect<A, E>): Effect.Effect<E, A> => Effect.flip(run(operation))
+
+const lost = new TransportFailure({ code: 1006, reason: "" })
+const broken = (written: number) => new BrokenPipe({ streamId: 7, operation: "write", written, cause: lost })
+const endedHere = (written: number) => new BrokenPipe({ streamId: 7, operation: "write", written, cause: undefined })
+const late = (written: number) => new WriteTimeout({ streamId: 7, written })
+
+describe("the sending half of a stream", () => {
+  it("hands over at once what fits, where nobody is passed", () => {
+    const { asked, events, outgoing } = makeOutgoing(10)
+    expect([outgoing.queued, outgoing.hasEnded]).toEqual([false, false])
+    expect(outgoing.writeNow([bytes("abc")])).toBeUndefined()
+    expect([outgoing.credit, outgoing.waiting, asked()]).toEqual([7, 0, [3]])
+    expect(outgoing.writeNow([bytes("defg"), bytes("hij")])).toBeUndefined()
+    expect([outgoing.credit, outgoing.waiting, asked()]).toEqual([0, 0, [7]])
+    expect(events()).toEqual([["now", dat(7, bytes("abc"))], ["now", dat(7, bytes("defghij"))]])
+  })
+
+  it("does nothing for a write without bytes, with credit or without", () => {
+    for (const credit of [0, 10]) {
+      const { events, outgoing } = makeOutgoing(credit)
+      expect([[], [bytes("")], [bytes(""), bytes("")]].map((chunks) => outgoing.writeNow(chunks)))
+        .toEqual([undefined, undefined, undefined])
+      expect([outgoing.waiting, events()]).toEqual([0, []])
+    }
+  })
+
+  it.effect("waits for its turn where it would pass somebody", () =>
+    Effect.gen(function*() {
+      const { events, link, outgoing, turn } = makeOutgoing(10)
+      link.isClear = false
+      const write = yield* start(outgoing.write([bytes("abc")]))
+      yield* expectWaiting(write)
+      expect([outgoing.waiting, outgoing.hasFrame(), events()]).toEqual([3, true, ["asks for a turn"]])
+      link.isClear = true
+      const second = yield* start(outgoing.write([bytes("d")])) // would pass the first
+      yield* expectWaiting(write, second)
+      expect(events()).toEqual(["asks for a turn"])
+      expect([turn(), outgoing.waiting, outgoing.credit]).toEqual([dat(7, bytes("abcd")), 0, 6])
+      yield* outcome(write)
+      yield* outcome(second)
+      expect([outgoing.hasFrame(), turn(), events()]).toEqual([false, undefined, []])
+    }))
+
+  it.effect("waits for credit, and says once that it does", () =>
+    Effect.gen(function*() {
+      const { events, outgoing, turn } = makeOutgoing(0)
+      const first = yield* start(outgoing.write([bytes("abc")]))
+      expect(events()).toEqual(["stalls"])
+      const second = yield* start(outgoing.write([bytes("de")]))
+      yield* expectWaiting(first, second)
+      expect([events(), outgoing.hasFrame(), turn()]).toEqual([[], false, undefined])
+      expect([outgoing.grant(0), events()]).toEqual([true, []])
+      expect([outgoing.grant(4), events(), outgoing.hasFrame()]).toEqual([true, ["asks for a turn"], true])
+      expect([turn(), events(), outgoing.waiting]).toEqual([dat(7, bytes("abcd")), ["stalls"], 1])
+      yield* outcome(first)
+      yield* expectWaiting(second)
+      expect([outgoing.grant(1), turn(), events()]).toEqual([true, dat(7, bytes("e")), ["asks for a turn"]])
+      yield* outcome(second)
+    }))
+
+  it.effect("does not call it a stall when its turn was too short, or when all had gone", () =>
+    Effect.gen(function*() {
+      const { events, turn } = yield* makeWaiting(10, [pattern(10)])
+      expect([turn(4), turn(4), turn(4), events()]).toEqual([
+        dat(7, pattern(10).subarray(0, 4)),
+        dat(7, pattern(10).subarray(4, 8)),
+        dat(7, pattern(10).subarray(8)),
+        []
+      ])
+    }))
+
+  it("tells a grant that no honest peer makes, and asks for no turn while nothing waits", () => {
+    const { events, outgoing } = makeOutgoing(10)
+    expect([outgoing.grant(Frame.maxUint32 - 10), outgoing.grant(1), outgoing.credit, events()])
+      .toEqual([true, false, Frame.maxUint32, []])
+  })
+
+  it.effect("cuts chunks where frames are full, and copies none", () =>
+    Effect.gen(function*() {
+      const chunks = [bytes("abcdefgh"), bytes(""), bytes("ij")]
+      const { fibers, outgoing } = yield* makeWaiting(100, chunks, [bytes("klm")])
+      const frames = [outgoing.nextFrame(3)!, outgoing.nextFrame(3)!, outgoing.nextFrame(5)!, outgoing.nextFrame(5)!]
+      expect(frames.map(decode)).toEqual(["abc", "def", "ghijk", "lm"].map((text) => dat(7, bytes(text))))
+      const [, ...whole] = frames[2]!
+      expect([whole.length, whole[2]]).toEqual([4, chunks[2]])
+      expect(whole[2]).toBe(chunks[2])
+      expect(whole[0]!.buffer).toBe(chunks[0]!.buffer)
+      for (const fiber of fibers) yield* outcome(fiber)
+    }))
+
+  it.effect("cuts a chunk that has begun behind another one", () =>
+    Effect.gen(function*() {
+      const { turn } = yield* makeWaiting(100, [bytes("ab"), bytes("cdefg")])
+      expect([turn(3), turn(3), turn(3)]).toEqual(["abc", "def", "g"].map((text) => dat(7, bytes(text))))
+    }))
+
+  it.effect("is done with a write when its last byte has left, and not before", () =>
+    Effect.gen(function*() {
+      const { fibers: [first, second], turn } = yield* makeWaiting(100, [bytes("abc")], [bytes("def")])
+      turn(2)
+      yield* expectWaiting(first!, second!)
+      turn(1)
+      yield* outcome(first!)
+      yield* expectWaiting(second!)
+      turn(3)
+      yield* outcome(second!)
+    }))
+
+  it.effect("is done with a write at once when its turn comes at once", () =>
+    Effect.gen(function*() {
+      const frames: Array<unknown> = []
+      const { link, outgoing } = makeOutgoing(100, (outgoing) => frames.push(decode(outgoing.nextFrame(1000)!)))
+      link.isClear = false
+      const write = Effect.runFork(outgoing.write([bytes("abc")]))
+      expect([write.unsafePoll(), frames]).toEqual([Exit.void, [dat(7, bytes("abc"))]])
+    }))
+
+  // A fiber that has run for long yields before any step, and much may happen meanwhile.
+  for (const incident of ["sent", "sent and interrupted", "interrupted and sent"] as const) {
+    it.effect(`loses no count, at whatever step a write is ${incident}`, () =>
+      Effect.gen(function*() {
+        for (let at = 0, happened = true; happened; at++) {
+          const { link, outgoing, turn } = makeOutgoing(100)
+          link.isClear = false
+          const sent: Array<unknown> = []
+          const others: Array<Fiber.RuntimeFiber<void, unknown>> = []
+          const send = () => {
+            for (let frame = turn(3); frame !== undefined; frame = turn(3)) sent.push(frame)
+          }
+          let steps = 0
+          const scheduler = Scheduler.make(
+            (task, priority, fiber) => Scheduler.defaultScheduler.scheduleTask(task, priority, fiber),
+            (fiber) => {
+              if (steps++ !== at) return false
+              if (incident === "interrupted and sent") fiber.unsafeInterruptAsFork(FiberId.none)
+              send()
+              if (incident === "sent and interrupted") fiber.unsafeInterruptAsFork(FiberId.none)
+              others.push(Effect.runFork(outgoing.write([bytes("def")])))
+              return 0
+            }
+          )
+          const write = Effect.runFork(outgoing.write([bytes("abc")]), { scheduler })
+          yield* settle
+          send()
+          yield* settle // where what is done may still have its incident
+          send()
+          yield* settle
+          happened = steps > at
+          const exit = write.unsafePoll()
+          const whole = incident === "sent" || !happened || exit?._tag === "Success"
+          expect([at, exit?._tag, others.map((other) => other.unsafePoll())]).toEqual([
+            at,
+            whole ? "Success" : "Failure",
+            happened ? [Exit.void] : []
+          ])
+          if (whole) expect(sent).toContainEqual(dat(7, bytes("abc")))
+          if (happened) expect(sent).toContainEqual(dat(7, bytes("def")))
+          expect([at, outgoing.waiting, 100 - outgoing.credit]).toEqual([at, 0, 3 * sent.length])
+        }
+      }))
+  }
+
+  it.effect("forgets what is interrupted, but for what had gone of it", () =>
+    Effect.gen(function*() {
+      const { events, fibers, outgoing, turn } = yield* makeWaiting(100, [bytes("abcd")], [bytes("ef")], [bytes("gh")])
+      turn(1)
+      yield* Fiber.interrupt(fibers[1]!)
+      expect([outgoing.waiting, events()]).toEqual([5, ["asks for a turn"]])
+      yield* Fiber.interrupt(fibers[0]!)
+      expect([outgoing.waiting, events()]).toEqual([2, ["asks for a turn"]])
+      expect(turn()).toEqual(dat(7, bytes("gh")))
+      yield* outcome(fibers[2]!)
+    }))
+
+  it.effect("asks for no turn when the last that waits is interrupted, unless a FIN is behind it", () =>
+    Effect.gen(function*() {
+      for (const ending of [false, true]) {
+        const { events, fibers, outgoing, turn } = yield* makeWaiting(100, [bytes("abc")])
+        if (ending) yield* start(outgoing.end)
+        events()
+        yield* Fiber.interrupt(fibers[0]!)
+        expect([outgoing.waiting, events()]).toEqual([0, ending ? ["asks for a turn"] : []])
+        expect(turn()).toEqual(ending ? fin(7) : undefined)
+      }
+    }))
+})
+
+describe("the end of the sending half", () => {
+  it.effect("is one FIN, in its turn, and is waited for by all who ask", () =>
+    Effect.gen(function*() {
+      const { events, outgoing, turn } = makeOutgoing(0)
+      const ends = [yield* start(outgoing.end), yield* start(outgoing.end)]
+      yield* expectWaiting(...ends)
+      expect([outgoing.hasEnded, outgoing.hasFrame(), events()]).toEqual([false, true, ["asks for a turn"]])
+      expect([turn(), outgoing.hasEnded, outgoing.hasFrame(), events()]).toEqual([fin(7), true, false, ["FIN sent"]])
+      for (const end of ends) yield* outcome(end)
+      yield* run(outgoing.end)
+      outgoing.abandon()
+      expect([turn(), outgoing.hasFrame(), events()]).toEqual([undefined, false, []])
+    }))
+
+  it.effect("comes behind the writes that wait, and asks for no turn while they have no credit", () =>
+    Effect.gen(function*() {
+      const { events, fibers: [write], outgoing, turn } = yield* makeWaiting(0, [bytes("abc")])
+      const end = yield* start(outgoing.end)
+      expect([outgoing.hasFrame(), turn(), events()]).toEqual([false, undefined, []])
+      outgoing.grant(3)
+      expect([turn(2), turn(), turn(), turn()]).toEqual([dat(7, bytes("ab")), dat(7, bytes("c")), fin(7), undefined])
+      yield* outcome(write!)
+      yield* outcome(end)
+    }))
+
+  it.effect("refuses what comes later, even a write that had been about to begin", () =>
+    Effect.gen(function*() {
+      const { link, outgoing } = makeOutgoing(100)
+      link.isClear = false
+      const write = outgoing.writeNow([bytes("abc")])!
+      yield* start(outgoing.end)
+      expect([yield* refusal(write), outgoing.waiting]).toEqual([endedHere(0), 0])
+      link.isClear = true
+      expect(yield* refusal(outgoing.write([bytes("abc")]))).toEqual(endedHere(0))
+    }))
+
+  it.effect("breaks off what waits when the stream is left, and has its turn then", () =>
+    Effect.gen(function*() {
+      const { events, fibers, outgoing, turn } = yield* makeWaiting(2, [bytes("abc")], [bytes("def")])
+      expect([turn(), events()]).toEqual([dat(7, bytes("ab")), ["stalls"]])
+      outgoing.abandon()
+      expect([yield* failure(fibers[0]!), yield* failure(fibers[1]!)]).toEqual([endedHere(2), endedHere(0)])
+      expect([outgoing.waiting, events(), turn(), turn()]).toEqual([0, ["asks for a turn"], fin(7), undefined])
+    }))
+})
+
+describe("the sending half, once the session is over", () => {
+  it.effect("fails what waits, and what comes later, with the cause", () =>
+    Effect.gen(function*() {
+      const { events, fibers, link, outgoing, turn } = yield* makeWaiting(2, [bytes("abc")], [bytes("def")])
+      turn()
+      events()
+      const write = outgoing.writeNow([bytes("ghi")])!
+      outgoing.fail(lost)
+      expect([yield* failure(fibers[0]!), yield* failure(fibers[1]!)]).toEqual([broken(2), broken(0)])
+      link.isClear = true
+      expect([
+        yield* refusal(write),
+        yield* refusal(outgoing.write([bytes("")])),
+        yield* refusal(outgoing.end)
+      ]).toEqual([broken(0), broken(0), broken(0)])
+      outgoing.abandon()
+      outgoing.grant(100)
+      expect([outgoing.hasEnded, outgoing.waiting, turn(), events()]).toEqual([true, 0, undefined, []])
+    }))
+
+  it.effect("lets a FIN that waited leave with the control frames, and tells who waits for it that it is not known", () =>
+    Effect.gen(function*() {
+      const { events, outgoing, turn } = makeOutgoing(0)
+      const end = yield* start(outgoing.end)
+      events()
+      outgoing.fail(lost)
+      expect(yield* failure(end)).toEqual(broken(0))
+      expect([events(), turn()]).toEqual([[["control", fin(7)]], undefined])
+    }))
+
+  it.effect("sends no FIN where bytes before it are lost, or nobody had ended", () =>
+    Effect.gen(function*() {
+      const { events, fibers: [write], outgoing } = yield* makeWaiting(0, [bytes("abc")])
+      const end = yield* start(outgoing.end)
+      outgoing.fail(lost)
+      expect([yield* failure(write!), yield* failure(end), events()]).toEqual([broken(0), broken(0), []])
+      const other = makeOutgoing(0)
+      other.outgoing.fail(lost)
+      expect(other.events()).toEqual([])
+    }))
+
+  it.effect("stays ended where its FIN had gone", () =>
+    Effect.gen(function*() {
+      const { events, outgoing, turn } = makeOutgoing(0)
+      const end = yield* start(outgoing.end)
+      turn()
+      events()
+      outgoing.fail(lost)
+      yield* outcome(end)
+      yield* run(outgoing.end)
+      expect([yield* refusal(outgoing.write([bytes("x")])), events()]).toEqual([endedHere(0), []])
+    }))
+})
+
+describe("the sending half, once its time is over", () => {
+  it.effect("fails what waits with how much of it had gone, and what comes until it has more", () =>
+    Effect.gen(function*() {
+      const { events, fibers, link, outgoing, turn } = yield* makeWaiting(4, [bytes("abc")], [bytes("def")])
+      turn()
+      events()
+      outgoing.grant(10)
+      const write = outgoing.writeNow([bytes("ghi")])!
+      events()
+      outgoing.setExpired(true)
+      yield* outcome(fibers[0]!)
+      expect([yield* failure(fibers[1]!), outgoing.waiting, events(), turn()]).toEqual([late(1), 0, [], undefined])
+      link.isClear = true
+      expect([yield* refusal(write), yield* refusal(outgoing.write([bytes("")]))]).toEqual([late(0), late(0)])
+      outgoing.setExpired(false)
+      yield* run(outgoing.write([bytes("jkl")]))
+      expect(events()).toEqual([["now", dat(7, bytes("jkl"))]])
+    }))
+
+  it.effect("breaks nothing off when it is given more", () =>
+    Effect.gen(function*() {
+      const { events, fibers, outgoing, turn } = yield* makeWaiting(100, [bytes("abc")])
+      outgoing.setExpired(false)
+      yield* expectWaiting(...fibers)
+      expect([outgoing.waiting, events(), turn()]).toEqual([3, [], dat(7, bytes("abc"))])
+    }))
+
+  it.effect("gives a FIN its turn that stood behind what was broken off", () =>
+    Effect.gen(function*() {
+      const { events, fibers: [write], outgoing, turn } = yield* makeWaiting(0, [bytes("abc")])
+      const end = yield* start(outgoing.end)
+      outgoing.setExpired(true)
+      expect([yield* failure(write!), events(), turn()]).toEqual([late(0), ["asks for a turn"], fin(7)])
+      yield* outcome(end)
+      expect(yield* refusal(outgoing.write([bytes("x")]))).toEqual(endedHere(0))
+    }))
+})

@@ -1,0 +1,173 @@
+import { describe, expect, it } from "@effect/vitest"
+import { type MuxStream, toCallbacks } from "effect-wsmux/MuxStream"
+import * as NodeDuplex from "effect-wsmux/NodeDuplex"
+import * as WebStreams from "effect-wsmux/WebStreams"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import { once } from "node:events"
+import { bytes, concat, pattern, text } from "../../../support/bytes.js"
+import { quietly } from "../../../support/observe.js"
+import { makeStreams, readAll, readSome, settle } from "../../../support/sessions.js"
+
+/** A stream of somebody else's making, which passes everything on and counts what is read. */
+const counting = (stream: MuxStream) => {
+  const counted = { read: 0 }
+  const read = Effect.tap(stream.read, (chunk) => {
+    counted.read += Option.isSome(chunk) ? chunk.value.byteLength : 0
+  })
+  const target: MuxStream = new Proxy(stream, {
+    get: (target, key) => key === "read" ? read : Reflect.get(target, key, target) as unknown,
+    getPrototypeOf: () => Object.prototype
+  })
+  return { counted, target }
+}
+
+const makePair = (streamBufferSize: number) =>
+  makeStreams(quietly({ client: { streamBufferSize }, server: { streamBufferSize } }))
+
+const make = (own: (stream: MuxStream) => MuxStream, streamBufferSize = 1024) =>
+  Effect.gen(function*() {
+    const streams = yield* makePair(streamBufferSize)
+    return { ...streams, near: toCallbacks(own(streams.near), Runtime.runFork(yield* Effect.runtime<never>())) }
+  })
+
+const tell = (exit: Exit.Exit<Option.Option<Uint8Array>, { readonly _tag: string }>) =>
+  Exit.match(exit, {
+    onSuccess: Option.match({ onSome: text, onNone: () => "the end" }),
+    onFailure: (cause) => cause._tag === "Fail" ? cause.error._tag : cause._tag
+  })
+
+describe.each([
+  ["a session's own stream", (stream: MuxStream) => stream],
+  ["a stream of somebody else's making", (stream: MuxStream) => counting(stream).target]
+])("callbacks of %s", (_name, own) => {
+  it.scoped("read what comes, then the end, each in a turn of its own", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* make(own)
+      const told: Array<string> = []
+      const next = () => near.read((exit) => told.push(tell(exit)))
+      next()
+      expect(told).toEqual([])
+      yield* far.write(bytes("hello"))
+      yield* settle
+      expect(told).toEqual(["hello"])
+      next()
+      yield* far.end
+      yield* settle
+      expect(told).toEqual(["hello", "the end"])
+    }))
+
+  it.scoped("read why there is nothing, and are not told what they gave up", () =>
+    Effect.gen(function*() {
+      const { far, near, pair } = yield* make(own)
+      const told: Array<string> = []
+      near.read(() => told.push("given up"))()
+      yield* far.write(bytes("kept"))
+      yield* settle
+      expect(told).toEqual([])
+      near.read((exit) => told.push(tell(exit)))
+      yield* settle
+      near.read((exit) => told.push(tell(exit)))
+      yield* pair.cut
+      yield* settle
+      expect(told).toEqual(["kept", "BrokenPipe"])
+    }))
+
+  it.scoped("read what is there already, and not at once", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* make(own)
+      yield* far.write(bytes("hello"))
+      yield* settle
+      const told: Array<string> = []
+      near.read((exit) => told.push(tell(exit)))
+      expect(told).toEqual([])
+      yield* settle
+      expect(told).toEqual(["hello"])
+    }))
+
+  it.scoped("leave it to the other readers when they are given up", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* make(own)
+      const told: Array<string> = []
+      const giveUp = near.read(() => told.push("given up"))
+      yield* settle
+      near.read((exit) => told.push(tell(exit)))
+      yield* settle
+      giveUp()
+      yield* far.write(bytes("hello"))
+      yield* settle
+      expect(told).toEqual(["hello"])
+    }))
+
+  it.scoped("write what the window holds, the rest when there is credit, and in the order of the calls", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* make(own)
+      const told: Array<string> = []
+      const sent = [pattern(1000, 1), pattern(3000, 2), pattern(500, 3)]
+      near.write(sent.slice(0, 1), () => told.push("first"))
+      near.write(sent.slice(1, 2), () => {
+        told.push("second")
+        near.write(sent.slice(2), () => near.end(() => told.push("end")))
+      })
+      yield* settle
+      expect(told).toEqual(["first"])
+      expect(yield* readAll(far)).toEqual(concat(sent))
+      expect(told).toEqual(["first", "second", "end"])
+    }))
+
+  it.scoped("send no more of a write that they gave up, and are not told of it", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* make(own)
+      const told: Array<string> = []
+      const giveUp = near.write([pattern(1500)], () => told.push("given up"))
+      yield* settle
+      giveUp()
+      yield* settle
+      near.write([bytes("after it")], () => near.end(() => told.push("end")))
+      const received = yield* readAll(far)
+      expect([received.length, text(received.subarray(1024)), told]).toEqual([1024 + 8, "after it", ["end"]])
+    }))
+})
+
+it.scoped("callbacks of a session's own stream find what is there without waiting", () =>
+  Effect.gen(function*() {
+    const { far, near } = yield* make((stream) => stream)
+    expect(near.unsafeRead()).toBeUndefined()
+    yield* far.write(bytes("hello"))
+    yield* settle
+    expect(tell(near.unsafeRead()!)).toBe("hello")
+    yield* far.end
+    yield* settle
+    expect(tell(near.unsafeRead()!)).toBe("the end")
+    let written = false
+    near.write([bytes("back")], () => {
+      written = true
+    })
+    expect(written).toBe(true)
+    expect(text(yield* readSome(far))).toBe("back")
+  }))
+
+describe("adapters of a stream of somebody else's making read through it", () => {
+  it.scopedLive("as a Duplex", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makePair(1024)
+      const { counted, target } = counting(near)
+      const duplex = yield* NodeDuplex.fromMuxStream(target)
+      yield* Effect.fork(Effect.zipRight(far.write(pattern(5000)), far.end))
+      duplex.resume()
+      yield* Effect.promise(() => once(duplex, "end"))
+      expect(counted.read).toBe(5000)
+    }))
+
+  it.scopedLive("as web streams", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makePair(1024)
+      const { counted, target } = counting(near)
+      const { readable } = yield* WebStreams.fromMuxStream(target)
+      yield* Effect.fork(Effect.zipRight(far.write(pattern(5000)), far.end))
+      expect((yield* Effect.promise(() => new Response(readable).arrayBuffer())).byteLength).toBe(5000)
+      expect(counted.read).toBe(5000)
+    }))
+})

@@ -1,0 +1,124 @@
+import { afterAll, expect, it } from "@effect/vitest"
+import * as Frame from "../../../../../src/internal/wire/frame.js"
+import type { MuxStream } from "effect-wsmux/MuxStream"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import { pattern } from "../../../../support/bytes.js"
+import { count } from "../../../../support/count.js"
+import { ack, dat, fin, makePeer, syn } from "../../../../support/scriptedPeer.js"
+import { settle } from "../../../../support/sessions.js"
+import { type Activity, checkBounds, checkOver, tight, whole } from "../../../../support/withstanding.js"
+
+/** A peer that sends whatever it likes: `WSMUX_HOSTILE_FRAMES` messages at least, in all. */
+const total = count("WSMUX_HOSTILE_FRAMES", 20_000)
+const perRun = 100
+
+type Role = "client" | "server"
+
+/** Few ids, so that frames meet streams in every state. */
+const id = FastCheck.oneof(
+  { weight: 80, arbitrary: FastCheck.nat(12) },
+  { weight: 1, arbitrary: FastCheck.integer({ min: 0, max: Frame.maxUint32 }) }
+)
+/** Ids that the peer of this role may open; now and then one that it may not, which ends the session. */
+const opened = (role: Role) => {
+  const parity = role === "client" ? 0 : 1
+  return FastCheck.oneof(
+    { weight: 300, arbitrary: FastCheck.nat(6).map((n) => 2 * n + parity) },
+    { weight: 1, arbitrary: FastCheck.nat(6).map((n) => 2 * n + 1 - parity) }
+  )
+}
+const size = FastCheck.oneof(FastCheck.nat(3), FastCheck.nat(70), FastCheck.nat(300))
+const credit = FastCheck.oneof(
+  FastCheck.nat(3),
+  FastCheck.nat(1000),
+  FastCheck.integer({ min: 0, max: Frame.maxUint32 })
+)
+const frame = (role: Role): FastCheck.Arbitrary<Frame.Frame> =>
+  FastCheck.oneof(
+    { weight: 3, arbitrary: opened(role).map(syn) },
+    { weight: 5, arbitrary: FastCheck.tuple(id, size).map(([id, size]) => dat(id, pattern(size))) },
+    { weight: 3, arbitrary: FastCheck.tuple(id, credit).map(([id, credit]) => ack(id, credit)) },
+    { weight: 2, arbitrary: id.map(fin) }
+  )
+/** A valid frame, or one that was cut off or bent. */
+const message = (role: Role) =>
+  FastCheck.oneof(
+    { weight: 300, arbitrary: frame(role).map(Frame.encode) },
+    {
+      weight: 1,
+      arbitrary: FastCheck.tuple(frame(role), FastCheck.nat(8), FastCheck.nat(255)).map(([frame, at, byte]) => {
+        const bytes = Uint8Array.from(Frame.encode(frame))
+        bytes[at % bytes.length] = byte
+        return bytes.subarray(0, bytes.length - (byte % 3))
+      })
+    }
+  )
+
+const attacks = FastCheck.constantFrom<Role>("client", "server").chain((role) =>
+  FastCheck.record({
+    role: FastCheck.constant(role),
+    handler: FastCheck.constantFrom("echo" as const, "ignore" as const, "leave" as const, "nobody" as const),
+    opens: FastCheck.nat(4),
+    capacity: FastCheck.constantFrom(30, 64 * 1024),
+    /** How many messages come at once. */
+    burst: FastCheck.integer({ min: 1, max: 20 }),
+    messages: FastCheck.array(message(role), { minLength: perRun, maxLength: perRun, size: "max" })
+  })
+)
+
+type Attack = typeof attacks extends FastCheck.Arbitrary<infer A> ? A : never
+
+const handlers: Record<Attack["handler"], ((stream: MuxStream) => Effect.Effect<unknown, unknown>) | undefined> = {
+  echo: (stream) => Stream.run(stream.readable, stream.writable),
+  ignore: () => Effect.never,
+  leave: () => Effect.void,
+  nobody: undefined
+}
+
+/** How many messages did not end the session that they came to. */
+let survived = 0
+
+const withstand = ({ burst, capacity, handler, messages, opens, role }: Attack) =>
+  Effect.gen(function*() {
+    const { pair, session, transport } = yield* makePeer(role, tight, { capacity })
+    const work = handlers[handler]
+    const running = yield* Effect.fork(work === undefined ? Effect.never : session.run(work))
+    const opening = yield* Effect.forEach(Array.from({ length: opens }), () =>
+      Effect.fork(Effect.scoped(Effect.flatMap(session.open(), (stream) =>
+        Effect.zipRight(
+          stream.write(pattern(500)),
+          Stream.runDrain(stream.readable)
+        )))))
+    for (let at = 0; at < messages.length; at += burst) {
+      yield* Effect.sync(() =>
+        messages.slice(at, at + burst).forEach((bytes) =>
+          transport.send([bytes])
+        )
+      )
+      yield* Effect.repeatN(Effect.yieldNow(), 10 + burst)
+      const { closed } = yield* session.snapshot
+      if (!closed) survived += Math.min(burst, messages.length - at)
+      yield* checkBounds(session, { ...tight, opens, window: tight.maxPeerWindow, session: whole })
+    }
+    yield* pair.cut
+    yield* TestClock.adjust("1 minute") // whatever has a time limit comes to it
+    if (handler === "ignore" || work === undefined) yield* Fiber.interrupt(running)
+    yield* settle
+    yield* checkOver(session, [["run", running], ...opening.map((fiber): Activity => ["open", fiber])])
+  })
+
+it.scoped.prop(
+  "no peer makes a session throw, hang, or hold more than it may",
+  [attacks],
+  ([attack]) => Effect.scoped(withstand(attack)),
+  { timeout: 60_000 + 5 * total, fastCheck: { numRuns: Math.ceil(total / perRun) } }
+)
+
+afterAll(() => {
+  console.log(`hostile peers: ${survived} of ${total} messages did not end their session`)
+  expect(survived).toBeGreaterThan(total / 2) // or the attacks are too dull
+})

@@ -1,0 +1,124 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Frame from "../../../../../src/internal/wire/frame.js"
+import type { MuxStream } from "effect-wsmux/MuxStream"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { readdirSync, readFileSync } from "node:fs"
+import { concat } from "../../../../support/bytes.js"
+import { makePeer } from "../../../../support/scriptedPeer.js"
+import { readAll } from "../../../../support/sessions.js"
+import { WireRules } from "../../../../support/wireRules.js"
+
+type Role = "client" | "server"
+
+interface Recorded {
+  readonly from: Role
+  readonly frame: Frame.Frame
+}
+
+const folder = new URL("../../../../fixtures/wire/", import.meta.url)
+
+/** The frames of a recorded conversation between a Go client and a Go server. */
+const load = (name: string): ReadonlyArray<Recorded> => {
+  const { events } = JSON.parse(readFileSync(new URL(name, folder), "utf8")) as {
+    readonly events: ReadonlyArray<{ readonly from: Role; readonly hex?: string }>
+  }
+  return events.flatMap(({ from, hex }) =>
+    hex === undefined ? [] : [{ from, frame: Frame.decode(Buffer.from(hex, "hex")) as Frame.Frame }]
+  )
+}
+
+/** The buffer sizes where they are not 1024 on both sides. */
+const sizes: Record<string, Record<Role, number>> = {
+  "asymmetric.json": { client: 4096, server: 1024 },
+  "asymmetric-overflow.json": { client: 1024, server: 4096 }
+}
+
+/** All bytes that one side sent on a stream. */
+const bytesOf = (recorded: ReadonlyArray<Recorded>, from: Role, id: number) =>
+  concat(
+    recorded.flatMap((one) =>
+      one.from === from && one.frame._tag === "Dat" && one.frame.id === id ? [one.frame.payload] : []
+    )
+  )
+
+/**
+ * Plays one side of a recording with a session of ours, while a scripted peer says what the other side said, each frame as
+ * soon as the rules of the wire allow it. Answers with what our side has read and sent on each stream.
+ */
+const replay = (name: string, role: Role) =>
+  Effect.gen(function*() {
+    const recorded = load(name)
+    const size = sizes[name] ?? { client: 1024, server: 1024 }
+    const other = role === "client" ? "server" : "client"
+    const ids = recorded.flatMap(({ frame }) => frame._tag === "Syn" ? [frame.id] : [])
+    const { next, send, session } = yield* makePeer(role, { streamBufferSize: size[role] })
+    const rules = new WireRules(size)
+    const sent: Array<Frame.Frame> = []
+    const play = (stream: MuxStream) =>
+      Effect.all([
+        Effect.zipRight(stream.write(bytesOf(recorded, role, stream.id)), stream.end),
+        readAll(stream)
+      ], { concurrency: 2 }).pipe(Effect.map(([, read]) => [stream.id, read] as const))
+    const playing = yield* Effect.forkScoped(Effect.forEach(
+      ids,
+      () => Effect.flatMap(role === "client" ? session.open() : session.accept, play),
+      { concurrency: "unbounded" }
+    ))
+    const hear = Effect.map(next, (frame) => {
+      rules.see(role, frame as Frame.Frame)
+      sent.push(frame as Frame.Frame)
+    })
+    for (const { frame } of recorded.filter(({ from }) => from === other)) {
+      while (!rules.allow(other, frame)) yield* hear
+      rules.see(other, frame)
+      yield* send(frame)
+    }
+    return { recorded, ids, other, playing, hear, sent } as const
+  })
+
+describe("a recorded conversation of Go peers", () => {
+  for (const name of readdirSync(folder)) {
+    for (const role of ["client", "server"] as const) {
+      // The overflow is what must not happen: its own tests are below.
+      if (name === "asymmetric-overflow.json") continue
+      it.scoped(`goes as it went, with our session as the ${role}: ${name}`, () =>
+        Effect.gen(function*() {
+          const { hear, ids, other, playing, recorded, sent } = yield* replay(name, role)
+          const ended = () => sent.filter(({ _tag }) => _tag === "Fin").length
+          while (ended() < ids.length) yield* hear
+          const read = new Map(yield* Fiber.join(playing))
+          for (const id of ids) {
+            expect(read.get(id)).toEqual(bytesOf(recorded, other, id))
+            const ours = sent.flatMap((frame) => frame._tag === "Dat" && frame.id === id ? [frame.payload] : [])
+            expect(concat(ours)).toEqual(bytesOf(recorded, role, id))
+          }
+        }))
+    }
+  }
+
+  it.scoped("that overran a Go client loses nothing with ours, which honours what the server believes", () =>
+    Effect.gen(function*() {
+      const recorded = load("asymmetric-overflow.json")
+      const { next, send, session } = yield* makePeer("client", { streamBufferSize: 1024 })
+      const opening = yield* Effect.fork(session.open())
+      expect(yield* next).toEqual({ _tag: "Syn", id: 1 })
+      for (const { frame, from } of recorded) if (from === "server") yield* send(frame)
+      yield* send(Frame.encode({ _tag: "Fin", id: 1 }))
+      expect(yield* readAll(yield* Fiber.join(opening))).toEqual(bytesOf(recorded, "server", 1))
+    }))
+
+  for (const [initialSendCredit, first] of [[undefined, 4096], [1024, 1024]] as const) {
+    it.scoped(`is repeated by our server unless it knows the client's window: ${initialSendCredit}`, () =>
+      Effect.gen(function*() {
+        const { frames, send, session } = yield* makePeer("server", { streamBufferSize: 4096, initialSendCredit })
+        yield* send({ _tag: "Syn", id: 1 })
+        const stream = yield* session.accept
+        yield* Effect.forkScoped(stream.write(new Uint8Array(6000)))
+        const [accepted, data, ...more] = yield* frames
+        expect(accepted).toEqual({ _tag: "Ack", id: 1, credit: 4096 })
+        expect(data?._tag === "Dat" && data.payload.byteLength).toBe(first)
+        expect(more).toEqual([])
+      }))
+  }
+})

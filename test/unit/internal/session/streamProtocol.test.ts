@@ -1,0 +1,195 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Frame from "../../../../src/internal/wire/frame.js"
+import { BrokenPipe, NoCapacity, TransportFailure } from "effect-wsmux/WsmuxError"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { StreamState } from "../../../../src/internal/session/streamProtocol.js"
+import { bytes, concat, pattern } from "../../../support/bytes.js"
+import { dat, fin } from "../../../support/scriptedPeer.js"
+
+/** A stream without a session, and what it sends and tells. Where the link is stuck, it gets its turn later. */
+const makeStream = (state: "Opening" | "Pending", window = 100, credit = 0) => {
+  const events: Array<unknown> = []
+  const link = { isStuck: false }
+  const send = () => {
+    for (let frame = stream.outgoing.nextFrame(1000); frame !== undefined; frame = stream.outgoing.nextFrame(1000)) {
+      events.push(Frame.decode(concat(frame)))
+    }
+  }
+  const stream: StreamState = new StreamState(7, state, window, credit, {
+    maxPeerWindow: 300,
+    drainBudget: 50,
+    tuner: undefined,
+    memory: {
+      bookSurplus: (bytes) => bytes,
+      bookGrowth: () => true,
+      giveBack: () => {}
+    },
+    sendCredit: (id, bytes) => events.push(`credit for ${id}: ${bytes}`),
+    schedule: () => {
+      if (!link.isStuck) send()
+    },
+    isClear: () => !link.isStuck,
+    sendNow: (frame) => events.push(Frame.decode(concat(frame))),
+    sendControl: (frame) => events.push(Frame.decode(frame)),
+    stalled: () => {},
+    over: (over) => events.push(over === stream ? "over" : "another is over")
+  })
+  return { stream, link, send, events: () => events.splice(0) }
+}
+
+/** The same, accepted by us. */
+const makeAccepted = (window?: number, credit?: number) => {
+  const made = makeStream("Pending", window, credit)
+  made.stream.accept()
+  return made
+}
+
+const lost = new TransportFailure({ code: 1006, reason: "" })
+const read = (stream: StreamState) => Effect.runSync(Effect.either(stream.incoming.read))
+
+describe("a stream's two halves", () => {
+  it("are open once we accept the peer's stream, which believes in our window", () => {
+    const { events, stream } = makeStream("Pending", 100, 30)
+    expect([stream.state, stream.incoming.granted]).toEqual(["Pending", 0])
+    stream.accept()
+    expect([stream.snapshot(), events()]).toEqual([
+      { id: 7, state: "Open", bufferedBytes: 0, receiveCredit: 100, sendCredit: 30, waitingBytes: 0 },
+      []
+    ])
+  })
+
+  it("are open once the peer accepts ours, with the window that it believes in", () => {
+    const { events, stream } = makeStream("Opening")
+    stream.recvAccept(40)
+    expect([stream.state, stream.outgoing.credit, stream.incoming.granted, events()])
+      .toEqual(["Open", 40, 100, ["credit for 7: 60"]])
+  })
+
+  it("hold what an acceptor believes in, up to the ceiling or their own window", () => {
+    const granted = (window: number, believed: number) => {
+      const { stream } = makeStream("Opening", window)
+      stream.recvAccept(believed)
+      return stream.incoming.granted
+    }
+    expect([granted(100, 200), granted(100, 500), granted(400, 500), granted(400, 350)]).toEqual([200, 300, 400, 400])
+  })
+
+  it("tell how much is buffered, and how much waits", () => {
+    const { link, stream } = makeAccepted(100, 30)
+    link.isStuck = true
+    Effect.runFork(stream.outgoing.write([pattern(25)]))
+    expect(stream.recvDat(pattern(10))).toBe("Taken")
+    expect(stream.snapshot())
+      .toEqual({ id: 7, state: "Open", bufferedBytes: 10, receiveCredit: 90, sendCredit: 30, waitingBytes: 25 })
+  })
+
+  it("end one by one, in either order, and then are over", () => {
+    const { events, stream } = makeAccepted()
+    expect([stream.recvFin(), stream.state, events()]).toEqual([true, "HalfClosedRemote", []])
+    Effect.runSync(stream.outgoing.end)
+    expect([stream.state, events()]).toEqual(["Closed", ["over", fin(7)]])
+    const other = makeAccepted()
+    Effect.runSync(other.stream.outgoing.end)
+    expect([other.stream.state, other.events()]).toEqual(["HalfClosedLocal", [fin(7)]])
+    expect([other.stream.recvFin(), other.stream.state, other.events()]).toEqual([true, "Closed", ["over"]])
+  })
+
+  it("take no second FIN, and no bytes behind the first", () => {
+    const { events, stream } = makeAccepted()
+    stream.recvDat(bytes("ab"))
+    stream.recvFin()
+    expect([stream.recvFin(), stream.recvDat(bytes("cd")), stream.incoming.buffered]).toEqual([false, "Misplaced", 2])
+    expect(read(stream)).toMatchObject({ right: Option.some(bytes("ab")) })
+    expect(read(stream)).toMatchObject({ right: Option.none() })
+    Effect.runSync(stream.outgoing.end)
+    expect([stream.recvFin(), stream.recvDat(bytes("ef")), events()]).toEqual([false, "Misplaced", ["over", fin(7)]])
+  })
+
+  it("tell an overrun, before the stream is accepted and after", () => {
+    for (const { stream } of [makeStream("Opening"), makeAccepted(0)]) {
+      expect([stream.recvDat(bytes("a")), read(stream)]).toMatchObject([
+        "Overrun",
+        { left: new NoCapacity({ streamId: 7 }) }
+      ])
+    }
+  })
+
+  it("are over at once when the peer refuses our stream, or gives its own up before we accept it", () => {
+    for (const state of ["Opening", "Pending"] as const) {
+      const { events, stream } = makeStream(state)
+      expect([stream.recvFin(), stream.state, events()]).toEqual([true, "Closed", ["over"]])
+    }
+  })
+
+  it("wait for the late answer when nobody else does, and end then", () => {
+    const { events, stream } = makeStream("Opening")
+    stream.cancel()
+    expect([stream.state, events()]).toEqual(["Cancelled", []])
+    stream.recvAccept(100)
+    expect([stream.state, events()]).toEqual(["HalfClosedLocal", [fin(7)]])
+    expect([stream.recvFin(), events()]).toEqual([true, ["over"]])
+  })
+
+  it("are not cancelled any more once the peer has accepted", () => {
+    const { events, stream } = makeStream("Opening")
+    stream.recvAccept(100)
+    stream.cancel()
+    expect([stream.state, events()]).toEqual(["Open", []])
+  })
+
+  it("learn both of the session's end", () => {
+    const { stream } = makeAccepted()
+    stream.fail(lost)
+    expect(read(stream)).toMatchObject({
+      left: new BrokenPipe({ streamId: 7, operation: "read", written: 0, cause: lost })
+    })
+    expect(Effect.runSync(Effect.flip(stream.outgoing.end)))
+      .toEqual(new BrokenPipe({ streamId: 7, operation: "write", written: 0, cause: lost }))
+  })
+})
+
+describe("a stream that nobody holds any more", () => {
+  it("sends FIN, throws away what comes within its budget, and is over with the peer's FIN", () => {
+    const { events, stream } = makeAccepted()
+    stream.leave()
+    expect([stream.state, stream.recvDat(pattern(50)), events()])
+      .toEqual(["HalfClosedLocal", "Taken", [fin(7), "credit for 7: 50"]])
+    expect([stream.recvFin(), events()]).toEqual([true, ["over"]])
+  })
+
+  it("is over once its budget is spent, though its peer has not ended", () => {
+    const { events, stream } = makeAccepted()
+    stream.leave()
+    expect([stream.recvDat(pattern(51)), stream.state, events()]).toEqual(["Taken", "HalfClosedLocal", [
+      fin(7),
+      "over"
+    ]])
+  })
+
+  it("is over at once where what was unread has spent the budget", () => {
+    const { events, stream } = makeAccepted()
+    stream.recvDat(pattern(51))
+    stream.leave()
+    expect([stream.state, events()]).toEqual(["HalfClosedLocal", [fin(7), "over"]])
+  })
+
+  it("is known until its FIN has left, though its budget is spent", () => {
+    const { events, link, send, stream } = makeAccepted()
+    stream.recvDat(pattern(51))
+    link.isStuck = true
+    stream.leave()
+    expect([stream.state, events()]).toEqual(["Open", []])
+    send()
+    expect([stream.state, events()]).toEqual(["HalfClosedLocal", ["over", fin(7)]])
+  })
+
+  it("that was ended before sends nothing more, and is over with the peer's FIN", () => {
+    const { events, stream } = makeAccepted(100, 30)
+    expect(stream.outgoing.writeNow([bytes("all")])).toBeUndefined()
+    Effect.runSync(stream.outgoing.end)
+    stream.leave()
+    expect(events()).toEqual([dat(7, bytes("all")), fin(7)])
+    expect([stream.recvFin(), events()]).toEqual([true, ["over"]])
+  })
+})

@@ -1,0 +1,325 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as fc from "effect/FastCheck"
+import * as Ws from "ws"
+import { ByteQueue } from "../../../../../src/internal/recv/boundedByteQueue.js"
+import { SharedBudget } from "../../../../../src/internal/memory/sharedBudget.js"
+import { neverDrains, type Parser } from "../../../../../src/internal/transport/node/wsInternals.js"
+import { type Fault, maxFragments, WsReceiver } from "../../../../../src/internal/transport/node/frameReader.js"
+import { pattern } from "../../../../support/bytes.js"
+import { encodeFrame, type WebSocketFrame } from "../../../../support/webSocketFrames.js"
+
+/** The parser of `ws`, which the types of the package leave out. */
+const { Receiver } = Ws as unknown as { readonly Receiver: new(options: object) => Parser }
+
+const limit = 100_000
+
+/** What a parser tells, in order. */
+const listenTo = (parser: Parser): Array<string> => {
+  const told: Array<string> = []
+  for (const event of ["message", "ping", "pong"]) {
+    parser.on(event, (data: Buffer, isBinary?: boolean) => told.push(`${event} ${isBinary} ${data.toString("base64")}`))
+  }
+  parser.on("conclude", (code: number) => told.push(`close ${code}`))
+  parser.on("error", (error: Error) => told.push(error.message))
+  return told
+}
+
+const makeReceiver = (masked: boolean, options: object = {}, budget = new SharedBudget(1e9)) => {
+  const parser = new Receiver({ isServer: masked, maxPayload: limit, ...options })
+  const told = listenTo(parser)
+  const faults: Array<Fault> = []
+  const receiver = new WsReceiver(parser, masked, limit, (fault) => faults.push(fault), budget.join())
+  return { parser, told, faults, receiver, budget }
+}
+
+/** Cuts bytes where the numbers say; each piece lies in memory that is used for something else afterwards. */
+const feed = (receiver: WsReceiver, bytes: Buffer, cuts: ReadonlyArray<number>): void => {
+  let at = 0
+  for (let i = 0; at < bytes.length; i++) {
+    const piece = Buffer.from(bytes.subarray(at, at + (cuts[i % cuts.length] ?? bytes.length)))
+    receiver.read(piece)
+    at += piece.length
+    piece.fill(0xee)
+  }
+}
+
+const [continuation, text, binary, close, ping] = [0x0, 0x1, 0x2, 0x8, 0x9]
+
+describe.each([["a server", true], ["a client", false]])("the receiver of %s", (_role, masked) => {
+  const key = masked ? Buffer.from([1, 20, 150, 255]) : undefined
+  const frame = (opcode: number, payload: Uint8Array, fin = true) => encodeFrame({ opcode, payload, fin, key })
+
+  const size = fc.oneof(fc.constantFrom(0, 1, 125, 126, 511, 512, 1023, 1025, 65535, 65536), fc.nat(3000))
+  /** Whole and fragmented messages, with control frames at any place. */
+  const conversation = fc.array(
+    fc.record({
+      opcode: fc.constantFrom(binary, binary, binary, text),
+      fragments: fc.array(size, { minLength: 1, maxLength: 4 }),
+      pings: fc.array(fc.nat(20), { maxLength: 2 })
+    }),
+    { minLength: 1, maxLength: 5 }
+  )
+
+  it("tells what the parser of ws tells, wherever the bytes are cut", () => {
+    fc.assert(
+      fc.property(conversation, fc.array(fc.integer({ min: 1, max: 40_000 }), { maxLength: 6 }), (messages, cuts) => {
+        const frames: Array<Buffer> = []
+        for (const { fragments, opcode, pings } of messages) {
+          fragments.forEach((length, i) => {
+            const payload = opcode === text ? Buffer.alloc(length, "x") : pattern(length, length + 1)
+            frames.push(frame(i === 0 ? opcode : continuation, payload, i === fragments.length - 1))
+            for (const n of pings) frames.push(frame(ping, pattern(n, n + 1)))
+          })
+        }
+        const bytes = Buffer.concat(frames)
+        const plain = new Receiver({ isServer: masked, maxPayload: limit })
+        const expected = listenTo(plain)
+        plain.write(Buffer.from(bytes)) // it unmasks where they lie
+        fc.pre(!expected.some((event) => event.startsWith("Max payload")))
+        const { faults, receiver, told } = makeReceiver(masked)
+        feed(receiver, bytes, cuts)
+        if (faults.length === 0) expect(told).toEqual(expected)
+        else expect(faults).toEqual(["too big"])
+      }),
+      { numRuns: 150 }
+    )
+  })
+
+  it("gives up where the parser of ws does, whatever frames come", () => {
+    const anyFrame = fc.record({
+      opcode: fc.oneof(
+        { weight: 8, arbitrary: fc.constantFrom(continuation, text, binary) },
+        { weight: 1, arbitrary: fc.constantFrom(0x3, close, ping, 0xb) }
+      ),
+      fin: fc.boolean(),
+      reserved: fc.oneof({ weight: 20, arbitrary: fc.constant(0) }, fc.constantFrom(0x10, 0x40)),
+      isStrange: fc.oneof({ weight: 20, arbitrary: fc.constant(false) }, fc.constant(true)),
+      length: fc.constantFrom(0, 1, 2, 125, 126, 700)
+    })
+    return fc.assert(
+      fc.asyncProperty(
+        fc.array(anyFrame, { minLength: 1, maxLength: 6 }),
+        fc.array(fc.integer({ min: 1, max: 900 })),
+        async (frames, cuts) => {
+          const bytes = Buffer.concat(frames.map(({ fin, isStrange, length, opcode, reserved }) => {
+            const strange = masked ? undefined : Buffer.alloc(4)
+            const payload = Buffer.alloc(length, 3) // as a close code it is one that may be sent
+            const encoded = encodeFrame({ opcode, payload, fin, key: isStrange ? strange : key })
+            encoded[0]! |= reserved
+            return encoded
+          }))
+          const plain = new Receiver({ isServer: masked, maxPayload: limit })
+          const expected = listenTo(plain)
+          plain.write(Buffer.from(bytes))
+          const { faults, receiver, told } = makeReceiver(masked)
+          feed(receiver, bytes, cuts)
+          await new Promise((resolve) => setImmediate(resolve))
+          const isEvent = (event: string) => /^(message|ping|pong|close) /.test(event)
+          expect([...told, ...faults].map((event) => isEvent(event) ? event : "given up"))
+            .toEqual(expected.map((event) => isEvent(event) ? event : "given up"))
+        }
+      ),
+      { numRuns: 150 }
+    )
+  })
+
+  it("reads byte by byte", () => {
+    const payloads = [0, 3, 126, 700].map((length) => pattern(length))
+    const { receiver, told } = makeReceiver(masked)
+    feed(receiver, Buffer.concat(payloads.map((payload) => frame(binary, payload))), [1])
+    expect(told).toEqual(payloads.map((payload) => `message true ${Buffer.from(payload).toString("base64")}`))
+  })
+
+  it.each<[string, ReadonlyArray<WebSocketFrame>]>([
+    ["at once", [{ opcode: binary, payload: new Uint8Array(limit + 1) }]],
+    ["in fragments", [
+      { opcode: binary, payload: new Uint8Array(limit), fin: false },
+      { opcode: continuation, payload: new Uint8Array(1) }
+    ]]
+  ])("gives up at a message that is too big %s, and reads no more", (_how, frames) => {
+    const { faults, receiver, told } = makeReceiver(masked)
+    feed(receiver, Buffer.concat([...frames.map((each) => encodeFrame({ ...each, key })), frame(ping, pattern(3))]), [])
+    expect(faults).toEqual(["too big"])
+    expect(told).toEqual([])
+  })
+
+  it("gives up at fragments without end, even if they are empty", () => {
+    const { faults, receiver } = makeReceiver(masked)
+    receiver.read(frame(binary, pattern(1), false))
+    for (let i = 2; i <= maxFragments(limit); i++) receiver.read(frame(continuation, new Uint8Array(0), false))
+    expect(faults).toEqual([])
+    receiver.read(frame(continuation, new Uint8Array(0), false))
+    expect(faults).toEqual(["too many fragments"])
+  })
+
+  it("takes one of just the limit", () => {
+    const { faults, receiver, told } = makeReceiver(masked)
+    feed(receiver, frame(binary, new Uint8Array(limit)), [])
+    expect(faults).toEqual([])
+    expect(told).toHaveLength(1)
+  })
+
+  it.each([["binary", binary], ["text", text]])("gives up where a %s message comes within another", (_name, opcode) => {
+    const { faults, receiver, told } = makeReceiver(masked)
+    feed(receiver, Buffer.concat([frame(binary, pattern(9), false), frame(opcode, pattern(9))]), [])
+    expect(faults).toEqual(["interrupted"])
+    expect(told).toEqual([])
+  })
+
+  it("leaves what is malformed to the parser of ws", async () => {
+    const malformed: ReadonlyArray<[Buffer, string]> = [
+      [frame(continuation, pattern(1)), "invalid opcode 0"],
+      [frame(0x3, pattern(1)), "invalid opcode 3"],
+      [Buffer.concat([frame(text, pattern(1), false), frame(binary, pattern(1))]), "invalid opcode 2"],
+      [Buffer.concat([frame(text, pattern(1), false), frame(binary, pattern(1), false)]), "invalid opcode 2"],
+      [encodeFrame({ opcode: binary, payload: pattern(1), key: masked ? undefined : Buffer.alloc(4) }), "MASK must be"],
+      [Buffer.concat([Buffer.from([0xc2]), frame(binary, pattern(1)).subarray(1)]), "RSV1 must be clear"],
+      [frame(ping, pattern(126)), "invalid payload length"]
+    ]
+    for (const [bytes, complaint] of malformed) {
+      const { receiver, told } = makeReceiver(masked)
+      feed(receiver, Buffer.concat([bytes, frame(binary, pattern(5))]), [])
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(told).toEqual([expect.stringContaining(complaint)])
+    }
+  })
+
+  it("tells nothing of what comes behind a close frame", () => {
+    const { receiver, told } = makeReceiver(masked)
+    const closing = frame(close, Buffer.from([0x03, 0xe8]))
+    feed(receiver, Buffer.concat([closing, frame(binary, pattern(5))]), [])
+    feed(receiver, frame(binary, pattern(5)), [])
+    expect(told).toEqual(["close 1000"])
+  })
+
+  it("takes over from the parser where that is in the middle of a message", () => {
+    fc.assert(
+      fc.property(fc.nat(140), fc.array(fc.integer({ min: 1, max: 50 }), { maxLength: 4 }), (cut, cuts) => {
+        const bytes = Buffer.concat([
+          frame(binary, pattern(3), false),
+          frame(ping, pattern(2)),
+          frame(continuation, pattern(126), false),
+          frame(continuation, pattern(4)),
+          frame(text, Buffer.from("text")),
+          frame(binary, pattern(5)),
+          frame(binary, pattern(700))
+        ])
+        const plain = new Receiver({ isServer: masked })
+        const expected = listenTo(plain)
+        plain.write(Buffer.from(bytes))
+        const parser = new Receiver({ isServer: masked })
+        const told = listenTo(parser)
+        parser.write(Buffer.from(bytes.subarray(0, cut)))
+        const receiver = new WsReceiver(parser, masked, limit, () => {}, new SharedBudget(1e6).join())
+        feed(receiver, bytes.subarray(cut), cuts)
+        expect(told).toEqual(expected)
+      }),
+      { numRuns: 300 }
+    )
+  })
+
+  it("WsReceiver books what it keeps of an unfinished message, until the message ends", () => {
+    const { budget, faults, receiver, told } = makeReceiver(masked)
+    const message = frame(binary, pattern(300))
+    const piece = (from: number, to?: number) => receiver.read(Buffer.from(message.subarray(from, to)))
+    piece(0, 100)
+    expect([budget.used, told.length]).toEqual([300, 0])
+    piece(100)
+    expect([budget.used, told.length, faults]).toEqual([0, 1, []])
+  })
+
+  it("WsReceiver books what the parser keeps of a text message that has not ended", () => {
+    const { budget, receiver, told } = makeReceiver(masked)
+    const message = Buffer.concat([
+      frame(text, Buffer.from("a".repeat(200)), false),
+      frame(continuation, Buffer.from("b"))
+    ])
+    receiver.read(Buffer.from(message.subarray(0, 150)))
+    expect(budget.used).toBe(200)
+    receiver.read(Buffer.from(message.subarray(150)))
+    expect([budget.used, told.length]).toEqual([0, 1])
+  })
+
+  it("WsReceiver books what it keeps when it stops within an unfinished message", () => {
+    const { budget, receiver } = makeReceiver(masked)
+    const frames = [frame(binary, pattern(300), false), frame(ping, pattern(1)), frame(ping, pattern(1))]
+    receiver.read(Buffer.concat(frames), 2)
+    expect(budget.used).toBeGreaterThanOrEqual(300)
+  })
+
+  it("WsReceiver's parser emits no drain when much is passed on to it", async () => {
+    const { parser, told } = makeReceiver(masked)
+    neverDrains(parser)
+    parser.on("drain", () => told.push("drain"))
+    expect(parser.write(frame(text, Buffer.alloc(70_000, "x"), false))).toBe(true)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(told).toEqual([])
+  })
+
+  it("WsReceiver gives the connection up when all unfinished messages together are too large", () => {
+    const { budget, faults, receiver } = makeReceiver(masked, {}, new SharedBudget(1000))
+    expect(budget.take(800)).toBe(true)
+    const message = frame(binary, pattern(600))
+    receiver.read(Buffer.from(message.subarray(0, 100)))
+    expect([faults, budget.used]).toEqual([["no room"], 800])
+  })
+
+  it("WsReceiver gives back what it has booked when the connection is over", () => {
+    const { budget, receiver } = makeReceiver(masked)
+    receiver.read(Buffer.from(frame(binary, pattern(300)).subarray(0, 100)))
+    receiver.release()
+    expect([budget.used, budget.holders]).toEqual([0, 0])
+  })
+
+  it("stops after so many frames, and goes on where it has stopped", () => {
+    const frames = [
+      frame(binary, pattern(3), false),
+      frame(ping, pattern(1)),
+      frame(continuation, pattern(200)),
+      frame(text, Buffer.from("text")),
+      frame(binary, pattern(0)),
+      frame(binary, pattern(9))
+    ]
+    const bytes = Buffer.concat(frames)
+    const { receiver, told } = makeReceiver(masked)
+    const taken: Array<number> = []
+    for (let at = 0; at < bytes.length; at += taken.at(-1)!) {
+      taken.push(receiver.read(Buffer.from(bytes.subarray(at)), 2))
+    }
+    const sizes = frames.map(({ length }) => length)
+    expect(taken).toEqual([sizes[0]! + sizes[1]!, sizes[2]! + sizes[3]!, sizes[4]! + sizes[5]!])
+    expect(told).toHaveLength(5)
+  })
+
+  it("costs a window at most a quarter more than its bytes, however messages are cut into fragments", () => {
+    const fragments = fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 8 })
+    fc.assert(
+      fc.property(fc.array(fragments, { minLength: 1, maxLength: 10 }), (messages) => {
+        const parser = new Receiver({ isServer: masked })
+        const queue = new ByteQueue()
+        parser.on("message", (message: Buffer) => queue.push(message.subarray(5)))
+        const receiver = new WsReceiver(parser, masked, limit, () => {}, new SharedBudget(1e9).join())
+        for (const sizes of messages) {
+          sizes.forEach((size, i) => {
+            const isLast = i === sizes.length - 1
+            receiver.read(frame(i === 0 ? binary : continuation, new Uint8Array(i === 0 ? size + 5 : size), isLast))
+          })
+        }
+        const { size } = queue
+        const buffers = new Set(queue.takeAll().map(({ buffer }) => buffer))
+        const held = [...buffers].reduce((sum, { byteLength }) => sum + byteLength, 0)
+        expect(held).toBeLessThanOrEqual(1.25 * size + 64)
+      }),
+      { numRuns: 200 }
+    )
+  })
+
+  it("keeps at most four times of what has come of a message", () => {
+    const started = frame(binary, pattern(65536)).subarray(0, 2000)
+    const receivers = Array.from({ length: 500 }, () => makeReceiver(masked).receiver)
+    const before = process.memoryUsage().arrayBuffers
+    for (const receiver of receivers) receiver.read(started)
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(500 * 4 * 2000 + 1e6)
+    expect(receivers).toHaveLength(500)
+  })
+})
