@@ -10,8 +10,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
-import { ReadAhead, setOrigin } from "./internal/adapter/buffered.js"
+import { ReadAhead } from "./internal/adapter/buffered.js"
 import { Patience } from "./internal/adapter/stallTimeout.js"
+import { setOrigin } from "./internal/adapter/streamOrigin.js"
 import type { ReadError, Stalled, WriteError } from "./WsmuxError.js"
 
 /**

@@ -5,15 +5,11 @@
  */
 import type * as DateTime from "effect/DateTime"
 import type * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Sink from "effect/Sink"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.js"
-import * as internal from "./internal/session/callbacks.js"
-import * as progress from "./internal/session/progress.js"
 import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "./WsmuxError.js"
 
 /**
@@ -105,7 +101,7 @@ declare abstract class Members {
  * A stream of a session, owned by the scope that opened or accepted it.
  *
  * When that scope closes, what has not been ended is ended: a FIN is sent, and what still arrives is thrown away within
- * the session's `drainBudget`, with its credit returned, so that the peer's writer is not stuck. The wire has no reset:
+ * the session's `discardLimit`, with its credit returned, so that the peer's writer is not stuck. The wire has no reset:
  * a peer cannot tell a stream that was left from one that was ended, so protocols that care must mark their end.
  *
  * @example
@@ -168,109 +164,6 @@ export const withOperations = (
   setDeadline: stream.setDeadline,
   ...operations
 })
-
-/**
- * Gives up what was begun, if it is not done: nothing is called back any more.
- *
- * @since 0.1.0
- * @category callbacks
- */
-export type Cancel = () => void
-
-/**
- * Told once how it went.
- *
- * @since 0.1.0
- * @category callbacks
- */
-export type Done<A, E> = (exit: Exit.Exit<A, E>) => void
-
-/**
- * The operations of a stream for callbacks.
- *
- * @since 0.1.0
- * @category callbacks
- */
-export interface Callbacks {
-  /**
-   * What `MuxStream.read` would give without waiting; undefined if it had to wait, and always for a stream of somebody else's
-   * making, which cannot tell.
-   */
-  readonly unsafeRead: () => Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined
-
-  /**
-   * As `MuxStream.read`. Never calls back at once, even where something is there. Given up, it takes nothing, unless the
-   * stream is of somebody else's making and has taken it already.
-   */
-  readonly read: (done: Done<Option.Option<Uint8Array>, ReadError>) => Cancel
-
-  /**
-   * As `MuxStream.writeAll`. Calls back at once if everything could leave at once. Given up, it leaves out what has not been
-   * sent.
-   */
-  readonly write: (chunks: ReadonlyArray<Uint8Array>, done: Done<void, WriteError>) => Cancel
-
-  /** As `MuxStream.end`. Giving it up does not take the FIN back. */
-  readonly end: (done: Done<void, BrokenPipe>) => Cancel
-}
-
-/**
- * A stream for programs made of callbacks, such as Node's streams, where a fiber for each chunk would be most of the work:
- * beside that, the set in which Effect keeps the fibers that run is made anew every few forks, and the old ones keep what was
- * read reachable until the next full collection.
- *
- * @param fork runs what cannot do without a fiber, such as `Runtime.runFork(runtime)`
- * @example
- * ```ts
- * import { type MuxStream, toCallbacks } from "effect-wsmux/MuxStream"
- * import * as Effect from "effect/Effect"
- * import * as Exit from "effect/Exit"
- * import * as Option from "effect/Option"
- * import * as Runtime from "effect/Runtime"
- *
- * // gives every chunk to `take`, until there are no more
- * export const pump = (stream: MuxStream, take: (chunk: Uint8Array) => void) =>
- *   Effect.map(Effect.runtime<never>(), (runtime) => {
- *     const { read } = toCallbacks(stream, Runtime.runFork(runtime))
- *     const next = () =>
- *       read((exit) => {
- *         if (Exit.isFailure(exit) || Option.isNone(exit.value)) return
- *         take(exit.value.value)
- *         next()
- *       })
- *     next()
- *   })
- * ```
- *
- * @since 0.1.0
- * @category callbacks
- */
-export const toCallbacks: (
-  stream: MuxStream,
-  fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
-) => Callbacks = internal.toCallbacks
-
-/**
- * How far a stream has come.
- *
- * @since 0.2.0
- * @category callbacks
- */
-export interface Progress {
-  /** Whether the peer's FIN has come, also where unread bytes lie before it, while this end may still write. */
-  readonly peerEnded: boolean
-  /** Bytes of writes that wait for credit or for their turn. */
-  readonly waitingBytes: number
-}
-
-/**
- * Tells how far a stream has come, for adapters that bound how long a write may wait. Undefined for a stream that this
- * package did not make.
- *
- * @since 0.2.0
- * @category callbacks
- */
-export const unsafeProgress: (stream: object) => Progress | undefined = progress.unsafeProgress
 
 /**
  * Whether it is a stream. A copy by `{ ...stream }` is none, since it lacks the operations.

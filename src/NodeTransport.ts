@@ -14,12 +14,12 @@ import type * as Http from "node:http"
 import type * as Tls from "node:tls"
 import { WebSocket } from "ws"
 import { redacted } from "./Address.js"
-import { isWebSocketUrl, notConstructed } from "./internal/transport/standard.js"
-import { NodeTransport } from "./internal/transport/node/transport.js"
 import { maxFragments } from "./internal/transport/node/frameReader.js"
+import { NodeTransport } from "./internal/transport/node/transport.js"
+import { isWebSocketUrl, notConstructed } from "./internal/transport/standard.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { SharedLimits } from "./SharedLimits.js"
-import { defaultWatermark, Transport } from "./Transport.js"
+import { defaultHighWaterMark, Transport } from "./Transport.js"
 import { ConnectFailure } from "./WsmuxError.js"
 
 /**
@@ -27,8 +27,8 @@ import { ConnectFailure } from "./WsmuxError.js"
  * @category models
  */
 export interface Options {
-  /** Unsent bytes from which on the transport is not writable. Default `Transport.defaultWatermark`. */
-  readonly watermark?: number | undefined
+  /** Unsent bytes from which on the transport is not writable. Default `Transport.defaultHighWaterMark`. */
+  readonly highWaterMark?: number | undefined
   /** The largest message let in. Default what the `SessionConfig` in the context needs. */
   readonly maxMessageSize?: number | undefined
 }
@@ -137,7 +137,7 @@ const attempts = { autoSelectFamilyAttemptTimeout: 2000 }
 const resolve = (options: Options) =>
   Effect.map(Effect.all([SessionConfig.SessionConfig, SharedLimits]), ([config, { partialMessages }]) => ({
     partialMessages,
-    watermark: Math.max(options.watermark ?? defaultWatermark, 1),
+    highWaterMark: Math.max(options.highWaterMark ?? defaultHighWaterMark, 1),
     maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config)
   }))
 

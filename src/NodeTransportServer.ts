@@ -12,26 +12,13 @@ import type * as Http from "node:http"
 import type * as Https from "node:https"
 import type * as Tls from "node:tls"
 import * as internal from "./internal/transport/node/server.js"
+import type * as NodeTransport from "./NodeTransport.js"
 import type { AllowedOrigins } from "./Origin.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { SharedLimits } from "./SharedLimits.js"
-import { defaultWatermark } from "./Transport.js"
-import { TransportServer } from "./TransportServer.js"
+import { defaultHighWaterMark } from "./Transport.js"
+import { type Rejection, TransportServer } from "./TransportServer.js"
 import type { ListenFailure } from "./WsmuxError.js"
-import type * as NodeTransport from "./NodeTransport.js"
-
-/**
- * Why an upgrade is refused: the HTTP answer that the client gets. The status is one from 200 to 599. The message is
- * sent as plain text unless a header says otherwise.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Rejection {
-  readonly status: number
-  readonly message?: string | undefined
-  readonly headers?: Readonly<Record<string, string>> | undefined
-}
 
 /**
  * @since 0.1.0
@@ -98,7 +85,7 @@ export const make = <R = never, P = undefined>(
     ([config, { connections, partialMessages }]) =>
       internal.make({
         ...options,
-        watermark: Math.max(options.watermark ?? defaultWatermark, 1),
+        highWaterMark: Math.max(options.highWaterMark ?? defaultHighWaterMark, 1),
         maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
         port: options.port ?? 0,
         host: options.host ?? "127.0.0.1",

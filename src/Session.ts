@@ -18,6 +18,7 @@ import type { Address } from "./Address.js"
 import * as internal from "./internal/session/make.js"
 import type { MuxStream } from "./MuxStream.js"
 import type * as SessionConfig from "./SessionConfig.js"
+import type { SessionSnapshot } from "./SessionSnapshot.js"
 import type { Transport } from "./Transport.js"
 import type { AcceptError, InvalidConfiguration, OpenError, TerminalError } from "./WsmuxError.js"
 
@@ -47,7 +48,7 @@ export interface Session<out P = unknown> {
 
   readonly role: "client" | "server"
 
-  readonly address: Address
+  readonly localAddress: Address
 
   readonly remoteAddress: Address
 
@@ -136,75 +137,6 @@ export interface OpenOptions {
 }
 
 /**
- * @since 0.1.0
- * @category models
- */
-export interface FrameCounts {
-  readonly dat: number
-  readonly syn: number
-  readonly ack: number
-  readonly fin: number
-}
-
-/**
- * What a session has counted since it was made.
- *
- * @since 0.1.0
- * @category models
- */
-export interface SessionCounters {
-  readonly framesIn: FrameCounts
-  readonly framesOut: FrameCounts
-  /** Payload bytes of DAT frames. */
-  readonly bytesIn: number
-  readonly bytesOut: number
-  /** Streams that the peer accepted from us, that we accepted from the peer, that we refused. */
-  readonly opened: number
-  readonly accepted: number
-  readonly refused: number
-  /** Faults of the peer: SYNs for live streams, frames that had no place, overrun windows, credit beyond 2^32-1. */
-  readonly duplicates: number
-  readonly ignored: number
-  readonly overruns: number
-  readonly clamped: number
-  /** How often something that was written began to wait for the peer's credit. */
-  readonly stalls: number
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface StreamSnapshot {
-  readonly id: number
-  readonly state: "Opening" | "Cancelled" | "Pending" | "Open" | "HalfClosedLocal" | "HalfClosedRemote" | "Closed"
-  /** Received and not yet read. */
-  readonly bufferedBytes: number
-  /** What the peer may still send. */
-  readonly receiveCredit: number
-  /** What we may still send. */
-  readonly sendCredit: number
-  /** Written and not yet sent. */
-  readonly waitingBytes: number
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface SessionSnapshot {
-  readonly role: "client" | "server"
-  readonly closed: boolean
-  readonly streams: ReadonlyArray<StreamSnapshot>
-  /** Streams of the peer that wait to be accepted. */
-  readonly backlog: number
-  /** Our opens that the peer has not answered, and those that wait for their turn. */
-  readonly unacknowledgedOpens: number
-  readonly waitingOpens: number
-  readonly counters: SessionCounters
-}
-
-/**
  * The session of a program that has one.
  *
  * @since 0.1.0
@@ -289,7 +221,7 @@ export const layerServer = (options?: SessionConfig.Options): Layer.Layer<Sessio
   Layer.scoped(Session, makeServer(options))
 
 /**
- * `layerClient` with settings from a `Config`, such as `SessionConfig.fromEnv`.
+ * `layerClient` with settings from a `Config`, such as `SessionConfig.config`.
  *
  * @since 0.1.0
  * @category layers
@@ -300,7 +232,7 @@ export const layerClientConfig = (
   Layer.scoped(Session, Effect.flatMap(Config.unwrap(options), makeClient))
 
 /**
- * `layerServer` with settings from a `Config`, such as `SessionConfig.fromEnv`.
+ * `layerServer` with settings from a `Config`, such as `SessionConfig.config`.
  *
  * @since 0.1.0
  * @category layers

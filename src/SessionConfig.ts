@@ -41,7 +41,7 @@ export interface Settings {
    */
   readonly maxStreamBufferSize: number | undefined
   /** How many bytes the windows of a session may grow by, all together. Default 64 MiB. */
-  readonly windowBudget: number
+  readonly maxWindowGrowth: number
   /**
    * The most bytes that a session holds for its streams, read or unread: the sum of their windows, without the growth of
    * the windows. Once half of it is given, a further stream of the peer gets a window of the other half / `maxStreams`.
@@ -89,7 +89,7 @@ export interface Settings {
    * The most bytes that are received and thrown away for a stream that was left before its end, so that its writer is
    * not stuck. Default 16 MiB.
    */
-  readonly drainBudget: number
+  readonly discardLimit: number
 }
 
 /**
@@ -124,7 +124,7 @@ export const defaults: Settings = {
   log: false,
   streamBufferSize: 1024,
   maxStreamBufferSize: undefined,
-  windowBudget: 64 * 1024 * 1024,
+  maxWindowGrowth: 64 * 1024 * 1024,
   maxSessionBufferSize: 256 * 1024 * 1024,
   acceptBacklog: 4096,
   backlogTimeout: Duration.seconds(30),
@@ -135,7 +135,7 @@ export const defaults: Settings = {
   flushTimeout: Duration.seconds(1),
   closeTimeout: Duration.seconds(1),
   maxFrameSize: 64 * 1024,
-  drainBudget: 16 * 1024 * 1024
+  discardLimit: 16 * 1024 * 1024
 }
 
 /**
@@ -186,22 +186,22 @@ export const layerConfig = (
 
 /**
  * The settings that the environment may give: `WSMUX_KEEP_ALIVE_INTERVAL`, `WSMUX_STREAM_ACCEPT_DEADLINE`, `WSMUX_LOG`,
- * `WSMUX_STREAM_BUFFER_SIZE`, `WSMUX_MAX_STREAM_BUFFER_SIZE`, `WSMUX_WINDOW_BUDGET`, `WSMUX_MAX_SESSION_BUFFER_SIZE`,
+ * `WSMUX_STREAM_BUFFER_SIZE`, `WSMUX_MAX_STREAM_BUFFER_SIZE`, `WSMUX_MAX_WINDOW_GROWTH`, `WSMUX_MAX_SESSION_BUFFER_SIZE`,
  * `WSMUX_ACCEPT_BACKLOG`, `WSMUX_BACKLOG_TIMEOUT`, `WSMUX_MAX_STREAMS`, `WSMUX_MAX_UNACKNOWLEDGED_OPENS`,
  * `WSMUX_MAX_PEER_WINDOW`, `WSMUX_INITIAL_SEND_CREDIT`, `WSMUX_FLUSH_TIMEOUT`, `WSMUX_CLOSE_TIMEOUT`, `WSMUX_MAX_FRAME_SIZE` and
- * `WSMUX_DRAIN_BUDGET`. Durations are written like `10 seconds` (or `Infinity`), sizes as bytes.
+ * `WSMUX_DISCARD_LIMIT`. Durations are written like `10 seconds` (or `Infinity`), sizes as bytes.
  *
  * @since 0.1.0
  * @category config
  */
-export const fromEnv: Config.Config<Options> = Config.suspend(() =>
+export const config: Config.Config<Options> = Config.suspend(() =>
   Config.all({
     keepAliveInterval: duration("KEEP_ALIVE_INTERVAL"),
     streamAcceptDeadline: duration("STREAM_ACCEPT_DEADLINE"),
     log: optional(Config.boolean("LOG")),
     streamBufferSize: bytes("STREAM_BUFFER_SIZE"),
     maxStreamBufferSize: bytes("MAX_STREAM_BUFFER_SIZE"),
-    windowBudget: bytes("WINDOW_BUDGET"),
+    maxWindowGrowth: bytes("MAX_WINDOW_GROWTH"),
     maxSessionBufferSize: bytes("MAX_SESSION_BUFFER_SIZE"),
     acceptBacklog: bytes("ACCEPT_BACKLOG"),
     backlogTimeout: duration("BACKLOG_TIMEOUT"),
@@ -212,18 +212,18 @@ export const fromEnv: Config.Config<Options> = Config.suspend(() =>
     flushTimeout: duration("FLUSH_TIMEOUT"),
     closeTimeout: duration("CLOSE_TIMEOUT"),
     maxFrameSize: bytes("MAX_FRAME_SIZE"),
-    drainBudget: bytes("DRAIN_BUDGET")
+    discardLimit: bytes("DISCARD_LIMIT")
   }).pipe(Config.nested("WSMUX"))
 )
 
 /**
- * Settings from the environment (`fromEnv`), and the defaults for the rest.
+ * Settings from the environment (`config`), and the defaults for the rest.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerFromEnv: Layer.Layer<SessionConfig, InvalidConfiguration | ConfigError.ConfigError> = Layer.suspend(
-  () => Layer.effect(SessionConfig, Effect.flatMap(fromEnv, (options) => validate(merge(defaults, options))))
+export const layerEnv: Layer.Layer<SessionConfig, InvalidConfiguration | ConfigError.ConfigError> = Layer.suspend(
+  () => Layer.effect(SessionConfig, Effect.flatMap(config, (options) => validate(merge(defaults, options))))
 )
 
 /**
@@ -298,7 +298,7 @@ const maxUint32 = 0xffff_ffff
 const sizes = [
   ["streamBufferSize", 1, maxUint32],
   ["maxStreamBufferSize", 1, maxUint32],
-  ["windowBudget", 0, Number.MAX_SAFE_INTEGER],
+  ["maxWindowGrowth", 0, Number.MAX_SAFE_INTEGER],
   ["maxSessionBufferSize", 0, Number.MAX_SAFE_INTEGER],
   ["acceptBacklog", 0, maxUint32],
   ["maxStreams", 0, maxUint32],
@@ -306,7 +306,7 @@ const sizes = [
   ["maxPeerWindow", 0, maxUint32],
   ["initialSendCredit", 0, maxUint32],
   ["maxFrameSize", 1, maxUint32],
-  ["drainBudget", 0, Number.MAX_SAFE_INTEGER]
+  ["discardLimit", 0, Number.MAX_SAFE_INTEGER]
 ] as const
 
 const durations = [

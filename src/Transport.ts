@@ -50,12 +50,12 @@ export interface Transport {
    */
   readonly send: (parts: ReadonlyArray<Uint8Array>) => void
   /**
-   * Whether the transport holds less than its watermark of unsent bytes. After it answered false, `Listener.onWritable`
+   * Whether the transport holds less than its highWaterMark of unsent bytes. After it answered false, `Listener.onWritable`
    * follows, or `onClose` does: nobody waits for ever. Always false once closed.
    */
   readonly isWritable: () => boolean
   /** Changes whenever anything at all came in, also a part of a message: the sign of life. */
-  readonly activity: () => number
+  readonly receiveCount: () => number
   /**
    * Sends a WebSocket ping and an unsolicited pong, which keeps a busy Go peer calm. `answered` is called when the peer
    * has answered this ping or a later one; never when it answers none. Undefined where the platform cannot,
@@ -100,10 +100,10 @@ export interface Listener {
   readonly onMessage: (message: Uint8Array) => void
   /** A text message came, which is a fault of the peer. */
   readonly onText: () => void
-  /** The unsent bytes have fallen below the watermark, after `isWritable` had answered false. */
+  /** The unsent bytes have fallen below the highWaterMark, after `isWritable` had answered false. */
   readonly onWritable: () => void
   /** The connection is over: the last event, exactly once. */
-  readonly onClose: (end: End) => void
+  readonly onClose: (end: CloseInfo) => void
 }
 
 /**
@@ -112,7 +112,7 @@ export interface Listener {
  * @since 0.1.0
  * @category models
  */
-export interface End {
+export interface CloseInfo {
   /** The close code of the peer's frame; 1005 for a frame without one, 1006 for no frame at all. */
   readonly code: number
   readonly reason: string
@@ -133,4 +133,4 @@ export const Transport: Context.Tag<Transport, Transport> = Context.GenericTag<T
  * @since 0.1.0
  * @category constants
  */
-export const defaultWatermark = 256 * 1024
+export const defaultHighWaterMark = 256 * 1024

@@ -10,6 +10,19 @@ import type { Address } from "./Address.js"
 import type { Transport, UpgradeHeaders } from "./Transport.js"
 
 /**
+ * Why an upgrade is refused: the HTTP answer that the client gets. The status is one from 200 to 599. The message is
+ * sent as plain text unless a header says otherwise.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Rejection {
+  readonly status: number
+  readonly message?: string | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+}
+
+/**
  * A request for a WebSocket, as its client sent it.
  *
  * @since 0.2.0

@@ -13,7 +13,7 @@ import { fromSocket as fromPlatformSocket } from "./internal/transport/platformS
 import * as internal from "./internal/transport/standard.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { SharedLimits } from "./SharedLimits.js"
-import { defaultWatermark, Transport } from "./Transport.js"
+import { defaultHighWaterMark, Transport } from "./Transport.js"
 import type { ConnectFailure } from "./WsmuxError.js"
 
 /**
@@ -21,8 +21,8 @@ import type { ConnectFailure } from "./WsmuxError.js"
  * @category models
  */
 export interface Options {
-  /** Unsent bytes from which on the transport is not writable. Default `Transport.defaultWatermark`. */
-  readonly watermark?: number | undefined
+  /** Unsent bytes from which on the transport is not writable. Default `Transport.defaultHighWaterMark`. */
+  readonly highWaterMark?: number | undefined
   /** The largest message let in. Default what the `SessionConfig` in the context needs. */
   readonly maxMessageSize?: number | undefined
   /** How long it may take to open. Default 10 s. */
@@ -118,7 +118,7 @@ export const layer = (
 const resolve = (options: Options): Effect.Effect<internal.Settings> =>
   Effect.map(Effect.all([SessionConfig.SessionConfig, SharedLimits]), ([config, { partialMessages }]) => ({
     partialMessages,
-    watermark: Math.max(options.watermark ?? defaultWatermark, 1),
+    highWaterMark: Math.max(options.highWaterMark ?? defaultHighWaterMark, 1),
     maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
     openTimeout: Duration.decode(options.openTimeout ?? Duration.seconds(10))
   }))

@@ -9,7 +9,8 @@ import type * as Scope from "effect/Scope"
 import * as ByteStream from "./ByteStream.js"
 import { forkInterruptibly } from "./internal/adapter/forkInterruptibly.js"
 import { bytesOf, byteStreamOf, Half, readableOf, writableOf } from "./internal/adapter/webStreams.js"
-import { type MuxStream, toCallbacks } from "./MuxStream.js"
+import { toCallbacks } from "./internal/session/callbacks.js"
+import type { MuxStream } from "./MuxStream.js"
 import { DuplexFailure } from "./WsmuxError.js"
 
 /**

@@ -1,81 +1,138 @@
-/** The floors of the house (see README, "Architecture"): imports point downwards only, and never in a circle. */
-const leaves =
-  "^src/(Frame|WsmuxError|Address|Origin)\\.ts$|^src/internal/(sendWindow|receiveWindow|halfClose|streamIds|byteQueue|flight|windowTuner|plainText|errorText|sharedBudget)\\.ts$"
-const seam = "^src/(Transport|TransportServer|SessionConfig|SharedLimits)\\.ts$"
-const transports = "^src/(MemoryTransport|WebSocketTransport|NodeTransport|NodeTransportServer)\\.ts$"
-const adapters =
-  "^src/(ByteStream|MuxHttp|MuxSocket|NodeDuplex|ReconnectingSession|WebStreams)\\.ts$|^src/internal/adapter/"
-/** A leaf for every floor: what a peer says goes through it wherever it is shown. */
-const plainText = "^src/internal/plainText\\.ts$"
-const core = "^src/(Session|MuxStream|SessionServer)\\.ts$|^src/internal/"
+/**
+ * The import rules of `src` (see `src/README.md`): imports point down the list of rooms, and the only circle is a public
+ * file with its internal twin.
+ */
+const room = (...names) => `^src/internal/(${names.join("|")})(/|\\.ts$)`
+const publicFiles = (...names) => `^src/(${names.join("|")})\\.ts$`
+
+/** Public files that every room may import: plain data, settings and errors. */
+const contracts = publicFiles(
+  "Address",
+  "Origin",
+  "SessionConfig",
+  "SessionMetrics",
+  "SessionSnapshot",
+  "SharedLimits",
+  "Transport",
+  "TransportServer",
+  "WsmuxError"
+)
+/** Public files that define a session and its streams. */
+const core = publicFiles("MuxStream", "Session", "SessionServer")
+const nodeTransports = publicFiles("NodeTransport", "NodeTransportServer")
+
+/** A file below `from` imports nothing of `src` but `allowed`. */
+const only = (name, from, ...allowed) => ({
+  name,
+  severity: "error",
+  from: { path: from },
+  to: { path: "^src/", pathNot: allowed.join("|") }
+})
+
+/**
+ * The public files whose types their internal twin needs, as in Effect itself: the public file re-exports the values of its
+ * twin, and the twin imports the types of the public file.
+ */
+const twins = {
+  ByteStream: "internal/adapter/buffered",
+  MemoryTransport: "internal/transport/memoryServer",
+  MuxStream: "internal/session/handle",
+  NodeDuplex: "internal/adapter/duplex",
+  NodeTransportServer: "internal/transport/node/server",
+  ReconnectingSession: "internal/reconnecting",
+  Session: "internal/session/make",
+  WsmuxError: "internal/text/errorText"
+}
 
 /** @type {import("dependency-cruiser").IConfiguration} */
 module.exports = {
   forbidden: [
     {
-      name: "no-cycles",
+      name: "no-cycle-of-values",
       severity: "error",
       from: {},
       to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } }
     },
     {
-      name: "leaves-know-nothing",
+      name: "no-cycle-but-twins",
       severity: "error",
-      from: { path: leaves },
-      to: { path: "^src/", pathNot: leaves }
+      from: { pathNot: Object.entries(twins).flat().map((file) => `^src/${file}\\.ts$`).join("|") },
+      to: { circular: true }
+    },
+    ...Object.entries(twins).map(([outside, inside]) => ({
+      name: `${outside}-has-one-twin`,
+      severity: "error",
+      from: { path: `^src/${inside}\\.ts$` },
+      to: { circular: true, via: { path: "^src/", pathNot: `^src/(${outside}|${inside})\\.ts$` } }
+    })),
+    only("wire-imports-nothing-else", room("wire"), room("wire")),
+    only("sync-imports-nothing-else", room("sync"), room("sync")),
+    only("text-imports-errors-only", room("text"), room("text"), publicFiles("WsmuxError")),
+    only("memory-imports-contracts-only", room("memory"), room("memory"), contracts),
+    only("contracts-import-leaves-only", contracts, contracts, room("memory", "text", "wire")),
+    only("recv-imports-what-lies-below", room("recv"), room("recv", "memory", "sync", "wire"), contracts),
+    only("observe-imports-what-lies-below", room("observe"), room("observe", "wire"), contracts),
+    only(
+      "send-imports-what-lies-below",
+      room("send"),
+      room("send", "memory", "observe", "sync", "time", "wire"),
+      contracts
+    ),
+    only("time-imports-what-lies-below", room("time"), room("time", "sync"), contracts),
+    only(
+      "session-imports-what-lies-below",
+      room("session"),
+      room("session", "memory", "observe", "recv", "send", "sync", "text", "time", "wire"),
+      contracts,
+      core
+    ),
+    only("the-core-imports-the-session", core, core, contracts, room("session")),
+    only(
+      "portable-transports-import-the-seam-only",
+      `^src/internal/transport/[^/]+$`,
+      `^src/internal/transport/[^/]+$`,
+      room("memory", "sync", "text"),
+      contracts,
+      publicFiles("MemoryTransport")
+    ),
+    only(
+      "node-transports-import-the-seam-only",
+      "^src/internal/transport/node/",
+      room("transport", "memory", "sync", "text"),
+      contracts,
+      nodeTransports
+    ),
+    only("node-entry-points", nodeTransports, nodeTransports, room("transport"), contracts),
+    only("portable-entry-points", publicFiles("WebSocketTransport"), "^src/internal/transport/[^/]+$", contracts),
+    only(
+      "a-memory-link-joins-sessions",
+      publicFiles("MemoryTransport"),
+      "^src/internal/transport/[^/]+$",
+      contracts,
+      core
+    ),
+    only(
+      "adapters-use-the-public-api",
+      room("adapter"),
+      room("adapter", "text"),
+      "^src/internal/session/(callbacks|progress)\\.ts$",
+      contracts,
+      core,
+      publicFiles("ByteStream", "MuxHttp", "MuxSocket", "NodeDuplex", "WebStreams")
+    ),
+    {
+      name: "nothing-below-imports-adapters-or-the-command-line",
+      severity: "error",
+      from: { path: "^src/internal/", pathNot: room("adapter") },
+      to: { path: `${room("adapter")}|^src/cli/` }
     },
     {
-      name: "the-seam-knows-no-frames",
+      name: "portable-code-imports-no-node",
       severity: "error",
-      from: { path: seam },
-      to: {
-        path: "^src/",
-        pathNot: `${seam}|${plainText}|^src/(WsmuxError|Address|Origin)\\.ts$|^src/internal/sharedBudget\\.ts$`
-      }
+      from: { path: room("memory", "observe", "recv", "send", "session", "sync", "text", "time", "wire") },
+      to: { path: "^(node:|ws$|node_modules/ws/)", dependencyTypes: ["core", "npm"] }
     },
-    {
-      name: "transports-know-the-seam-only",
-      severity: "error",
-      // MemoryTransport is for tests, and joins sessions, too.
-      from: { path: transports, pathNot: "^src/MemoryTransport\\.ts$" },
-      to: {
-        path: "^src/",
-        pathNot: `${transports}|${seam}|${plainText}|^src/(WsmuxError|Address|Origin)\\.ts$|^src/internal/transport/`
-      }
-    },
-    {
-      name: "a-memory-link-knows-sessions-besides",
-      severity: "error",
-      from: { path: "^src/MemoryTransport\\.ts$" },
-      to: {
-        path: "^src/",
-        pathNot: `${seam}|^src/(Session|WsmuxError|Address)\\.ts$|^src/internal/transport/`
-      }
-    },
-    {
-      name: "the-core-knows-no-transport",
-      severity: "error",
-      from: { path: core, pathNot: "^src/internal/(transport|adapter)/" },
-      to: { path: `${transports}|${adapters}|^src/cli/` }
-    },
-    {
-      name: "adapters-use-the-public-api",
-      severity: "error",
-      from: { path: adapters },
-      to: { path: `^src/internal/|${transports}`, pathNot: `^src/internal/adapter/|${plainText}` }
-    },
-    {
-      name: "a-route-uses-the-public-api",
-      severity: "error",
-      from: { path: "^src/SessionRoute\\.ts$" },
-      to: { path: "^src/internal/", pathNot: `^src/internal/adapter/|${plainText}` }
-    },
-    {
-      name: "the-command-line-uses-the-public-api",
-      severity: "error",
-      from: { path: "^src/cli/" },
-      to: { path: "^src/internal/", pathNot: plainText }
-    }
+    only("the-command-line-uses-the-public-api", "^src/cli/", "^src/cli/", "^src/[^/]+$", room("text"))
   ],
   options: {
     doNotFollow: { path: "node_modules" },

@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Http from "node:http"
-import type { Rejection } from "../NodeTransportServer.js"
+import type { Rejection } from "../TransportServer.js"
 import * as Endpoint from "./endpoint.js"
 
 /** Strangers can knock as often as they like, and must not fill a disk: one line in this time tells of them. */

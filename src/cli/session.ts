@@ -4,8 +4,9 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { format } from "../Address.js"
-import type { Session, SessionCounters } from "../Session.js"
+import type { Session } from "../Session.js"
 import * as SessionConfig from "../SessionConfig.js"
+import type { SessionCounters } from "../SessionSnapshot.js"
 import type { InvalidConfiguration } from "../WsmuxError.js"
 
 /** The largest window that `--buffer-size` gives: 10 Gbit/s over a round trip of 50 ms. */
@@ -22,7 +23,7 @@ export const settings = (given: {
     // The other end may have any `--buffer-size`, and sends as much before it asks.
     maxPeerWindow: largestWindow,
     // A TCP connection that is left has broken. The sooner credit ends, the sooner the other end learns of it.
-    drainBudget: 256 * 1024,
+    discardLimit: 256 * 1024,
     log: true
   })
 

@@ -3,7 +3,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { createHash, timingSafeEqual } from "node:crypto"
 import type { IncomingMessage } from "node:http"
-import type { Rejection } from "../NodeTransportServer.js"
+import type { Rejection } from "../TransportServer.js"
 
 /** The header that shows the token. */
 export const bearer = (token: Redacted.Redacted): string => `Bearer ${Redacted.value(token)}`

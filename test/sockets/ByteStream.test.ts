@@ -18,10 +18,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Duplex } from "node:stream"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
+import { duplexPair } from "../support/duplexPair.js"
 import { expectWaiting, failureOf, quietly, start } from "../support/observe.js"
 import { makeStreams, readAll, settle } from "../support/sessions.js"
 import { eventually, listening, portOf, signal } from "../support/transports.js"
-import { duplexPair } from "../support/duplexPair.js"
 
 const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
 

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import type { MuxStream } from "effect-wsmux/MuxStream"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Session from "effect-wsmux/Session"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
 import { Transport } from "effect-wsmux/Transport"
 import { TransportServer } from "effect-wsmux/TransportServer"
 import { TransportFailure, UnexpectedText } from "effect-wsmux/WsmuxError"
-import * as NodeTransport from "effect-wsmux/NodeTransport"
-import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
@@ -226,16 +226,16 @@ describe("keep-alive over real sockets", () => {
       let known = Number.NaN
       const ping = () => {
         pings++
-        known = transport.activity()
+        known = transport.receiveCount()
         transport.ping?.()
       }
       const session = yield* make(role, withParts(transport, { ping }))
       for (let tick = 1; tick <= 5; tick++) {
-        yield* eventually(() => pings === tick && transport.activity() !== known)
+        yield* eventually(() => pings === tick && transport.receiveCount() !== known)
         yield* TestClock.adjust("10 seconds")
       }
       expect(yield* session.isClosed).toBe(false)
-      yield* eventually(() => pings === 6 && transport.activity() !== known)
+      yield* eventually(() => pings === 6 && transport.receiveCount() !== known)
       peer.pause()
       yield* TestClock.adjust("20 seconds")
       expect(yield* session.isClosed).toBe(true)

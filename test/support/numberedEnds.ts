@@ -1,7 +1,6 @@
-import * as Frame from "../../src/internal/wire/frame.js"
 import type * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type { MuxStream } from "effect-wsmux/MuxStream"
-import type { SessionSnapshot, StreamSnapshot } from "effect-wsmux/Session"
+import type { SessionSnapshot, StreamSnapshot } from "effect-wsmux/SessionSnapshot"
 import type { Transport } from "effect-wsmux/Transport"
 import type { ReadError, TerminalError, WriteError } from "effect-wsmux/WsmuxError"
 import * as Cause from "effect/Cause"
@@ -12,6 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Frame from "../../src/internal/wire/frame.js"
 import { pattern } from "./bytes.js"
 import { WireRules } from "./wireRules.js"
 import { withParts } from "./withParts.js"
@@ -192,7 +192,8 @@ class Deadline {
   }
 }
 
-const isAnswered = ({ state }: StreamSnapshot) => state !== "Opening" && state !== "Cancelled" && state !== "Pending"
+const isAnswered = ({ state }: StreamSnapshot) =>
+  state !== "Opening" && state !== "Cancelling" && state !== "AwaitingAccept"
 
 const isPending = (fiber: AnyFiber | undefined) => fiber !== undefined && fiber.unsafePoll() === null
 

@@ -1,11 +1,11 @@
-import * as Frame from "../../src/internal/wire/frame.js"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as Session from "effect-wsmux/Session"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
-import { type End, Transport } from "effect-wsmux/Transport"
+import { type CloseInfo, Transport } from "effect-wsmux/Transport"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
+import * as Frame from "../../src/internal/wire/frame.js"
 import { settle } from "./sessions.js"
 
 /**
@@ -24,7 +24,7 @@ export const makePeer = (
     const pair = yield* MemoryTransport.makePair(link)
     const [near, far] = role === "client" ? [pair.client, pair.server] : [pair.server, pair.client]
     const inbox = yield* Queue.unbounded<Frame.Frame | Frame.Malformed>()
-    const ended = yield* Deferred.make<End>()
+    const ended = yield* Deferred.make<CloseInfo>()
     let text = 0
     far.listen({
       onMessage: (message) => inbox.unsafeOffer(Frame.decode(message)),

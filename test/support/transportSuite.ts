@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import type { End, Transport } from "effect-wsmux/Transport"
+import type { CloseInfo, Transport } from "effect-wsmux/Transport"
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -23,7 +23,7 @@ export const listen = (transport: Transport) =>
   Effect.gen(function*() {
     const messages = yield* Queue.unbounded<Uint8Array>()
     const writable = yield* Deferred.make<void>()
-    const ended = yield* Deferred.make<End>()
+    const ended = yield* Deferred.make<CloseInfo>()
     const told: Array<string> = []
     transport.listen({
       onMessage: (message) => {
@@ -198,7 +198,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
 
       test(`tells the ${from} when it is writable again, once it was not`, () =>
         Effect.gen(function*() {
-          const ends = yield* acquireEnds({ watermark: 128 * 1024 })
+          const ends = yield* acquireEnds({ highWaterMark: 128 * 1024 })
           const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
           const sent = fill(ends[from])
           expect(sent.length).toBeGreaterThan(1)
@@ -214,10 +214,10 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           const ends = yield* acquireEnds()
           const far = yield* listen(ends[to])
           for (let i = 0; i < 3; i++) {
-            const before = ends[to].activity()
+            const before = ends[to].receiveCount()
             ends[from].send([bytes("hello")])
             yield* far.next
-            expect(ends[to].activity()).not.toBe(before)
+            expect(ends[to].receiveCount()).not.toBe(before)
           }
         }))
 
@@ -228,13 +228,13 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           // Messages come in order with pings and pongs, so after a round trip the answer to a ping is there.
           const round = (before: () => void) =>
             Effect.gen(function*() {
-              const activity = [ends[from].activity(), ends[to].activity()] as const
+              const activity = [ends[from].receiveCount(), ends[to].receiveCount()] as const
               before()
               ends[from].send([bytes("there")])
               yield* far.next
               ends[to].send([bytes("and back")])
               yield* near.next
-              return [ends[from].activity() - activity[0], ends[to].activity() - activity[1]] as const
+              return [ends[from].receiveCount() - activity[0], ends[to].receiveCount() - activity[1]] as const
             })
           yield* round(() => {})
           const plain = yield* round(() => {})
@@ -305,7 +305,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
 
     test("tells a writer that is held up when its peer vanishes", () =>
       Effect.gen(function*() {
-        const { abandon, server } = yield* acquireEnds({ watermark: 128 * 1024 })
+        const { abandon, server } = yield* acquireEnds({ highWaterMark: 128 * 1024 })
         const atServer = yield* listen(server)
         fill(server)
         yield* abandon

@@ -5,12 +5,12 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Socket from "@effect/platform/Socket"
 import * as Address from "effect-wsmux/Address"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import type { Transport } from "effect-wsmux/Transport"
 import type { TransportServer } from "effect-wsmux/TransportServer"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import { ConnectFailure } from "effect-wsmux/WsmuxError"
-import * as NodeTransport from "effect-wsmux/NodeTransport"
-import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
@@ -27,7 +27,7 @@ import { WebSocket, WebSocketServer } from "ws"
 
 export interface Options {
   readonly maxMessageSize?: number | undefined
-  readonly watermark?: number | undefined
+  readonly highWaterMark?: number | undefined
 }
 
 /** Both ends of one connection, and how the scope of the client's end closes before the test's own. */
@@ -272,7 +272,7 @@ export const joined = (dial: Dialler, accept: Acceptor): AcquireEnds => (options
 
 export const memory: AcquireEnds = (options) =>
   Effect.map(
-    detachable(MemoryTransport.makePair({ maxMessageSize: options?.maxMessageSize, capacity: options?.watermark })),
+    detachable(MemoryTransport.makePair({ maxMessageSize: options?.maxMessageSize, capacity: options?.highWaterMark })),
     ([pair, abandon]) => ({ client: pair.client, server: pair.server, abandon })
   )
 

@@ -9,7 +9,7 @@ export const withParts = (transport: Transport, parts: Partial<Transport>): Tran
   listen: (listener) => transport.listen(listener),
   send: (parts) => transport.send(parts),
   isWritable: () => transport.isWritable(),
-  activity: () => transport.activity(),
+  receiveCount: () => transport.receiveCount(),
   ping: transport.ping,
   close: (code, reason, timeout) => transport.close(code, reason, timeout),
   ...parts

@@ -1,4 +1,3 @@
-import * as Frame from "../../src/internal/wire/frame.js"
 import type { Session } from "effect-wsmux/Session"
 import { isTerminalError } from "effect-wsmux/WsmuxError"
 import * as Cause from "effect/Cause"
@@ -7,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import assert from "node:assert"
+import * as Frame from "../../src/internal/wire/frame.js"
 
 /** So tight that a few frames of a hostile peer meet every bound. */
 export const tight = {
@@ -17,7 +17,7 @@ export const tight = {
   maxStreams: 5,
   maxUnacknowledgedOpens: 2,
   maxFrameSize: 50,
-  drainBudget: 200
+  discardLimit: 200
 }
 
 /** What the windows of the peer's streams are together when there are as many as there may be. */

@@ -2,16 +2,17 @@ import type * as PlatformSocket from "@effect/platform/Socket"
 import type { Address } from "effect-wsmux/Address"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as MuxStream from "effect-wsmux/MuxStream"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
 import * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
+import type * as SessionSnapshot from "effect-wsmux/SessionSnapshot"
 import type { Transport } from "effect-wsmux/Transport"
-import type { Connection, TransportServer, UpgradeRequest } from "effect-wsmux/TransportServer"
+import type { Connection, Rejection, TransportServer, UpgradeRequest } from "effect-wsmux/TransportServer"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import type * as WsmuxError from "effect-wsmux/WsmuxError"
-import * as NodeTransport from "effect-wsmux/NodeTransport"
-import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import type * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -98,9 +99,9 @@ describe("a session", () => {
 
   it("tells of itself", () => {
     expectTypeOf(session.role).toEqualTypeOf<"client" | "server">()
-    expectTypeOf(session.address).toEqualTypeOf<Address>()
+    expectTypeOf(session.localAddress).toEqualTypeOf<Address>()
     expectTypeOf(session.remoteAddress).toEqualTypeOf<Address>()
-    expectTypeOf(session.snapshot).toEqualTypeOf<Effect.Effect<Session.SessionSnapshot>>()
+    expectTypeOf(session.snapshot).toEqualTypeOf<Effect.Effect<SessionSnapshot.SessionSnapshot>>()
   })
 
   it("is made over a transport, in a scope", () => {
@@ -121,7 +122,7 @@ describe("a session", () => {
     expectTypeOf(Session.layerServer).toEqualTypeOf<Provide>()
     expectTypeOf(Session.layerClientConfig).toEqualTypeOf<ProvideConfig>()
     expectTypeOf(Session.layerServerConfig).toEqualTypeOf<ProvideConfig>()
-    expectTypeOf(Session.layerClientConfig).toBeCallableWith(SessionConfig.fromEnv)
+    expectTypeOf(Session.layerClientConfig).toBeCallableWith(SessionConfig.config)
   })
 
   it("loses an error that is caught by its tag", () => {
@@ -180,8 +181,8 @@ describe("settings", () => {
     expectTypeOf(SessionConfig.layerConfig).toEqualTypeOf<
       (config: Config.Config.Wrap<SessionConfig.Options>) => ProvidedConfig
     >()
-    expectTypeOf(SessionConfig.layerFromEnv).toEqualTypeOf<ProvidedConfig>()
-    expectTypeOf(SessionConfig.fromEnv).toEqualTypeOf<Config.Config<SessionConfig.Options>>()
+    expectTypeOf(SessionConfig.layerEnv).toEqualTypeOf<ProvidedConfig>()
+    expectTypeOf(SessionConfig.config).toEqualTypeOf<Config.Config<SessionConfig.Options>>()
   })
 
   it("are validated", () => {
@@ -335,7 +336,7 @@ describe("a server of transports", () => {
   it("is told of a stranger by a rejection and nothing else", () => {
     type Authorize = NonNullable<NodeTransportServer.Options<Users>["authorize"]>
     expectTypeOf<Authorize>().toEqualTypeOf<
-      (request: Http.IncomingMessage) => Effect.Effect<unknown, NodeTransportServer.Rejection, Users>
+      (request: Http.IncomingMessage) => Effect.Effect<unknown, Rejection, Users>
     >()
   })
 })

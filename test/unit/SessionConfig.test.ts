@@ -37,7 +37,7 @@ describe("settings", () => {
         streamBufferSize: 1024,
         // the design's
         maxStreamBufferSize: undefined,
-        windowBudget: 64 * 1024 * 1024,
+        maxWindowGrowth: 64 * 1024 * 1024,
         maxSessionBufferSize: 256 * 1024 * 1024,
         acceptBacklog: 4096,
         backlogTimeout: Duration.seconds(30),
@@ -48,7 +48,7 @@ describe("settings", () => {
         flushTimeout: Duration.seconds(1),
         closeTimeout: Duration.seconds(1),
         maxFrameSize: 64 * 1024,
-        drainBudget: 16 * 1024 * 1024
+        discardLimit: 16 * 1024 * 1024
       })
       expect(yield* provided(SessionConfig.layer())).toEqual(yield* SessionConfig.SessionConfig)
     }))
@@ -97,9 +97,9 @@ describe("a setting that makes no sense", () => {
     ["initialSendCredit", 0, max],
     ["maxFrameSize", 1, max],
     ["maxStreamBufferSize", 1, max],
-    ["windowBudget", 0, Number.MAX_SAFE_INTEGER],
+    ["maxWindowGrowth", 0, Number.MAX_SAFE_INTEGER],
     ["maxSessionBufferSize", 0, Number.MAX_SAFE_INTEGER],
-    ["drainBudget", 0, Number.MAX_SAFE_INTEGER]
+    ["discardLimit", 0, Number.MAX_SAFE_INTEGER]
   ]
   for (const [setting, least, most] of sizes) {
     it.effect(`is named: ${setting}`, () =>
@@ -156,7 +156,7 @@ describe("a setting that makes no sense", () => {
     "layerServerConfig": Layer.build(Session.layerServerConfig(wrapped)),
     "SessionConfig.layer": Layer.build(SessionConfig.layer(options)),
     "SessionConfig.layerConfig": Layer.build(SessionConfig.layerConfig(wrapped)),
-    "SessionConfig.layerFromEnv": withEnv({ WSMUX_STREAM_BUFFER_SIZE: "0" })(Layer.build(SessionConfig.layerFromEnv))
+    "SessionConfig.layerEnv": withEnv({ WSMUX_STREAM_BUFFER_SIZE: "0" })(Layer.build(SessionConfig.layerEnv))
   }
   for (const [name, make] of Object.entries(makers)) {
     it.scoped(`fails ${name}`, () =>
@@ -198,7 +198,7 @@ describe("settings from the environment", () => {
     WSMUX_ACCEPT_BACKLOG: "2",
     WSMUX_MAX_UNACKNOWLEDGED_OPENS: "3",
     WSMUX_MAX_STREAM_BUFFER_SIZE: "131072",
-    WSMUX_WINDOW_BUDGET: "10",
+    WSMUX_MAX_WINDOW_GROWTH: "10",
     WSMUX_MAX_SESSION_BUFFER_SIZE: "12",
     WSMUX_MAX_PEER_WINDOW: "4",
     WSMUX_INITIAL_SEND_CREDIT: "5",
@@ -206,7 +206,7 @@ describe("settings from the environment", () => {
     WSMUX_CLOSE_TIMEOUT: "9 millis",
     WSMUX_MAX_STREAMS: "11",
     WSMUX_MAX_FRAME_SIZE: "7",
-    WSMUX_DRAIN_BUDGET: "8"
+    WSMUX_DISCARD_LIMIT: "8"
   }
   const options = {
     keepAliveInterval: Duration.seconds(20),
@@ -214,7 +214,7 @@ describe("settings from the environment", () => {
     log: true,
     streamBufferSize: 65_536,
     maxStreamBufferSize: 131_072,
-    windowBudget: 10,
+    maxWindowGrowth: 10,
     maxSessionBufferSize: 12,
     acceptBacklog: 2,
     maxStreams: 11,
@@ -224,18 +224,18 @@ describe("settings from the environment", () => {
     flushTimeout: Duration.millis(6),
     closeTimeout: Duration.millis(9),
     maxFrameSize: 7,
-    drainBudget: 8
+    discardLimit: 8
   }
 
   it.effect("are read under their names", () =>
     Effect.gen(function*() {
-      expect(yield* SessionConfig.fromEnv.pipe(withEnv(env))).toEqual(options)
-      expect(yield* provided(SessionConfig.layerFromEnv).pipe(withEnv(env))).toEqual({ ...defaults, ...options })
+      expect(yield* SessionConfig.config.pipe(withEnv(env))).toEqual(options)
+      expect(yield* provided(SessionConfig.layerEnv).pipe(withEnv(env))).toEqual({ ...defaults, ...options })
     }))
 
   it.effect("can turn the keep-alive off", () =>
     Effect.gen(function*() {
-      const { keepAliveInterval } = yield* SessionConfig.fromEnv.pipe(
+      const { keepAliveInterval } = yield* SessionConfig.config.pipe(
         withEnv({ WSMUX_KEEP_ALIVE_INTERVAL: "Infinity" })
       )
       expect(keepAliveInterval).toEqual(Duration.infinity)
@@ -244,14 +244,14 @@ describe("settings from the environment", () => {
   it.effect("are the defaults where it says nothing", () =>
     Effect.gen(function*() {
       const some = { OTHER_LOG: "true", WSMUX_ACCEPT_BACKLOG: "9" }
-      expect(yield* provided(SessionConfig.layerFromEnv).pipe(withEnv({}))).toEqual(defaults)
-      expect(yield* provided(SessionConfig.layerFromEnv).pipe(withEnv(some))).toEqual({ ...defaults, acceptBacklog: 9 })
+      expect(yield* provided(SessionConfig.layerEnv).pipe(withEnv({}))).toEqual(defaults)
+      expect(yield* provided(SessionConfig.layerEnv).pipe(withEnv(some))).toEqual({ ...defaults, acceptBacklog: 9 })
     }))
 
   for (const name of Object.keys(env)) {
     it.effect(`are refused where they cannot be read: ${name}`, () =>
       Effect.gen(function*() {
-        const error = yield* Effect.flip(provided(SessionConfig.layerFromEnv).pipe(withEnv({ [name]: "lots" })))
+        const error = yield* Effect.flip(provided(SessionConfig.layerEnv).pipe(withEnv({ [name]: "lots" })))
         expect(error).toMatchObject({ _op: "InvalidData", path: ["WSMUX", name.slice("WSMUX_".length)] })
       }))
   }
@@ -259,7 +259,7 @@ describe("settings from the environment", () => {
   it.effect("are no durations below zero", () =>
     Effect.gen(function*() {
       const backwards = withEnv({ WSMUX_STREAM_ACCEPT_DEADLINE: "-1 seconds" })
-      expect(yield* Effect.flip(SessionConfig.fromEnv.pipe(backwards))).toMatchObject({ _op: "InvalidData" })
+      expect(yield* Effect.flip(SessionConfig.config.pipe(backwards))).toMatchObject({ _op: "InvalidData" })
     }))
 
   const layers = { client: Session.layerClientConfig, server: Session.layerServerConfig }
@@ -267,7 +267,7 @@ describe("settings from the environment", () => {
     it.scoped(`reach a session of the ${role}`, () =>
       Effect.gen(function*() {
         const pair = yield* MemoryTransport.makePair()
-        const build = Layer.build(layer(SessionConfig.fromEnv)).pipe(Effect.provideService(Transport, pair.client))
+        const build = Layer.build(layer(SessionConfig.config)).pipe(Effect.provideService(Transport, pair.client))
         expect(yield* Effect.flip(build.pipe(withEnv({ WSMUX_LOG: "perhaps" }))))
           .toMatchObject({ _op: "InvalidData", path: ["WSMUX", "LOG"] })
         const session = Context.get(yield* build.pipe(withEnv({ WSMUX_STREAM_BUFFER_SIZE: "300" })), Session.Session)

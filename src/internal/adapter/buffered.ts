@@ -141,13 +141,3 @@ const decode = (line: Uint8Array): string =>
   new TextDecoder("utf-8", { ignoreBOM: true }).decode(
     line.subarray(0, line.byteLength - (line.at(-2) === carriageReturn ? 2 : 1))
   )
-
-/** The streams that were made to be read ahead, by what was made of them. */
-const origins = new WeakMap<object, object>()
-
-export const setOrigin = <A extends object>(derived: A, origin: object): A => {
-  origins.set(derived, originOf(origin))
-  return derived
-}
-
-export const originOf = (stream: object): object => origins.get(stream) ?? stream

@@ -1,8 +1,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { type Progress, unsafeProgress } from "../../MuxStream.js"
 import { Stalled } from "../../WsmuxError.js"
-import { originOf } from "./buffered.js"
+import { type Progress, unsafeProgress } from "../session/progress.js"
+import { originOf } from "./streamOrigin.js"
 
 /** How long a write waits for a peer that has ended its half, unless the caller decides otherwise. */
 const defaultPatience = Duration.minutes(1)

@@ -1,7 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type { Callbacks, Cancel, Done } from "../../MuxStream.js"
+import type { Callbacks, Cancel, Done } from "../session/callbacks.js"
 
 /** Runs what one half does, one operation at a time. */
 export class Half {

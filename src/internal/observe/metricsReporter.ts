@@ -1,12 +1,12 @@
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
-import type { FrameCounts, SessionSnapshot } from "../../Session.js"
 import * as SessionMetrics from "../../SessionMetrics.js"
+import type { FrameCounts, SessionSnapshot } from "../../SessionSnapshot.js"
 import type { TerminalError } from "../../WsmuxError.js"
 
 /** What feeds a session's metrics. */
-export interface Meter {
+export interface MetricsReporter {
   /** Adds what has been counted since the last time. */
   readonly report: Effect.Effect<void>
   /** A keep-alive ping was answered after so long. Kept for the next report. */
@@ -26,8 +26,11 @@ const counters: ReadonlyArray<Add> = [
   [SessionMetrics.streamsRefused, ({ counters }) => counters.refused],
   [SessionMetrics.bytesReceived, ({ counters }) => counters.bytesIn],
   [SessionMetrics.bytesSent, ({ counters }) => counters.bytesOut],
-  [SessionMetrics.creditStalls, ({ counters }) => counters.stalls],
-  [SessionMetrics.peerFaults, ({ counters }) => counters.duplicates + counters.overruns + counters.clamped],
+  [SessionMetrics.creditStalls, ({ counters }) => counters.creditStalls],
+  [
+    SessionMetrics.peerFaults,
+    ({ counters }) => counters.duplicateSyns + counters.windowOverruns + counters.creditOverflows
+  ],
   ...frameKinds.flatMap((kind): ReadonlyArray<Add> => [
     [Metric.tagged(SessionMetrics.framesReceived, "kind", kind), ({ counters }) => counters.framesIn[kind]],
     [Metric.tagged(SessionMetrics.framesSent, "kind", kind), ({ counters }) => counters.framesOut[kind]]
@@ -41,11 +44,11 @@ const gauges: ReadonlyArray<Add> = [
 ]
 
 /** Feeds the metrics from a session's own counters: now, when told to, and a last time when the scope closes. */
-export const makeMeter = (
+export const makeMetricsReporter = (
   role: "client" | "server",
   snapshot: () => SessionSnapshot,
   terminal: () => TerminalError | undefined
-): Effect.Effect<Meter, never, Scope.Scope> => {
+): Effect.Effect<MetricsReporter, never, Scope.Scope> => {
   const reported = new Map<Add, number>()
   const roundTrips: Array<number> = []
   const tagged = <Type, In, Out>(metric: Metric.Metric<Type, In, Out>) => Metric.tagged(metric, "role", role)

@@ -7,7 +7,7 @@ type Level = "Debug" | "Warning"
 type Line = { readonly level: Level; readonly message: string; readonly annotations: object }
 
 /** A session's log, written from plain callbacks. */
-export interface Journal {
+export interface SessionLog {
   /** Logs what the session does. */
   readonly debug: (message: string, annotations?: object) => void
   /**
@@ -17,7 +17,7 @@ export interface Journal {
   readonly fault: (level: Level, message: string, annotations?: object) => void
 }
 
-const silent: Journal = { debug: () => {}, fault: () => {} }
+const silent: SessionLog = { debug: () => {}, fault: () => {} }
 
 /** How many lines may wait to be written: a peer that misbehaves in a loop must not fill the memory with complaints. */
 const capacity = 256
@@ -35,11 +35,11 @@ interface Repeats {
 }
 
 /** A journal that a fiber of the scope writes to Effect's loggers. `now` is the monotonic time in milliseconds. */
-export const makeJournal = (
+export const makeSessionLog = (
   enabled: boolean,
   annotations: Record<string, unknown>,
   now: () => number
-): Effect.Effect<Journal, never, Scope.Scope> =>
+): Effect.Effect<SessionLog, never, Scope.Scope> =>
   enabled
     ? Effect.gen(function*() {
       const lines = yield* Queue.sliding<Line>(capacity)

@@ -6,7 +6,7 @@
  * frames costs little more than its bytes. So the buffers of a queue hold at most a quarter more than its bytes, and a small
  * segment. The taker of a chunk owns the chunk.
  */
-export class ByteQueue {
+export class BoundedByteQueue {
   /** Undefined while there are none: most streams of a server that holds many are idle. */
   #chunks: Array<Uint8Array> | undefined
   /** How many chunks at the front have been taken: an array that is long is slow to give up its first. */

@@ -4,14 +4,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError } from "../../WsmuxError.js"
-import { ByteQueue } from "./boundedByteQueue.js"
 import type { ReceiveMemory } from "../memory/receiveMemory.js"
-import { ReceiveWindow } from "../wire/receiveWindow.js"
 import { Signal } from "../sync/signal.js"
+import { ReceiveWindow } from "../wire/receiveWindow.js"
+import { BoundedByteQueue } from "./boundedByteQueue.js"
 import type { WindowTuner } from "./windowTuner.js"
 
 /** What the receiving half asks of its session. */
-export interface IncomingLink {
+export interface RecvContext {
   /** Returns credit to the peer. */
   readonly sendCredit: (streamId: number, bytes: number) => void
   /** Lets windows grow, where that is wanted. */
@@ -41,10 +41,10 @@ const ended: State = { _tag: "Ended" }
  * The receiving half of a stream: a queue bounded in bytes by the window. It is this package's own because Effect's
  * `Queue` bounds messages, not bytes, and cannot merge small ones.
  */
-export class Incoming {
+export class RecvHalf {
   readonly #streamId: number
-  readonly #link: IncomingLink
-  readonly #queue = new ByteQueue()
+  readonly #link: RecvContext
+  readonly #queue = new BoundedByteQueue()
   /** Undefined until somebody reads: an idle stream is kept small. */
   #readers: Signal | undefined
   /** Without a window (not accepted yet) nothing may come. */
@@ -58,7 +58,7 @@ export class Incoming {
   #growth = 0
 
   /** @param booked the size of the window, which the owner has booked */
-  constructor(streamId: number, booked: number, link: IncomingLink) {
+  constructor(streamId: number, booked: number, link: RecvContext) {
     this.#streamId = streamId
     this.#booked = booked
     this.#link = link

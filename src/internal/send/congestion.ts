@@ -1,5 +1,5 @@
 /** What the flight of a session works with. */
-export interface Flying {
+export interface Path {
   /** Asks the peer, behind all that was sent, and calls back when it has answered. */
   readonly ping: (answered: () => void) => void
   /** The time in milliseconds, from whatever start. */
@@ -32,8 +32,8 @@ interface Probe {
  * While small frames pass, even a queue that is good for the others is in their way. Then no more is on its way than twice
  * what the network carries by itself, which is its rate times its least round trip (Little's law).
  */
-export class Flight {
-  readonly #flying: Flying
+export class CongestionController {
+  readonly #flying: Path
   readonly #probes: Array<Probe> = []
   #limit = initialLimit
   #starting = true
@@ -63,11 +63,11 @@ export class Flight {
   #full = false
   #wasFull = false
 
-  constructor(flying: Flying) {
+  constructor(flying: Path) {
     this.#flying = flying
   }
 
-  get limit(): number {
+  get window(): number {
     return this.#limit
   }
 
@@ -77,7 +77,7 @@ export class Flight {
   }
 
   /** The ping on whose answer somebody waits. */
-  get overdue(): object | undefined {
+  get overdueProbe(): object | undefined {
     return this.#full ? this.#probes[0] : undefined
   }
 
@@ -85,7 +85,7 @@ export class Flight {
    * How many of so many bytes may leave now as one frame; if none, `onRoom` follows. A small frame may pass a full flight,
    * within reason.
    */
-  room(wanted: number): number {
+  reserve(wanted: number): number {
     const limit = this.#inForce
     const most = Math.min(Math.max(limit / 4, grain), limit)
     const room = this.inFlight === 0 ? most : Math.min(most, this.#free)
@@ -102,7 +102,7 @@ export class Flight {
   }
 
   /** Books a frame that has left. */
-  sends(size: number): void {
+  onSent(size: number): void {
     this.#sent += size
     if (size > smallFrame) this.#large = this.#sent
     else if (this.#isLargeOnItsWay) this.#briskUntil = this.#flying.now() + patience
@@ -112,7 +112,7 @@ export class Flight {
   }
 
   /** A round trip, measured by whatever ping. */
-  roundTrip(millis: number): void {
+  onRtt(millis: number): void {
     this.#answers++
     this.#overdues = 0
     this.#hasReturned = false
@@ -129,7 +129,7 @@ export class Flight {
   }
 
   /** The peer has returned credit, which proves that bytes arrive, although the peer may answer no pings. */
-  returned(): void {
+  onCredit(): void {
     this.#hasReturned = true
   }
 
@@ -137,7 +137,7 @@ export class Flight {
    * An answer is overdue: asks again. Lifts the limit for a peer that has never answered, and for one that has stopped
    * answering although it reads: to wait for its answer would stop all data.
    */
-  retry(): void {
+  onProbeTimeout(): void {
     if (this.#answers === 0 || (++this.#overdues >= maxOverdues && this.#hasReturned)) {
       this.#limit = Infinity
       this.#landing = undefined
@@ -183,7 +183,7 @@ export class Flight {
     const trip = now - probe.at
     this.#arrived = probe.sent
     this.#arrivedAt = now
-    this.roundTrip(trip)
+    this.onRtt(trip)
     this.#measure(probe.sent - probe.arrived, now - probe.arrivedAt)
     if (this.#landing === undefined) {
       this.#quickest = Math.min(this.#quickest, trip)

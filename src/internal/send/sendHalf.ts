@@ -1,14 +1,15 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Frame from "../wire/frame.js"
 import { BrokenPipe, type TerminalError, type WriteError, WriteTimeout } from "../../WsmuxError.js"
-import type { FrameParts, Sender } from "./sendScheduler.js"
-import { SendWindow } from "../wire/sendWindow.js"
 import { WaitList } from "../sync/waitList.js"
+import * as Frame from "../wire/frame.js"
+import type { FrameParts } from "../wire/frameParts.js"
+import { SendWindow } from "../wire/sendWindow.js"
+import type { FrameSource } from "./sendScheduler.js"
 
 /** What the sending half asks of its session. */
-export interface OutgoingLink {
-  readonly schedule: (sender: Sender) => void
+export interface SendContext {
+  readonly schedule: (sender: FrameSource) => void
   readonly isClear: (size: number) => boolean
   readonly sendNow: (frame: FrameParts) => void
   readonly sendControl: (frame: Uint8Array) => void
@@ -17,7 +18,7 @@ export interface OutgoingLink {
 }
 
 /** The stream that it is the sending half of. */
-export interface OutgoingOwner {
+export interface SendHalfOwner {
   /** Told when our FIN has been handed over. */
   readonly finSent: () => void
 }
@@ -74,11 +75,11 @@ const ended: State = { _tag: "Ended" }
  * The sending half of a stream: writes in the order they were made, as far as credit and turns allow. Debiting credit and
  * handing over the frame are one synchronous step, so an interruption never splits a frame or loses count.
  */
-export class Outgoing implements Sender {
+export class SendHalf implements FrameSource {
   queued = false
   readonly #streamId: number
-  readonly #link: OutgoingLink
-  readonly #owner: OutgoingOwner
+  readonly #link: SendContext
+  readonly #owner: SendHalfOwner
   readonly #window: SendWindow
   /** Writes that wait, and whoever waits for the end. Undefined until there are any: an idle stream is kept small. */
   #writes: Array<Write> | undefined
@@ -87,7 +88,7 @@ export class Outgoing implements Sender {
   #state: State = open
   #expired = false
 
-  constructor(streamId: number, credit: number, link: OutgoingLink, owner: OutgoingOwner) {
+  constructor(streamId: number, credit: number, link: SendContext, owner: SendHalfOwner) {
     this.#streamId = streamId
     this.#link = link
     this.#owner = owner

@@ -1,16 +1,14 @@
 import * as Effect from "effect/Effect"
-import * as Frame from "../wire/frame.js"
 import type { Share } from "../../SharedLimits.js"
 import type { Transport } from "../../Transport.js"
-import type { Counters } from "../session/counters.js"
-import { type Flight, smallFrame } from "./congestion.js"
+import type { Counters } from "../observe/counters.js"
 import { WaitList } from "../sync/waitList.js"
-
-/** A message in parts: a header, and the chunks of its payload. The chunks are the writers', until it is handed over. */
-export type FrameParts = readonly [header: Uint8Array, ...payload: Array<Uint8Array>]
+import * as Frame from "../wire/frame.js"
+import type { FrameParts } from "../wire/frameParts.js"
+import { type CongestionController, smallFrame } from "./congestion.js"
 
 /** A stream as the outbox sees it: a source of frames that waits for its turn. */
-export interface Sender {
+export interface FrameSource {
   /** Whether it stands in a queue of the outbox; owned by the outbox. */
   queued: boolean
   /** Bytes that wait to be sent. */
@@ -23,21 +21,21 @@ export interface Sender {
 
 /**
  * Who sends next. Control frames go first; then streams with little to send, as far as that does not starve the others;
- * then each of the others gets one bounded frame in turn. Nothing is handed over while the transport holds its watermark,
+ * then each of the others gets one bounded frame in turn. Nothing is handed over while the transport holds its highWaterMark,
  * and no data while enough is on its way, so a frame that matters never stands behind more than that.
  */
-export class Outbox {
+export class SendScheduler {
   readonly #transport: Transport
   readonly #maxPayload: number
   readonly #counters: Counters
   /** Undefined where the transport cannot measure what is on its way. */
-  readonly #flight: Flight | undefined
+  readonly #flight: CongestionController | undefined
   #control: Array<Uint8Array> = []
   /** Credit that waits to be returned, merged per stream. */
   readonly #credit = new Map<number, number>()
   /** Streams whose rest fits into one small frame, and all others. */
-  readonly #light: Array<Sender> = []
-  readonly #heavy: Array<Sender> = []
+  readonly #light: Array<FrameSource> = []
+  readonly #heavy: Array<FrameSource> = []
   /** How many small frames have passed the heavy streams since one of those had its turn. */
   #passed = 0
   readonly #empty = new WaitList()
@@ -49,7 +47,7 @@ export class Outbox {
     transport: Transport,
     maxPayload: number,
     counters: Counters,
-    flight: Flight | undefined,
+    flight: CongestionController | undefined,
     answers: Share
   ) {
     this.#transport = transport
@@ -97,7 +95,7 @@ export class Outbox {
   }
 
   /** Gives a sender its place in a queue and sends what may go. */
-  schedule(sender: Sender): void {
+  schedule(sender: FrameSource): void {
     if (this.#discarding) return
     if (!sender.queued) this.#enqueue(sender)
     this.flush()
@@ -121,7 +119,7 @@ export class Outbox {
   }
 
   /** The transport is gone; so is all that waits for it, or will. */
-  discard(): void {
+  clear(): void {
     this.#discarding = true
     this.#control = []
     this.#answers.giveBack(this.#answers.held)
@@ -136,14 +134,14 @@ export class Outbox {
   /** How many of so many bytes may leave now as one frame. */
   #room(wanted: number): number {
     const most = Math.min(wanted, this.#maxPayload)
-    return this.#flight?.room(most) ?? most
+    return this.#flight?.reserve(most) ?? most
   }
 
   #isIdle(): boolean {
     return this.#light.length === 0 && this.#heavy.length === 0 && this.#control.length === 0 && this.#credit.size === 0
   }
 
-  #enqueue(sender: Sender): void {
+  #enqueue(sender: FrameSource): void {
     sender.queued = true
     if (sender.waiting <= smallFrame) this.#light.push(sender)
     else this.#heavy.push(sender)
@@ -158,7 +156,7 @@ export class Outbox {
   }
 
   /** The next frame of a queue, if there is room for it. */
-  #nextOf(queue: Array<Sender>): FrameParts | undefined {
+  #nextOf(queue: Array<FrameSource>): FrameParts | undefined {
     while (queue.length > 0) {
       const room = this.#room(queue === this.#light ? smallFrame : Math.max(queue[0]!.waiting, 1))
       if (room === 0) return undefined
@@ -190,7 +188,7 @@ export class Outbox {
   #handOver(frame: FrameParts): void {
     const payload = this.#counters.sent(frame)
     this.#transport.send(frame)
-    if (payload > 0) this.#flight?.sends(payload)
+    if (payload > 0) this.#flight?.onSent(payload)
   }
 }
 

@@ -1,4 +1,4 @@
-import type { StreamState } from "./streamProtocol.js"
+import type { StreamProtocol } from "./streamProtocol.js"
 
 /**
  * The peer's streams that wait to be accepted, oldest first.
@@ -8,7 +8,7 @@ import type { StreamState } from "./streamProtocol.js"
  */
 export class Backlog {
   /** The streams, and when they came, in milliseconds. */
-  readonly #streams = new Map<StreamState, number>()
+  readonly #streams = new Map<StreamProtocol, number>()
   readonly #capacity: number
   readonly #timeout: number
   readonly #now: () => number
@@ -32,18 +32,18 @@ export class Backlog {
   }
 
   /** @param wake wakes an acceptor; false when none waits */
-  add(stream: StreamState, wake: () => boolean): void {
+  add(stream: StreamProtocol, wake: () => boolean): void {
     this.#streams.set(stream, this.#now())
     if (wake()) this.#woken++
   }
 
   /** Takes the stream out; false when it does not wait. */
-  remove(stream: StreamState): boolean {
+  remove(stream: StreamProtocol): boolean {
     return this.#streams.delete(stream)
   }
 
   /** Takes the oldest stream. */
-  take(): StreamState | undefined {
+  take(): StreamProtocol | undefined {
     this.#woken = Math.max(0, this.#woken - 1)
     for (const stream of this.#streams.keys()) {
       this.#streams.delete(stream)
@@ -53,8 +53,8 @@ export class Backlog {
   }
 
   /** Takes out the streams whose openers have given up. */
-  takeExpired(): Array<StreamState> {
-    const expired: Array<StreamState> = []
+  takeExpired(): Array<StreamProtocol> {
+    const expired: Array<StreamProtocol> = []
     for (const [stream, since] of this.#streams) {
       if (this.#now() - since <= this.#timeout) break
       this.#streams.delete(stream)

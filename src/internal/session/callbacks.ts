@@ -2,11 +2,51 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import type { Callbacks, Cancel, Done, MuxStream } from "../../MuxStream.js"
+import type * as Option from "effect/Option"
+import type { MuxStream } from "../../MuxStream.js"
+import type { BrokenPipe, ReadError, WriteError } from "../../WsmuxError.js"
 import { MuxStreamHandle } from "./handle.js"
 
 type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
 
+/** Gives up an operation that has not completed: its callback is not called. */
+export type Cancel = () => void
+
+/** Called once with the outcome of an operation. */
+export type Done<A, E> = (exit: Exit.Exit<A, E>) => void
+
+/** The operations of a stream for callbacks. */
+export interface Callbacks {
+  /**
+   * Reads the next chunk without waiting. Returns undefined if `MuxStream.read` would wait, and always for a `MuxStream`
+   * that this package did not make.
+   */
+  readonly unsafeRead: () => Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined
+
+  /**
+   * Reads as `MuxStream.read`. Never calls back before it returns. A cancelled read takes nothing, unless another package
+   * made the stream and its read has completed.
+   */
+  readonly read: (done: Done<Option.Option<Uint8Array>, ReadError>) => Cancel
+
+  /**
+   * Writes as `MuxStream.writeAll`. Calls back before it returns if all bytes could be sent at once. A cancelled write
+   * leaves out the bytes that have not been sent.
+   */
+  readonly write: (chunks: ReadonlyArray<Uint8Array>, done: Done<void, WriteError>) => Cancel
+
+  /** Ends as `MuxStream.end`. Cancelling does not take the FIN back. */
+  readonly end: (done: Done<void, BrokenPipe>) => Cancel
+}
+
+/**
+ * A stream for callers made of callbacks, such as Node's streams.
+ *
+ * A fiber for each chunk would be most of the work. In addition, Effect remakes its set of running fibers every few forks,
+ * and the old sets keep the chunks reachable until the next full collection.
+ *
+ * @param fork runs the operations that need a fiber, such as `Runtime.runFork(runtime)`
+ */
 export const toCallbacks = (stream: MuxStream, fork: Fork): Callbacks => {
   const run = <A, E>(
     name: "read" | "write" | "writeAll" | "end",
@@ -40,7 +80,7 @@ const lacking = (stream: MuxStream, name: string) =>
   )
 
 const direct = (handle: MuxStreamHandle): Omit<Callbacks, "end"> => {
-  const { incoming, outgoing } = MuxStreamHandle.stateOf(handle)
+  const { recvHalf: incoming, sendHalf: outgoing } = MuxStreamHandle.stateOf(handle)
   return {
     unsafeRead: () => incoming.readNow(),
     read: (done) => {

@@ -11,12 +11,12 @@ import { type Address, format } from "../../Address.js"
 import type { Deadline as DeadlineInput, MuxStream, TypeId } from "../../MuxStream.js"
 import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "../../WsmuxError.js"
 import { Deadline, setDeadlines } from "../time/deadline.js"
-import type { StreamState } from "./streamProtocol.js"
+import type { StreamProtocol } from "./streamProtocol.js"
 
 const typeId: TypeId = Symbol.for("effect-wsmux/MuxStream") as TypeId
 
 /** What the handles of a session share. */
-export interface Home {
+export interface SessionInfo {
   readonly localAddress: Address
   readonly remoteAddress: Address
   /** Where timers live. */
@@ -26,12 +26,12 @@ export interface Home {
 /** The handle that users hold: the stream's state, told as Effects. */
 export class MuxStreamHandle implements MuxStream {
   readonly [typeId]: TypeId = typeId
-  readonly #stream: StreamState
-  readonly #home: Home
+  readonly #stream: StreamProtocol
+  readonly #home: SessionInfo
   #readDeadline: Deadline | undefined
   #writeDeadline: Deadline | undefined
 
-  constructor(stream: StreamState, home: Home) {
+  constructor(stream: StreamProtocol, home: SessionInfo) {
     this.#stream = stream
     this.#home = home
   }
@@ -40,11 +40,11 @@ export class MuxStreamHandle implements MuxStream {
   // nothing.
 
   get write(): MuxStream["write"] {
-    return (chunk) => this.#stream.outgoing.write([chunk])
+    return (chunk) => this.#stream.sendHalf.write([chunk])
   }
 
   get writeAll(): MuxStream["writeAll"] {
-    return (chunks) => Effect.suspend(() => this.#stream.outgoing.write(Array.from(chunks)))
+    return (chunks) => Effect.suspend(() => this.#stream.sendHalf.write(Array.from(chunks)))
   }
 
   get setReadDeadline(): MuxStream["setReadDeadline"] {
@@ -72,11 +72,11 @@ export class MuxStreamHandle implements MuxStream {
   }
 
   get readable(): Stream.Stream<Uint8Array, ReadError> {
-    return Stream.fromChannel(this.#stream.incoming.chunks)
+    return Stream.fromChannel(this.#stream.recvHalf.chunks)
   }
 
   get writable(): Sink.Sink<void, Uint8Array, never, WriteError> {
-    const { outgoing } = this.#stream
+    const { sendHalf: outgoing } = this.#stream
     const loop: Channel.Channel<never, Chunk.Chunk<Uint8Array>, WriteError, never, void, unknown> = Channel.readWith({
       onInput: (chunks: Chunk.Chunk<Uint8Array>) => {
         const rest = outgoing.writeNow(Chunk.toReadonlyArray(chunks))
@@ -89,11 +89,11 @@ export class MuxStreamHandle implements MuxStream {
   }
 
   get read(): Effect.Effect<Option.Option<Uint8Array>, ReadError> {
-    return this.#stream.incoming.read
+    return this.#stream.recvHalf.read
   }
 
   get end(): Effect.Effect<void, BrokenPipe> {
-    return this.#stream.outgoing.end
+    return this.#stream.sendHalf.end
   }
 
   toJSON(): unknown {
@@ -117,15 +117,15 @@ export class MuxStreamHandle implements MuxStream {
   }
 
   #reading(): Deadline {
-    return this.#readDeadline ??= new Deadline((expired) => this.#stream.incoming.setExpired(expired))
+    return this.#readDeadline ??= new Deadline((expired) => this.#stream.recvHalf.setExpired(expired))
   }
 
   #writing(): Deadline {
-    return this.#writeDeadline ??= new Deadline((expired) => this.#stream.outgoing.setExpired(expired))
+    return this.#writeDeadline ??= new Deadline((expired) => this.#stream.sendHalf.setExpired(expired))
   }
 
   /** The state that a handle tells, for adapters that have no use for effects. */
-  static stateOf(handle: MuxStreamHandle): StreamState {
+  static stateOf(handle: MuxStreamHandle): StreamProtocol {
     return handle.#stream
   }
 

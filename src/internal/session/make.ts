@@ -28,20 +28,20 @@ import {
   type TerminalError,
   TransportFailure
 } from "../../WsmuxError.js"
-import { makeAcceptDeadline } from "../time/openTimeout.js"
-import { Flight } from "../send/congestion.js"
 import { inspectable } from "../observe/inspectable.js"
-import { makeJournal } from "../observe/sessionLog.js"
-import { keepAlive } from "../time/keepAlive.js"
-import { makeMeter } from "../observe/metricsReporter.js"
-import { type Home, MuxStreamHandle } from "./handle.js"
-import { Opening } from "./openLimiter.js"
-import { SessionState } from "./protocol.js"
-import { unlessClockStandsStill } from "../time/standstill.js"
-import type { StreamState } from "./streamProtocol.js"
-import type { Role } from "../wire/streamIds.js"
-import { WaitList } from "../sync/waitList.js"
+import { makeMetricsReporter } from "../observe/metricsReporter.js"
+import { makeSessionLog } from "../observe/sessionLog.js"
 import { type Tuning, WindowTuner } from "../recv/windowTuner.js"
+import { CongestionController } from "../send/congestion.js"
+import { WaitList } from "../sync/waitList.js"
+import { keepAlive } from "../time/keepAlive.js"
+import { makeOpenTimeout } from "../time/openTimeout.js"
+import { unlessClockStandsStill } from "../time/standstill.js"
+import type { Role } from "../wire/streamIds.js"
+import { MuxStreamHandle, type SessionInfo } from "./handle.js"
+import { PendingOpen } from "./openLimiter.js"
+import { SessionProtocol } from "./protocol.js"
+import type { StreamProtocol } from "./streamProtocol.js"
 
 const typeId: TypeId = Symbol.for("effect-wsmux/Session") as TypeId
 
@@ -57,19 +57,28 @@ export const makeSession = (
     yield* SessionConfig.validateMessageSize(settings, transport)
     const clock = yield* Effect.clock
     const now = () => millisOf(clock)
-    const journal = yield* makeJournal(settings.log, { role, peer: format(transport.remoteAddress) }, now)
+    const journal = yield* makeSessionLog(settings.log, { role, peer: format(transport.remoteAddress) }, now)
     const probing = makeProbing(transport, clock)
     const tuner = probing && makeTuner(settings, probing)
     const fullFlights = new WaitList()
-    const flight = probing && new Flight({
+    const flight = probing && new CongestionController({
       ...probing,
       onBlind: () =>
         journal.fault("Warning", "the peer answers no ping: the session no longer limits the bytes in flight"),
       onFull: () => fullFlights.wakeOne(),
-      onRoom: () => state.outbox.flush()
+      onRoom: () => state.scheduler.flush()
     })
     const limits = yield* SharedLimits
-    const state: SessionState = new SessionState({ role, settings, transport, journal, limits, tuner, flight, now })
+    const state: SessionProtocol = new SessionProtocol({
+      role,
+      settings,
+      transport,
+      journal,
+      limits,
+      tuner,
+      flight,
+      now
+    })
     const lifetime = yield* Scope.make()
     const closed = yield* Deferred.make<TerminalError>()
     let closeCallback = settings.closeCallback
@@ -79,7 +88,7 @@ export const makeSession = (
       const error = yield* Deferred.await(state.terminated)
       journal.debug("the session ends", { cause: error.message })
       yield* Scope.close(lifetime, Exit.void)
-      yield* state.outbox.awaitEmpty.pipe(
+      yield* state.scheduler.awaitEmpty.pipe(
         Effect.interruptible,
         Effect.timeoutOption(settings.flushTimeout),
         unlessClockStandsStill
@@ -103,11 +112,11 @@ export const makeSession = (
     yield* Effect.addFinalizer(() => Effect.zipRight(close, Fiber.await(closer)))
 
     tuner?.measure()
-    const meter = yield* Scope.extend(makeMeter(role, () => state.snapshot(), () => state.terminal), lifetime)
+    const meter = yield* Scope.extend(makeMetricsReporter(role, () => state.snapshot(), () => state.terminal), lifetime)
     const interval = Duration.decode(settings.keepAliveInterval)
     const roundTrip = (millis: number) => {
       meter.roundTrip(millis)
-      flight?.roundTrip(millis)
+      flight?.onRtt(millis)
     }
     yield* keepAlive(transport, interval, meter.report, roundTrip).pipe(
       Effect.catchAllDefect((cause) => Effect.fail(new TransportFailure({ code: 1006, reason: "cannot ping", cause }))),
@@ -118,29 +127,29 @@ export const makeSession = (
     if (flight !== undefined) yield* Effect.forkIn(watchFlight(flight, fullFlights), lifetime)
     journal.debug("the session starts")
 
-    const home: Home = {
+    const home: SessionInfo = {
       localAddress: transport.localAddress,
       remoteAddress: transport.remoteAddress,
       scope: lifetime
     }
-    const give = (stream: StreamState, scope: Scope.Scope): Effect.Effect<MuxStream> => {
+    const give = (stream: StreamProtocol, scope: Scope.Scope): Effect.Effect<MuxStream> => {
       const handle = new MuxStreamHandle(stream, home)
       return Effect.as(Scope.addFinalizerExit(scope, () => MuxStreamHandle.release(handle)), handle)
     }
-    const own = (stream: StreamState) => Effect.flatMap(Effect.scope, (scope) => give(stream, scope))
+    const own = (stream: StreamProtocol) => Effect.flatMap(Effect.scope, (scope) => give(stream, scope))
 
     const deadline = Duration.decode(settings.streamAcceptDeadline)
     const acceptTimeout = new AcceptTimeout({ afterMillis: Duration.toMillis(deadline) })
-    const acceptDeadline = yield* makeAcceptDeadline(
+    const acceptDeadline = yield* makeOpenTimeout(
       deadline,
-      (opening) => state.expireOpen(opening, acceptTimeout)
+      (opening: PendingOpen) => state.expireOpen(opening, acceptTimeout)
     ).pipe(Scope.extend(lifetime))
 
     const open = (options?: OpenOptions) =>
       spanned(
         "Session.open",
         Effect.uninterruptibleMask((restore) => {
-          const opening = new Opening(options?.id)
+          const opening = new PendingOpen(options?.id)
           state.open(opening)
           if (!opening.settled) acceptDeadline.watch(opening)
           return Effect.matchCauseEffect(restore(opening.await), {
@@ -168,7 +177,7 @@ export const makeSession = (
             const handlers = yield* Scope.extend(FiberSet.make<void>(), scope)
             const fork = yield* FiberSet.runtime(handlers)<Exclude<R, Scope.Scope>>()
             // What is forked starts uninterruptible, so a stream is always left again.
-            const serve = (stream: StreamState) =>
+            const serve = (stream: StreamProtocol) =>
               Effect.flatMap(Scope.make(), (streamScope) =>
                 Effect.map(give(stream, streamScope), (handle) => {
                   stream.isServed = true
@@ -204,7 +213,7 @@ export const makeSession = (
       [typeId]: typeId,
       principal: undefined,
       role,
-      address: transport.localAddress,
+      localAddress: transport.localAddress,
       remoteAddress: transport.remoteAddress,
       open,
       accept,
@@ -267,21 +276,21 @@ const millisOf = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeN
 
 /** Windows grow if they may. */
 const makeTuner = (
-  { maxStreamBufferSize, streamBufferSize, windowBudget }: SessionConfig.Settings,
+  { maxStreamBufferSize, streamBufferSize, maxWindowGrowth: maxWindowGrowth }: SessionConfig.Settings,
   probing: Pick<Tuning, "ping" | "now">
 ): WindowTuner | undefined =>
   maxStreamBufferSize === undefined || maxStreamBufferSize <= streamBufferSize
     ? undefined
-    : new WindowTuner({ ...probing, maxWindow: maxStreamBufferSize, budget: windowBudget })
+    : new WindowTuner({ ...probing, maxWindow: maxStreamBufferSize, budget: maxWindowGrowth })
 
 /** Looks after flights that wait for an answer: a Go peer drops a pong that it cannot write within a second. */
-const watchFlight = (flight: Flight, full: WaitList): Effect.Effect<never> =>
+const watchFlight = (flight: CongestionController, full: WaitList): Effect.Effect<never> =>
   full.until(() => {
-    const overdue = flight.overdue
+    const overdue = flight.overdueProbe
     return overdue && Effect.succeed(overdue)
   }).pipe(
     Effect.flatMap((probe) =>
-      Effect.delay(Effect.sync(() => flight.overdue === probe && flight.retry()), overdueAfter)
+      Effect.delay(Effect.sync(() => flight.overdueProbe === probe && flight.onProbeTimeout()), overdueAfter)
     ),
     Effect.forever,
     Effect.interruptible

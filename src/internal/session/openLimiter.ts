@@ -1,14 +1,14 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { OpenError, TerminalError } from "../../WsmuxError.js"
-import type { StreamState } from "./streamProtocol.js"
+import type { StreamProtocol } from "./streamProtocol.js"
 
 /** An `open` in progress: it waits for its turn, then for the peer's answer, and is settled once. */
-export class Opening {
+export class PendingOpen {
   /** The stream, from its SYN on. */
-  stream: StreamState | undefined
-  #answer: Either.Either<StreamState, OpenError> | undefined
-  #resume: ((answer: Either.Either<StreamState, OpenError>) => void) | undefined
+  stream: StreamProtocol | undefined
+  #answer: Either.Either<StreamProtocol, OpenError> | undefined
+  #resume: ((answer: Either.Either<StreamProtocol, OpenError>) => void) | undefined
 
   /** @param id the id that the caller chose, undefined for the next free one */
   constructor(readonly id: number | undefined) {}
@@ -21,13 +21,13 @@ export class Opening {
     return this.#answer !== undefined && Either.isLeft(this.#answer)
   }
 
-  settle(answer: Either.Either<StreamState, OpenError>): void {
+  settle(answer: Either.Either<StreamProtocol, OpenError>): void {
     if (this.#answer !== undefined) return
     this.#answer = answer
     this.#resume?.(answer)
   }
 
-  readonly await: Effect.Effect<StreamState, OpenError> = Effect.async((resume) => {
+  readonly await: Effect.Effect<StreamProtocol, OpenError> = Effect.async((resume) => {
     if (this.#answer !== undefined) resume(this.#answer)
     else this.#resume = resume
   })
@@ -37,14 +37,14 @@ export class Opening {
  * Lets a limited number of opens be unanswered by the peer, since too many deadlock a Go session; the rest wait in turn.
  * A place is given back by the peer's answer only: an open that was given up still stands in the peer's backlog.
  */
-export class Opens {
+export class OpenLimiter {
   readonly #limit: number
-  readonly #begin: (opening: Opening) => void
-  readonly #queue = new Set<Opening>()
+  readonly #begin: (opening: PendingOpen) => void
+  readonly #queue = new Set<PendingOpen>()
   #unanswered = 0
 
   /** @param begin sends the SYN of an opening whose turn has come */
-  constructor(limit: number, begin: (opening: Opening) => void) {
+  constructor(limit: number, begin: (opening: PendingOpen) => void) {
     this.#limit = limit
     this.#begin = begin
   }
@@ -57,13 +57,13 @@ export class Opens {
     return this.#queue.size
   }
 
-  add(opening: Opening): void {
+  add(opening: PendingOpen): void {
     if (this.#unanswered < this.#limit) this.#start(opening)
     else this.#queue.add(opening)
   }
 
   /** Takes an opening out of the queue; false when its turn had come. */
-  remove(opening: Opening): boolean {
+  remove(opening: PendingOpen): boolean {
     return this.#queue.delete(opening)
   }
 
@@ -83,7 +83,7 @@ export class Opens {
     this.#queue.clear()
   }
 
-  #start(opening: Opening): void {
+  #start(opening: PendingOpen): void {
     this.#unanswered++
     this.#begin(opening)
   }

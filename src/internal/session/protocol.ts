@@ -3,11 +3,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
-import * as Frame from "../wire/frame.js"
-import type { SessionSnapshot } from "../../Session.js"
 import type { Settings } from "../../SessionConfig.js"
+import type { SessionSnapshot } from "../../SessionSnapshot.js"
 import type { Budgets, Share } from "../../SharedLimits.js"
-import type { End, Listener, Transport } from "../../Transport.js"
+import type { CloseInfo, Listener, Transport } from "../../Transport.js"
 import {
   type AcceptTimeout,
   DuplicateStream,
@@ -20,27 +19,28 @@ import {
   UnexpectedText,
   WrongParity
 } from "../../WsmuxError.js"
-import { Backlog } from "./backlog.js"
-import { Counters } from "./counters.js"
-import type { Flight } from "../send/congestion.js"
-import type { Journal } from "../observe/sessionLog.js"
-import { type Opening, Opens } from "./openLimiter.js"
-import { Outbox } from "../send/sendScheduler.js"
 import { ReceiveMemory } from "../memory/receiveMemory.js"
-import { type StreamLink, StreamState } from "./streamProtocol.js"
-import { type Role, StreamIds } from "../wire/streamIds.js"
-import { WaitList } from "../sync/waitList.js"
+import { Counters } from "../observe/counters.js"
+import type { SessionLog } from "../observe/sessionLog.js"
 import type { WindowTuner } from "../recv/windowTuner.js"
+import type { CongestionController } from "../send/congestion.js"
+import { SendScheduler } from "../send/sendScheduler.js"
+import { WaitList } from "../sync/waitList.js"
+import * as Frame from "../wire/frame.js"
+import { type Role, StreamIds } from "../wire/streamIds.js"
+import { Backlog } from "./backlog.js"
+import { OpenLimiter, type PendingOpen } from "./openLimiter.js"
+import { type StreamContext, StreamProtocol } from "./streamProtocol.js"
 
 /** The parts that a session is made of. */
 export interface Parts {
   readonly role: Role
   readonly settings: Settings
   readonly transport: Transport
-  readonly journal: Journal
+  readonly journal: SessionLog
   readonly limits: Budgets
   readonly tuner: WindowTuner | undefined
-  readonly flight: Flight | undefined
+  readonly flight: CongestionController | undefined
   /** The time in milliseconds, from any start. */
   readonly now: () => number
 }
@@ -49,27 +49,27 @@ export interface Parts {
  * The protocol of a session: frames in, frames out, and the streams between. All of it is synchronous, on the transport's
  * callbacks or in a step of the calling fiber; the first terminal error is final from the moment it is set.
  */
-export class SessionState implements Listener {
+export class SessionProtocol implements Listener {
   readonly counters = new Counters()
-  readonly outbox: Outbox
-  readonly opens: Opens
+  readonly scheduler: SendScheduler
+  readonly opens: OpenLimiter
   /** Completed with the first terminal error, in the step in which it happens. */
   readonly terminated = Deferred.unsafeMake<TerminalError>(FiberId.none)
   readonly role: Role
-  readonly journal: Journal
+  readonly journal: SessionLog
   readonly #settings: Settings
-  readonly #flight: Flight | undefined
+  readonly #flight: CongestionController | undefined
   readonly #ids: StreamIds
-  readonly #link: StreamLink
-  readonly #streams = new Map<number, StreamState>()
+  readonly #link: StreamContext
+  readonly #streams = new Map<number, StreamProtocol>()
   readonly #backlog: Backlog
   readonly #acceptors = new WaitList()
-  readonly #openings = new Map<StreamState, Opening>()
+  readonly #openings = new Map<StreamProtocol, PendingOpen>()
   /** The session's shares of what all sessions may hold. */
   readonly #shares: { readonly [K in "streams" | "buffers" | "waitingAnswers"]: Share }
   readonly #memory: ReceiveMemory
   /** The streams of the peer that live, or have a handler that has not ended. */
-  readonly #places = new Set<StreamState>()
+  readonly #places = new Set<StreamProtocol>()
   #terminal: TerminalError | undefined
 
   constructor({ flight, journal, limits, now, role, settings, transport, tuner }: Parts) {
@@ -85,17 +85,23 @@ export class SessionState implements Listener {
     }
     this.#memory = new ReceiveMemory(settings, this.#shares.buffers)
     this.#backlog = new Backlog(settings.acceptBacklog, Duration.toMillis(settings.backlogTimeout), now)
-    this.outbox = new Outbox(transport, settings.maxFrameSize, this.counters, flight, this.#shares.waitingAnswers)
-    this.opens = new Opens(settings.maxUnacknowledgedOpens, (opening) => this.#sendOpen(opening))
+    this.scheduler = new SendScheduler(
+      transport,
+      settings.maxFrameSize,
+      this.counters,
+      flight,
+      this.#shares.waitingAnswers
+    )
+    this.opens = new OpenLimiter(settings.maxUnacknowledgedOpens, (opening) => this.#sendOpen(opening))
     this.#link = {
       maxPeerWindow: settings.maxPeerWindow,
-      drainBudget: settings.drainBudget,
-      schedule: (sender) => this.outbox.schedule(sender),
-      isClear: (size) => this.outbox.isClear(size),
-      stalled: () => this.counters.stalls++,
-      sendNow: (frame) => this.outbox.sendNow(frame),
-      sendControl: (frame) => this.outbox.sendControl(frame),
-      sendCredit: (id, bytes) => this.outbox.sendCredit(id, bytes),
+      discardLimit: settings.discardLimit,
+      schedule: (sender) => this.scheduler.schedule(sender),
+      isClear: (size) => this.scheduler.isClear(size),
+      stalled: () => this.counters.creditStalls++,
+      sendNow: (frame) => this.scheduler.sendNow(frame),
+      sendControl: (frame) => this.scheduler.sendControl(frame),
+      sendCredit: (id, bytes) => this.scheduler.sendCredit(id, bytes),
       tuner,
       memory: this.#memory,
       over: (stream) => this.#forget(stream)
@@ -130,11 +136,11 @@ export class SessionState implements Listener {
   }
 
   onWritable(): void {
-    this.outbox.flush()
+    this.scheduler.flush()
   }
 
-  onClose(end: End): void {
-    this.outbox.discard()
+  onClose(end: CloseInfo): void {
+    this.scheduler.clear()
     // 1006 means that no close frame came: that is a loss, never a clean end, though Go peers know no other.
     this.terminate(
       end.code === 1006 || end.cause !== undefined
@@ -146,7 +152,7 @@ export class SessionState implements Listener {
   // What the application does.
 
   /** Starts an open, or says why it cannot. */
-  open(opening: Opening): void {
+  open(opening: PendingOpen): void {
     if (this.#terminal !== undefined) return opening.settle(Either.left(this.#terminal))
     if (opening.id !== undefined && !this.#reserve(opening.id)) {
       return opening.settle(Either.left(new DuplicateStream({ streamId: opening.id })))
@@ -155,7 +161,7 @@ export class SessionState implements Listener {
   }
 
   /** Gives an open up, whatever had become of it: a turn that never came, an unanswered SYN, or a stream. */
-  cancelOpen(opening: Opening): void {
+  cancelOpen(opening: PendingOpen): void {
     const stream = opening.stream
     if (opening.failed) return
     if (stream === undefined) {
@@ -168,14 +174,14 @@ export class SessionState implements Listener {
   }
 
   /** The same, because it took too long. */
-  expireOpen(opening: Opening, error: AcceptTimeout): void {
+  expireOpen(opening: PendingOpen, error: AcceptTimeout): void {
     if (opening.settled) return
     this.cancelOpen(opening)
     opening.settle(Either.left(error))
   }
 
   /** Takes the next stream of the backlog and accepts it; undefined when there is none. */
-  takeAccepted(): StreamState | undefined {
+  takeAccepted(): StreamProtocol | undefined {
     this.#refuseExpired()
     const stream = this.#backlog.take()
     if (stream === undefined) return undefined
@@ -188,7 +194,7 @@ export class SessionState implements Listener {
   }
 
   /** The handler that `run` had started for the stream has ended. */
-  served(stream: StreamState): void {
+  served(stream: StreamProtocol): void {
     stream.isServed = false
     if (this.#streams.get(stream.id) !== stream) this.#freePlace(stream)
   }
@@ -196,7 +202,7 @@ export class SessionState implements Listener {
   /** Waits for the next stream; `restore` makes the wait interruptible, and only that. */
   awaitAccepted(
     restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
-  ): Effect.Effect<StreamState, TerminalError> {
+  ): Effect.Effect<StreamProtocol, TerminalError> {
     return this.#acceptors.until(() => {
       if (this.#terminal !== undefined) return Effect.fail(this.#terminal)
       const stream = this.takeAccepted()
@@ -245,7 +251,7 @@ export class SessionState implements Listener {
     const verdict = stream.recvDat(frame.payload)
     if (verdict === "Taken") return
     if (verdict === "Misplaced") return this.#ignore("DAT", frame.id)
-    counters.overruns++
+    counters.windowOverruns++
     this.journal.fault("Warning", "the peer overran the window of a stream", { streamId: frame.id })
   }
 
@@ -253,10 +259,10 @@ export class SessionState implements Listener {
     this.counters.framesIn.ack++
     const stream = this.#streams.get(frame.id)
     if (stream === undefined) return this.#ignore("ACK", frame.id)
-    this.#flight?.returned()
-    if (stream.state !== "Opening" && stream.state !== "Cancelled") {
-      if (!stream.outgoing.grant(frame.credit)) {
-        this.counters.clamped++
+    this.#flight?.onCredit()
+    if (stream.state !== "Opening" && stream.state !== "Cancelling") {
+      if (!stream.sendHalf.grant(frame.credit)) {
+        this.counters.creditOverflows++
         this.journal.fault("Warning", "the peer granted more credit than can be outstanding", { streamId: frame.id })
       }
       return
@@ -274,7 +280,7 @@ export class SessionState implements Listener {
     this.counters.framesIn.syn++
     if (this.#ids.isOurs(id)) return this.terminate(new WrongParity({ streamId: id, role: this.role }))
     if (this.#streams.has(id)) {
-      this.counters.duplicates++
+      this.counters.duplicateSyns++
       return this.journal.fault("Warning", "the peer opened a stream twice", { streamId: id })
     }
     const isAwaited = this.#acceptors.hasSleepers
@@ -287,7 +293,13 @@ export class SessionState implements Listener {
       this.#shares.streams.giveBack(1)
       return this.#refuse(id, "the memory for windows is given away (maxSessionBufferSize)")
     }
-    const stream = new StreamState(id, "Pending", window, this.#settings.initialSendCredit ?? window, this.#link)
+    const stream = new StreamProtocol(
+      id,
+      "AwaitingAccept",
+      window,
+      this.#settings.initialSendCredit ?? window,
+      this.#link
+    )
     this.#streams.set(id, stream)
     this.#places.add(stream)
     this.#backlog.add(stream, () => this.#acceptors.wakeOne())
@@ -299,11 +311,11 @@ export class SessionState implements Listener {
     const before = stream?.state
     if (stream === undefined || !stream.recvFin()) return this.#ignore("FIN", id)
     switch (before) {
-      case "Pending":
+      case "AwaitingAccept":
         // The opener gave it up. Our FIN lets it forget the id. A stream that was refused has its FIN on the way.
         return this.#backlog.remove(stream) ? this.#answer(Frame.fin(id)) : undefined
       case "Opening":
-      case "Cancelled": {
+      case "Cancelling": {
         const opening = this.#openings.get(stream)
         this.#openings.delete(stream)
         this.opens.answered()
@@ -312,16 +324,16 @@ export class SessionState implements Listener {
     }
   }
 
-  #sendOpen(opening: Opening): void {
+  #sendOpen(opening: PendingOpen): void {
     const id = opening.id ?? this.#ids.take((id) => this.#streams.has(id))
     const window = this.#settings.streamBufferSize
     this.#memory.bookOwn(window)
-    const stream = new StreamState(id, "Opening", window, 0, this.#link)
+    const stream = new StreamProtocol(id, "Opening", window, 0, this.#link)
     // Registered before its SYN leaves: the answer may come at any time.
     this.#streams.set(id, stream)
     this.#openings.set(stream, opening)
     opening.stream = stream
-    this.outbox.sendControl(Frame.syn(id))
+    this.scheduler.sendControl(Frame.syn(id))
     this.journal.debug("opening a stream", { streamId: id })
   }
 
@@ -344,8 +356,8 @@ export class SessionState implements Listener {
 
   /** Ends the session when the peer asks for answers and does not read them. */
   #answer(frame: Uint8Array): void {
-    if (this.outbox.sendAnswer(frame)) return
-    this.terminate(new PeerFlood({ detail: `${this.outbox.waitingControl} answers wait to be read` }))
+    if (this.scheduler.sendAnswer(frame)) return
+    this.terminate(new PeerFlood({ detail: `${this.scheduler.waitingControl} answers wait to be read` }))
   }
 
   #warnOfWindow(annotations: object): void {
@@ -365,19 +377,19 @@ export class SessionState implements Listener {
   }
 
   #ignore(kind: string, id: number): void {
-    this.counters.ignored++
+    this.counters.ignoredFrames++
     this.journal.fault("Debug", "ignored a frame that has no place", { kind, streamId: id })
   }
 
-  #forget(stream: StreamState): void {
+  #forget(stream: StreamProtocol): void {
     if (this.#streams.get(stream.id) !== stream) return // the id may be another stream's by now
     this.#streams.delete(stream.id)
-    this.outbox.forgetCredit(stream.id)
+    this.scheduler.forgetCredit(stream.id)
     this.#freePlace(stream)
   }
 
   /** A stream has one place at most, and gives it back once: the session may end before `run` tells that it serves. */
-  #freePlace(stream: StreamState): void {
+  #freePlace(stream: StreamProtocol): void {
     if (!stream.isServed && this.#places.delete(stream)) this.#shares.streams.giveBack(1)
   }
 }

@@ -1,39 +1,39 @@
-import type { StreamSnapshot } from "../../Session.js"
+import type { StreamSnapshot } from "../../SessionSnapshot.js"
 import type { TerminalError } from "../../WsmuxError.js"
+import { type RecvContext, RecvHalf } from "../recv/recvHalf.js"
+import { type SendContext, SendHalf, type SendHalfOwner } from "../send/sendHalf.js"
 import * as HalfClose from "../wire/streamState.js"
-import { Incoming, type IncomingLink } from "../recv/recvHalf.js"
-import { Outgoing, type OutgoingLink, type OutgoingOwner } from "../send/sendHalf.js"
 
 /** All that a stream knows of its session. */
-export interface StreamLink extends IncomingLink, OutgoingLink {
+export interface StreamContext extends RecvContext, SendContext {
   readonly maxPeerWindow: number
-  readonly drainBudget: number
+  readonly discardLimit: number
   /** No frame of this stream concerns the session any more. */
-  readonly over: (stream: StreamState) => void
+  readonly over: (stream: StreamProtocol) => void
 }
 
 /** A stream's two halves, and the half-close machine that joins them. */
-export class StreamState implements OutgoingOwner {
+export class StreamProtocol implements SendHalfOwner {
   readonly id: number
-  readonly incoming: Incoming
-  readonly outgoing: Outgoing
+  readonly recvHalf: RecvHalf
+  readonly sendHalf: SendHalf
   /** How large its window is from the start. */
   readonly window: number
   /** Whether a handler of `run` works on it, which keeps its place among the streams of the session taken. */
   isServed = false
-  readonly #link: StreamLink
+  readonly #link: StreamContext
   #state: HalfClose.State
   /** Whether so much was thrown away that the peer's end is not waited for. */
   #spent = false
 
   /** @param credit what we may send before the peer grants any */
-  constructor(id: number, state: "Opening" | "Pending", window: number, credit: number, link: StreamLink) {
+  constructor(id: number, state: "Opening" | "AwaitingAccept", window: number, credit: number, link: StreamContext) {
     this.id = id
     this.window = window
     this.#link = link
     this.#state = state
-    this.incoming = new Incoming(id, window, link)
-    this.outgoing = new Outgoing(id, credit, link, this)
+    this.recvHalf = new RecvHalf(id, window, link)
+    this.sendHalf = new SendHalf(id, credit, link, this)
   }
 
   get state(): HalfClose.State {
@@ -43,7 +43,7 @@ export class StreamState implements OutgoingOwner {
   /** We accept the peer's stream. It learns our window, and believes to have as much. */
   accept(): void {
     this.#move("sendAccept")
-    this.incoming.open(this.window, this.window)
+    this.recvHalf.open(this.window, this.window)
   }
 
   finSent(): void {
@@ -58,8 +58,8 @@ export class StreamState implements OutgoingOwner {
 
   /** Nobody holds the stream any more: end what is not ended, and let the peer's writer finish. */
   leave(): void {
-    this.outgoing.abandon()
-    if (!this.incoming.abandon(this.#link.drainBudget)) this.#spend()
+    this.sendHalf.abandon()
+    if (!this.recvHalf.abandon(this.#link.discardLimit)) this.#spend()
   }
 
   /**
@@ -68,11 +68,11 @@ export class StreamState implements OutgoingOwner {
    * Returns the part of the peer's belief that the stream cannot stand by.
    */
   recvAccept(granted: number): number {
-    const cancelled = this.#state === "Cancelled"
+    const cancelled = this.#state === "Cancelling"
     this.#move("recvAccept")
-    this.outgoing.grant(granted)
+    this.sendHalf.grant(granted)
     const ceiling = Math.max(this.window, this.#link.maxPeerWindow)
-    const credit = this.incoming.open(this.window, Math.min(granted, ceiling))
+    const credit = this.recvHalf.open(this.window, Math.min(granted, ceiling))
     if (cancelled) this.leave()
     return cancelled ? 0 : granted - credit
   }
@@ -80,7 +80,7 @@ export class StreamState implements OutgoingOwner {
   /** `Misplaced`: the stream cannot receive bytes now. */
   recvDat(payload: Uint8Array): "Taken" | "Overrun" | "Misplaced" {
     if (!HalfClose.receives(this.#state)) return "Misplaced"
-    const verdict = this.incoming.receive(payload)
+    const verdict = this.recvHalf.receive(payload)
     if (verdict !== "BudgetSpent") return verdict
     this.#spend()
     return "Taken"
@@ -89,32 +89,32 @@ export class StreamState implements OutgoingOwner {
   /** False when the peer had ended already. */
   recvFin(): boolean {
     if (HalfClose.next(this.#state, "recvClose") === undefined) return false
-    this.incoming.end()
+    this.recvHalf.end()
     this.#move("recvClose")
     return true
   }
 
   /** The session is over. */
   fail(cause: TerminalError): void {
-    this.incoming.fail(cause)
-    this.outgoing.fail(cause)
+    this.recvHalf.fail(cause)
+    this.sendHalf.fail(cause)
   }
 
   snapshot(): StreamSnapshot {
     return {
       id: this.id,
       state: this.#state,
-      bufferedBytes: this.incoming.buffered,
-      receiveCredit: this.incoming.granted,
-      sendCredit: this.outgoing.credit,
-      waitingBytes: this.outgoing.waiting
+      bufferedBytes: this.recvHalf.buffered,
+      receiveCredit: this.recvHalf.granted,
+      sendCredit: this.sendHalf.credit,
+      waitingBytes: this.sendHalf.waiting
     }
   }
 
   /** Nothing more of the peer's is wanted. A FIN of ours that waits keeps the stream known, since somebody may wait for it. */
   #spend(): void {
     this.#spent = true
-    if (this.outgoing.hasEnded) this.#link.over(this)
+    if (this.sendHalf.hasEnded) this.#link.over(this)
   }
 
   #move(event: HalfClose.Event): void {

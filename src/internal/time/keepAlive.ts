@@ -15,7 +15,7 @@ import { KeepAliveExpired } from "../../WsmuxError.js"
  * @param answered told how long each ping took to be answered
  */
 export const keepAlive = (
-  transport: Pick<Transport, "ping" | "pong" | "activity">,
+  transport: Pick<Transport, "ping" | "pong" | "receiveCount">,
   interval: Duration.Duration,
   atTick: Effect.Effect<void>,
   answered: (millis: number) => void
@@ -26,7 +26,7 @@ export const keepAlive = (
     let lastSeen = clock.unsafeCurrentTimeMillis()
     let known = Number.NaN // nothing is expected before the first tick
     let isLate = false
-    const isSilent = () => transport.activity() === known
+    const isSilent = () => transport.receiveCount() === known
     const expired = Effect.suspend(() =>
       isSilent()
         ? Effect.fail(new KeepAliveExpired({ intervalMillis: Duration.toMillis(interval), lastSeen }))
@@ -35,7 +35,7 @@ export const keepAlive = (
     // After a pause of this process the timer may fire before the socket has been read: let it be read first.
     const check = Effect.suspend(() => isSilent() ? Effect.zipRight(Effect.sleep(0), expired) : Effect.void)
     const ping = Effect.sync(() => {
-      known = transport.activity()
+      known = transport.receiveCount()
       lastSeen = clock.unsafeCurrentTimeMillis()
       isLate = true
       const asked = clock.unsafeCurrentTimeNanos()

@@ -1,20 +1,19 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { Opening } from "../session/openLimiter.js"
 import { WaitList } from "../sync/waitList.js"
 
 /** Watches opens that wait for the peer, and gives up those that wait too long. */
-export interface AcceptDeadline {
-  readonly watch: (opening: Opening) => void
-  readonly leave: (opening: Opening) => void
+export interface OpenTimeout<A> {
+  readonly watch: (opening: A) => void
+  readonly leave: (opening: A) => void
 }
 
 /** One fiber of the scope looks after all opens of a session: all may wait equally long, so the first is due first. */
-export const makeAcceptDeadline = (
+export const makeOpenTimeout = <A>(
   deadline: Duration.Duration,
-  expire: (opening: Opening) => void
-): Effect.Effect<AcceptDeadline, never, Scope.Scope> =>
+  expire: (opening: A) => void
+): Effect.Effect<OpenTimeout<A>, never, Scope.Scope> =>
   Effect.gen(function*() {
     if (!Duration.isFinite(deadline)) return { watch: () => {}, leave: () => {} }
     const clock = yield* Effect.clock
@@ -22,7 +21,7 @@ export const makeAcceptDeadline = (
     const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
     const millis = Duration.toMillis(deadline)
     /** When they are due, in milliseconds, in the order in which they came. */
-    const watched = new Map<Opening, number>()
+    const watched = new Map<A, number>()
     const watchers = new WaitList()
     const awaitFirst = watchers.until(() => {
       for (const first of watched) return Effect.succeed(first)

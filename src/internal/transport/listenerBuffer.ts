@@ -1,14 +1,14 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { End, Listener } from "../../Transport.js"
-import { plainText } from "../text/plainText.js"
+import type { CloseInfo, Listener } from "../../Transport.js"
 import { WaitList } from "../sync/waitList.js"
+import { plainText } from "../text/plainText.js"
 
 /**
  * Where the one listener of a transport sits. What happens before it comes is kept, within a limit, and delivered to it
  * first; nothing is delivered after the end.
  */
-export class Slot {
+export class ListenerBuffer {
   readonly #limit: number
   readonly #overflow: () => void
   readonly #early: Array<(listener: Listener) => void> = []
@@ -16,7 +16,7 @@ export class Slot {
   #taken = false
   /** Set once it has heard what came before it. */
   #listener: Listener | undefined
-  #end: End | undefined
+  #end: CloseInfo | undefined
   readonly #enders = new WaitList()
 
   /** @param overflow told when something came although more than `limit` bytes wait already */
@@ -55,7 +55,7 @@ export class Slot {
   }
 
   /** The last event; only the first call counts. The reason is the peer's text, which may hold anything. */
-  close(end: End): void {
+  close(end: CloseInfo): void {
     if (this.#end !== undefined) return
     this.#end = { ...end, reason: plainText(end.reason) }
     this.#listener?.onClose(this.#end)
@@ -91,7 +91,7 @@ export class Slot {
 }
 
 /** How a connection ends at a message that is too large: it is this end that gives it up. */
-export const tooBig: End = { code: 1009, reason: "message too big", cause: new RangeError("message too big") }
+export const tooBig: CloseInfo = { code: 1009, reason: "message too big", cause: new RangeError("message too big") }
 
 /** What an event costs beside its bytes, so that empty messages have a bound, too. */
 const perEvent = 256

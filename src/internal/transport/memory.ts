@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import type { Address } from "../../Address.js"
 import { type Listener, type Transport, TypeId } from "../../Transport.js"
 import { WaitList } from "../sync/waitList.js"
-import { concat } from "./concatBytes.js"
-import { Slot, tooBig } from "./listenerBuffer.js"
+import { concatBytes } from "./concatBytes.js"
+import { ListenerBuffer, tooBig } from "./listenerBuffer.js"
 
 type Side = "client" | "server"
 
@@ -87,7 +87,7 @@ class MemoryTransport implements Transport {
   readonly departures = new WaitList()
   stalled = false
   readonly #settings: Settings
-  readonly #slot: Slot
+  readonly #slot: ListenerBuffer
   readonly #outbound: Array<Packet> = []
   #outboundBytes = 0
   #inbound = 0
@@ -101,7 +101,7 @@ class MemoryTransport implements Transport {
   ) {
     this.maxMessageSize = settings.maxMessageSize
     this.#settings = settings
-    this.#slot = new Slot(settings.maxMessageSize, () => this.#terminate())
+    this.#slot = new ListenerBuffer(settings.maxMessageSize, () => this.#terminate())
     this.ping = settings.ping
       ? (answered) => {
         this.#post({ _tag: "Ping", answered })
@@ -117,7 +117,7 @@ class MemoryTransport implements Transport {
 
   send(parts: ReadonlyArray<Uint8Array>): void {
     if (this.#closing) return
-    const bytes = concat(parts)
+    const bytes = concatBytes(parts)
     this.#outboundBytes += bytes.byteLength
     this.#post({ _tag: "Message", bytes })
   }
@@ -128,7 +128,7 @@ class MemoryTransport implements Transport {
     return !this.#blocked
   }
 
-  activity(): number {
+  receiveCount(): number {
     return this.#inbound
   }
 

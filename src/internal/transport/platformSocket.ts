@@ -8,12 +8,12 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { type Address, opaque } from "../../Address.js"
-import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
+import { type CloseInfo, type Listener, type Transport, TypeId } from "../../Transport.js"
 import { WaitList } from "../sync/waitList.js"
-import { concat } from "./concatBytes.js"
-import { Slot, tooBig } from "./listenerBuffer.js"
-import { adoptOpen, isNodeWebSocket, type Settings, type Terminable } from "./standard.js"
+import { concatBytes } from "./concatBytes.js"
+import { ListenerBuffer, tooBig } from "./listenerBuffer.js"
 import { upgradedTo } from "./node/wsInternals.js"
+import { adoptOpen, isNodeWebSocket, type Settings, type Terminable } from "./standard.js"
 
 /**
  * A transport over a platform `Socket`, once it is open.
@@ -113,8 +113,8 @@ class PlatformTransport implements Terminable {
   /** Woken when there is something to write, or a transport to go on with. */
   readonly departures = new WaitList()
   stopReading: Effect.Effect<unknown> = Effect.void
-  readonly #watermark: number
-  readonly #slot: Slot
+  readonly #highWaterMark: number
+  readonly #slot: ListenerBuffer
   readonly #outbound: Array<Outbound> = []
   #outboundBytes = 0
   #writing = false
@@ -127,8 +127,8 @@ class PlatformTransport implements Terminable {
 
   constructor(settings: Settings) {
     this.maxMessageSize = settings.maxMessageSize
-    this.#watermark = settings.watermark
-    this.#slot = new Slot(
+    this.#highWaterMark = settings.highWaterMark
+    this.#slot = new ListenerBuffer(
       settings.maxMessageSize,
       () => this.#push(new PlatformSocket.CloseEvent(1008, "nobody listens"))
     )
@@ -171,19 +171,19 @@ class PlatformTransport implements Terminable {
 
   send(parts: ReadonlyArray<Uint8Array>): void {
     if (this.#isSettled()) this.#below!.send(parts)
-    else this.#push(concat(parts))
+    else this.#push(concatBytes(parts))
   }
 
   isWritable(): boolean {
     if (this.#slot.ended) return false
     if (this.#isSettled()) return this.#below!.isWritable()
-    this.#blocked = this.#outboundBytes >= this.#watermark
+    this.#blocked = this.#outboundBytes >= this.#highWaterMark
     return !this.#blocked
   }
 
   /** Where nothing can be asked of the peer, as in browsers, and before the WebSocket is known, the peer is taken to be alive. */
-  activity(): number {
-    return this.#below?.ping === undefined ? ++this.#signs : this.#signs + this.#below.activity()
+  receiveCount(): number {
+    return this.#below?.ping === undefined ? ++this.#signs : this.#signs + this.#below.receiveCount()
   }
 
   readonly ping = (answered?: () => void): void => this.#below?.ping?.(answered)
@@ -218,7 +218,7 @@ class PlatformTransport implements Terminable {
     if (this.#blocked && this.isWritable()) this.#slot.writable()
   }
 
-  end(end: End): void {
+  end(end: CloseInfo): void {
     this.#slot.close(end)
   }
 
@@ -254,7 +254,7 @@ class PlatformTransport implements Terminable {
 const sizeOf = (message: Outbound): number => message instanceof Uint8Array ? message.byteLength : 0
 
 /** The platform counts 1006 among the clean ends and then does not tell it from 1000; a loss is what we must assume. */
-const endOf = (exit: Exit.Exit<void, PlatformSocket.SocketError>): End => {
+const endOf = (exit: Exit.Exit<void, PlatformSocket.SocketError>): CloseInfo => {
   if (Exit.isSuccess(exit) || exit.cause._tag !== "Fail") return { code: 1006, reason: "" }
   const error = exit.cause.error
   return PlatformSocket.SocketCloseError.is(error)

@@ -3,14 +3,14 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { WebSocket as NodeWebSocket } from "ws"
 import { type Address, opaque, redacted } from "../../Address.js"
-import { type End, type Listener, type Transport, TypeId } from "../../Transport.js"
+import { type CloseInfo, type Listener, type Transport, TypeId } from "../../Transport.js"
 import { ConnectFailure } from "../../WsmuxError.js"
 import { WaitList } from "../sync/waitList.js"
-import { concat } from "./concatBytes.js"
-import { Slot, tooBig } from "./listenerBuffer.js"
-import { isNode, maxUndiciMessage, type TcpWatch, watchTcp } from "./undici.js"
-import { type Settings as WsSettings, NodeTransport } from "./node/transport.js"
+import { concatBytes } from "./concatBytes.js"
+import { ListenerBuffer, tooBig } from "./listenerBuffer.js"
+import { NodeTransport, type Settings as WsSettings } from "./node/transport.js"
 import { isAccepted, tcpOf } from "./node/wsInternals.js"
+import { isNode, maxUndiciMessage, type TcpWatch, watchTcp } from "./undici.js"
 
 export interface Settings extends WsSettings {
   readonly openTimeout: Duration.Duration
@@ -114,8 +114,8 @@ class StandardTransport implements Terminable {
   readonly remoteAddress: Address
   readonly ping: undefined
   readonly #ws: globalThis.WebSocket
-  readonly #watermark: number
-  readonly #slot: Slot
+  readonly #highWaterMark: number
+  readonly #slot: ListenerBuffer
   readonly #watcher = new WaitList()
   readonly #tcp: TcpWatch
   #cause: unknown
@@ -125,11 +125,11 @@ class StandardTransport implements Terminable {
   constructor(ws: globalThis.WebSocket, settings: Settings) {
     this.#ws = ws
     this.#tcp = watchTcp(ws)
-    this.#watermark = settings.watermark
+    this.#highWaterMark = settings.highWaterMark
     // a session whose settings need more then says so, instead of a loss without a reason later
     this.maxMessageSize = isNode() ? Math.min(settings.maxMessageSize, maxUndiciMessage) : settings.maxMessageSize
     this.remoteAddress = opaque(ws.url ? redacted(ws.url) : "socket") // a socket that was accepted may have none
-    this.#slot = new Slot(this.maxMessageSize, () => this.#startClose(1008, "nobody listens"))
+    this.#slot = new ListenerBuffer(this.maxMessageSize, () => this.#startClose(1008, "nobody listens"))
     ws.binaryType = "arraybuffer" // a Blob would have to be awaited, and order would be lost
     ws.addEventListener("message", (event) => this.#onMessage(event.data))
     ws.addEventListener("error", (event) => {
@@ -144,12 +144,12 @@ class StandardTransport implements Terminable {
   }
 
   send(parts: ReadonlyArray<Uint8Array>): void {
-    if (this.#isOpen()) this.#ws.send(concat(parts))
+    if (this.#isOpen()) this.#ws.send(concatBytes(parts))
   }
 
   isWritable(): boolean {
     if (!this.#isOpen()) return false
-    const blocked = this.#unsent >= this.#watermark
+    const blocked = this.#unsent >= this.#highWaterMark
     if (blocked && !this.#blocked) {
       this.#blocked = true
       this.#watcher.wakeAll()
@@ -157,7 +157,7 @@ class StandardTransport implements Terminable {
     return !blocked
   }
 
-  activity(): number {
+  receiveCount(): number {
     return this.#messages
   }
 
@@ -181,7 +181,7 @@ class StandardTransport implements Terminable {
   ).pipe(
     Effect.zipRight(Effect.sleep(pollInterval)),
     Effect.zipRight(Effect.sync(() => {
-      if (this.#unsent >= this.#watermark) return
+      if (this.#unsent >= this.#highWaterMark) return
       this.#blocked = false
       this.#slot.writable()
     })),
@@ -201,7 +201,7 @@ class StandardTransport implements Terminable {
     if (this.#ws.readyState <= 1) this.#ws.close(code === 1000 || code >= 3000 ? code : code + 3000, reason)
   }
 
-  #end(end: End): void {
+  #end(end: CloseInfo): void {
     const cause = this.#cause
     this.#tcp.stop()
     this.#slot.close(cause === undefined ? end : { ...end, cause })

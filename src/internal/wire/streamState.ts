@@ -5,10 +5,10 @@
  *    we open                               the peer opens
  *       │                                        │
  *       ▼      recvClose (refused)               ▼
- *    Opening ───────────────────▶ Closed ◀─── Pending
+ *    Opening ───────────────────▶ Closed ◀─── AwaitingAccept
  *       │  │                       ▲  ▲    recvClose (cancelled)
  *       │  │ cancel     recvClose  │  │    sendClose (refused)
- *       │  └──────────▶ Cancelled ─┘  │          │
+ *       │  └──────────▶ Cancelling ┘  │          │
  *       │ recvAccept        │         │          │
  *       │        recvAccept │         │          │ sendAccept
  *       ▼    (left at once) ▼         │          │
@@ -21,13 +21,13 @@
  *               └──────────────┴──────┘
  * ```
  *
- * `Cancelled` is an open that nobody waits for any more (its recvClose leads to Closed, too). A FIN before the peer's ACK
+ * `Cancelling` is an open that nobody waits for any more (its recvClose leads to Closed, too). A FIN before the peer's ACK
  * would be forgotten by a Go peer, so the id stays reserved until the late ACK comes, and *that* is answered by FIN.
  */
 export type State =
   | "Opening"
-  | "Cancelled"
-  | "Pending"
+  | "Cancelling"
+  | "AwaitingAccept"
   | "Open"
   | "HalfClosedLocal"
   | "HalfClosedRemote"
@@ -36,9 +36,9 @@ export type State =
 export type Event = "cancel" | "recvAccept" | "sendAccept" | "sendClose" | "recvClose"
 
 const table: Record<State, Partial<Record<Event, State>>> = {
-  Opening: { cancel: "Cancelled", recvAccept: "Open", recvClose: "Closed" },
-  Cancelled: { recvAccept: "Open", recvClose: "Closed" },
-  Pending: { sendAccept: "Open", sendClose: "Closed", recvClose: "Closed" },
+  Opening: { cancel: "Cancelling", recvAccept: "Open", recvClose: "Closed" },
+  Cancelling: { recvAccept: "Open", recvClose: "Closed" },
+  AwaitingAccept: { sendAccept: "Open", sendClose: "Closed", recvClose: "Closed" },
   Open: { sendClose: "HalfClosedLocal", recvClose: "HalfClosedRemote" },
   HalfClosedLocal: { recvClose: "Closed" },
   HalfClosedRemote: { sendClose: "Closed" },

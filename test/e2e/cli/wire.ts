@@ -1,10 +1,10 @@
-import * as Frame from "../../../src/internal/wire/frame.js"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type { IncomingHttpHeaders } from "node:http"
 import type { AddressInfo } from "node:net"
 import { WebSocket, WebSocketServer } from "ws"
+import * as Frame from "../../../src/internal/wire/frame.js"
 import { makeWaits } from "./waits.js"
 
 /** A WebSocket to one of the commands, to see what it really says on the wire. */

@@ -1,9 +1,9 @@
-import * as Frame from "../../../src/internal/wire/frame.js"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type { IncomingMessage } from "node:http"
 import { type ClientOptions, WebSocket } from "ws"
+import * as Frame from "../../../src/internal/wire/frame.js"
 import { type Flags, start } from "./goPeer.js"
 
 /** The role of a Go session, the id of its first stream, and the id of the first stream that a test opens there. */

@@ -85,7 +85,9 @@ export const serveMany = ({ go, session }: Link, service: Service, streams: numb
 export const expectNoFaults = (session: Session) =>
   Effect.map(
     session.snapshot,
-    ({ closed, counters: { clamped, duplicates, overruns, refused } }) =>
+    (
+      { closed, counters: { creditOverflows: clamped, duplicateSyns: duplicates, windowOverruns: overruns, refused } }
+    ) =>
       expect({ closed, clamped, duplicates, overruns, refused }).toEqual({
         closed: false,
         clamped: 0,

@@ -1,9 +1,9 @@
-import * as Frame from "../../../src/internal/wire/frame.js"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
+import * as Frame from "../../../src/internal/wire/frame.js"
 
 /** A client that says what it likes, byte by byte, over TCP. */
 export interface Attacker {

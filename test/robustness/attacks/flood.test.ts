@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Session from "effect-wsmux/Session"
 import { Transport } from "effect-wsmux/Transport"
-import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { pattern } from "../../support/bytes.js"
@@ -10,7 +10,10 @@ import { signal, webSocket } from "../../support/transports.js"
 import type { Kind, Options, Question } from "./flooder.js"
 import { full, makeVictim, patience, report } from "./support.js"
 
-const programs = Promise.all([buildProgram(new URL("./flooder.ts", import.meta.url)), buildProgram(new URL("./bare.ts", import.meta.url))])
+const programs = Promise.all([
+  buildProgram(new URL("./flooder.ts", import.meta.url)),
+  buildProgram(new URL("./bare.ts", import.meta.url))
+])
 
 const sockets = 16
 

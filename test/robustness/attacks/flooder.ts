@@ -1,5 +1,5 @@
-import type * as Frame from "../../../src/internal/wire/frame.js"
 import * as Net from "node:net"
+import type * as Frame from "../../../src/internal/wire/frame.js"
 import { answering } from "../../support/answering.js"
 import { frame, messages, upgrade } from "./attacker.js"
 

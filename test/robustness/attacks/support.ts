@@ -1,7 +1,7 @@
 import { expect } from "@effect/vitest"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Session from "effect-wsmux/Session"
 import { Transport } from "effect-wsmux/Transport"
-import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Memory } from "../../support/answering.js"

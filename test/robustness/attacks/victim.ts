@@ -1,8 +1,8 @@
 import type { MuxStream } from "effect-wsmux/MuxStream"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import type { Session } from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
-import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { answering, type Memory, memory } from "../../support/answering.js"
@@ -23,7 +23,7 @@ export interface Condition {
   /** Frames that have been handled, of ended sessions, too. */
   readonly frames: number
   readonly counters: Readonly<
-    Record<"accepted" | "refused" | "duplicates" | "ignored" | "overruns" | "clamped", number>
+    Record<"accepted" | "refused" | "duplicateSyns" | "ignoredFrames" | "windowOverruns" | "creditOverflows", number>
   >
   /** What ended sessions, by the tags of the errors. */
   readonly ended: Readonly<Record<string, number>>
@@ -55,14 +55,31 @@ const settings: SessionConfig.Options = { keepAliveInterval: "1 hour", ...given 
 const sessions = new Set<Session>()
 const paths = new Map<string, string>()
 const ended: Record<string, number> = {}
-const past = { frames: 0, accepted: 0, refused: 0, duplicates: 0, ignored: 0, overruns: 0, clamped: 0 }
+const past = {
+  frames: 0,
+  accepted: 0,
+  refused: 0,
+  duplicateSyns: 0,
+  ignoredFrames: 0,
+  windowOverruns: 0,
+  creditOverflows: 0
+}
 
 type Snapshot = Effect.Effect.Success<Session["snapshot"]>
 
 const addTo = (sum: typeof past, { counters }: Snapshot): typeof past => {
   const { ack, dat, fin, syn } = counters.framesIn
   sum.frames += ack + dat + fin + syn
-  for (const name of ["accepted", "refused", "duplicates", "ignored", "overruns", "clamped"] as const) {
+  for (
+    const name of [
+      "accepted",
+      "refused",
+      "duplicateSyns",
+      "ignoredFrames",
+      "windowOverruns",
+      "creditOverflows"
+    ] as const
+  ) {
     sum[name] += counters[name]
   }
   return sum

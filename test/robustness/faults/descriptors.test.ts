@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Session from "effect-wsmux/Session"
 import { Transport } from "effect-wsmux/Transport"
-import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Effect from "effect/Effect"
 import * as Tcp from "../../e2e/cli/tcp.js"
 import { connect, logged, serve } from "../../e2e/cli/wsmux.js"

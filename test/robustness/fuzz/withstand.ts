@@ -1,4 +1,3 @@
-import * as Frame from "../../../src/internal/wire/frame.js"
 import type { MuxStream } from "effect-wsmux/MuxStream"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -9,11 +8,20 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
+import * as Frame from "../../../src/internal/wire/frame.js"
 import { pattern } from "../../support/bytes.js"
 import { idle, leavingNothing, runDeterministically, type Timers } from "../../support/deterministic.js"
 import { Random } from "../../support/random.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
-import { type Activity, checkBounds, checkOver, furthest, type Reached, tight, whole } from "../../support/withstanding.js"
+import {
+  type Activity,
+  checkBounds,
+  checkOver,
+  furthest,
+  type Reached,
+  tight,
+  whole
+} from "../../support/withstanding.js"
 
 /** How many streams a program opens itself at most. */
 const maxOpens = 6
@@ -78,13 +86,13 @@ const draw = (bits: number) => {
     keepAliveInterval: bits & 1 ? Duration.seconds(10) : Duration.infinity,
     maxFrameSize: bits & 2 ? 4096 : tight.maxFrameSize,
     maxStreamBufferSize: bits & 4 ? 160 : tight.streamBufferSize,
-    windowBudget: bits & 4 ? 200 : 0,
+    maxWindowGrowth: bits & 4 ? 200 : 0,
     maxSessionBufferSize: bits & 64 ? 200 : whole * 2
   }
   const bounds = {
     ...tight,
     window: Math.max(settings.maxPeerWindow, settings.maxStreamBufferSize),
-    session: Math.min(settings.maxSessionBufferSize, whole) + settings.windowBudget
+    session: Math.min(settings.maxSessionBufferSize, whole) + settings.maxWindowGrowth
   }
   return { settings, bounds }
 }

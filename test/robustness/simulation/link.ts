@@ -1,6 +1,6 @@
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type { Settings } from "effect-wsmux/SessionConfig"
-import type { End, Listener, Transport } from "effect-wsmux/Transport"
+import type { CloseInfo, Listener, Transport } from "effect-wsmux/Transport"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
@@ -80,7 +80,7 @@ export const makeLink = (
           }
         })
         if (jitter > 0) yield* Effect.forkScoped(Effect.forever(holdBack))
-        const onClose = (end: End) => {
+        const onClose = (end: CloseInfo) => {
           ended = true
           blocked[side] = false
           if (loses && end.code === 1006) held.length = 0

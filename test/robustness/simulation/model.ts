@@ -6,7 +6,8 @@ import { drainsLittle, isDone, isOver, type Peer, snapshotOf } from "./peer.js"
 /** What holds at any moment: nobody holds more than was configured. */
 export const checkBounds = (peer: Peer): void => {
   const { wire } = peer.link
-  const { acceptBacklog, maxStreams, maxUnacknowledgedOpens, streamBufferSize, windowBudget } = peer.settings
+  const { acceptBacklog, maxStreams, maxUnacknowledgedOpens, streamBufferSize, maxWindowGrowth: maxWindowGrowth } =
+    peer.settings
   const snapshot = snapshotOf(peer)
   wire.checkWindows(snapshot)
   const fault = (text: string) => wire.faults.push(`${peer.name}: ${text}`)
@@ -18,8 +19,8 @@ export const checkBounds = (peer: Peer): void => {
     (sum, { bufferedBytes, receiveCredit }) => sum + Math.max(0, bufferedBytes + receiveCredit - streamBufferSize),
     0
   )
-  if (grown > windowBudget) fault(`windows grew by ${grown} bytes`)
-  for (const count of ["duplicates", "overruns", "clamped"] as const) {
+  if (grown > maxWindowGrowth) fault(`windows grew by ${grown} bytes`)
+  for (const count of ["duplicateSyns", "windowOverruns", "creditOverflows"] as const) {
     if (snapshot.counters[count] > 0) fault(`counts ${count} of an honest peer`)
   }
 }

@@ -1,5 +1,6 @@
 import type * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
+import type { SessionSnapshot } from "effect-wsmux/SessionSnapshot"
 import type { OpenError, TerminalError } from "effect-wsmux/WsmuxError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,7 +20,7 @@ export const drawSettings = (random: Random): SessionConfig.Settings => {
     ...SessionConfig.defaults,
     streamBufferSize,
     maxStreamBufferSize: random.chance(0.2) ? streamBufferSize * random.int(2, 8) : undefined,
-    windowBudget: random.pick([0, streamBufferSize * 3, SessionConfig.defaults.windowBudget]),
+    maxWindowGrowth: random.pick([0, streamBufferSize * 3, SessionConfig.defaults.maxWindowGrowth]),
     maxFrameSize: random.pick([random.int(1, 64), random.int(64, 2048), 64 * 1024]),
     acceptBacklog: random.pick([0, 1, 2, 200, 200]),
     backlogTimeout: random.pick([100, 1000, 30_000, 30_000]),
@@ -29,7 +30,7 @@ export const drawSettings = (random: Random): SessionConfig.Settings => {
     keepAliveInterval: random.pick([Duration.infinity, Duration.infinity, Duration.millis(random.int(500, 10_000))]),
     flushTimeout: random.pick([0, 100, 1000]),
     closeTimeout: random.pick([0, 100, 1000]),
-    drainBudget: random.pick([random.int(0, maxLittle), ...Array<number>(3).fill(SessionConfig.defaults.drainBudget)])
+    discardLimit: random.pick([random.int(0, maxLittle), ...Array<number>(3).fill(SessionConfig.defaults.discardLimit)])
   }
 }
 
@@ -60,11 +61,11 @@ export interface Peer {
 }
 
 /** Of a stream that was left so little is taken that its writer may come to wait for ever, and credit to be kept. */
-export const drainsLittle = ({ settings }: Peer): boolean => settings.drainBudget <= maxLittle
+export const drainsLittle = ({ settings }: Peer): boolean => settings.discardLimit <= maxLittle
 
 const maxLittle = 100
 
-export const snapshotOf = (peer: Peer): Session.SessionSnapshot => Effect.runSync(peer.session.snapshot)
+export const snapshotOf = (peer: Peer): SessionSnapshot => Effect.runSync(peer.session.snapshot)
 
 export const isOver = (peer: Peer): boolean => Effect.runSync(peer.session.isClosed)
 

@@ -1,7 +1,7 @@
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import type * as SessionType from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
-import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { answering, memory } from "../../support/answering.js"
@@ -36,7 +36,7 @@ export const server = (): void => {
         streams: live.reduce((sum, { counters }) => sum + counters.accepted, streams),
         bytes: live.reduce((sum, { counters }) => sum + counters.bytesIn, bytes),
         broken: 0,
-        mismatches: live.flatMap(({ counters }) => counters.overruns > 0 ? ["a window was overrun"] : []),
+        mismatches: live.flatMap(({ counters }) => counters.windowOverruns > 0 ? ["a window was overrun"] : []),
         left: sessions.size
       }
     }

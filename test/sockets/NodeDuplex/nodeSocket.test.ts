@@ -35,8 +35,8 @@ describe("what programs ask of a net.Socket", () => {
     Effect.gen(function*() {
       const { client, near, server } = yield* wiredStreams
       const socket = yield* socketOf(near)
-      const local = client.address as Address.TcpAddress
-      const remote = server.address as Address.TcpAddress
+      const local = client.localAddress as Address.TcpAddress
+      const remote = server.localAddress as Address.TcpAddress
       expect(socket).toMatchObject({
         localAddress: "127.0.0.1",
         localPort: local.port,
@@ -201,7 +201,7 @@ describe("a Duplex whose stream nobody accepts yet", () => {
         expect(told.filter((item) => item !== true)).toEqual(error === undefined ? [] : [error])
       }
       const { counters, streams } = yield* client.snapshot
-      expect([streams.map(({ state }) => state), counters.bytesOut]).toEqual([["Cancelled", "Cancelled"], 0])
+      expect([streams.map(({ state }) => state), counters.bytesOut]).toEqual([["Cancelling", "Cancelling"], 0])
     }))
 
   it.scopedLive("does not even ask for one when it is destroyed in the turn in which it was made", () =>

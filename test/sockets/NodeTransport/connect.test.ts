@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
 import { Transport } from "effect-wsmux/Transport"
 import type { ConnectFailure } from "effect-wsmux/WsmuxError"
-import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
@@ -9,7 +9,15 @@ import { createHash } from "node:crypto"
 import * as Http from "node:http"
 import { WebSocket } from "ws"
 import { bytes, text } from "../../support/bytes.js"
-import { listening, portOf, signal, silentServer, taking, tcpServer, webSocketServer } from "../../support/transports.js"
+import {
+  listening,
+  portOf,
+  signal,
+  silentServer,
+  taking,
+  tcpServer,
+  webSocketServer
+} from "../../support/transports.js"
 import { listen } from "../../support/transportSuite.js"
 
 const failureOf = (url: string) => Effect.flip(Effect.scoped(NodeTransport.connect(url)))

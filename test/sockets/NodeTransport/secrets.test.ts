@@ -1,12 +1,12 @@
 import * as Socket from "@effect/platform/Socket"
 import { describe, expect, it } from "@effect/vitest"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
 import * as Session from "effect-wsmux/Session"
 import { Transport } from "effect-wsmux/Transport"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import type { ConnectFailure } from "effect-wsmux/WsmuxError"
-import * as NodeTransport from "effect-wsmux/NodeTransport"
-import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -122,7 +122,7 @@ describe("a session", () => {
           const peer = yield* Effect.provideService(Session.makeServer({ log: true }), Transport, accepted)
           const [stream] = yield* Effect.all([session.open(), peer.accept], { concurrency: 2 })
           yield* stream.write(bytes("hello"))
-          yield* Effect.log(yield* session.snapshot, yield* peer.snapshot, session.address, session.remoteAddress)
+          yield* Effect.log(yield* session.snapshot, yield* peer.snapshot, session.localAddress, session.remoteAddress)
           yield* accepted.close(1008, "enough", 0)
           yield* Effect.log(yield* session.awaitClosed)
           yield* Effect.log(yield* Effect.flip(session.open()), yield* Effect.flip(stream.write(bytes("more"))))

@@ -4,7 +4,15 @@ import * as Effect from "effect/Effect"
 import * as Http from "node:http"
 import type * as Net from "node:net"
 import { bytes, concat, text } from "../../support/bytes.js"
-import { eventually, keepAll, listening, portOf, rawAnswer, rawClient, upgradeHeaders } from "../../support/transports.js"
+import {
+  eventually,
+  keepAll,
+  listening,
+  portOf,
+  rawAnswer,
+  rawClient,
+  upgradeHeaders
+} from "../../support/transports.js"
 import { listen } from "../../support/transportSuite.js"
 
 const proof = "authorization: Bearer secret"

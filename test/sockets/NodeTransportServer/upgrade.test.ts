@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import type { Connection } from "effect-wsmux/TransportServer"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
+import type { Connection, Rejection } from "effect-wsmux/TransportServer"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -143,7 +143,7 @@ describe("authorisation", () => {
       expect(body).toBe("Unauthorized\n")
     }))
 
-  const unsendable: ReadonlyArray<readonly [what: string, rejection: NodeTransportServer.Rejection]> = [
+  const unsendable: ReadonlyArray<readonly [what: string, rejection: Rejection]> = [
     ["a header value with a line break", { status: 302, headers: { location: "/a\r\nset-cookie: b=c" } }],
     ["a header value with a control character", { status: 401, headers: { "x-why": "a\u001b[2J" } }],
     ["a header name with a line break", { status: 401, headers: { "x-a: b\r\nx-c": "d" } }],

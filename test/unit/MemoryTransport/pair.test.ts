@@ -72,11 +72,11 @@ describe("an in-memory pair", () => {
       const { atClient, atServer, client, server } = yield* makeEnds({ latency: "100 millis" })
       client.ping?.()
       yield* TestClock.adjust("99 millis")
-      expect([client.activity(), server.activity()]).toEqual([0, 0])
+      expect([client.receiveCount(), server.receiveCount()]).toEqual([0, 0])
       yield* TestClock.adjust("1 millis")
-      expect([client.activity(), server.activity()]).toEqual([0, 2])
+      expect([client.receiveCount(), server.receiveCount()]).toEqual([0, 2])
       yield* TestClock.adjust("100 millis")
-      expect([client.activity(), server.activity()]).toEqual([1, 2])
+      expect([client.receiveCount(), server.receiveCount()]).toEqual([1, 2])
       const closing = yield* Effect.fork(client.close(4321, "enough", "1 second"))
       yield* TestClock.adjust("100 millis")
       expect([atClient.told, atServer.told, closing.unsafePoll()]).toEqual([[], ["close"], null])
@@ -197,7 +197,13 @@ describe("an in-memory pair", () => {
           if (step % 13 === 5) yield* pair.resume("server")
           yield* TestClock.adjust(Duration.millis(step % 6))
           const now = yield* Clock.currentTimeMillis
-          log.push([now - start, client.activity(), server.activity(), client.isWritable(), server.isWritable()])
+          log.push([
+            now - start,
+            client.receiveCount(),
+            server.receiveCount(),
+            client.isWritable(),
+            server.isWritable()
+          ])
         }
         return log
       })

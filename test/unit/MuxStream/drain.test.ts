@@ -41,7 +41,7 @@ describe("a stream that is left before its end", () => {
 
   it.scoped("is forgotten without more credit once the budget is spent", () =>
     Effect.gen(function*() {
-      const { frames, send, session, streams } = yield* makeLeft([], { drainBudget: 1500 })
+      const { frames, send, session, streams } = yield* makeLeft([], { discardLimit: 1500 })
       yield* send(dat(1, pattern(1000)), dat(1, pattern(500)))
       expect(yield* frames).toEqual([ack(1, 1000)]) // the rest is less than half a window
       expect(yield* streams).toBe(1)
@@ -49,13 +49,13 @@ describe("a stream that is left before its end", () => {
       expect(yield* streams).toBe(0)
       yield* send(dat(1, pattern(500)), fin(1))
       expect(yield* frames).toEqual([])
-      expect((yield* session.snapshot).counters.ignored).toBe(2)
+      expect((yield* session.snapshot).counters.ignoredFrames).toBe(2)
       expect(yield* session.isClosed).toBe(false)
     }))
 
   it.scoped("is forgotten at once when what nobody had read spends the budget", () =>
     Effect.gen(function*() {
-      const { before, streams } = yield* makeLeft([pattern(1024)], { drainBudget: 1023 })
+      const { before, streams } = yield* makeLeft([pattern(1024)], { discardLimit: 1023 })
       expect(before).toEqual([ack(1, 1024), fin(1)])
       expect(yield* streams).toBe(0)
     }))
@@ -95,7 +95,7 @@ describe("a stream that is left before its end", () => {
 
   it.scoped("leaves the peer's writer waiting beyond the budget, where a deadline frees it", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly({ server: { drainBudget: 10_000 } }))
+      const { client, server } = yield* makeSessions(quietly({ server: { discardLimit: 10_000 } }))
       yield* Effect.fork(Effect.scoped(server.accept))
       const near = yield* client.open()
       const write = yield* start(near.write(pattern(100_000)))
@@ -122,7 +122,7 @@ describe("a stream that is left before its end", () => {
 
   it.scoped("lets who waits for its FIN hear of the session's end, though its budget is spent", () =>
     Effect.gen(function*() {
-      const config = { drainBudget: 0, streamBufferSize: 70_000 }
+      const config = { discardLimit: 0, streamBufferSize: 70_000 }
       const { pair, send, session } = yield* makePeer("server", config, { capacity: 1000 })
       yield* send(syn(1))
       const scope = yield* Scope.make()
@@ -139,7 +139,7 @@ describe("a stream that is left before its end", () => {
 
   it.scoped("is forgotten once a FIN that waited has gone, when its budget is spent", () =>
     Effect.gen(function*() {
-      const config = { drainBudget: 0, streamBufferSize: 70_000 }
+      const config = { discardLimit: 0, streamBufferSize: 70_000 }
       const { pair, send, session } = yield* makePeer("server", config, { capacity: 1000 })
       yield* send(syn(1))
       const scope = yield* Scope.make()
@@ -162,7 +162,7 @@ describe("a stream that is left before its end", () => {
       const { send, session } = yield* makePeer("server")
       yield* send(syn(1))
       const stream = yield* session.accept
-      const ignored = Effect.map(session.snapshot, ({ counters }) => counters.ignored)
+      const ignored = Effect.map(session.snapshot, ({ counters }) => counters.ignoredFrames)
       yield* send(dat(1, bytes("all")), fin(1))
       expect(yield* ignored).toBe(0)
       yield* send(dat(1, bytes("more")))

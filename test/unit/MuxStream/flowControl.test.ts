@@ -1,10 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
-import { maxUint32 } from "../../../src/internal/wire/frame.js"
 import { NoCapacity } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { maxUint32 } from "../../../src/internal/wire/frame.js"
 import { bytes, pattern } from "../../support/bytes.js"
 import { expectWaiting, quiet, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
@@ -85,7 +85,7 @@ describe("credit", () => {
       const stream = yield* session.accept
       yield* send(ack(1, maxUint32), ack(1, 7))
       const { counters, streams } = yield* session.snapshot
-      expect([counters.clamped, streams[0]?.sendCredit]).toEqual([2, maxUint32])
+      expect([counters.creditOverflows, streams[0]?.sendCredit]).toEqual([2, maxUint32])
       yield* stream.write(bytes("on"))
       expect(yield* frames).toEqual([ack(1, 1024), dat(1, bytes("on"))])
     }))
@@ -123,7 +123,9 @@ describe("windows of different size", () => {
           const [atFar, atNear] = yield* Effect.all([readAll(far), readAll(near)], { concurrency: 2 })
           expect(atFar).toEqual(there)
           expect(atNear).toEqual(back)
-          const overruns = [yield* client.snapshot, yield* server.snapshot].map(({ counters }) => counters.overruns)
+          const overruns = [yield* client.snapshot, yield* server.snapshot].map(({ counters }) =>
+            counters.windowOverruns
+          )
           expect(overruns).toEqual([0, 0])
         }))
     }
@@ -159,7 +161,7 @@ describe("windows of different size", () => {
       const write = yield* start(far.write(pattern(8000)))
       yield* expectWaiting(write)
       const { counters, streams } = yield* client.snapshot
-      expect([counters.overruns, counters.framesOut.ack, streams[0]?.bufferedBytes]).toEqual([0, 0, 4000])
+      expect([counters.windowOverruns, counters.framesOut.ack, streams[0]?.bufferedBytes]).toEqual([0, 0, 4000])
       yield* Effect.fork(Effect.zipRight(Fiber.join(write), far.end))
       expect(yield* readAll(near)).toEqual(pattern(8000))
     }))

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
-import { encode } from "../../../src/internal/wire/frame.js"
 import * as WsmuxError from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
+import { encode } from "../../../src/internal/wire/frame.js"
 import { bytes, pattern, text } from "../../support/bytes.js"
 import { expectWaiting, failureOf, quiet, quietly, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
@@ -72,7 +72,7 @@ describe("the errors of the specification", () => {
       )
       expect(text(yield* readSome(other))).toBe("fine")
       yield* overrun.write(bytes("ok"))
-      expect((yield* peer.session.snapshot).counters.overruns).toBe(1)
+      expect((yield* peer.session.snapshot).counters.windowOverruns).toBe(1)
       expect(yield* peer.session.isClosed).toBe(false)
     }))
 
@@ -200,7 +200,8 @@ describe("the errors of the design", () => {
         // the last frame is counted as ignored by a session that lets itself be flooded
         const answered = Effect.iterate(0, {
           while: (ignored) => ignored === 0 && open.unsafePoll() === null,
-          body: () => Effect.zipRight(Effect.yieldNow(), Effect.map(session.snapshot, (now) => now.counters.ignored))
+          body: () =>
+            Effect.zipRight(Effect.yieldNow(), Effect.map(session.snapshot, (now) => now.counters.ignoredFrames))
         })
         expect(yield* answered).toBe(0)
         expect(yield* Fiber.join(open)).toEqual(new WsmuxError.PeerFlood({ detail: "10001 answers wait to be read" }))

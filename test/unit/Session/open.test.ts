@@ -33,9 +33,9 @@ describe("open", () => {
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions()
       const [near, far] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
-      const [ours, theirs] = [client.address, client.remoteAddress]
+      const [ours, theirs] = [client.localAddress, client.remoteAddress]
       expect(ours).not.toEqual(theirs)
-      expect([server.address, server.remoteAddress]).toEqual([theirs, ours])
+      expect([server.localAddress, server.remoteAddress]).toEqual([theirs, ours])
       expect([near.localAddress, near.remoteAddress]).toEqual([ours, theirs])
       expect([far.localAddress, far.remoteAddress]).toEqual([theirs, ours])
     }))
@@ -106,7 +106,7 @@ for (const [how, giveUp] of Object.entries(givingUp)) {
       Effect.gen(function*() {
         const { frames, session } = yield* makeGivenUp
         expect(yield* frames).toEqual([syn(1)])
-        expect((yield* session.snapshot).streams).toMatchObject([{ id: 1, state: "Cancelled" }])
+        expect((yield* session.snapshot).streams).toMatchObject([{ id: 1, state: "Cancelling" }])
       }))
 
     it.scoped("answers a late acceptance by FIN, and drains what comes until the peer's FIN", () =>

@@ -12,11 +12,11 @@ const nothing = {
   opened: 0,
   accepted: 0,
   refused: 0,
-  duplicates: 0,
-  ignored: 0,
-  overruns: 0,
-  clamped: 0,
-  stalls: 0
+  duplicateSyns: 0,
+  ignoredFrames: 0,
+  windowOverruns: 0,
+  creditOverflows: 0,
+  creditStalls: 0
 }
 
 describe("the snapshot", () => {
@@ -68,8 +68,8 @@ describe("the snapshot", () => {
             sendCredit: 1024,
             waitingBytes: 0
           },
-          { id: 7, state: "Pending", bufferedBytes: 0, receiveCredit: 0, sendCredit: 1024, waitingBytes: 0 },
-          { id: 0, state: "Cancelled", bufferedBytes: 0, receiveCredit: 0, sendCredit: 0, waitingBytes: 0 },
+          { id: 7, state: "AwaitingAccept", bufferedBytes: 0, receiveCredit: 0, sendCredit: 1024, waitingBytes: 0 },
+          { id: 0, state: "Cancelling", bufferedBytes: 0, receiveCredit: 0, sendCredit: 0, waitingBytes: 0 },
           { id: 2, state: "Opening", bufferedBytes: 0, receiveCredit: 0, sendCredit: 0, waitingBytes: 0 }
         ],
         backlog: 1,
@@ -81,11 +81,11 @@ describe("the snapshot", () => {
           framesOut: { dat: 1, syn: 2, ack: 3, fin: 2 },
           bytesIn: 710,
           bytesOut: 1124,
-          stalls: 1,
+          creditStalls: 1,
           accepted: 3,
           refused: 1,
-          duplicates: 1,
-          ignored: 1
+          duplicateSyns: 1,
+          ignoredFrames: 1
         }
       })
     }))
@@ -96,6 +96,6 @@ describe("the snapshot", () => {
       const before = yield* session.snapshot
       yield* send(syn(1), ack(77, 1))
       expect(before).toMatchObject({ streams: [], backlog: 0, counters: nothing })
-      expect(yield* session.snapshot).toMatchObject({ backlog: 1, counters: { ignored: 1 } })
+      expect(yield* session.snapshot).toMatchObject({ backlog: 1, counters: { ignoredFrames: 1 } })
     }))
 })

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
-import type * as Frame from "../../../src/internal/wire/frame.js"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
+import type * as Frame from "../../../src/internal/wire/frame.js"
 import { pattern } from "../../support/bytes.js"
 import { quiet } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
@@ -117,7 +117,7 @@ describe("window tuning", () => {
 
   it.scoped("keeps all windows of a session within the budget, and gets it back with the streams", () =>
     Effect.gen(function*() {
-      const peer = yield* makeTuned({ windowBudget: 3 * kib })
+      const peer = yield* makeTuned({ maxWindowGrowth: 3 * kib })
       const scope = yield* Scope.make()
       expect(yield* Scope.extend(roundTrips(peer, 1, kib, 3), scope)).toEqual([2 * kib, 4 * kib, 4 * kib])
       expect(yield* roundTrips(peer, 3, kib, 2)).toEqual([kib, kib])
@@ -130,7 +130,7 @@ describe("window tuning", () => {
 
   it.scoped("keeps what a window has grown by within the budget until what it let in is read", () =>
     Effect.gen(function*() {
-      const peer = yield* makeTuned({ windowBudget: 3 * kib })
+      const peer = yield* makeTuned({ maxWindowGrowth: 3 * kib })
       const scope = yield* Scope.make()
       const stream = yield* Scope.extend(peer.open(1), scope)
       yield* peer.credits

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Frame from "../../../src/internal/wire/frame.js"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as Session from "effect-wsmux/Session"
 import { Transport } from "effect-wsmux/Transport"
@@ -10,6 +9,7 @@ import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
 import * as Stream from "effect/Stream"
 import * as Supervisor from "effect/Supervisor"
+import * as Frame from "../../../src/internal/wire/frame.js"
 import { quiet } from "../../support/observe.js"
 import { withParts } from "../../support/withParts.js"
 

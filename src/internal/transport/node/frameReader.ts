@@ -25,7 +25,7 @@ export const maxFragments = (maxMessageSize: number): number => 64 + Math.ceil(m
  * between the frames, and it is the parser that emits the messages. So all else is as it was, but for what a binary message
  * may be refused for, which is told to `refuse`.
  */
-export class WsReceiver {
+export class FrameReader {
   readonly #parser: Parser
   readonly #pass: (bytes: Buffer) => boolean
   readonly #masked: boolean

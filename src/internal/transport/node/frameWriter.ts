@@ -12,7 +12,7 @@ import { mask } from "./mask.js"
  * `ws` writes its own control frames to the same socket. Both write whole frames in one step, so they never mix; and neither
  * sends data behind a close frame.
  */
-export class WsSender {
+export class FrameWriter {
   readonly #ws: WebSocket
   readonly #socket: Net.Socket
   readonly #masked: boolean

@@ -1,5 +1,5 @@
 import * as Http from "node:http"
-import type { Rejection } from "../../../NodeTransportServer.js"
+import type { Rejection } from "../../../TransportServer.js"
 import { plainText } from "../../text/plainText.js"
 
 type Headers = Readonly<Record<string, string>>

@@ -7,16 +7,16 @@ import { opaque, tcp, unix } from "../../../Address.js"
 import type { Budget } from "../../../SharedLimits.js"
 import { type Listener, type Transport, TypeId, type UpgradeAnswer } from "../../../Transport.js"
 import { WaitList } from "../../sync/waitList.js"
-import { concat } from "../concatBytes.js"
+import { concatBytes } from "../concatBytes.js"
+import { ListenerBuffer } from "../listenerBuffer.js"
+import { type Fault, FrameReader, maxFragments } from "./frameReader.js"
+import { FrameWriter, ping, pong } from "./frameWriter.js"
 import { SlicedReader } from "./readBudget.js"
-import { Slot } from "../listenerBuffer.js"
 import { readIntoSharedBuffer } from "./sharedReadBuffer.js"
 import { isReplaceable, neverDrains, type Parser, parserOf, restrain, tcpOf } from "./wsInternals.js"
-import { type Fault, maxFragments, WsReceiver } from "./frameReader.js"
-import { ping, pong, WsSender } from "./frameWriter.js"
 
 export interface Settings {
-  readonly watermark: number
+  readonly highWaterMark: number
   readonly maxMessageSize: number
   /** What the unfinished messages of all connections may take. */
   readonly partialMessages: Budget
@@ -38,12 +38,12 @@ export class NodeTransport implements Transport {
   upgrade: UpgradeAnswer | undefined
   readonly #ws: WebSocket
   readonly #end: End
-  readonly #watermark: number
+  readonly #highWaterMark: number
   readonly #partialMessages: Budget
-  readonly #slot: Slot
+  readonly #slot: ListenerBuffer
   readonly #leavers = new WaitList()
   #socket: Net.Socket | undefined
-  #sender: WsSender | undefined
+  #sender: FrameWriter | undefined
   #reader: SlicedReader | undefined
   #detour: string | undefined = "the TCP socket is unknown"
   #cause: unknown
@@ -56,10 +56,10 @@ export class NodeTransport implements Transport {
   constructor(ws: WebSocket, end: End, settings: Settings) {
     this.#ws = ws
     this.#end = end
-    this.#watermark = settings.watermark
+    this.#highWaterMark = settings.highWaterMark
     this.#partialMessages = settings.partialMessages
     this.maxMessageSize = settings.maxMessageSize
-    this.#slot = new Slot(settings.maxMessageSize, () => this.#giveUp(1008, new Error("nobody listens")))
+    this.#slot = new ListenerBuffer(settings.maxMessageSize, () => this.#giveUp(1008, new Error("nobody listens")))
     ws.binaryType = "nodebuffer" // the application may have set another
     ws.on("message", (data: Buffer, isBinary: boolean) => {
       this.#signs++
@@ -102,7 +102,7 @@ export class NodeTransport implements Transport {
     })
     // An extension would have to have its way with every message.
     if (this.#ws.extensions === "") {
-      this.#sender = new WsSender(this.#ws, socket, this.#end === "client", this.#onSent)
+      this.#sender = new FrameWriter(this.#ws, socket, this.#end === "client", this.#onSent)
     }
     const isShared = reader !== undefined && readIntoSharedBuffer(socket, (bytes) => reader.take(bytes))
     this.localAddress = toAddress(socket.localAddress, socket.localPort)
@@ -123,7 +123,9 @@ export class NodeTransport implements Transport {
 
   /** Logs at debug level where the direct path is not in use. */
   readonly logDetour: Effect.Effect<void> = Effect.suspend(() =>
-    this.#detour === undefined ? Effect.void : Effect.logDebug(`NodeTransport: messages go a slower way: ${this.#detour}`)
+    this.#detour === undefined
+      ? Effect.void
+      : Effect.logDebug(`NodeTransport: messages go a slower way: ${this.#detour}`)
   )
 
   listen(listener: Listener): void {
@@ -132,17 +134,17 @@ export class NodeTransport implements Transport {
 
   send(parts: ReadonlyArray<Uint8Array>): void {
     if (!this.#isOpen()) return
-    if (this.#sender === undefined) this.#ws.send(concat(parts), this.#onSent)
+    if (this.#sender === undefined) this.#ws.send(concatBytes(parts), this.#onSent)
     else this.#sender.send(parts)
   }
 
   isWritable(): boolean {
     if (!this.#isOpen()) return false
-    this.#blocked = (this.#sender?.unsent ?? this.#ws.bufferedAmount) >= this.#watermark
+    this.#blocked = (this.#sender?.unsent ?? this.#ws.bufferedAmount) >= this.#highWaterMark
     return !this.#blocked
   }
 
-  activity(): number {
+  receiveCount(): number {
     return (this.#socket?.bytesRead ?? 0) + this.#signs
   }
 
@@ -175,7 +177,7 @@ export class NodeTransport implements Transport {
     if (!isReplaceable(parser) || this.#ws.extensions !== "") return
     const refuse = (fault: Fault) => this.#refuse(parser, fault)
     const share = this.#partialMessages.join()
-    const receiver = new WsReceiver(parser, this.#end === "server", parser._maxPayload!, refuse, share)
+    const receiver = new FrameReader(parser, this.#end === "server", parser._maxPayload!, refuse, share)
     this.#ws.once("close", () => receiver.release())
     const reader = new SlicedReader(
       (bytes, frames) => receiver.read(bytes, frames),

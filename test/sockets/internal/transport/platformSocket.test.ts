@@ -23,8 +23,8 @@ import {
   webSocketServer,
   wired
 } from "../../../support/transports.js"
-import { encodeFrame } from "../../../support/webSocketFrames.js"
 import { listen, transportSuite } from "../../../support/transportSuite.js"
+import { encodeFrame } from "../../../support/webSocketFrames.js"
 
 transportSuite("platform sockets", wired["platform sockets"]!, { addresses: false })
 

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "@effect/vitest"
-import { encode } from "../../../../src/internal/wire/frame.js"
 import type { Session } from "effect-wsmux/Session"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SharedLimits from "effect-wsmux/SharedLimits"
@@ -12,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
+import { encode } from "../../../../src/internal/wire/frame.js"
 import { pattern } from "../../../support/bytes.js"
 import { quiet, quietly, start } from "../../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../../support/scriptedPeer.js"
@@ -39,7 +39,7 @@ describe("the windows of a session", () => {
       expect(yield* reach(session)).toBe(350)
       for (const [i, id] of openers.entries()) yield* send(dat(id, pattern(i < 2 ? 100 : 25)))
       const { counters, streams } = yield* session.snapshot
-      expect([counters.overruns, streams.map(({ bufferedBytes }) => bufferedBytes)]).toEqual([
+      expect([counters.windowOverruns, streams.map(({ bufferedBytes }) => bufferedBytes)]).toEqual([
         0,
         [100, 100, 25, 25, 25, 25, 25, 25]
       ])
@@ -115,7 +115,9 @@ describe("the windows of a session", () => {
           ], { concurrency: 2 })
           expect(back).toEqual(sent)
         }), { concurrency: "unbounded" })
-      expect((yield* client.snapshot).counters.overruns + (yield* server.snapshot).counters.overruns).toBe(0)
+      expect((yield* client.snapshot).counters.windowOverruns + (yield* server.snapshot).counters.windowOverruns).toBe(
+        0
+      )
     }))
 })
 
@@ -156,7 +158,7 @@ describe("the memory of a session", () => {
       for (const id of [1, 3, 5, 7]) yield* send(dat(id, pattern(2000)))
       const { counters, streams } = yield* session.snapshot
       expect(streams.reduce((sum, { bufferedBytes }) => sum + bufferedBytes, 0)).toBe(1000)
-      expect(counters.overruns).toBe(4)
+      expect(counters.windowOverruns).toBe(4)
     }))
 
   const strangers = (limits: Partial<SharedLimits.Settings>, sessions: number, options?: SessionConfig.Options) =>
@@ -251,7 +253,7 @@ describe("the memory of a session", () => {
     Effect.gen(function*() {
       const { buffers, streams } = yield* SharedLimits.SharedLimits
       yield* Effect.scoped(Effect.gen(function*() {
-        const settings = { ...quiet, acceptBacklog: 2, drainBudget: 9 }
+        const settings = { ...quiet, acceptBacklog: 2, discardLimit: 9 }
         const { pair, send, session } = yield* makePeer("server", settings, { capacity: 1 })
         yield* Effect.addFinalizer(() => pair.cut)
         yield* pair.stall("server")

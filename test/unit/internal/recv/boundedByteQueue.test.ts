@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import { ByteQueue } from "../../../../src/internal/recv/boundedByteQueue.js"
+import { BoundedByteQueue } from "../../../../src/internal/recv/boundedByteQueue.js"
 import { bytes, concat, pattern, text } from "../../../support/bytes.js"
 
 const source = pattern(1 << 20)
@@ -9,8 +9,8 @@ const repeated = concat([source, source, source, source])
 const retained = (chunks: ReadonlyArray<Uint8Array>): number =>
   Array.from(new Set(chunks.map((chunk) => chunk.buffer)), (buffer) => buffer.byteLength).reduce((a, b) => a + b, 0)
 
-const queueOf = (...chunks: ReadonlyArray<Uint8Array>): ByteQueue => {
-  const queue = new ByteQueue()
+const queueOf = (...chunks: ReadonlyArray<Uint8Array>): BoundedByteQueue => {
+  const queue = new BoundedByteQueue()
   for (const chunk of chunks) queue.push(chunk)
   return queue
 }
@@ -34,7 +34,7 @@ describe("a byte queue", () => {
     "gives what was pushed, in order, whatever the chunks",
     [FastCheck.array(operation, { maxLength: 50, size: "max" })],
     ([operations]) => {
-      const queue = new ByteQueue()
+      const queue = new BoundedByteQueue()
       const taken: Array<Uint8Array> = []
       let pushed = 0
       let left = 0
@@ -71,7 +71,7 @@ describe("a byte queue", () => {
   )
 
   it("merges a storm of single bytes into few chunks", () => {
-    const queue = new ByteQueue()
+    const queue = new BoundedByteQueue()
     const million = source.subarray(0, 1_000_000)
     for (let i = 0; i < million.length; i++) queue.push(million.subarray(i, i + 1))
     expect(queue.size).toBe(1_000_000)
@@ -82,7 +82,7 @@ describe("a byte queue", () => {
   })
 
   it("spends no segment on a single byte behind each large chunk", () => {
-    const queue = new ByteQueue()
+    const queue = new BoundedByteQueue()
     for (let i = 0; i < 100; i++) {
       queue.push(pattern(1024))
       queue.push(bytes("x"))
@@ -94,7 +94,7 @@ describe("a byte queue", () => {
   it("gives the first of very many chunks as cheaply as of few", () => {
     const chunk = pattern(1024)
     const cost = (count: number) => {
-      const queue = new ByteQueue()
+      const queue = new BoundedByteQueue()
       for (let i = 0; i < count; i++) queue.push(chunk)
       const since = performance.now()
       while (queue.shift() !== undefined);
@@ -118,7 +118,7 @@ describe("a byte queue", () => {
 
   it("keeps the order of very many chunks, however they are taken", () => {
     const sizes = Array.from({ length: 5000 }, (_, i) => i % 3 === 0 ? 1 : 1024 + i % 7)
-    const queue = new ByteQueue()
+    const queue = new BoundedByteQueue()
     const taken: Array<Uint8Array> = []
     let pushed = 0
     for (const [i, size] of sizes.entries()) {
@@ -165,7 +165,7 @@ describe("a byte queue", () => {
       FastCheck.nat(20)
     ],
     ([pushes, taken]) => {
-      const queue = new ByteQueue()
+      const queue = new BoundedByteQueue()
       const pushed = pushes.reduce((sum, { length }) => sum + length, 0)
       for (const { length, part } of pushes) {
         queue.push(new Uint8Array(Math.ceil(length * (1 + part / 25))).subarray(0, length))

@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
-import { Incoming } from "../../../../src/internal/recv/recvHalf.js"
+import { RecvHalf } from "../../../../src/internal/recv/recvHalf.js"
 import type { WindowTuner } from "../../../../src/internal/recv/windowTuner.js"
 import { pattern } from "../../../support/bytes.js"
 import { settle } from "../../../support/sessions.js"
@@ -41,7 +41,7 @@ type Tuner = Pick<WindowTuner, "growth" | "now" | "release">
 const makeIncoming = (size: number, granted: number, tuner?: Tuner, spare?: number) => {
   const credits: Array<readonly [id: number, bytes: number]> = []
   const memory = makeMemory(size, spare)
-  const incoming = new Incoming(7, size, {
+  const incoming = new RecvHalf(7, size, {
     sendCredit: (id, bytes) => credits.push([id, bytes]),
     tuner: tuner as WindowTuner | undefined,
     memory
@@ -56,7 +56,7 @@ const makeIncoming = (size: number, granted: number, tuner?: Tuner, spare?: numb
 }
 
 /** What reading gives at once: bytes by their number, an error, that there are no more, or that it waits. */
-const read = (incoming: Incoming) => {
+const read = (incoming: RecvHalf) => {
   const exit = Effect.runSyncExit(Effect.either(incoming.read))
   if (Exit.isFailure(exit)) return "waits"
   if (Either.isLeft(exit.value)) return exit.value.left
@@ -75,7 +75,7 @@ describe("the receiving half of a stream", () => {
   })
 
   it("takes nothing before it is open", () => {
-    const incoming = new Incoming(7, 0, { sendCredit: () => {}, tuner: undefined, memory: makeMemory(0) })
+    const incoming = new RecvHalf(7, 0, { sendCredit: () => {}, tuner: undefined, memory: makeMemory(0) })
     expect([incoming.granted, incoming.receive(pattern(1)), read(incoming)]).toEqual([0, "Overrun", overrun])
   })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Flight } from "../../../../src/internal/send/congestion.js"
+import { CongestionController } from "../../../../src/internal/send/congestion.js"
 
 const kib = 1024
 
@@ -29,14 +29,14 @@ const makeFlight = ({ rate, trip }: Network, { known = true, window = Infinity }
     events.push({ at: time, happens })
     events.sort((a, b) => a.at - b.at)
   }
-  const flight = new Flight({
+  const flight = new CongestionController({
     now: () => now,
     ping: (answered) => at(Math.max(linkFreeAt, now) + trip, () => answering && answered()),
     onFull: () => full++,
     onBlind: () => blind++,
     onRoom: () => write()
   })
-  if (known) flight.roundTrip(trip) // as the session's first ping tells, on a network at rest
+  if (known) flight.onRtt(trip) // as the session's first ping tells, on a network at rest
   let writing = true
   const send = (size: number) => {
     linkFreeAt = Math.max(linkFreeAt, now) + size / rate
@@ -48,12 +48,12 @@ const makeFlight = ({ rate, trip }: Network, { known = true, window = Infinity }
       credit = arrived
       write()
     })
-    flight.sends(size)
+    flight.onSent(size)
   }
   const write = () => {
     for (;;) {
       const left = Math.min(64 * kib, window - (sent - credit))
-      const size = writing && left > 0 ? flight.room(left) : 0
+      const size = writing && left > 0 ? flight.reserve(left) : 0
       if (size === 0) return
       send(size)
     }
@@ -118,7 +118,7 @@ describe("a flight", () => {
       link.run(20 * trip + 2000)
       expect(link.run(1000 + 10 * trip)).toBeGreaterThan(0.9 * rate * (1000 + 10 * trip))
       // what it holds, as much again or what passes in 5 ms, and the least that is worth while
-      expect(link.flight.limit).toBeLessThan(2 * (rate * (trip + Math.max(trip, 5)) + 8 * kib))
+      expect(link.flight.window).toBeLessThan(2 * (rate * (trip + Math.max(trip, 5)) + 8 * kib))
     })
   }
 
@@ -146,7 +146,7 @@ describe("a flight", () => {
       link.run(20 * trip + 2000)
       typing(link, 10 * trip + 1000)
       const { bytes, longest } = typing(link, 10 * trip + 1000)
-      expect(longest).toBeLessThan(1.5 * Math.max(trip, Math.min(link.flight.limit, 64 * kib) / rate))
+      expect(longest).toBeLessThan(1.5 * Math.max(trip, Math.min(link.flight.window, 64 * kib) / rate))
       expect(bytes).toBeGreaterThan(0.7 * rate * (10 * trip + 1000))
     })
 
@@ -155,7 +155,7 @@ describe("a flight", () => {
       link.run(20 * trip + 2000)
       typing(link, 10 * trip + 1000)
       const { longest } = typing(link, 10 * trip + 1000)
-      expect(longest).toBeLessThan(1.5 * Math.max(trip, Math.min(link.flight.limit, 64 * kib) / rate))
+      expect(longest).toBeLessThan(1.5 * Math.max(trip, Math.min(link.flight.window, 64 * kib) / rate))
     })
 
     it("goes back to what is good for large ones 100 ms after the last of them", () => {
@@ -166,7 +166,7 @@ describe("a flight", () => {
       link.run(80)
       expect(link.flight.inFlight).toBeLessThan(1.3 * inFlight + 16 * kib)
       link.run(20 + 2 * trip)
-      expect(link.flight.inFlight).toBeGreaterThan(0.6 * link.flight.limit)
+      expect(link.flight.inFlight).toBeGreaterThan(0.6 * link.flight.window)
     })
   })
 
@@ -177,37 +177,37 @@ describe("a flight", () => {
     network.rate = 100
     const slow = makeFlight(network)
     slow.run(2000)
-    expect(slow.flight.limit).toBeLessThan(link.flight.limit / 20)
+    expect(slow.flight.window).toBeLessThan(link.flight.window / 20)
   })
 
   it("does not grow for a writer that it does not hold back", () => {
     const link = makeFlight({ rate: 1000, trip: 10 })
-    const { limit } = link.flight
+    const { window: limit } = link.flight
     link.rest()
     for (let i = 0; i < 100; i++) {
       link.send(8 * kib)
       link.run(100)
     }
-    expect(link.flight.limit).toBe(limit)
+    expect(link.flight.window).toBe(limit)
   })
 
   it("lets small frames pass when it is full, within reason", () => {
     const link = makeFlight({ rate: 1, trip: 10 })
     link.run(0)
-    expect([link.full, link.flight.room(64 * kib), link.flight.room(64)]).toEqual([1, 0, 64])
-    for (let i = 0; i < 1000 && link.flight.room(kib) > 0; i++) link.send(kib)
-    expect(link.flight.inFlight).toBeLessThanOrEqual(2 * link.flight.limit + kib)
-    expect(link.flight.room(1)).toBe(0)
+    expect([link.full, link.flight.reserve(64 * kib), link.flight.reserve(64)]).toEqual([1, 0, 64])
+    for (let i = 0; i < 1000 && link.flight.reserve(kib) > 0; i++) link.send(kib)
+    expect(link.flight.inFlight).toBeLessThanOrEqual(2 * link.flight.window + kib)
+    expect(link.flight.reserve(1)).toBe(0)
   })
 
   it("stands aside for a peer that has never answered a ping", () => {
     const link = makeFlight({ rate: 1000, trip: 10 }, { known: false })
     link.silence()
     link.run(100)
-    expect(link.flight.overdue).toBeDefined()
+    expect(link.flight.overdueProbe).toBeDefined()
     link.rest()
-    link.flight.retry()
-    expect([link.flight.overdue, link.flight.room(1e9)]).toEqual([undefined, 1e9])
+    link.flight.onProbeTimeout()
+    expect([link.flight.overdueProbe, link.flight.reserve(1e9)]).toEqual([undefined, 1e9])
   })
 
   it("does not hold large frames back for small ones of a peer that never answers", () => {
@@ -216,21 +216,21 @@ describe("a flight", () => {
     link.run(100)
     link.send(64)
     link.rest()
-    link.flight.retry()
+    link.flight.onProbeTimeout()
     link.send(1e6)
     link.send(64)
-    expect([link.flight.overdue, link.flight.room(64 * kib)]).toEqual([undefined, 64 * kib])
+    expect([link.flight.overdueProbe, link.flight.reserve(64 * kib)]).toEqual([undefined, 64 * kib])
   })
 
   it("asks again when the answers of a peer got lost that has answered before", () => {
     const link = makeFlight({ rate: 1000, trip: 10 })
     link.silence()
     link.run(100)
-    const { overdue } = link.flight
-    expect([overdue !== undefined, link.flight.room(64 * kib)]).toEqual([true, 0])
-    link.flight.retry()
-    expect(link.flight.room(64 * kib)).toBe(0)
-    expect(link.flight.overdue).toBe(overdue)
+    const { overdueProbe: overdue } = link.flight
+    expect([overdue !== undefined, link.flight.reserve(64 * kib)]).toEqual([true, 0])
+    link.flight.onProbeTimeout()
+    expect(link.flight.reserve(64 * kib)).toBe(0)
+    expect(link.flight.overdueProbe).toBe(overdue)
   })
 
   it("Flight lifts its limit when answers are overdue twice and the peer returns credit", () => {
@@ -238,19 +238,19 @@ describe("a flight", () => {
     link.silence()
     link.run(100)
     link.rest()
-    link.flight.returned()
-    link.flight.retry()
-    expect([link.flight.room(64 * kib), link.blind]).toEqual([0, 0])
-    link.flight.retry()
-    expect([link.flight.overdue, link.flight.room(1e9), link.blind]).toEqual([undefined, 1e9, 1])
+    link.flight.onCredit()
+    link.flight.onProbeTimeout()
+    expect([link.flight.reserve(64 * kib), link.blind]).toEqual([0, 0])
+    link.flight.onProbeTimeout()
+    expect([link.flight.overdueProbe, link.flight.reserve(1e9), link.blind]).toEqual([undefined, 1e9, 1])
   })
 
   it("Flight keeps its limit when answers are overdue and no credit comes back", () => {
     const link = makeFlight({ rate: 1000, trip: 10 })
     link.silence()
     link.run(100)
-    for (let i = 0; i < 10; i++) link.flight.retry()
-    expect([link.flight.room(64 * kib), link.blind]).toEqual([0, 0])
+    for (let i = 0; i < 10; i++) link.flight.onProbeTimeout()
+    expect([link.flight.reserve(64 * kib), link.blind]).toEqual([0, 0])
   })
 
   it("Flight limits again from its start when a peer answers that had stopped", () => {
@@ -258,14 +258,14 @@ describe("a flight", () => {
     link.silence()
     link.run(100)
     link.rest()
-    link.flight.returned()
-    link.flight.retry()
-    link.flight.retry()
-    expect(link.flight.limit).toBe(Infinity)
+    link.flight.onCredit()
+    link.flight.onProbeTimeout()
+    link.flight.onProbeTimeout()
+    expect(link.flight.window).toBe(Infinity)
     link.silence(false)
-    link.flight.roundTrip(10) // the keep-alive's ping has been answered
-    expect(link.flight.limit).toBe(16 * kib)
+    link.flight.onRtt(10) // the keep-alive's ping has been answered
+    expect(link.flight.window).toBe(16 * kib)
     link.run(100)
-    expect([link.flight.inFlight, link.flight.room(64 * kib)]).toEqual([0, 16 * kib])
+    expect([link.flight.inFlight, link.flight.reserve(64 * kib)]).toEqual([0, 16 * kib])
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Flight } from "../../../../src/internal/send/congestion.js"
+import { CongestionController } from "../../../../src/internal/send/congestion.js"
 
 const kib = 1024
 
@@ -9,16 +9,16 @@ const makeManual = (known?: number) => {
   let rooms = 0
   let full = 0
   const pings: Array<() => void> = []
-  const flight = new Flight({
+  const flight = new CongestionController({
     now: () => now,
     ping: (answered) => pings.push(answered),
     onFull: () => full++,
     onBlind: () => 0,
     onRoom: () => rooms++
   })
-  if (known !== undefined) flight.roundTrip(known)
+  if (known !== undefined) flight.onRtt(known)
   const fill = () => {
-    for (let size = flight.room(64 * kib); size > 0; size = flight.room(64 * kib)) flight.sends(size)
+    for (let size = flight.reserve(64 * kib); size > 0; size = flight.reserve(64 * kib)) flight.onSent(size)
   }
   return {
     flight,
@@ -40,8 +40,8 @@ describe("the room of a flight", () => {
   it("is what is free, where that is all that is wanted, or a quarter of the largest frame", () => {
     const room = (sent: number, wanted: number) => {
       const { flight } = makeManual()
-      flight.sends(sent)
-      return flight.room(wanted)
+      flight.onSent(sent)
+      return flight.reserve(wanted)
     }
     expect([room(0, 64 * kib), room(0, 5000), room(12_288, 64 * kib), room(12_289, 64 * kib), room(12_289, 4095)])
       .toEqual([16_384, 5000, 4096, 0, 4095])
@@ -54,22 +54,22 @@ describe("the room of a flight", () => {
       fill()
       answer(1)
     }
-    expect([flight.limit, flight.room(1e6)]).toEqual([131_072, 32_768])
+    expect([flight.window, flight.reserve(1e6)]).toEqual([131_072, 32_768])
     const cut = makeManual(10)
     cut.fill()
     cut.answer(100)
-    cut.flight.sends(1)
-    expect([cut.flight.limit, cut.flight.room(1e6)]).toEqual([16_384 * 0.7, 11_467])
+    cut.flight.onSent(1)
+    expect([cut.flight.window, cut.flight.reserve(1e6)]).toEqual([16_384 * 0.7, 11_467])
   })
 
   it("is told once when there is none, and once when there is some again", () => {
     const { answer, fill, flight, told } = makeManual(10)
-    expect([told(), flight.overdue]).toEqual([[0, 0], undefined])
+    expect([told(), flight.overdueProbe]).toEqual([[0, 0], undefined])
     fill()
     fill()
-    expect([told(), flight.overdue !== undefined]).toEqual([[1, 0], true])
+    expect([told(), flight.overdueProbe !== undefined]).toEqual([[1, 0], true])
     answer(10)
-    expect([told(), flight.overdue]).toEqual([[1, 1], undefined])
+    expect([told(), flight.overdueProbe]).toEqual([[1, 1], undefined])
     fill()
     expect(told()).toEqual([2, 1])
   })
@@ -78,15 +78,15 @@ describe("the room of a flight", () => {
 describe("the pings of a flight", () => {
   it("come after half of a small limit, and no more than six at once", () => {
     const { answer, flight, pings } = makeManual()
-    flight.sends(8191)
+    flight.onSent(8191)
     expect(pings).toHaveLength(0)
-    flight.sends(1)
+    flight.onSent(1)
     expect(pings).toHaveLength(1)
-    for (let i = 0; i < 9; i++) flight.sends(8192)
+    for (let i = 0; i < 9; i++) flight.onSent(8192)
     expect([pings.length, flight.inFlight]).toEqual([6, 10 * 8192])
     answer(10)
     expect(flight.inFlight).toBe(9 * 8192)
-    flight.sends(1)
+    flight.onSent(1)
     expect(pings).toHaveLength(6)
   })
 
@@ -95,22 +95,22 @@ describe("the pings of a flight", () => {
     const bytesToPing = () => {
       let sent = 0
       const before = pings.length
-      for (; pings.length === before; sent += kib) flight.sends(kib)
+      for (; pings.length === before; sent += kib) flight.onSent(kib)
       return sent
     }
     for (const least of [512 * kib, 2048 * kib]) {
-      while (flight.limit < least) {
+      while (flight.window < least) {
         fill()
         while (pings.length > 0) answer(0)
       }
-      expect(bytesToPing()).toBe(Math.max(flight.limit / 4, 256 * kib))
+      expect(bytesToPing()).toBe(Math.max(flight.window / 4, 256 * kib))
       while (pings.length > 0) answer(0)
     }
   })
 
   it("answer for those before them, whose own answers say nothing any more", () => {
     const { answer, flight } = makeManual()
-    for (let i = 0; i < 3; i++) flight.sends(8192)
+    for (let i = 0; i < 3; i++) flight.onSent(8192)
     answer(10, 1)
     expect(flight.inFlight).toBe(8192)
     answer(10)
@@ -121,10 +121,10 @@ describe("the pings of a flight", () => {
 
   it("are asked again when they are overdue; the oldest of six is forgotten", () => {
     const { answer, flight, pings } = makeManual(10)
-    for (let i = 0; i < 5; i++) flight.sends(8192)
-    flight.retry()
+    for (let i = 0; i < 5; i++) flight.onSent(8192)
+    flight.onProbeTimeout()
     expect(pings).toHaveLength(6)
-    flight.retry()
+    flight.onProbeTimeout()
     expect(pings).toHaveLength(7)
     answer(10)
     expect(flight.inFlight).toBe(5 * 8192)
@@ -138,17 +138,17 @@ describe("the limit of a flight", () => {
   const after = (known: number, trip: number, full = true) => {
     const { answer, fill, flight } = makeManual(known)
     if (full) fill()
-    else flight.sends(8192)
+    else flight.onSent(8192)
     answer(trip)
-    return flight.limit
+    return flight.window
   }
 
   it("doubles after a good round in which a frame was cut, though the flight was never full", () => {
     const limit = (wanted: number) => {
       const { answer, flight } = makeManual(10)
-      flight.sends(flight.room(wanted))
+      flight.onSent(flight.reserve(wanted))
       answer(10)
-      return flight.limit
+      return flight.window
     }
     expect([limit(16 * kib + 1), limit(16 * kib)]).toEqual([32_768, 16_384])
   })
@@ -167,12 +167,12 @@ describe("the limit of a flight", () => {
     const { answer, fill, flight, pings } = makeManual(10)
     fill()
     answer(100)
-    const cut = flight.limit
-    for (let i = 0; i < 4 && flight.limit === cut; i++) {
+    const cut = flight.window
+    for (let i = 0; i < 4 && flight.window === cut; i++) {
       fill()
-      while (pings.length > 0 && flight.limit === cut) answer(5)
+      while (pings.length > 0 && flight.window === cut) answer(5)
     }
-    expect(flight.limit).toBe(cut * 1.25)
+    expect(flight.window).toBe(cut * 1.25)
   })
 
   it("is never below 4 KiB, nor above 2 GiB", () => {
@@ -181,13 +181,13 @@ describe("the limit of a flight", () => {
       slow.fill()
       slow.answer(400)
     }
-    expect(slow.flight.limit).toBe(4096)
+    expect(slow.flight.window).toBe(4096)
     const fast = makeManual(10)
-    for (let i = 0; i < 60 && fast.flight.limit < 2 ** 31; i++) {
+    for (let i = 0; i < 60 && fast.flight.window < 2 ** 31; i++) {
       fast.fill()
       while (fast.pings.length > 0) fast.answer(0)
     }
-    expect(fast.flight.limit).toBe(2 ** 31)
+    expect(fast.flight.window).toBe(2 ** 31)
   })
 
   it("believes in the least round trip of 10 s and of those before, and no longer", () => {
@@ -195,11 +195,11 @@ describe("the limit of a flight", () => {
       const { answer, fill, flight, pass } = makeManual(10)
       for (const [millis, trip] of lone) {
         pass(millis)
-        flight.roundTrip(trip)
+        flight.onRtt(trip)
       }
       fill()
       answer(30)
-      return flight.limit
+      return flight.window
     }
     expect([limit([9999, 50]), limit([10_000, 50]), limit([10_000, 50], [9999, 50]), limit([10_000, 50], [10_000, 50])])
       .toEqual([16_384, 16_384, 16_384, 32_768])
@@ -209,10 +209,10 @@ describe("the limit of a flight", () => {
     const { answer, fill, flight, pass, pings, told } = makeManual(10)
     fill()
     pass(10_000)
-    flight.roundTrip(10)
-    flight.retry()
-    expect([flight.limit, flight.room(64 * kib), told()]).toEqual([16_384, 0, [1, 0]])
+    flight.onRtt(10)
+    flight.onProbeTimeout()
+    expect([flight.window, flight.reserve(64 * kib), told()]).toEqual([16_384, 0, [1, 0]])
     answer(10)
-    expect([flight.limit, flight.inFlight, told(), pings.length]).toEqual([16_384, 0, [1, 1], 2])
+    expect([flight.window, flight.inFlight, told(), pings.length]).toEqual([16_384, 0, [1, 1], 2])
   })
 })

@@ -1,24 +1,24 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Frame from "../../../../src/internal/wire/frame.js"
 import { BrokenPipe, TransportFailure, WriteTimeout } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Scheduler from "effect/Scheduler"
-import type { FrameParts } from "../../../../src/internal/send/sendScheduler.js"
-import { Outgoing } from "../../../../src/internal/send/sendHalf.js"
+import { SendHalf } from "../../../../src/internal/send/sendHalf.js"
+import * as Frame from "../../../../src/internal/wire/frame.js"
+import type { FrameParts } from "../../../../src/internal/wire/frameParts.js"
 import { bytes, concat, pattern } from "../../../support/bytes.js"
 import { expectWaiting, start } from "../../../support/observe.js"
 import { dat, fin } from "../../../support/scriptedPeer.js"
 import { settle } from "../../../support/sessions.js"
 
 /** The sending half of stream 7 without a session: what it tells its link and its stream, and what it sends in its turns. */
-const makeOutgoing = (credit: number, onSchedule: (outgoing: Outgoing) => void = () => {}) => {
+const makeOutgoing = (credit: number, onSchedule: (outgoing: SendHalf) => void = () => {}) => {
   const events: Array<unknown> = []
   const asked: Array<number> = []
   const link = { isClear: true }
-  const outgoing: Outgoing = new Outgoing(7, credit, {
+  const outgoing: SendHalf = new SendHalf(7, credit, {
     schedule: (sender) => {
       events.push(sender === outgoing ? "asks for a turn" : "a turn for somebody else")
       onSchedule(outgoing)

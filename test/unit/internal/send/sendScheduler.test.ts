@@ -1,12 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Frame from "../../../../src/internal/wire/frame.js"
 import type { Transport } from "effect-wsmux/Transport"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { Counters } from "../../../../src/internal/session/counters.js"
-import type { Flight } from "../../../../src/internal/send/congestion.js"
-import { Outbox, type Sender } from "../../../../src/internal/send/sendScheduler.js"
 import { SharedBudget } from "../../../../src/internal/memory/sharedBudget.js"
+import { Counters } from "../../../../src/internal/observe/counters.js"
+import type { CongestionController } from "../../../../src/internal/send/congestion.js"
+import { type FrameSource, SendScheduler } from "../../../../src/internal/send/sendScheduler.js"
+import * as Frame from "../../../../src/internal/wire/frame.js"
 import { bytes, concat } from "../../../support/bytes.js"
 import { expectWaiting, start } from "../../../support/observe.js"
 
@@ -35,15 +35,21 @@ const makeOutbox = (link: Link) => {
       else if (frame._tag !== "Malformed") sent.push(`${frame.id} ${frame._tag}`)
     }
   }
-  const flight: Pick<Flight, "room" | "sends"> | undefined = link.room === undefined ? undefined : {
-    room: (wanted) => {
+  const flight: Pick<CongestionController, "reserve" | "onSent"> | undefined = link.room === undefined ? undefined : {
+    reserve: (wanted) => {
       asked.push(wanted)
       return Math.min(wanted, link.room!)
     },
-    sends: (size) => flown.push(size)
+    onSent: (size) => flown.push(size)
   }
   const answers = new SharedBudget(100)
-  const outbox = new Outbox(transport as Transport, 4 * kib, counters, flight as Flight | undefined, answers.join())
+  const outbox = new SendScheduler(
+    transport as Transport,
+    4 * kib,
+    counters,
+    flight as CongestionController | undefined,
+    answers.join()
+  )
   const flush = (takes: number) => {
     link.takes = takes
     outbox.flush()
@@ -55,7 +61,7 @@ const makeOutbox = (link: Link) => {
 /** A stream with so many bytes to send; or one that has nothing when its turn comes. */
 const makeSender = (id: number, waiting: number, idle = false) => {
   const given: Array<number> = []
-  const sender: Sender & { waiting: number; readonly given: ReadonlyArray<number> } = {
+  const sender: FrameSource & { waiting: number; readonly given: ReadonlyArray<number> } = {
     queued: false,
     waiting,
     given,
@@ -95,7 +101,7 @@ describe("an outbox", () => {
     flush(60)
     expect([answers.used, outbox.sendAnswer(Frame.fin(1))]).toEqual([1, true])
     for (let i = 0; i < 9; i++) outbox.sendAnswer(Frame.fin(1))
-    outbox.discard()
+    outbox.clear()
     expect(answers.used).toBe(1)
   })
 
@@ -216,7 +222,7 @@ describe("the way of an outbox", () => {
   })
 
   it("is not clear while anything waits, of whatever kind", () => {
-    const waits: ReadonlyArray<(outbox: Outbox) => void> = [
+    const waits: ReadonlyArray<(outbox: SendScheduler) => void> = [
       (outbox) => outbox.sendControl(Frame.fin(1)),
       (outbox) => outbox.sendCredit(1, 1),
       (outbox) => outbox.schedule(makeSender(1, 1)),
@@ -257,14 +263,14 @@ describe("an outbox whose transport is gone", () => {
       outbox.sendControl(Frame.fin(5))
       outbox.sendCredit(5, 1)
       const empty = yield* start(outbox.awaitEmpty)
-      outbox.discard()
+      outbox.clear()
       expect(yield* empty.await).toEqual(Exit.void)
       expect([senders.map(({ queued }) => queued), outbox.waitingControl, flush(9)]).toEqual([[false, false], 0, []])
     }))
 
   it("takes nothing any more", () => {
     const { flush, link, outbox, sent } = makeOutbox({ takes: 0 })
-    outbox.discard()
+    outbox.clear()
     const sender = makeSender(1, 10)
     link.takes = 9
     outbox.schedule(sender)

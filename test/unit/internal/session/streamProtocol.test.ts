@@ -1,24 +1,24 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Frame from "../../../../src/internal/wire/frame.js"
 import { BrokenPipe, NoCapacity, TransportFailure } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { StreamState } from "../../../../src/internal/session/streamProtocol.js"
+import { StreamProtocol } from "../../../../src/internal/session/streamProtocol.js"
+import * as Frame from "../../../../src/internal/wire/frame.js"
 import { bytes, concat, pattern } from "../../../support/bytes.js"
 import { dat, fin } from "../../../support/scriptedPeer.js"
 
 /** A stream without a session, and what it sends and tells. Where the link is stuck, it gets its turn later. */
-const makeStream = (state: "Opening" | "Pending", window = 100, credit = 0) => {
+const makeStream = (state: "Opening" | "AwaitingAccept", window = 100, credit = 0) => {
   const events: Array<unknown> = []
   const link = { isStuck: false }
   const send = () => {
-    for (let frame = stream.outgoing.nextFrame(1000); frame !== undefined; frame = stream.outgoing.nextFrame(1000)) {
+    for (let frame = stream.sendHalf.nextFrame(1000); frame !== undefined; frame = stream.sendHalf.nextFrame(1000)) {
       events.push(Frame.decode(concat(frame)))
     }
   }
-  const stream: StreamState = new StreamState(7, state, window, credit, {
+  const stream: StreamProtocol = new StreamProtocol(7, state, window, credit, {
     maxPeerWindow: 300,
-    drainBudget: 50,
+    discardLimit: 50,
     tuner: undefined,
     memory: {
       bookSurplus: (bytes) => bytes,
@@ -40,18 +40,18 @@ const makeStream = (state: "Opening" | "Pending", window = 100, credit = 0) => {
 
 /** The same, accepted by us. */
 const makeAccepted = (window?: number, credit?: number) => {
-  const made = makeStream("Pending", window, credit)
+  const made = makeStream("AwaitingAccept", window, credit)
   made.stream.accept()
   return made
 }
 
 const lost = new TransportFailure({ code: 1006, reason: "" })
-const read = (stream: StreamState) => Effect.runSync(Effect.either(stream.incoming.read))
+const read = (stream: StreamProtocol) => Effect.runSync(Effect.either(stream.recvHalf.read))
 
 describe("a stream's two halves", () => {
   it("are open once we accept the peer's stream, which believes in our window", () => {
-    const { events, stream } = makeStream("Pending", 100, 30)
-    expect([stream.state, stream.incoming.granted]).toEqual(["Pending", 0])
+    const { events, stream } = makeStream("AwaitingAccept", 100, 30)
+    expect([stream.state, stream.recvHalf.granted]).toEqual(["AwaitingAccept", 0])
     stream.accept()
     expect([stream.snapshot(), events()]).toEqual([
       { id: 7, state: "Open", bufferedBytes: 0, receiveCredit: 100, sendCredit: 30, waitingBytes: 0 },
@@ -62,7 +62,7 @@ describe("a stream's two halves", () => {
   it("are open once the peer accepts ours, with the window that it believes in", () => {
     const { events, stream } = makeStream("Opening")
     stream.recvAccept(40)
-    expect([stream.state, stream.outgoing.credit, stream.incoming.granted, events()])
+    expect([stream.state, stream.sendHalf.credit, stream.recvHalf.granted, events()])
       .toEqual(["Open", 40, 100, ["credit for 7: 60"]])
   })
 
@@ -70,7 +70,7 @@ describe("a stream's two halves", () => {
     const granted = (window: number, believed: number) => {
       const { stream } = makeStream("Opening", window)
       stream.recvAccept(believed)
-      return stream.incoming.granted
+      return stream.recvHalf.granted
     }
     expect([granted(100, 200), granted(100, 500), granted(400, 500), granted(400, 350)]).toEqual([200, 300, 400, 400])
   })
@@ -78,7 +78,7 @@ describe("a stream's two halves", () => {
   it("tell how much is buffered, and how much waits", () => {
     const { link, stream } = makeAccepted(100, 30)
     link.isStuck = true
-    Effect.runFork(stream.outgoing.write([pattern(25)]))
+    Effect.runFork(stream.sendHalf.write([pattern(25)]))
     expect(stream.recvDat(pattern(10))).toBe("Taken")
     expect(stream.snapshot())
       .toEqual({ id: 7, state: "Open", bufferedBytes: 10, receiveCredit: 90, sendCredit: 30, waitingBytes: 25 })
@@ -87,10 +87,10 @@ describe("a stream's two halves", () => {
   it("end one by one, in either order, and then are over", () => {
     const { events, stream } = makeAccepted()
     expect([stream.recvFin(), stream.state, events()]).toEqual([true, "HalfClosedRemote", []])
-    Effect.runSync(stream.outgoing.end)
+    Effect.runSync(stream.sendHalf.end)
     expect([stream.state, events()]).toEqual(["Closed", ["over", fin(7)]])
     const other = makeAccepted()
-    Effect.runSync(other.stream.outgoing.end)
+    Effect.runSync(other.stream.sendHalf.end)
     expect([other.stream.state, other.events()]).toEqual(["HalfClosedLocal", [fin(7)]])
     expect([other.stream.recvFin(), other.stream.state, other.events()]).toEqual([true, "Closed", ["over"]])
   })
@@ -99,10 +99,10 @@ describe("a stream's two halves", () => {
     const { events, stream } = makeAccepted()
     stream.recvDat(bytes("ab"))
     stream.recvFin()
-    expect([stream.recvFin(), stream.recvDat(bytes("cd")), stream.incoming.buffered]).toEqual([false, "Misplaced", 2])
+    expect([stream.recvFin(), stream.recvDat(bytes("cd")), stream.recvHalf.buffered]).toEqual([false, "Misplaced", 2])
     expect(read(stream)).toMatchObject({ right: Option.some(bytes("ab")) })
     expect(read(stream)).toMatchObject({ right: Option.none() })
-    Effect.runSync(stream.outgoing.end)
+    Effect.runSync(stream.sendHalf.end)
     expect([stream.recvFin(), stream.recvDat(bytes("ef")), events()]).toEqual([false, "Misplaced", ["over", fin(7)]])
   })
 
@@ -116,7 +116,7 @@ describe("a stream's two halves", () => {
   })
 
   it("are over at once when the peer refuses our stream, or gives its own up before we accept it", () => {
-    for (const state of ["Opening", "Pending"] as const) {
+    for (const state of ["Opening", "AwaitingAccept"] as const) {
       const { events, stream } = makeStream(state)
       expect([stream.recvFin(), stream.state, events()]).toEqual([true, "Closed", ["over"]])
     }
@@ -125,7 +125,7 @@ describe("a stream's two halves", () => {
   it("wait for the late answer when nobody else does, and end then", () => {
     const { events, stream } = makeStream("Opening")
     stream.cancel()
-    expect([stream.state, events()]).toEqual(["Cancelled", []])
+    expect([stream.state, events()]).toEqual(["Cancelling", []])
     stream.recvAccept(100)
     expect([stream.state, events()]).toEqual(["HalfClosedLocal", [fin(7)]])
     expect([stream.recvFin(), events()]).toEqual([true, ["over"]])
@@ -144,7 +144,7 @@ describe("a stream's two halves", () => {
     expect(read(stream)).toMatchObject({
       left: new BrokenPipe({ streamId: 7, operation: "read", written: 0, cause: lost })
     })
-    expect(Effect.runSync(Effect.flip(stream.outgoing.end)))
+    expect(Effect.runSync(Effect.flip(stream.sendHalf.end)))
       .toEqual(new BrokenPipe({ streamId: 7, operation: "write", written: 0, cause: lost }))
   })
 })
@@ -186,8 +186,8 @@ describe("a stream that nobody holds any more", () => {
 
   it("that was ended before sends nothing more, and is over with the peer's FIN", () => {
     const { events, stream } = makeAccepted(100, 30)
-    expect(stream.outgoing.writeNow([bytes("all")])).toBeUndefined()
-    Effect.runSync(stream.outgoing.end)
+    expect(stream.sendHalf.writeNow([bytes("all")])).toBeUndefined()
+    Effect.runSync(stream.sendHalf.end)
     stream.leave()
     expect(events()).toEqual([dat(7, bytes("all")), fin(7)])
     expect([stream.recvFin(), events()]).toEqual([true, ["over"]])

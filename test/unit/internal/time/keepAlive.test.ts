@@ -1,5 +1,4 @@
 import { describe, expect, it } from "@effect/vitest"
-import { encode } from "../../../../src/internal/wire/frame.js"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as Session from "effect-wsmux/Session"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
@@ -12,6 +11,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
+import { encode } from "../../../../src/internal/wire/frame.js"
 import { pattern } from "../../../support/bytes.js"
 import { failureOf, quiet, start } from "../../../support/observe.js"
 import { ack } from "../../../support/scriptedPeer.js"
@@ -128,7 +128,7 @@ describe("the keep-alive", () => {
       const asked: Array<(() => void) | undefined> = []
       let signs = 0
       const transport = withParts(pair.client, {
-        activity: () => ++signs, // the peer sends without end, and its answers stand behind that
+        receiveCount: () => ++signs, // the peer sends without end, and its answers stand behind that
         ping: (answered) => asked.push(answered),
         pong: () => pongs.push(clock.unsafeCurrentTimeMillis())
       })
@@ -148,12 +148,12 @@ describe("the keep-alive", () => {
       let heard = 0
       let said = 0
       // Our pings and the answers to them wait behind our data; what the peer says comes just before a tick, or just after.
-      const client = withParts(pair.client, { activity: () => heard, ping: () => {} })
+      const client = withParts(pair.client, { receiveCount: () => heard, ping: () => {} })
       const run = yield* FiberSet.makeRuntime()
       const arrive = Effect.sync(() => void heard++)
       const say = () => void run(Effect.delay(arrive, said++ % 2 === 0 ? 19 : 1))
       let data = 0
-      const server = withParts(pair.server, { activity: () => ++data, ping: say, pong: say })
+      const server = withParts(pair.server, { receiveCount: () => ++data, ping: say, pong: say })
       yield* Effect.provideService(Session.makeServer(), Transport, server)
       yield* TestClock.adjust(10)
       const session = yield* Effect.provideService(Session.makeClient(), Transport, client)

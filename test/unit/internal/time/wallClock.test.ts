@@ -12,8 +12,8 @@ import { bytes } from "../../../support/bytes.js"
 import { failureOf, quietly, start } from "../../../support/observe.js"
 import { makeStreams, settle } from "../../../support/sessions.js"
 import { hour, withSteppedClock } from "../../../support/steppedClock.js"
-import { withParts } from "../../../support/withParts.js"
 import { listen } from "../../../support/transportSuite.js"
+import { withParts } from "../../../support/withParts.js"
 
 for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
   describe(`a wall clock that is set ${direction} by an hour`, () => {
@@ -24,7 +24,7 @@ for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
           let pings = 0
           const transport = withParts(pair.client, { ping: () => pings++ })
           let alive = 0
-          const client = withParts(transport, { activity: () => alive })
+          const client = withParts(transport, { receiveCount: () => alive })
           const session = yield* Effect.provideService(Session.makeClient(), Transport, client)
           yield* settle
           setBack(step)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Frame from "../../../../src/internal/wire/frame.js"
 import { MalformedFrame } from "effect-wsmux/WsmuxError"
 import * as FastCheck from "effect/FastCheck"
+import * as Frame from "../../../../src/internal/wire/frame.js"
 import { concat } from "../../../support/bytes.js"
 import { ack, dat, fin, syn } from "../../../support/scriptedPeer.js"
 

@@ -4,8 +4,8 @@ import * as HalfClose from "../../../../src/internal/wire/streamState.js"
 
 const states: ReadonlyArray<HalfClose.State> = [
   "Opening",
-  "Cancelled",
-  "Pending",
+  "Cancelling",
+  "AwaitingAccept",
   "Open",
   "HalfClosedLocal",
   "HalfClosedRemote",
@@ -41,14 +41,14 @@ describe("the half-close machine", () => {
       })
     )
     expect(arrows).toEqual([
-      "Opening cancel Cancelled",
+      "Opening cancel Cancelling",
       "Opening recvAccept Open",
       "Opening recvClose Closed",
-      "Cancelled recvAccept Open",
-      "Cancelled recvClose Closed",
-      "Pending sendAccept Open",
-      "Pending sendClose Closed",
-      "Pending recvClose Closed",
+      "Cancelling recvAccept Open",
+      "Cancelling recvClose Closed",
+      "AwaitingAccept sendAccept Open",
+      "AwaitingAccept sendClose Closed",
+      "AwaitingAccept recvClose Closed",
       "Open sendClose HalfClosedLocal",
       "Open recvClose HalfClosedRemote",
       "HalfClosedLocal recvClose Closed",
@@ -57,7 +57,13 @@ describe("the half-close machine", () => {
   })
 
   it("cares for the peer's bytes until the peer has ended", () => {
-    expect(states.filter(HalfClose.receives)).toEqual(["Opening", "Cancelled", "Pending", "Open", "HalfClosedLocal"])
+    expect(states.filter(HalfClose.receives)).toEqual([
+      "Opening",
+      "Cancelling",
+      "AwaitingAccept",
+      "Open",
+      "HalfClosedLocal"
+    ])
   })
 
   it.prop("never leaves Closed", [FastCheck.constantFrom(...states), history], ([start, history]) => {
@@ -72,7 +78,7 @@ describe("the half-close machine", () => {
   })
 
   it.prop("closes an accepted stream when both sides have ended, and not before", [
-    FastCheck.constantFrom("Opening" as const, "Pending" as const),
+    FastCheck.constantFrom("Opening" as const, "AwaitingAccept" as const),
     history
   ], ([start, history]) => {
     const { end, path, taken } = walk(start, history)

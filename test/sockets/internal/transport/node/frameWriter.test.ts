@@ -3,7 +3,7 @@ import * as fc from "effect/FastCheck"
 import * as Net from "node:net"
 import { Writable, type WritableOptions } from "node:stream"
 import * as Ws from "ws"
-import { WsSender } from "../../../../../src/internal/transport/node/frameWriter.js"
+import { FrameWriter } from "../../../../../src/internal/transport/node/frameWriter.js"
 
 /** A socket that notes each write as the kernel would see it, and takes one at a time. */
 const makeSocket = () => {
@@ -26,7 +26,7 @@ const takes = (writes: Array<Buffer>): WritableOptions => ({
 /** A sender, whose WebSocket is open as long as the test says so. */
 const makeSender = (masked: boolean, socket: Net.Socket, written: () => void = () => {}) => {
   const ws = { readyState: 1 }
-  return { ws, sender: new WsSender(ws as unknown as Ws.WebSocket, socket, masked, written) }
+  return { ws, sender: new FrameWriter(ws as unknown as Ws.WebSocket, socket, masked, written) }
 }
 
 /** The receiver of `ws`, which the types of the package leave out. */

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Session from "effect-wsmux/Session"
-import { type End, Transport } from "effect-wsmux/Transport"
-import { SessionClosed } from "effect-wsmux/WsmuxError"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as Session from "effect-wsmux/Session"
+import { type CloseInfo, Transport } from "effect-wsmux/Transport"
+import { SessionClosed } from "effect-wsmux/WsmuxError"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -61,9 +61,9 @@ describe("a transport over ws and a peer that does as it likes", () => {
   it.scopedLive("takes a part of a message for a sign of life", () =>
     Effect.gen(function*() {
       const { events, socket, transport } = yield* makeRaw
-      const before = transport.activity()
+      const before = transport.receiveCount()
       socket.write(frame(binary, "a part", 100))
-      yield* eventually(() => transport.activity() !== before)
+      yield* eventually(() => transport.receiveCount() !== before)
       expect(events.told).toEqual([])
     }))
 
@@ -112,7 +112,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
       const transport = yield* accepted
       const received: Array<Buffer> = []
       socket.on("data", (data: Buffer) => received.push(data))
-      const ended = yield* Deferred.make<End>()
+      const ended = yield* Deferred.make<CloseInfo>()
       transport.listen({
         onMessage: () => transport.send([bytes("too late")]),
         onText: () => {},

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as NodeTransport from "effect-wsmux/NodeTransport"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Session from "effect-wsmux/Session"
 import * as SharedLimits from "effect-wsmux/SharedLimits"
 import { Transport } from "effect-wsmux/Transport"
-import * as NodeTransport from "effect-wsmux/NodeTransport"
-import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { createHash } from "node:crypto"
@@ -25,8 +25,8 @@ import {
   urlOf,
   webSocketServer
 } from "../../../../support/transports.js"
-import { encodeFrame } from "../../../../support/webSocketFrames.js"
 import { listen } from "../../../../support/transportSuite.js"
+import { encodeFrame } from "../../../../support/webSocketFrames.js"
 
 const fixture = (name: string) => readFileSync(new URL(`../../../../fixtures/tls/${name}`, import.meta.url))
 const [cert, key] = [fixture("cert.pem"), fixture("key.pem")]

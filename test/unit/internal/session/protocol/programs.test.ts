@@ -236,7 +236,12 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
 
     const [client, server] = (yield* snapshots).map((snapshot) => snapshot.counters)
     expect([client!.bytesIn, server!.bytesIn]).toEqual([server!.bytesOut, client!.bytesOut])
-    for (const { clamped, duplicates, overruns, refused } of [client!, server!]) {
+    for (
+      const { creditOverflows: clamped, duplicateSyns: duplicates, windowOverruns: overruns, refused } of [
+        client!,
+        server!
+      ]
+    ) {
       expect({ clamped, duplicates, overruns, refused }).toEqual({ clamped: 0, duplicates: 0, overruns: 0, refused: 0 })
     }
   })

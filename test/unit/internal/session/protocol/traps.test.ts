@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
-import { maxUint32 } from "../../../../../src/internal/wire/frame.js"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
+import { maxUint32 } from "../../../../../src/internal/wire/frame.js"
 import { bytes, pattern } from "../../../../support/bytes.js"
 import { expectWaiting, start } from "../../../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../../../support/scriptedPeer.js"
@@ -160,9 +160,9 @@ describe("a trap of Go peers: ", () => {
   it.scoped("liveness is pongs alone there, so an unsolicited one goes with each ping; here any message is life", () =>
     Effect.gen(function*() {
       const { send, session, transport } = yield* makePeer("server")
-      const before = transport.activity()
+      const before = transport.receiveCount()
       yield* TestClock.adjust("10 seconds")
-      expect(transport.activity() - before).toBe(4) // two ticks, of a ping and a pong each
+      expect(transport.receiveCount() - before).toBe(4) // two ticks, of a ping and a pong each
       for (let i = 0; i < 5; i++) {
         yield* TestClock.adjust("10 seconds")
         yield* send(fin(99))

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
-import { encode, maxUint32 } from "../../../../../src/internal/wire/frame.js"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import { encode, maxUint32 } from "../../../../../src/internal/wire/frame.js"
 import { bytes, concat, pattern } from "../../../../support/bytes.js"
 import { expectWaiting, quiet, start } from "../../../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../../../support/scriptedPeer.js"
@@ -54,7 +54,7 @@ for (const [role, id] of roles) {
         yield* Fiber.join(open)
         expect(yield* session.snapshot).toMatchObject({
           streams: [{ id, state: "Open", sendCredit: 20, receiveCredit: 10 }],
-          counters: { opened: 1, ignored: 0 },
+          counters: { opened: 1, ignoredFrames: 0 },
           unacknowledgedOpens: 0
         })
         expect(yield* frames).toEqual([])
@@ -107,7 +107,7 @@ for (const [role, id] of roles) {
         yield* stream.end
         yield* send(syn(theirs))
         const { backlog, counters, streams } = yield* session.snapshot
-        expect({ backlog, duplicates: counters.duplicates }).toEqual({ backlog: 0, duplicates: 3 })
+        expect({ backlog, duplicates: counters.duplicateSyns }).toEqual({ backlog: 0, duplicates: 3 })
         expect(streams).toMatchObject([{ id: theirs, state: "HalfClosedLocal", bufferedBytes: 10, receiveCredit: 0 }])
         expect(concat([yield* readSome(stream), yield* readSome(stream)])).toEqual(concat([pattern(6), pattern(4)]))
         expect(yield* frames).toEqual([ack(theirs, 10), fin(theirs), ack(theirs, 6)])
@@ -154,7 +154,7 @@ for (const [role, id] of roles) {
         expect(yield* session.snapshot).toMatchObject({
           streams: [],
           backlog: 0,
-          counters: { accepted: 0, overruns: 1, ignored: 1 }
+          counters: { accepted: 0, windowOverruns: 1, ignoredFrames: 1 }
         })
         yield* expectWaiting(yield* start(session.accept))
         expect(yield* frames).toEqual([fin(theirs)])

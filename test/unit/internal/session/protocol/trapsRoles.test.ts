@@ -1,11 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
-import { maxUint32 } from "../../../../../src/internal/wire/frame.js"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import { maxUint32 } from "../../../../../src/internal/wire/frame.js"
 import { bytes, pattern } from "../../../../support/bytes.js"
 import { expectWaiting, quiet, start } from "../../../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../../../support/scriptedPeer.js"
@@ -42,8 +42,8 @@ const establish = ({ id, opens, role }: Situation, options?: SessionConfig.Optio
     const stream = yield* Fiber.join(coming)
     const picture = Effect.map(peer.session.snapshot, ({ counters, streams }) => ({
       streams: streams.map(({ id }) => id),
-      ignored: counters.ignored,
-      overruns: counters.overruns
+      ignored: counters.ignoredFrames,
+      overruns: counters.windowOverruns
     }))
     expect(stream.id).toBe(id)
     return { ...peer, stream, picture, leave: Scope.close(scope, Exit.void) }
@@ -167,7 +167,7 @@ for (const situation of situations) {
         yield* send(ack(id, maxUint32), ack(id, 1))
         expect(yield* session.snapshot).toMatchObject({
           streams: [{ id, sendCredit: maxUint32 }],
-          counters: { clamped: 2 }
+          counters: { creditOverflows: 2 }
         })
         yield* stream.write(pattern(1000))
         expect(yield* frames).toEqual([dat(id, pattern(1000))])

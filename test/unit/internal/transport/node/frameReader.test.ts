@@ -1,10 +1,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import * as Ws from "ws"
-import { ByteQueue } from "../../../../../src/internal/recv/boundedByteQueue.js"
 import { SharedBudget } from "../../../../../src/internal/memory/sharedBudget.js"
+import { BoundedByteQueue } from "../../../../../src/internal/recv/boundedByteQueue.js"
+import { type Fault, FrameReader, maxFragments } from "../../../../../src/internal/transport/node/frameReader.js"
 import { neverDrains, type Parser } from "../../../../../src/internal/transport/node/wsInternals.js"
-import { type Fault, maxFragments, WsReceiver } from "../../../../../src/internal/transport/node/frameReader.js"
 import { pattern } from "../../../../support/bytes.js"
 import { encodeFrame, type WebSocketFrame } from "../../../../support/webSocketFrames.js"
 
@@ -28,12 +28,12 @@ const makeReceiver = (masked: boolean, options: object = {}, budget = new Shared
   const parser = new Receiver({ isServer: masked, maxPayload: limit, ...options })
   const told = listenTo(parser)
   const faults: Array<Fault> = []
-  const receiver = new WsReceiver(parser, masked, limit, (fault) => faults.push(fault), budget.join())
+  const receiver = new FrameReader(parser, masked, limit, (fault) => faults.push(fault), budget.join())
   return { parser, told, faults, receiver, budget }
 }
 
 /** Cuts bytes where the numbers say; each piece lies in memory that is used for something else afterwards. */
-const feed = (receiver: WsReceiver, bytes: Buffer, cuts: ReadonlyArray<number>): void => {
+const feed = (receiver: FrameReader, bytes: Buffer, cuts: ReadonlyArray<number>): void => {
   let at = 0
   for (let i = 0; at < bytes.length; i++) {
     const piece = Buffer.from(bytes.subarray(at, at + (cuts[i % cuts.length] ?? bytes.length)))
@@ -210,7 +210,7 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
         const parser = new Receiver({ isServer: masked })
         const told = listenTo(parser)
         parser.write(Buffer.from(bytes.subarray(0, cut)))
-        const receiver = new WsReceiver(parser, masked, limit, () => {}, new SharedBudget(1e6).join())
+        const receiver = new FrameReader(parser, masked, limit, () => {}, new SharedBudget(1e6).join())
         feed(receiver, bytes.subarray(cut), cuts)
         expect(told).toEqual(expected)
       }),
@@ -296,9 +296,9 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
     fc.assert(
       fc.property(fc.array(fragments, { minLength: 1, maxLength: 10 }), (messages) => {
         const parser = new Receiver({ isServer: masked })
-        const queue = new ByteQueue()
+        const queue = new BoundedByteQueue()
         parser.on("message", (message: Buffer) => queue.push(message.subarray(5)))
-        const receiver = new WsReceiver(parser, masked, limit, () => {}, new SharedBudget(1e9).join())
+        const receiver = new FrameReader(parser, masked, limit, () => {}, new SharedBudget(1e9).join())
         for (const sizes of messages) {
           sizes.forEach((size, i) => {
             const isLast = i === sizes.length - 1

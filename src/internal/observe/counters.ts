@@ -1,5 +1,5 @@
-import type { FrameCounts, SessionCounters } from "../../Session.js"
-import type { FrameParts } from "../send/sendScheduler.js"
+import type { FrameCounts, SessionCounters } from "../../SessionSnapshot.js"
+import type { FrameParts } from "../wire/frameParts.js"
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -12,11 +12,11 @@ export class Counters {
   opened = 0
   accepted = 0
   refused = 0
-  duplicates = 0
-  ignored = 0
-  overruns = 0
-  clamped = 0
-  stalls = 0
+  duplicateSyns = 0
+  ignoredFrames = 0
+  windowOverruns = 0
+  creditOverflows = 0
+  creditStalls = 0
 
   /** Counts a frame, and answers how many bytes of payload it has. */
   sent(frame: FrameParts): number {

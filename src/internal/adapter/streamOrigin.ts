@@ -1,0 +1,9 @@
+/** The streams that were made to be read ahead, by what was made of them. */
+const origins = new WeakMap<object, object>()
+
+export const setOrigin = <A extends object>(derived: A, origin: object): A => {
+  origins.set(derived, originOf(origin))
+  return derived
+}
+
+export const originOf = (stream: object): object => origins.get(stream) ?? stream
