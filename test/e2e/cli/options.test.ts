@@ -184,11 +184,19 @@ describe("--stats", () => {
 
       const there = { syn: 1, dat: 1, ack: 0, fin: 1 }
       const back = { syn: 0, dat: 1, ack: 1, fin: 1 }
-      const counters = { streams: 0, bytesIn: 5, bytesOut: 5, refused: 0, duplicates: 0, ignored: 0, overruns: 0 }
+      const counters = {
+        streams: 0,
+        bytesIn: 5,
+        bytesOut: 5,
+        refused: 0,
+        duplicateSyns: 0,
+        ignoredFrames: 0,
+        windowOverruns: 0
+      }
       expect(JSON.parse(ofClient)).toEqual({
         ...counters,
-        clamped: 0,
-        stalls: 0,
+        creditOverflows: 0,
+        creditStalls: 0,
         peer: server.url.slice("ws://".length),
         opened: 1,
         accepted: 0,
@@ -197,8 +205,8 @@ describe("--stats", () => {
       })
       expect(JSON.parse(ofServer)).toEqual({
         ...counters,
-        clamped: 0,
-        stalls: 0,
+        creditOverflows: 0,
+        creditStalls: 0,
         peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
         opened: 0,
         accepted: 1,

@@ -47,21 +47,21 @@ describe("a listening server", () => {
 
   it.scopedLive("goes on when it cannot accept a connection", () =>
     Effect.gen(function*() {
-      const server = yield* WsTransportServer.make({
+      const server = yield* NodeTransportServer.make({
         authorize: ({ socket }) =>
           Effect.sync(() => (socket as { server?: Net.Server }).server!.emit("error", new Error("accept EMFILE")))
       })
       yield* keepAll(server)
-      yield* WsTransport.connect(urlOf(server))
-      yield* WsTransport.connect(urlOf(server))
+      yield* NodeTransport.connect(urlOf(server))
+      yield* NodeTransport.connect(urlOf(server))
     }))
 
   for (const upgradeTimeout of [Duration.infinity, Duration.minutes(10), Duration.nanos(1_500_500_000n)]) {
     it.scopedLive(`accepts connections when an authorisation may take ${Duration.format(upgradeTimeout)}`, () =>
       Effect.gen(function*() {
-        const server = yield* WsTransportServer.make({ upgradeTimeout, authorize: () => Effect.void })
+        const server = yield* NodeTransportServer.make({ upgradeTimeout, authorize: () => Effect.void })
         yield* keepAll(server)
-        yield* WsTransport.connect(urlOf(server))
+        yield* NodeTransport.connect(urlOf(server))
       }))
   }
 

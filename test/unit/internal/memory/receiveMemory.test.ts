@@ -96,7 +96,7 @@ describe("the windows of a session", () => {
       yield* Effect.replicateEffect(session.accept, 6)
       const given = (yield* frames).filter((frame) => frame._tag === "Ack").map(({ credit }) => credit)
       expect(given).toEqual(Array.from({ length: 16 }, () => 3))
-      expect(yield* session.snapshot).toMatchObject({ counters: { refused: 1, overruns: 0 } })
+      expect(yield* session.snapshot).toMatchObject({ counters: { refused: 1, windowOverruns: 0 } })
     }))
 
   it.scoped("may be small, and the streams work all the same, both ways", () =>

@@ -41,7 +41,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* frames).toEqual([])
       yield* send(dat(1, new Uint8Array(0)), dat(1, bytes("x")))
       expect(yield* stream.read).toEqual(Option.some(bytes("x")))
-      expect(yield* counters(peer)).toMatchObject({ ignored: 1, overruns: 0 })
+      expect(yield* counters(peer)).toMatchObject({ ignoredFrames: 1, windowOverruns: 0 })
     }))
 
   it.scoped("an overrun frame leaves a hole, so the stream fails behind what fitted, and nothing else does", () =>
@@ -120,7 +120,7 @@ describe("a trap of Go peers: ", () => {
       yield* stream.end
       expect(yield* frames).toEqual([fin(1)])
       yield* send(fin(1), fin(1))
-      expect(yield* session.snapshot).toMatchObject({ streams: [], counters: { ignored: 1 } })
+      expect(yield* session.snapshot).toMatchObject({ streams: [], counters: { ignoredFrames: 1 } })
     }))
 
   it.scoped("an id that returns soon revives a dead stream, so none does, asked for or not", () =>
@@ -220,7 +220,7 @@ describe("a fault of the peer: ", () => {
       const { frames, send, stream, ...peer } = yield* accepted()
       yield* send(syn(1), dat(1, bytes("x")))
       expect(yield* readSome(stream)).toEqual(bytes("x"))
-      expect(yield* counters(peer)).toMatchObject({ duplicates: 1 })
+      expect(yield* counters(peer)).toMatchObject({ duplicateSyns: 1 })
       expect(yield* frames).toEqual([])
     }))
 
@@ -228,7 +228,7 @@ describe("a fault of the peer: ", () => {
     Effect.gen(function*() {
       const { frames, send, ...peer } = yield* makePeer("server")
       yield* send(dat(7, bytes("x")), ack(7, 5), fin(7))
-      expect(yield* counters(peer)).toMatchObject({ ignored: 3 })
+      expect(yield* counters(peer)).toMatchObject({ ignoredFrames: 3 })
       expect(yield* frames).toEqual([])
     }))
 
@@ -236,7 +236,10 @@ describe("a fault of the peer: ", () => {
     Effect.gen(function*() {
       const { send, session } = yield* opened(1024)
       yield* send(ack(1, maxUint32))
-      expect(yield* session.snapshot).toMatchObject({ streams: [{ sendCredit: maxUint32 }], counters: { clamped: 1 } })
+      expect(yield* session.snapshot).toMatchObject({
+        streams: [{ sendCredit: maxUint32 }],
+        counters: { creditOverflows: 1 }
+      })
     }))
 
   for (const [role, id] of [["client", 1], ["server", 2]] as const) {
