@@ -74,7 +74,7 @@ const pattern = (texts: ReadonlyArray<string>): RegExp =>
   new RegExp(`^${texts.map((text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join(".+")}$`)
 
 describe("the table of the Go API", () => {
-  const rows = parse(readFileSync(join(root, "README.md"), "utf8"))
+  const rows = parse(readFileSync(join(root, "test/e2e/interop/README.md"), "utf8"))
 
   it("has a row for everything that the Go package exports", () => {
     expect(missing(rows)).toEqual([])
@@ -118,7 +118,7 @@ describe("the table of the Go API", () => {
 
 describe("the table of what a session survives", () => {
   it("names a test for every row, and that test exists", () => {
-    const rows = parse(readFileSync(join(root, "README.md"), "utf8"), /^#+ What it survives/)
+    const rows = parse(readFileSync(join(root, "test/README.md"), "utf8"), /^#+ What it survives/)
     expect(rows.length).toBeGreaterThan(10)
     expect(unproven(rows)).toEqual([])
   })
