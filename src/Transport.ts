@@ -53,7 +53,7 @@ export interface Transport {
    * Whether the transport holds less than its highWaterMark of unsent bytes. After it answered false, `Listener.onWritable`
    * follows, or `onClose` does: nobody waits for ever. Always false once closed.
    */
-  readonly isWritable: () => boolean
+  readonly pollWritable: () => boolean
   /** Changes whenever anything at all came in, also a part of a message: the sign of life. */
   readonly receiveCount: () => number
   /**
@@ -100,7 +100,7 @@ export interface Listener {
   readonly onMessage: (message: Uint8Array) => void
   /** A text message came, which is a fault of the peer. */
   readonly onText: () => void
-  /** The unsent bytes have fallen below the highWaterMark, after `isWritable` had answered false. */
+  /** The unsent bytes have fallen below the highWaterMark, after `pollWritable` had answered false. */
   readonly onWritable: () => void
   /** The connection is over: the last event, exactly once. */
   readonly onClose: (end: CloseInfo) => void

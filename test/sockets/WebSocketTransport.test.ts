@@ -126,7 +126,7 @@ describe("a transport over a standard WebSocket", () => {
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       yield* Effect.provide(
-        Effect.map(Transport, (transport) => expect(transport.isWritable()).toBe(true)),
+        Effect.map(Transport, (transport) => expect(transport.pollWritable()).toBe(true)),
         Layer.provide(WebSocketTransport.layer(url), Layer.succeed(Socket.WebSocketConstructor, standardConstructor))
       )
       const [peer] = yield* connected
@@ -194,7 +194,7 @@ describe("a transport over a standard WebSocket", () => {
         })
         const transport = yield* WebSocketTransport.fromWebSocket(ws as unknown as globalThis.WebSocket)
         expect(transport.remoteAddress).toEqual({ _tag: "OpaqueAddress", name: "socket" })
-        expect(transport.isWritable()).toBe(true)
+        expect(transport.pollWritable()).toBe(true)
         transport.send([Uint8Array.of(1)])
         expect(sent).toHaveLength(1)
       }

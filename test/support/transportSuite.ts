@@ -52,7 +52,7 @@ export const listen = (transport: Transport) =>
 /** Sends within one turn until the transport is not writable, and answers with what it sent. */
 export const fill = (transport: Transport): ReadonlyArray<Uint8Array> => {
   const sent: Array<Uint8Array> = []
-  while (transport.isWritable()) {
+  while (transport.pollWritable()) {
     expect(sent.length).toBeLessThan(1000)
     const message = pattern(64 * 1024, sent.length + 1)
     sent.push(message.slice())
@@ -185,13 +185,13 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           const ends = yield* acquireEnds()
           const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
           const closing = yield* Effect.fork(ends[from].close(4321, "", "10 seconds"))
-          yield* Effect.yieldNow().pipe(Effect.repeat({ until: () => !ends[from].isWritable() }))
+          yield* Effect.yieldNow().pipe(Effect.repeat({ until: () => !ends[from].pollWritable() }))
           ends[from].send([bytes("too late")])
           yield* Effect.all([closing.await, near.ended, far.ended])
           for (const end of [ends[from], ends[to]]) {
             end.send([bytes("much too late")])
             end.ping?.()
-            expect(end.isWritable()).toBe(false)
+            expect(end.pollWritable()).toBe(false)
           }
           expect([near.told, far.told]).toEqual([["close"], ["close"]])
         }))
@@ -204,7 +204,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect(sent.length).toBeGreaterThan(1)
           expect(near.told).toEqual([])
           yield* near.writable
-          expect(ends[from].isWritable()).toBe(true)
+          expect(ends[from].pollWritable()).toBe(true)
           expect((yield* far.take(sent.length)).map(digest)).toEqual(sent.map(digest))
           expect(near.told).toEqual(["writable"])
         }))
@@ -298,7 +298,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         yield* abandon
         expect((yield* atServer.ended).code).toBe(told("client", 1006))
         expect((yield* atClient.ended).code).toBe(1006)
-        expect([client.isWritable(), server.isWritable()]).toEqual([false, false])
+        expect([client.pollWritable(), server.pollWritable()]).toEqual([false, false])
         yield* Effect.all([client.close(4001, "", 0), server.close(4002, "", 0)])
         expect([atClient.told, atServer.told]).toEqual([["message", "close"], ["message", "close"]])
       }))
@@ -311,7 +311,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         yield* abandon
         yield* atServer.ended
         expect(atServer.told.at(-1)).toBe("close")
-        expect(server.isWritable()).toBe(false)
+        expect(server.pollWritable()).toBe(false)
       }))
 
     if (traits.addresses !== false) {

@@ -8,7 +8,7 @@ export const withParts = (transport: Transport, parts: Partial<Transport>): Tran
   maxMessageSize: transport.maxMessageSize,
   listen: (listener) => transport.listen(listener),
   send: (parts) => transport.send(parts),
-  isWritable: () => transport.isWritable(),
+  pollWritable: () => transport.pollWritable(),
   receiveCount: () => transport.receiveCount(),
   ping: transport.ping,
   close: (code, reason, timeout) => transport.close(code, reason, timeout),

@@ -79,14 +79,14 @@ export class SendScheduler {
   sendCredit(id: number, bytes: number): void {
     if (this.#discarding) return
     // Most leave at once. A map that one comes to and goes from is made anew each time.
-    if (this.#isIdle() && this.#transport.isWritable()) return this.#handOver([Frame.ack(id, bytes)])
+    if (this.#isIdle() && this.#transport.pollWritable()) return this.#handOver([Frame.ack(id, bytes)])
     this.#credit.set(id, Math.min((this.#credit.get(id) ?? 0) + bytes, Frame.maxUint32))
     this.flush()
   }
 
   /** Whether a frame of a stream, with so many bytes, could leave at once without passing anybody. */
   isClear(size: number): boolean {
-    return this.#isIdle() && size <= this.#maxPayload && this.#transport.isWritable() && this.#room(size) === size
+    return this.#isIdle() && size <= this.#maxPayload && this.#transport.pollWritable() && this.#room(size) === size
   }
 
   /** Hands over a frame of a stream, for which `isClear` has just said yes. */
@@ -103,7 +103,7 @@ export class SendScheduler {
 
   /** Hands over what may go now; the transport's `onWritable` and the flight's `onRoom` bring us back for the rest. */
   flush(): void {
-    while (this.#transport.isWritable()) {
+    while (this.#transport.pollWritable()) {
       const frame = this.#next()
       if (frame === undefined) {
         if (this.#isIdle()) this.#empty.wakeAll()

@@ -122,7 +122,7 @@ class MemoryTransport implements Transport {
     this.#post({ _tag: "Message", bytes })
   }
 
-  isWritable(): boolean {
+  pollWritable(): boolean {
     if (this.#slot.ended || this.#closing) return false
     this.#blocked = this.#outboundBytes >= this.#settings.capacity
     return !this.#blocked

@@ -174,9 +174,9 @@ class PlatformTransport implements Terminable {
     else this.#push(concatBytes(parts))
   }
 
-  isWritable(): boolean {
+  pollWritable(): boolean {
     if (this.#slot.ended) return false
-    if (this.#isSettled()) return this.#below!.isWritable()
+    if (this.#isSettled()) return this.#below!.pollWritable()
     this.#blocked = this.#outboundBytes >= this.#highWaterMark
     return !this.#blocked
   }
@@ -215,7 +215,7 @@ class PlatformTransport implements Terminable {
     this.#writing = false
     if (this.#below !== undefined) return this.#hurry(this.#below)
     this.#outboundBytes = this.#outbound.reduce((sum, message) => sum + sizeOf(message), 0)
-    if (this.#blocked && this.isWritable()) this.#slot.writable()
+    if (this.#blocked && this.pollWritable()) this.#slot.writable()
   }
 
   end(end: CloseInfo): void {
@@ -240,7 +240,7 @@ class PlatformTransport implements Terminable {
       else closing.push(message)
     }
     this.#outbound.push(...closing)
-    if (this.#blocked && this.isWritable()) this.#slot.writable()
+    if (this.#blocked && this.pollWritable()) this.#slot.writable()
   }
 
   #push(message: Outbound): void {

@@ -147,7 +147,7 @@ class StandardTransport implements Terminable {
     if (this.#isOpen()) this.#ws.send(concatBytes(parts))
   }
 
-  isWritable(): boolean {
+  pollWritable(): boolean {
     if (!this.#isOpen()) return false
     const blocked = this.#unsent >= this.#highWaterMark
     if (blocked && !this.#blocked) {

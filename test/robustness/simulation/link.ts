@@ -110,8 +110,8 @@ export const makeLink = (
             log(side, message)
             pair[side].send([message])
           },
-          isWritable: () => {
-            mayWrite = pair[side].isWritable()
+          pollWritable: () => {
+            mayWrite = pair[side].pollWritable()
             blocked[side] = !mayWrite && !ended
             return mayWrite
           },

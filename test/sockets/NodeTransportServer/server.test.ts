@@ -208,7 +208,7 @@ describe("running a server", () => {
         const events = yield* listen(client)
         client.send([Buffer.from("go")])
         if (outcome !== Effect.never) yield* events.ended
-        ends.push([events.told, client.isWritable()])
+        ends.push([events.told, client.pollWritable()])
       }
       expect(ends).toEqual([[["close"], false], [["close"], false], [["close"], false], [[], true]])
       expect(released).toBe(3)

@@ -27,11 +27,11 @@ describe("an in-memory pair", () => {
     Effect.gen(function*() {
       const { atClient, atServer, client, server } = yield* makeEnds({ capacity: 10 })
       client.send([pattern(9)])
-      expect(client.isWritable()).toBe(true)
+      expect(client.pollWritable()).toBe(true)
       client.send([pattern(1)])
-      expect([client.isWritable(), server.isWritable()]).toEqual([false, true])
+      expect([client.pollWritable(), server.pollWritable()]).toEqual([false, true])
       yield* settle
-      expect(client.isWritable()).toBe(true)
+      expect(client.pollWritable()).toBe(true)
       expect([atClient.told, atServer.told]).toEqual([["writable"], ["message", "message"]])
     }))
 
@@ -39,9 +39,9 @@ describe("an in-memory pair", () => {
     Effect.gen(function*() {
       const { client, server } = yield* MemoryTransport.makePair()
       client.send([pattern(64 * 1024 - 1)])
-      expect(client.isWritable()).toBe(true)
+      expect(client.pollWritable()).toBe(true)
       client.send([pattern(1)])
-      expect(client.isWritable()).toBe(false)
+      expect(client.pollWritable()).toBe(false)
       expect(client.maxMessageSize).toBe(SessionConfig.maxMessageSize(SessionConfig.defaults))
       expect([client.localAddress, server.localAddress]).toEqual([
         Address.opaque("memory:client"),
@@ -54,7 +54,7 @@ describe("an in-memory pair", () => {
       const { atClient, atServer, client } = yield* makeEnds({ latency: "100 millis", capacity: 10 })
       client.send([bytes("first")])
       client.send([bytes("second")])
-      expect(client.isWritable()).toBe(false)
+      expect(client.pollWritable()).toBe(false)
       yield* TestClock.adjust("60 millis")
       client.send([bytes("third")])
       yield* TestClock.adjust("39 millis")
@@ -99,7 +99,7 @@ describe("an in-memory pair", () => {
         reason: ""
       }])
       expect([atClient.told, atServer.told]).toEqual([["close"], ["close"]])
-      expect([client.isWritable(), server.isWritable()]).toEqual([false, false])
+      expect([client.pollWritable(), server.pollWritable()]).toEqual([false, false])
     }))
 
   for (const [side, other] of [["client", "server"], ["server", "client"]] as const) {
@@ -112,7 +112,7 @@ describe("an in-memory pair", () => {
         ends[other].send([bytes("hello")])
         yield* settle
         expect([near.told, far.told]).toEqual([["message"], []])
-        expect(ends[side].isWritable()).toBe(false)
+        expect(ends[side].pollWritable()).toBe(false)
         yield* pair.resume(side)
         expect(yield* far.take(sent.length)).toEqual(sent)
         expect([near.told, far.told]).toEqual([["message", "writable"], sent.map(() => "message")])
@@ -201,8 +201,8 @@ describe("an in-memory pair", () => {
             now - start,
             client.receiveCount(),
             server.receiveCount(),
-            client.isWritable(),
-            server.isWritable()
+            client.pollWritable(),
+            server.pollWritable()
           ])
         }
         return log

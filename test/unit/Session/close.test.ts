@@ -56,7 +56,7 @@ describe("close", () => {
       let isFull = false
       const sent: Array<Frame.Frame | Frame.Malformed> = []
       const transport = withParts(pair.client, {
-        isWritable: () => !isFull && pair.client.isWritable(),
+        pollWritable: () => !isFull && pair.client.pollWritable(),
         send: (parts) => {
           sent.push(Frame.decode(Buffer.concat(parts)))
           pair.client.send(parts)

@@ -138,7 +138,7 @@ export class NodeTransport implements Transport {
     else this.#sender.send(parts)
   }
 
-  isWritable(): boolean {
+  pollWritable(): boolean {
     if (!this.#isOpen()) return false
     this.#blocked = (this.#sender?.unsent ?? this.#ws.bufferedAmount) >= this.#highWaterMark
     return !this.#blocked
@@ -251,7 +251,7 @@ export class NodeTransport implements Transport {
 
   /** A failure to send ends the connection, which is reported as such. */
   readonly #onSent = (): void => {
-    if (!this.#blocked || !this.isWritable()) return
+    if (!this.#blocked || !this.pollWritable()) return
     this.#slot.writable()
   }
 }

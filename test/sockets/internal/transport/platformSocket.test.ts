@@ -134,7 +134,7 @@ describe("a transport over a platform socket", () => {
       const [, request] = yield* connected
       request.socket.destroy()
       expect((yield* events.ended).code).toBe(1006)
-      expect(transport.isWritable()).toBe(false)
+      expect(transport.pollWritable()).toBe(false)
       expect(events.told).toEqual(["close"])
     }))
 

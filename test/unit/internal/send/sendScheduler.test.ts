@@ -25,8 +25,8 @@ const makeOutbox = (link: Link) => {
   const asked: Array<number> = []
   const flown: Array<number> = []
   const counters = new Counters()
-  const transport: Pick<Transport, "isWritable" | "send"> = {
-    isWritable: () => link.takes > 0,
+  const transport: Pick<Transport, "pollWritable" | "send"> = {
+    pollWritable: () => link.takes > 0,
     send: (parts) => {
       link.takes--
       const frame = Frame.decode(concat(parts))

@@ -146,7 +146,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
         const raw = yield* makeRaw
         act(raw)
         expect(yield* raw.events.ended).toEqual(end)
-        expect(raw.transport.isWritable()).toBe(false)
+        expect(raw.transport.pollWritable()).toBe(false)
         yield* raw.transport.close(1000, "", Duration.infinity)
         expect(raw.events.told).toEqual(["close"])
       }))
