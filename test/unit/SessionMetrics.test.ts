@@ -97,7 +97,7 @@ describe.sequential("the metrics", () => {
         "sessions_ended TransportFailure": 1
       })
       const documented = [
-        ...readFileSync(new URL("../../README.md", import.meta.url), "utf8").matchAll(/^\| `wsmux_(\w+)`/gm)
+        ...readFileSync(new URL("../../src/README.md", import.meta.url), "utf8").matchAll(/^\| `wsmux_(\w+)`/gm)
       ]
       const names = Object.values(SessionMetrics).map((metric) => (metric as unknown as { name?: string }).name)
       expect(documented).toHaveLength(names.length)
