@@ -110,15 +110,6 @@ const FIN = 3
 /**
  * Decodes one message. Total: every byte string gives a frame or the reason why it is none; nothing is thrown.
  *
- * @example
- * ```ts
- * import * as Frame from "effect-wsmux/Frame"
- *
- * const decoded = Frame.decode(new Uint8Array([3, 7, 0, 0, 0]))
- * if (decoded._tag === "Fin") {
- *   console.log(decoded.id) // 7
- * }
- * ```
  *
  * @since 0.1.0
  * @category codec
