@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError } from "../../WsmuxError.js"
 import type { ReceiveMemory } from "../memory/receiveMemory.js"
-import { Signal } from "../sync/signal.js"
+import { Notify } from "../sync/notify.js"
 import { ReceiveWindow } from "../wire/receiveWindow.js"
 import { BoundedByteQueue } from "./boundedByteQueue.js"
 import type { WindowTuner } from "./windowTuner.js"
@@ -46,7 +46,7 @@ export class RecvHalf {
   readonly #link: RecvContext
   readonly #queue = new BoundedByteQueue()
   /** Undefined until somebody reads: an idle stream is kept small. */
-  #readers: Signal | undefined
+  #readers: Notify | undefined
   /** Without a window (not accepted yet) nothing may come. */
   #window = closedWindow
   #state: State = receiving
@@ -100,7 +100,7 @@ export class RecvHalf {
           this.#state = { _tag: "Failed", error: new NoCapacity({ streamId: this.#streamId }) }
           this.#settle()
         }
-        this.#readers?.notify()
+        this.#readers?.notifyAll()
         return overrun ? "Overrun" : "Taken"
       }
       case "Draining":
@@ -115,7 +115,7 @@ export class RecvHalf {
     if (this.#state._tag === "Failed") return
     this.#state = this.#state._tag === "Draining" ? this.#left : ended
     this.#settle()
-    this.#readers?.notify()
+    this.#readers?.notifyAll()
   }
 
   /** The session is over. A FIN that had come before stays an end. */
@@ -124,7 +124,7 @@ export class RecvHalf {
     const error = new BrokenPipe({ streamId: this.#streamId, operation: "read", written: 0, cause })
     this.#state = { _tag: "Failed", error }
     this.#settle()
-    this.#readers?.notify()
+    this.#readers?.notifyAll()
   }
 
   /** Nobody will read any more. False when what was unread has spent the budget already. */
@@ -132,7 +132,7 @@ export class RecvHalf {
     const unread = this.#queue.size
     this.#queue.takeAll()
     this.#settle() // what arrives from now on is discarded
-    this.#readers?.notify()
+    this.#readers?.notifyAll()
     // After a FIN or the session's end nothing more comes; after an overrun the peer's writer still waits for credit.
     if (this.#state._tag === "Ended" || (this.#state._tag === "Failed" && this.#state.error._tag !== "NoCapacity")) {
       if (unread > 0) this.#state = this.#left
@@ -146,12 +146,12 @@ export class RecvHalf {
   /** Whether the read deadline has passed. */
   setExpired(expired: boolean): void {
     this.#expired = expired
-    if (expired) this.#readers?.notify()
+    if (expired) this.#readers?.notifyAll()
   }
 
   /** The next chunk, or none at the end. */
   get read(): Effect.Effect<Option.Option<Uint8Array>, ReadError> {
-    return this.#signal.until(() => this.readNow())
+    return this.#signal.waitUntil(() => this.readNow())
   }
 
   /** The same without waiting: undefined if it has yet to come. */
@@ -191,13 +191,13 @@ export class RecvHalf {
     return this.#queue.size > 0 || this.#stop() !== undefined
   }
 
-  get #signal(): Signal {
-    return this.#readers ??= new Signal()
+  get #signal(): Notify {
+    return this.#readers ??= new Notify()
   }
 
   /** Waits until there is something to take. */
   get #arrival(): Effect.Effect<void> {
-    return this.#signal.until(() => this.#isReadable ? Effect.void : undefined)
+    return this.#signal.waitUntil(() => this.#isReadable ? Effect.void : undefined)
   }
 
   /** Takes the next chunk, or tells why there will be none; undefined when it has yet to come. */

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { BrokenPipe, type TerminalError, type WriteError, WriteTimeout } from "../../WsmuxError.js"
-import { WaitList } from "../sync/waitList.js"
+import { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
 import type { FrameParts } from "../wire/frameParts.js"
 import { SendWindow } from "../wire/sendWindow.js"
@@ -83,7 +83,7 @@ export class SendHalf implements FrameSource {
   readonly #window: SendWindow
   /** Writes that wait, and whoever waits for the end. Undefined until there are any: an idle stream is kept small. */
   #writes: Array<Write> | undefined
-  #enders: WaitList | undefined
+  #enders: Notify | undefined
   #waiting = 0
   #state: State = open
   #expired = false
@@ -124,7 +124,7 @@ export class SendHalf implements FrameSource {
     if (this.#waiting > 0) return this.#nextDat(maxPayload)
     if (this.#state !== ending) return undefined
     this.#state = ended
-    this.#enders?.wakeAll()
+    this.#enders?.notifyAll()
     this.#owner.finSent()
     return [Frame.fin(this.#streamId)]
   }
@@ -168,7 +168,7 @@ export class SendHalf implements FrameSource {
   get end(): Effect.Effect<void, BrokenPipe> {
     return Effect.suspend(() => {
       this.#startEnding()
-      return (this.#enders ??= new WaitList()).until(() => {
+      return (this.#enders ??= new Notify()).waitUntil(() => {
         switch (this.#state._tag) {
           case "Ended":
             return Effect.void
@@ -194,7 +194,7 @@ export class SendHalf implements FrameSource {
     if (this.#state !== ended) this.#state = { _tag: "Broken", cause } // before its turn can come once more
     if (isEnding) this.#link.sendControl(Frame.fin(this.#streamId))
     this.#rejectAll((written) => this.#brokenPipe(written))
-    this.#enders?.wakeAll()
+    this.#enders?.notifyAll()
   }
 
   /** Whether the write deadline has passed. */

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import type { Share } from "../../SharedLimits.js"
 import type { Transport } from "../../Transport.js"
 import type { Counters } from "../observe/counters.js"
-import { WaitList } from "../sync/waitList.js"
+import { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
 import type { FrameParts } from "../wire/frameParts.js"
 import { type CongestionController, smallFrame } from "./congestion.js"
@@ -38,7 +38,7 @@ export class SendScheduler {
   readonly #heavy: Array<FrameSource> = []
   /** How many small frames have passed the heavy streams since one of those had its turn. */
   #passed = 0
-  readonly #empty = new WaitList()
+  readonly #empty = new Notify()
   /** What the control frames that wait take of the limit for all sessions. */
   readonly #answers: Share
   #discarding = false
@@ -106,7 +106,7 @@ export class SendScheduler {
     while (this.#transport.pollWritable()) {
       const frame = this.#next()
       if (frame === undefined) {
-        if (this.#isIdle()) this.#empty.wakeAll()
+        if (this.#isIdle()) this.#empty.notifyAll()
         return
       }
       this.#handOver(frame)
@@ -125,11 +125,11 @@ export class SendScheduler {
     this.#answers.giveBack(this.#answers.held)
     this.#credit.clear()
     for (const sender of [...this.#light.splice(0), ...this.#heavy.splice(0)]) sender.queued = false
-    this.#empty.wakeAll()
+    this.#empty.notifyAll()
   }
 
   /** Waits until everything has been handed to the transport. */
-  readonly awaitEmpty: Effect.Effect<void> = this.#empty.until(() => (this.#isIdle() ? Effect.void : undefined))
+  readonly awaitEmpty: Effect.Effect<void> = this.#empty.waitUntil(() => (this.#isIdle() ? Effect.void : undefined))
 
   /** How many of so many bytes may leave now as one frame. */
   #room(wanted: number): number {

@@ -33,7 +33,7 @@ import { makeMetricsReporter } from "../observe/metricsReporter.js"
 import { makeSessionLog } from "../observe/sessionLog.js"
 import { type Tuning, WindowTuner } from "../recv/windowTuner.js"
 import { CongestionController } from "../send/congestion.js"
-import { WaitList } from "../sync/waitList.js"
+import { Notify } from "../sync/notify.js"
 import { keepAlive } from "../time/keepAlive.js"
 import { makeOpenTimeout } from "../time/openTimeout.js"
 import { unlessClockStandsStill } from "../time/standstill.js"
@@ -60,12 +60,12 @@ export const makeSession = (
     const journal = yield* makeSessionLog(settings.log, { role, peer: format(transport.remoteAddress) }, now)
     const probing = makeProbing(transport, clock)
     const tuner = probing && makeTuner(settings, probing)
-    const fullFlights = new WaitList()
+    const fullFlights = new Notify()
     const flight = probing && new CongestionController({
       ...probing,
       onBlind: () =>
         journal.fault("Warning", "the peer answers no ping: the session no longer limits the bytes in flight"),
-      onFull: () => fullFlights.wakeOne(),
+      onFull: () => fullFlights.notifyOne(),
       onRoom: () => state.scheduler.flush()
     })
     const limits = yield* SharedLimits
@@ -284,8 +284,8 @@ const makeTuner = (
     : new WindowTuner({ ...probing, maxWindow: maxStreamBufferSize, budget: maxWindowGrowth })
 
 /** Looks after flights that wait for an answer: a Go peer drops a pong that it cannot write within a second. */
-const watchFlight = (flight: CongestionController, full: WaitList): Effect.Effect<never> =>
-  full.until(() => {
+const watchFlight = (flight: CongestionController, full: Notify): Effect.Effect<never> =>
+  full.waitUntil(() => {
     const overdue = flight.overdueProbe
     return overdue && Effect.succeed(overdue)
   }).pipe(

@@ -25,7 +25,7 @@ import type { SessionLog } from "../observe/sessionLog.js"
 import type { WindowTuner } from "../recv/windowTuner.js"
 import type { CongestionController } from "../send/congestion.js"
 import { SendScheduler } from "../send/sendScheduler.js"
-import { WaitList } from "../sync/waitList.js"
+import { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
 import { type Role, StreamIds } from "../wire/streamIds.js"
 import { Backlog } from "./backlog.js"
@@ -63,7 +63,7 @@ export class SessionProtocol implements Listener {
   readonly #link: StreamContext
   readonly #streams = new Map<number, StreamProtocol>()
   readonly #backlog: Backlog
-  readonly #acceptors = new WaitList()
+  readonly #acceptors = new Notify()
   readonly #openings = new Map<StreamProtocol, PendingOpen>()
   /** The session's shares of what all sessions may hold. */
   readonly #shares: { readonly [K in "streams" | "buffers" | "waitingAnswers"]: Share }
@@ -203,7 +203,7 @@ export class SessionProtocol implements Listener {
   awaitAccepted(
     restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   ): Effect.Effect<StreamProtocol, TerminalError> {
-    return this.#acceptors.until(() => {
+    return this.#acceptors.waitInTurn(() => {
       if (this.#terminal !== undefined) return Effect.fail(this.#terminal)
       const stream = this.takeAccepted()
       return stream && Effect.succeed(stream)
@@ -215,7 +215,7 @@ export class SessionProtocol implements Listener {
     if (this.#terminal !== undefined) return
     this.#terminal = error
     this.#backlog.clear()
-    this.#acceptors.wakeAll()
+    this.#acceptors.notifyAll()
     this.opens.fail(error)
     for (const opening of this.#openings.values()) opening.settle(Either.left(error))
     this.#openings.clear()
@@ -283,7 +283,7 @@ export class SessionProtocol implements Listener {
       this.counters.duplicateSyns++
       return this.journal.fault("Warning", "the peer opened a stream twice", { streamId: id })
     }
-    const isAwaited = this.#acceptors.hasSleepers
+    const isAwaited = this.#acceptors.hasWaitersInTurn
     if (!isAwaited && this.#backlog.isFull) this.#refuseExpired()
     if (!isAwaited && this.#backlog.isFull) return this.#refuse(id, "the backlog is full (acceptBacklog)")
     if (this.#places.size >= this.#settings.maxStreams) return this.#refuse(id, "the session has maxStreams streams")
@@ -302,7 +302,7 @@ export class SessionProtocol implements Listener {
     )
     this.#streams.set(id, stream)
     this.#places.add(stream)
-    this.#backlog.add(stream, () => this.#acceptors.wakeOne())
+    this.#backlog.add(stream, () => this.#acceptors.notifyOne())
   }
 
   #recvFin({ id }: Frame.Fin): void {

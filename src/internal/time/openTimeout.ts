@@ -1,7 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { WaitList } from "../sync/waitList.js"
+import { Notify } from "../sync/notify.js"
 
 /** Watches opens that wait for the peer, and gives up those that wait too long. */
 export interface OpenTimeout<A> {
@@ -22,8 +22,8 @@ export const makeOpenTimeout = <A>(
     const millis = Duration.toMillis(deadline)
     /** When they are due, in milliseconds, in the order in which they came. */
     const watched = new Map<A, number>()
-    const watchers = new WaitList()
-    const awaitFirst = watchers.until(() => {
+    const watchers = new Notify()
+    const awaitFirst = watchers.waitUntil(() => {
       for (const first of watched) return Effect.succeed(first)
       return undefined
     })
@@ -36,7 +36,7 @@ export const makeOpenTimeout = <A>(
     return {
       watch: (opening) => {
         watched.set(opening, now() + millis)
-        watchers.wakeOne()
+        watchers.notifyOne()
       },
       leave: (opening) => {
         watched.delete(opening)

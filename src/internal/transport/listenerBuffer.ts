@@ -1,7 +1,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { CloseInfo, Listener } from "../../Transport.js"
-import { WaitList } from "../sync/waitList.js"
+import { Notify } from "../sync/notify.js"
 import { plainText } from "../text/plainText.js"
 
 /**
@@ -17,7 +17,7 @@ export class ListenerBuffer {
   /** Set once it has heard what came before it. */
   #listener: Listener | undefined
   #end: CloseInfo | undefined
-  readonly #enders = new WaitList()
+  readonly #enders = new Notify()
 
   /** @param overflow told when something came although more than `limit` bytes wait already */
   constructor(limit: number, overflow: () => void) {
@@ -59,11 +59,11 @@ export class ListenerBuffer {
     if (this.#end !== undefined) return
     this.#end = { ...end, reason: plainText(end.reason) }
     this.#listener?.onClose(this.#end)
-    this.#enders.wakeAll()
+    this.#enders.notifyAll()
   }
 
   /** Waits for the last event. */
-  readonly awaitEnd: Effect.Effect<void> = this.#enders.until(() => this.ended ? Effect.void : undefined)
+  readonly awaitEnd: Effect.Effect<void> = this.#enders.waitUntil(() => this.ended ? Effect.void : undefined)
 
   /** Starts to close, waits for the end up to `timeout`, and terminates what has not ended by then, or is interrupted. */
   closing(

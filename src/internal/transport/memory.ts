@@ -2,7 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Address } from "../../Address.js"
 import { type Listener, type Transport, TypeId } from "../../Transport.js"
-import { WaitList } from "../sync/waitList.js"
+import { Notify } from "../sync/notify.js"
 import { concatBytes } from "./concatBytes.js"
 import { ListenerBuffer, tooBig } from "./listenerBuffer.js"
 
@@ -56,7 +56,7 @@ export class Link {
 
   resume(from: Side): void {
     this[from].stalled = false
-    this[from].departures.wakeAll()
+    this[from].departures.notifyAll()
   }
 
   /** Carries what one side sends to the other, one packet after the other. */
@@ -68,7 +68,7 @@ export class Link {
       if (packet !== undefined) receiver.arrive(packet)
       return Effect.yieldNow()
     })
-    return sender.departures.until(() => sender.mayDepart() ? Effect.succeed(sender.nextDue()) : undefined).pipe(
+    return sender.departures.waitUntil(() => sender.mayDepart() ? Effect.succeed(sender.nextDue()) : undefined).pipe(
       Effect.flatMap((due) => {
         const wait = due - this.#settings.now()
         return wait > 0 ? Effect.delay(carry, Duration.millis(wait)) : carry
@@ -84,7 +84,7 @@ class MemoryTransport implements Transport {
   readonly ping: Transport["ping"]
   readonly pong: Transport["pong"]
   /** Woken when a packet may have become ready to go. */
-  readonly departures = new WaitList()
+  readonly departures = new Notify()
   stalled = false
   readonly #settings: Settings
   readonly #slot: ListenerBuffer
@@ -205,6 +205,6 @@ class MemoryTransport implements Transport {
     if (this.#slot.ended || this.#closing) return
     const { latency, now } = this.#settings
     this.#outbound.push({ ...content, due: now() + Duration.toMillis(latency) })
-    this.departures.wakeOne()
+    this.departures.notifyOne()
   }
 }

@@ -7,7 +7,7 @@ import type { Pair, Server, ServerOptions } from "../../MemoryTransport.js"
 import type { Transport } from "../../Transport.js"
 import type { Connection, UpgradeRequest } from "../../TransportServer.js"
 import { ConnectFailure } from "../../WsmuxError.js"
-import { WaitList } from "../sync/waitList.js"
+import { Notify } from "../sync/notify.js"
 
 type Handler<P> = (transport: Transport, connection: Connection<P>) => Effect.Effect<void>
 
@@ -27,7 +27,7 @@ export const makeServer = <R, P>(
       })
     )
     const connections = yield* FiberSet.make<void>()
-    const handlers = new WaitList()
+    const handlers = new Notify()
     let handler: Handler<P> | undefined
 
     const admit = (request: UpgradeRequest): Effect.Effect<P, ConnectFailure> =>
@@ -40,7 +40,7 @@ export const makeServer = <R, P>(
     // Forked within the mask, so that a fiber that is interrupted before its first step ends its connection, too.
     const serve = ({ server }: Pair, connection: Connection<P>) =>
       Effect.uninterruptibleMask((restore) =>
-        handlers.until(() => handler && Effect.succeed(handler)).pipe(
+        handlers.waitUntil(() => handler && Effect.succeed(handler)).pipe(
           Effect.flatMap((handle) => handle(server, connection)),
           restore,
           Effect.ensuring(server.close(1006, "", 0)), // ends at once what the handler has not closed
@@ -73,7 +73,7 @@ export const makeServer = <R, P>(
               ),
               Effect.asVoid
             )
-          handlers.wakeAll()
+          handlers.notifyAll()
         }),
         () => Effect.never,
         () =>

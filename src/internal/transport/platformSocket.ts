@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { type Address, opaque } from "../../Address.js"
 import { type CloseInfo, type Listener, type Transport, TypeId } from "../../Transport.js"
-import { WaitList } from "../sync/waitList.js"
+import { Notify } from "../sync/notify.js"
 import { concatBytes } from "./concatBytes.js"
 import { ListenerBuffer, tooBig } from "./listenerBuffer.js"
 import { upgradedTo } from "./node/wsInternals.js"
@@ -65,7 +65,7 @@ export const fromSocket = (
       Effect.forkScoped
     )
     transport.stopReading = Fiber.interrupt(reading)
-    yield* transport.departures.until(() => transport.next()).pipe(
+    yield* transport.departures.waitUntil(() => transport.next()).pipe(
       Effect.flatMap((message) => write(message)),
       Effect.zipRight(Effect.sync(() => transport.departed())),
       Effect.forever,
@@ -111,7 +111,7 @@ class PlatformTransport implements Terminable {
   readonly [TypeId]: TypeId = TypeId
   readonly maxMessageSize: number
   /** Woken when there is something to write, or a transport to go on with. */
-  readonly departures = new WaitList()
+  readonly departures = new Notify()
   stopReading: Effect.Effect<unknown> = Effect.void
   readonly #highWaterMark: number
   readonly #slot: ListenerBuffer
@@ -247,7 +247,7 @@ class PlatformTransport implements Terminable {
     if (this.#slot.ended) return
     this.#outbound.push(message)
     this.#outboundBytes += sizeOf(message)
-    this.departures.wakeOne()
+    this.departures.notifyOne()
   }
 }
 

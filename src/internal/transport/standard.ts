@@ -5,7 +5,7 @@ import type { WebSocket as NodeWebSocket } from "ws"
 import { type Address, opaque, redacted } from "../../Address.js"
 import { type CloseInfo, type Listener, type Transport, TypeId } from "../../Transport.js"
 import { ConnectFailure } from "../../WsmuxError.js"
-import { WaitList } from "../sync/waitList.js"
+import { Notify } from "../sync/notify.js"
 import { concatBytes } from "./concatBytes.js"
 import { ListenerBuffer, tooBig } from "./listenerBuffer.js"
 import { NodeTransport, type Settings as WsSettings } from "./node/transport.js"
@@ -116,7 +116,7 @@ class StandardTransport implements Terminable {
   readonly #ws: globalThis.WebSocket
   readonly #highWaterMark: number
   readonly #slot: ListenerBuffer
-  readonly #watcher = new WaitList()
+  readonly #watcher = new Notify()
   readonly #tcp: TcpWatch
   #cause: unknown
   #messages = 0
@@ -152,7 +152,7 @@ class StandardTransport implements Terminable {
     const blocked = this.#unsent >= this.#highWaterMark
     if (blocked && !this.#blocked) {
       this.#blocked = true
-      this.#watcher.wakeAll()
+      this.#watcher.notifyAll()
     }
     return !blocked
   }
@@ -176,7 +176,7 @@ class StandardTransport implements Terminable {
   })
 
   /** Looks at the buffer, again and again, while somebody waits for it to run empty. */
-  readonly watchBuffer: Effect.Effect<never> = this.#watcher.until(() =>
+  readonly watchBuffer: Effect.Effect<never> = this.#watcher.waitUntil(() =>
     this.#blocked && !this.#slot.ended ? Effect.void : undefined
   ).pipe(
     Effect.zipRight(Effect.sleep(pollInterval)),

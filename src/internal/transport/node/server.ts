@@ -15,7 +15,7 @@ import type { Budget } from "../../../SharedLimits.js"
 import type { Transport } from "../../../Transport.js"
 import type { Connection, Rejection, TransportServer } from "../../../TransportServer.js"
 import { ListenFailure } from "../../../WsmuxError.js"
-import { WaitList } from "../../sync/waitList.js"
+import { Notify } from "../../sync/notify.js"
 import { maxFragments } from "./frameReader.js"
 import { rejectionFault, rejectionText, upgradeFault } from "./httpAnswer.js"
 import { NodeTransport, type Settings as TransportSettings } from "./transport.js"
@@ -61,12 +61,12 @@ export const make = <R, P>(
     const fork = yield* FiberSet.runtime(connections)<R>()
     let handler: Handler<P> | undefined
     let waiting = 0
-    const handlers = new WaitList()
+    const handlers = new Notify()
 
     const awaitHandler = Effect.suspend(() => {
       if (waiting >= maxWaiting) return Effect.fail<Rejection>({ status: 503 })
       waiting++
-      return handlers.until(() => handler === undefined ? undefined : Effect.succeed(handler)).pipe(
+      return handlers.waitUntil(() => handler === undefined ? undefined : Effect.succeed(handler)).pipe(
         Effect.ensuring(Effect.sync(() => waiting--))
       )
     })
@@ -139,7 +139,7 @@ export const make = <R, P>(
             })
             return contained(Effect.provide(Effect.scoped(start), context))
           }
-          handlers.wakeAll()
+          handlers.notifyAll()
         }),
         () => Effect.never,
         () =>

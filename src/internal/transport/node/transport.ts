@@ -6,7 +6,7 @@ import type { Address } from "../../../Address.js"
 import { opaque, tcp, unix } from "../../../Address.js"
 import type { Budget } from "../../../SharedLimits.js"
 import { type Listener, type Transport, TypeId, type UpgradeAnswer } from "../../../Transport.js"
-import { WaitList } from "../../sync/waitList.js"
+import { Notify } from "../../sync/notify.js"
 import { concatBytes } from "../concatBytes.js"
 import { ListenerBuffer } from "../listenerBuffer.js"
 import { type Fault, FrameReader, maxFragments } from "./frameReader.js"
@@ -41,7 +41,7 @@ export class NodeTransport implements Transport {
   readonly #highWaterMark: number
   readonly #partialMessages: Budget
   readonly #slot: ListenerBuffer
-  readonly #leavers = new WaitList()
+  readonly #leavers = new Notify()
   #socket: Net.Socket | undefined
   #sender: FrameWriter | undefined
   #reader: SlicedReader | undefined
@@ -81,7 +81,7 @@ export class NodeTransport implements Transport {
     })
     ws.on("close", (code: number, reason: Buffer) => {
       this.#conclude(code, reason.toString())
-      this.#leavers.wakeAll()
+      this.#leavers.notifyAll()
     })
     if (ws.readyState === 3) this.#conclude(1006, "")
     else if (ws.readyState === 0) ws.once("open", this.#replaceParser)
@@ -213,7 +213,9 @@ export class NodeTransport implements Transport {
   }
 
   /** Waits until nothing is left of the socket, which may take longer than the end of the connection. */
-  readonly #gone: Effect.Effect<void> = this.#leavers.until(() => this.#ws.readyState === 3 ? Effect.void : undefined)
+  readonly #gone: Effect.Effect<void> = this.#leavers.waitUntil(() =>
+    this.#ws.readyState === 3 ? Effect.void : undefined
+  )
 
   /** Ends the connection at once, and waits until it has been reported. */
   readonly terminate: Effect.Effect<void> = Effect.suspend(() => {
