@@ -60,7 +60,7 @@ export const makeServer = (
   Effect.gen(function*() {
     const scope = yield* Effect.scope
     const node = yield* Effect.acquireRelease(
-      Effect.sync(() => new StreamServer(session.address ?? opaque("session"), options)),
+      Effect.sync(() => new StreamServer(session.localAddress ?? opaque("session"), options)),
       (node) => Effect.sync(() => node.close())
     )
     const server = yield* Effect.orDie(NodeHttpServer.make(() => node, {})) // there is no port that could be taken

@@ -90,7 +90,7 @@ export const layerFrom = <E, R>(
  */
 export const makeServer = (session: Acceptor<unknown>): SocketServer.SocketServer["Type"] =>
   SocketServer.SocketServer.of({
-    address: toPlatform(session.address ?? opaque("session")),
+    address: toPlatform(session.localAddress ?? opaque("session")),
     run: (handler) =>
       Effect.mapError(
         session.run((stream) => Effect.flatMap(fromMuxStream(stream), handler)),

@@ -17,7 +17,7 @@ import { ForeignDuplex } from "./internal/adapter/foreignDuplex.js"
 import { watchRequests } from "./internal/adapter/watchRequests.js"
 import type { MuxStream } from "./MuxStream.js"
 import type { Acceptor, Opener, OpenOptions } from "./Session.js"
-import type { DuplexFailure } from "./WsmuxError.js"
+import type { DuplexFailure, DuplicateStream } from "./WsmuxError.js"
 
 /**
  * @since 0.1.0
@@ -78,10 +78,10 @@ export const fromMuxStream = (stream: MuxStream, options: Options = {}): Effect.
  * @since 0.1.0
  * @category constructors
  */
-export const open = <E>(
-  session: Opener<E>,
-  options: Options & OpenOptions = {}
-): Effect.Effect<Duplex, E> =>
+export const open: {
+  <E>(session: Opener<E>, options?: Options & { readonly id?: undefined }): Effect.Effect<Duplex, E>
+  <E>(session: Opener<E>, options: Options & OpenOptions): Effect.Effect<Duplex, E | DuplicateStream>
+} = <E>(session: Opener<E>, options: Options & OpenOptions = {}) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const runtime = yield* Effect.runtime<never>()
@@ -91,7 +91,7 @@ export const open = <E>(
       )
       return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, { ...asNetConnect, ...options })
     })
-  )
+  ) as Effect.Effect<Duplex, E> // fails with DuplicateStream for a chosen id only
 
 /**
  * Makes duplexes that can be used at once, and open their streams by themselves: what drivers want that ask for a new socket

@@ -18,14 +18,7 @@ import type { MuxStream } from "./MuxStream.js"
 import type * as Session from "./Session.js"
 import type * as SessionConfig from "./SessionConfig.js"
 import type { Transport } from "./Transport.js"
-import type {
-  AcceptTimeout,
-  DuplicateStream,
-  InvalidConfiguration,
-  NotConnected,
-  StreamRefused,
-  TerminalError
-} from "./WsmuxError.js"
+import type { AcceptTimeout, InvalidConfiguration, NotConnected, StreamRefused, TerminalError } from "./WsmuxError.js"
 
 /**
  * A session that comes back. `E` is the type of the failures of its attempts: one that is made has it, the service in a
@@ -46,9 +39,7 @@ export interface ReconnectingSession<out E = unknown> {
    * replaced by the next: nothing of the stream was lost. Fails with `NotConnected` when there was no session for the
    * `openTimeout`, in all, or when no more attempts are made; else as `Session.open`. The scope owns the stream.
    */
-  readonly open: (
-    options?: Session.OpenOptions
-  ) => Effect.Effect<MuxStream, AcceptTimeout | StreamRefused | DuplicateStream | NotConnected<E>, Scope.Scope>
+  readonly open: Session.Open<AcceptTimeout | StreamRefused | NotConnected<E>>
 
   /** The next stream that the peer opens, in this session or a later one. The scope owns it. */
   readonly accept: Effect.Effect<MuxStream, NotConnected<E>, Scope.Scope>

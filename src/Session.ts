@@ -20,7 +20,14 @@ import type { MuxStream } from "./MuxStream.js"
 import type * as SessionConfig from "./SessionConfig.js"
 import type { SessionSnapshot } from "./SessionSnapshot.js"
 import type { Transport } from "./Transport.js"
-import type { AcceptError, InvalidConfiguration, OpenError, TerminalError } from "./WsmuxError.js"
+import type {
+  AcceptError,
+  DuplicateStream,
+  InvalidConfiguration,
+  NotConnected,
+  OpenError,
+  TerminalError
+} from "./WsmuxError.js"
 
 /**
  * @since 0.1.0
@@ -53,14 +60,14 @@ export interface Session<out P = unknown> {
   readonly remoteAddress: Address
 
   /**
-   * Opens a stream, and completes when the peer has accepted it. The scope owns the stream.
+   * Opens a stream in the caller's scope. Completes when the peer accepts the stream. At most `maxUnacknowledgedOpens`
+   * opens of the session are unanswered at once; further ones wait in turn.
    *
-   * Fails with `AcceptTimeout` after `streamAcceptDeadline`, counted from the call; with `StreamRefused` when the peer
-   * refuses; with `DuplicateStream` when the `id` asked for is taken; with what ended the session. At most
-   * `maxUnacknowledgedOpens` are unanswered at once; the rest wait in turn. Interrupting it is clean: the peer's late
-   * answer is answered by FIN.
+   * Fails with `StreamRefused` when the peer refuses the stream, with `AcceptTimeout` when the peer has not answered
+   * `streamAcceptDeadline` after the call, with the terminal error when the session ends, and with `DuplicateStream`
+   * when the `id` asked for is taken. Interruption gives the open up: the session answers a late acceptance with FIN.
    */
-  readonly open: (options?: OpenOptions) => Effect.Effect<MuxStream, OpenError, Scope.Scope>
+  readonly open: Open<OpenError>
 
   /**
    * The next stream that the peer opened. The scope owns it. Fails with what ended the session. Interrupted, it takes no
@@ -102,23 +109,36 @@ export interface Session<out P = unknown> {
 }
 
 /**
- * What opens streams, as far as adapters care: a session, or one that comes back.
+ * The operation that opens a stream. `E` is the type of its failures without an id of the caller's choice: only an open
+ * with such an id can fail with `DuplicateStream`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Open<out E> {
+  (options?: { readonly id?: undefined }): Effect.Effect<MuxStream, E, Scope.Scope>
+  (options: OpenOptions | undefined): Effect.Effect<MuxStream, E | DuplicateStream, Scope.Scope>
+}
+
+/**
+ * The part of a session that opens streams: a `Session` or a `ReconnectingSession`. Adapters take this.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Opener<out E = OpenError> {
-  readonly open: (options?: OpenOptions) => Effect.Effect<MuxStream, E, Scope.Scope>
+  readonly open: Open<E>
 }
 
 /**
- * What accepts streams, as far as adapters care: a session, or one that comes back, which has no address of its own.
+ * The part of a session that serves the peer's streams: a `Session` or a `ReconnectingSession`, which has no address of
+ * its own. Adapters take this.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Acceptor<out E = AcceptError> {
-  readonly address?: Address | undefined
+  readonly localAddress?: Address | undefined
   readonly run: <E2, R>(
     handler: (stream: MuxStream) => Effect.Effect<unknown, E2, R>
   ) => Effect.Effect<never, E, Exclude<R, Scope.Scope>>
@@ -143,6 +163,44 @@ export interface OpenOptions {
  * @category context
  */
 export const Session: Context.Tag<Session, Session> = Context.GenericTag<Session>("effect-wsmux/Session")
+
+/**
+ * The `Opener` of a program that does not care whether its session reconnects. The layers of `Session` and of
+ * `ReconnectingSession` provide this tag beside their own. A `Session` never fails with `NotConnected`.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Session from "effect-wsmux/Session"
+ *
+ * // needs a Session or a ReconnectingSession
+ * export const greet = Effect.scoped(Effect.gen(function*() {
+ *   const opener = yield* Session.StreamOpener
+ *   const stream = yield* opener.open()
+ *   yield* stream.write(new TextEncoder().encode("hello"))
+ *   yield* stream.end
+ * }))
+ * ```
+ *
+ * @since 0.2.0
+ * @category context
+ */
+export class StreamOpener extends Context.Tag("effect-wsmux/StreamOpener")<
+  StreamOpener,
+  Opener<OpenError | NotConnected>
+>() {}
+
+/**
+ * The `Acceptor` of a program that does not care whether its session reconnects. The layers of `Session` and of
+ * `ReconnectingSession` provide this tag beside their own. A `Session` never fails with `NotConnected`.
+ *
+ * @since 0.2.0
+ * @category context
+ */
+export class StreamAcceptor extends Context.Tag("effect-wsmux/StreamAcceptor")<
+  StreamAcceptor,
+  Acceptor<AcceptError | NotConnected>
+>() {}
 
 /**
  * @since 0.1.0
@@ -180,7 +238,15 @@ export const makeServer = (
 ): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> => internal.makeSession("server", options)
 
 /**
- * Provides a `Session` in the client role over a `Transport`.
+ * The services that a layer of this module provides, all of the same session.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Services = Session | StreamOpener | StreamAcceptor
+
+/**
+ * Provides a `Session` in the client role over a `Transport`, also as `StreamOpener` and `StreamAcceptor`.
  *
  * @example
  * ```ts
@@ -208,17 +274,17 @@ export const makeServer = (
  * @since 0.1.0
  * @category layers
  */
-export const layerClient = (options?: SessionConfig.Options): Layer.Layer<Session, InvalidConfiguration, Transport> =>
-  Layer.scoped(Session, makeClient(options))
+export const layerClient = (options?: SessionConfig.Options): Layer.Layer<Services, InvalidConfiguration, Transport> =>
+  provide(makeClient(options))
 
 /**
- * Provides a `Session` in the server role over a `Transport`.
+ * Provides a `Session` in the server role over a `Transport`, also as `StreamOpener` and `StreamAcceptor`.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerServer = (options?: SessionConfig.Options): Layer.Layer<Session, InvalidConfiguration, Transport> =>
-  Layer.scoped(Session, makeServer(options))
+export const layerServer = (options?: SessionConfig.Options): Layer.Layer<Services, InvalidConfiguration, Transport> =>
+  provide(makeServer(options))
 
 /**
  * `layerClient` with settings from a `Config`, such as `SessionConfig.config`.
@@ -228,8 +294,8 @@ export const layerServer = (options?: SessionConfig.Options): Layer.Layer<Sessio
  */
 export const layerClientConfig = (
   options: Config.Config.Wrap<SessionConfig.Options>
-): Layer.Layer<Session, InvalidConfiguration | ConfigError, Transport> =>
-  Layer.scoped(Session, Effect.flatMap(Config.unwrap(options), makeClient))
+): Layer.Layer<Services, InvalidConfiguration | ConfigError, Transport> =>
+  provide(Effect.flatMap(Config.unwrap(options), makeClient))
 
 /**
  * `layerServer` with settings from a `Config`, such as `SessionConfig.config`.
@@ -239,5 +305,12 @@ export const layerClientConfig = (
  */
 export const layerServerConfig = (
   options: Config.Config.Wrap<SessionConfig.Options>
-): Layer.Layer<Session, InvalidConfiguration | ConfigError, Transport> =>
-  Layer.scoped(Session, Effect.flatMap(Config.unwrap(options), makeServer))
+): Layer.Layer<Services, InvalidConfiguration | ConfigError, Transport> =>
+  provide(Effect.flatMap(Config.unwrap(options), makeServer))
+
+const provide = <E, R>(make: Effect.Effect<Session, E, R>): Layer.Layer<Services, E, Exclude<R, Scope.Scope>> =>
+  Layer.scopedContext(Effect.map(make, (session) =>
+    Context.make(Session, session).pipe(
+      Context.add(StreamOpener, session),
+      Context.add(StreamAcceptor, session)
+    )))

@@ -356,10 +356,12 @@ export const isTerminalError = (u: unknown): u is TerminalError =>
   u instanceof UnexpectedText || u instanceof WrongParity || u instanceof PeerFlood || u instanceof TransportFailure
 
 /**
+ * The failures of `Session.open`. An open with an id of the caller's choice may fail with `DuplicateStream`, too.
+ *
  * @since 0.1.0
  * @category unions
  */
-export type OpenError = AcceptTimeout | StreamRefused | DuplicateStream | TerminalError
+export type OpenError = AcceptTimeout | StreamRefused | TerminalError
 
 /**
  * @since 0.1.0
@@ -385,4 +387,4 @@ export type WriteError = WriteTimeout | BrokenPipe
  * @since 0.2.0
  * @category unions
  */
-export type StreamError = OpenError | AcceptError | ReadError | WriteError | InvalidDeadline
+export type StreamError = OpenError | DuplicateStream | AcceptError | ReadError | WriteError | InvalidDeadline

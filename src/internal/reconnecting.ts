@@ -17,11 +17,13 @@ import * as Session from "../Session.js"
 import * as SessionConfig from "../SessionConfig.js"
 import { Transport } from "../Transport.js"
 import {
+  type AcceptTimeout,
   ConnectFailure,
   type InvalidConfiguration,
   isTerminalError,
   NotConnected,
   SessionClosed,
+  type StreamRefused,
   type TerminalError,
   WrongParity
 } from "../WsmuxError.js"
@@ -148,7 +150,8 @@ export const makeReconnecting = <C, E1, R1, E2, R2, E3, R3, R4>(
     return {
       state,
       current: following(),
-      open,
+      // fails with DuplicateStream for a chosen id only
+      open: open as Session.Open<AcceptTimeout | StreamRefused | NotConnected<Failure>>,
       accept,
       accepted: Stream.repeatEffect(accept),
       run,

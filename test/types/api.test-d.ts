@@ -37,7 +37,7 @@ type Terminal =
   | WsmuxError.WrongParity
   | WsmuxError.PeerFlood
   | WsmuxError.TransportFailure
-type Open = WsmuxError.AcceptTimeout | WsmuxError.StreamRefused | WsmuxError.DuplicateStream | Terminal
+type Open = WsmuxError.AcceptTimeout | WsmuxError.StreamRefused | Terminal
 type Read = WsmuxError.ReadTimeout | WsmuxError.NoCapacity | WsmuxError.BrokenPipe
 type Write = WsmuxError.WriteTimeout | WsmuxError.BrokenPipe
 type Invalid = WsmuxError.InvalidConfiguration
@@ -72,9 +72,34 @@ describe("the errors of", () => {
 })
 
 describe("a session", () => {
-  it("opens", () => {
-    expectTypeOf(session.open).parameters.toEqualTypeOf<[options?: Session.OpenOptions]>()
-    expectTypeOf(session.open).returns.toEqualTypeOf<Effect.Effect<MuxStream.MuxStream, Open, Scope.Scope>>()
+  it("open fails with DuplicateStream when the caller chooses the id, and only then", () => {
+    type Opened<E> = Effect.Effect<MuxStream.MuxStream, E, Scope.Scope>
+    expectTypeOf(session.open()).toEqualTypeOf<Opened<Open>>()
+    expectTypeOf(session.open({})).toEqualTypeOf<Opened<Open>>()
+    expectTypeOf(session.open({ id: 1 })).toEqualTypeOf<Opened<Open | WsmuxError.DuplicateStream>>()
+    const options: Session.OpenOptions | undefined = { id: 1 }
+    expectTypeOf(session.open(options)).toEqualTypeOf<Opened<Open | WsmuxError.DuplicateStream>>()
+  })
+
+  it("open keeps its errors when generic code takes the session as an Opener", () => {
+    const open = <E>(opener: Session.Opener<E>) => opener.open()
+    expectTypeOf(open(session)).toEqualTypeOf<Effect.Effect<MuxStream.MuxStream, Open, Scope.Scope>>()
+    expectTypeOf<Session.Session>().toExtend<Session.Opener>()
+    expectTypeOf<Session.Session>().toExtend<Session.Acceptor>()
+  })
+
+  it("StreamOpener and StreamAcceptor fail as a Session or a ReconnectingSession does", () => {
+    type Either<E> = E | WsmuxError.NotConnected
+    expectTypeOf(Session.StreamOpener).toExtend<
+      Context.Tag<Session.StreamOpener, Session.Opener<Either<WsmuxError.OpenError>>>
+    >()
+    expectTypeOf(Session.StreamAcceptor).toExtend<
+      Context.Tag<Session.StreamAcceptor, Session.Acceptor<Either<WsmuxError.AcceptError>>>
+    >()
+    type Services = Session.Session | Session.StreamOpener | Session.StreamAcceptor
+    expectTypeOf<Session.Services>().toEqualTypeOf<Services>()
+    expectTypeOf<ReconnectingSession.ReconnectingSession>().toExtend<Context.Tag.Service<Session.StreamOpener>>()
+    expectTypeOf<ReconnectingSession.ReconnectingSession>().toExtend<Context.Tag.Service<Session.StreamAcceptor>>()
   })
 
   it("accepts", () => {
@@ -113,10 +138,10 @@ describe("a session", () => {
   })
 
   it("is a service", () => {
-    type Provide = (options?: SessionConfig.Options) => Layer.Layer<Session.Session, Invalid, Transport>
+    type Provide = (options?: SessionConfig.Options) => Layer.Layer<Session.Services, Invalid, Transport>
     type ProvideConfig = (
       options: Config.Config.Wrap<SessionConfig.Options>
-    ) => Layer.Layer<Session.Session, Invalid | ConfigError, Transport>
+    ) => Layer.Layer<Session.Services, Invalid | ConfigError, Transport>
     expectTypeOf(Session.Session).toEqualTypeOf<Context.Tag<Session.Session, Session.Session>>()
     expectTypeOf(Session.layerClient).toEqualTypeOf<Provide>()
     expectTypeOf(Session.layerServer).toEqualTypeOf<Provide>()
@@ -243,7 +268,12 @@ describe("a stream", () => {
   })
 
   it("fails for its users in ways that one union holds", () => {
-    type All = WsmuxError.OpenError | WsmuxError.ReadError | WsmuxError.WriteError | WsmuxError.InvalidDeadline
+    type All =
+      | WsmuxError.OpenError
+      | WsmuxError.DuplicateStream
+      | WsmuxError.ReadError
+      | WsmuxError.WriteError
+      | WsmuxError.InvalidDeadline
     expectTypeOf<WsmuxError.StreamError>().toEqualTypeOf<All>()
   })
 })

@@ -17,13 +17,14 @@ import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { format } from "../../Address.js"
 import type { MuxStream } from "../../MuxStream.js"
-import type { OpenOptions, Session, TypeId } from "../../Session.js"
+import type { Open, OpenOptions, Session, TypeId } from "../../Session.js"
 import * as SessionConfig from "../../SessionConfig.js"
 import { SharedLimits } from "../../SharedLimits.js"
 import { Transport } from "../../Transport.js"
 import {
   AcceptTimeout,
   type InvalidConfiguration,
+  type OpenError,
   SessionClosed,
   type TerminalError,
   TransportFailure
@@ -215,7 +216,7 @@ export const makeSession = (
       role,
       localAddress: transport.localAddress,
       remoteAddress: transport.remoteAddress,
-      open,
+      open: open as Open<OpenError>, // fails with DuplicateStream for a chosen id only
       accept,
       accepted: Stream.repeatEffect(accept),
       run,

@@ -1,14 +1,14 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type { OpenError, TerminalError } from "../../WsmuxError.js"
+import type { DuplicateStream, OpenError, TerminalError } from "../../WsmuxError.js"
 import type { StreamProtocol } from "./streamProtocol.js"
 
 /** An `open` in progress: it waits for its turn, then for the peer's answer, and is settled once. */
 export class PendingOpen {
   /** The stream, from its SYN on. */
   stream: StreamProtocol | undefined
-  #answer: Either.Either<StreamProtocol, OpenError> | undefined
-  #resume: ((answer: Either.Either<StreamProtocol, OpenError>) => void) | undefined
+  #answer: Either.Either<StreamProtocol, OpenError | DuplicateStream> | undefined
+  #resume: ((answer: Either.Either<StreamProtocol, OpenError | DuplicateStream>) => void) | undefined
 
   /** @param id the id that the caller chose, undefined for the next free one */
   constructor(readonly id: number | undefined) {}
@@ -21,13 +21,13 @@ export class PendingOpen {
     return this.#answer !== undefined && Either.isLeft(this.#answer)
   }
 
-  settle(answer: Either.Either<StreamProtocol, OpenError>): void {
+  settle(answer: Either.Either<StreamProtocol, OpenError | DuplicateStream>): void {
     if (this.#answer !== undefined) return
     this.#answer = answer
     this.#resume?.(answer)
   }
 
-  readonly await: Effect.Effect<StreamProtocol, OpenError> = Effect.async((resume) => {
+  readonly await: Effect.Effect<StreamProtocol, OpenError | DuplicateStream> = Effect.async((resume) => {
     if (this.#answer !== undefined) resume(this.#answer)
     else this.#resume = resume
   })

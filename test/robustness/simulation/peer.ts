@@ -1,7 +1,7 @@
 import type * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import type { SessionSnapshot } from "effect-wsmux/SessionSnapshot"
-import type { OpenError, TerminalError } from "effect-wsmux/WsmuxError"
+import type { DuplicateStream, OpenError, TerminalError } from "effect-wsmux/WsmuxError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -70,15 +70,16 @@ export const snapshotOf = (peer: Peer): SessionSnapshot => Effect.runSync(peer.s
 export const isOver = (peer: Peer): boolean => Effect.runSync(peer.session.isClosed)
 
 /** Whether an open may fail like this: every error has a cause that the model knows. */
-export const mayOpenFail = (peer: Peer, since: number, now: number) => (error: OpenError): boolean => {
-  switch (error._tag) {
-    case "AcceptTimeout":
-      return now - since >= Duration.toMillis(peer.settings.streamAcceptDeadline)
-    case "StreamRefused":
-      return peer.link.wire.isRefused(error.streamId)
-    case "DuplicateStream":
-      return false
-    default:
-      return peer.link.wire.ends(peer.side, error)
+export const mayOpenFail =
+  (peer: Peer, since: number, now: number) => (error: OpenError | DuplicateStream): boolean => {
+    switch (error._tag) {
+      case "AcceptTimeout":
+        return now - since >= Duration.toMillis(peer.settings.streamAcceptDeadline)
+      case "StreamRefused":
+        return peer.link.wire.isRefused(error.streamId)
+      case "DuplicateStream":
+        return false
+      default:
+        return peer.link.wire.ends(peer.side, error)
+    }
   }
-}
