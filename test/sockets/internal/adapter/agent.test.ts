@@ -98,6 +98,25 @@ const makeAnswered = (speaker: Speaker) =>
   })
 
 describe("an agent over a session", () => {
+  it.scopedLive("an upgraded connection that nothing listens to meets no unheard error when it is lost", () =>
+    Effect.gen(function*() {
+      const { client, pair, server } = yield* makeSessions(quietly())
+      const behind = Http.createServer().on("upgrade", (_, socket: Duplex) => {
+        socket.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: test\r\n\r\n")
+      })
+      yield* Effect.fork(NodeDuplex.serve(server, behind))
+      const agent = yield* NodeDuplex.agent(client)
+      const unheard = watchErrors(agent)
+      const socket = yield* Effect.async<Duplex>((resume) => {
+        Http.get({ host: "inside", agent, headers: { connection: "upgrade", upgrade: "test" } })
+          .on("upgrade", (_, socket) => resume(Effect.succeed(socket)))
+      })
+      yield* pair.cut
+      socket.resume()
+      yield* eventually(() => socket.closed)
+      expect(unheard).toEqual([])
+    }))
+
   it.scopedLive("an https agent leaves the stream of a connection whose TLS options make no sense", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
