@@ -1,29 +1,14 @@
-import * as Clock from "effect/Clock"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Http from "node:http"
 import type { Rejection } from "../TransportServer.js"
 import * as Endpoint from "./endpoint.js"
+import * as RareWarning from "./rareWarning.js"
 
-/** Strangers can knock as often as they like, and must not fill a disk: one line in this time tells of them. */
-const interval = 1_000_000_000n // nanoseconds of the monotonic clock
-
-/** Logs which clients are refused and why, at most one each second; a line tells how many had none. */
+/** Logs which clients are refused and why. */
 export const make = () => {
-  let quietUntil = 0n
-  let silent = 0
+  const warn = RareWarning.make()
   return (rejection: Rejection, request: Http.IncomingMessage): Effect.Effect<void> =>
-    Effect.flatMap(Clock.currentTimeNanos, (now) => {
-      if (now < quietUntil) {
-        silent++
-        return Effect.void
-      }
-      const before = silent === 0 ? "" : ` (${silent} more before)`
-      silent = 0
-      quietUntil = now + interval
-      return Effect.logWarning(
-        `refused ${peerOf(request)}: ${rejection.status}, ${reason(rejection, request)}${before}`
-      )
-    })
+    warn(() => `refused ${peerOf(request)}: ${rejection.status}, ${reason(rejection, request)}`)
 }
 
 const peerOf = ({ socket: { remoteAddress: host, remotePort: port } }: Http.IncomingMessage): string =>

@@ -13,6 +13,7 @@ import { TransportServer } from "../TransportServer.js"
 import * as Endpoint from "./endpoint.js"
 import { forward } from "./forward.js"
 import * as Shared from "./options.js"
+import * as RareWarning from "./rareWarning.js"
 import * as Refusals from "./refusals.js"
 import { attend, report, settings } from "./session.js"
 import * as Tcp from "./tcp.js"
@@ -46,6 +47,7 @@ export const serve = Command.make("serve", options, (given) =>
       onRejected: Refusals.make()
     })
     const server = yield* Effect.provideService(SessionServer.make(), TransportServer, transports)
+    const warn = RareWarning.make()
     const scheme = tls === undefined ? "ws" : "wss"
     yield* Console.log(
       `listening on ${scheme}://${format(server.address)}, forwarding to ${Endpoint.format(given.target)}`
@@ -53,7 +55,7 @@ export const serve = Command.make("serve", options, (given) =>
     return yield* server.run((session) =>
       Effect.gen(function*() {
         yield* Effect.logInfo("a client has connected")
-        const streams = yield* Effect.fork(Effect.ignore(session.run(reach(given))))
+        const streams = yield* Effect.fork(Effect.ignore(session.run(reach(given, warn))))
         yield* Effect.forkScoped(report(session, given.stats))
         const cause = yield* attend(session.awaitClosed, session, Fiber.await(streams))
         yield* Effect.logInfo(`a client has gone: ${cause.message}`)
@@ -64,13 +66,16 @@ export const serve = Command.make("serve", options, (given) =>
   )
 
 /** Connects a stream to the target, or ends it. */
-const reach =
-  (given: { readonly target: Endpoint.Endpoint; readonly tcpKeepAlive: Duration.Duration }) => (stream: MuxStream) =>
-    Tcp.connect(given.target, given.tcpKeepAlive).pipe(
-      Effect.tapError((error) => Effect.logWarning(error.message)),
-      Effect.flatMap((connection) => forward(stream, connection)),
-      Effect.ignore
-    )
+const reach = (
+  given: { readonly target: Endpoint.Endpoint; readonly tcpKeepAlive: Duration.Duration },
+  warn: ReturnType<typeof RareWarning.make>
+) =>
+(stream: MuxStream) =>
+  Tcp.connect(given.target, given.tcpKeepAlive).pipe(
+    Effect.tapError(({ message }) => warn(() => message)),
+    Effect.flatMap((connection) => forward(stream, connection)),
+    Effect.ignore
+  )
 
 const tlsOf = (cert: Option.Option<Shared.TextFile>, key: Option.Option<Shared.TextFile>) =>
   Effect.gen(function*() {
