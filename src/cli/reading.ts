@@ -17,6 +17,7 @@ const least = 4 * 1024
 
 /** How many bytes wait. */
 let held = 0
+export const heldBytes = (): number => held
 
 /** How many bytes the next read may take. */
 export const readSize = (held: number): number => {
@@ -39,6 +40,7 @@ export const dial = (
     let next: Uint8Array | undefined
     let waiting: (() => void) | undefined
     let counted = 0
+    let isGivenUp = false
     const account = (bytes: number) => {
       held += bytes - counted
       counted = bytes
@@ -51,7 +53,7 @@ export const dial = (
         buffer: () => shared.subarray(0, readSize(held)),
         callback: (length, buffer) => {
           next = Uint8Array.prototype.slice.call(buffer, 0, length)
-          account(length)
+          if (!isGivenUp) account(length) // a connection that is given up may still be writing
           wake()
           return false
         }
@@ -85,7 +87,14 @@ export const dial = (
       })
 
     return NodeDuplex.toByteStream(() => socket).pipe(
-      Effect.tap(() => Effect.addFinalizer(() => Effect.sync(() => account(0)))),
+      Effect.tap(() =>
+        Effect.addFinalizer(() =>
+          Effect.sync(() => {
+            isGivenUp = true
+            account(0)
+          })
+        )
+      ),
       Effect.map((bytes) => make({ read: read(bytes), write: bytes.write, end: bytes.end }))
     )
   })

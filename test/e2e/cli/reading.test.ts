@@ -1,0 +1,31 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type * as Net from "node:net"
+import { dial, heldBytes } from "../../../src/cli/reading.js"
+import { pattern } from "../support/bytes.js"
+import { eventually } from "../support/transports.js"
+import * as Tcp from "./tcp.js"
+
+describe("a connection to a target", () => {
+  it.scopedLive("leaves nothing in the count of waiting bytes when bytes come while it is given up", () =>
+    Effect.gen(function*() {
+      const target = yield* Tcp.listen
+      const scope = yield* Scope.make()
+      let socket: Net.Socket | undefined
+      const connection = yield* Scope.extend(
+        dial({ host: "127.0.0.1", port: target.port }, (dialled) => socket = dialled),
+        scope
+      )
+      const far = yield* target.accept
+      yield* Effect.fork(connection.write(pattern(32 * 1024 * 1024))) // more than the kernel takes
+      yield* Effect.fork(connection.read)
+      yield* eventually(() => socket!.writableLength > 0)
+      const given = yield* Effect.fork(Scope.close(scope, Exit.void))
+      yield* far.write("some bytes")
+      yield* eventually(() => socket!.bytesRead === 10)
+      yield* given
+      expect(heldBytes()).toBe(0)
+    }))
+})
