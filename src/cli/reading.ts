@@ -42,8 +42,9 @@ export const dial = (
     let counted = 0
     let isGivenUp = false
     const account = (bytes: number) => {
-      held += bytes - counted
-      counted = bytes
+      const waiting = isGivenUp ? 0 : bytes // a connection that is given up may still write for a while
+      held += waiting - counted
+      counted = waiting
     }
     const wake = () => waiting?.()
 
@@ -53,7 +54,7 @@ export const dial = (
         buffer: () => shared.subarray(0, readSize(held)),
         callback: (length, buffer) => {
           next = Uint8Array.prototype.slice.call(buffer, 0, length)
-          if (!isGivenUp) account(length) // a connection that is given up may still be writing
+          account(length)
           wake()
           return false
         }

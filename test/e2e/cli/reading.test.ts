@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import { dial, heldBytes } from "../../../src/cli/reading.js"
@@ -20,8 +21,9 @@ describe("a connection to a target", () => {
       )
       const far = yield* target.accept
       yield* Effect.fork(connection.write(pattern(32 * 1024 * 1024))) // more than the kernel takes
-      yield* Effect.fork(connection.read)
+      const reading = yield* Effect.fork(connection.read)
       yield* eventually(() => socket!.writableLength > 0)
+      yield* Fiber.interrupt(reading)
       const given = yield* Effect.fork(Scope.close(scope, Exit.void))
       yield* far.write("some bytes")
       yield* eventually(() => socket!.bytesRead === 10)
