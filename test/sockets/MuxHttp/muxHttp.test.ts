@@ -299,6 +299,26 @@ describe("HTTP over a session", () => {
     return { server, session }
   })
 
+  it.scopedLive("MuxHttp.makeServer serves its second app when the first was interrupted while it started", () =>
+    Effect.gen(function*() {
+      for (let yields = 0; yields < 6; yields++) {
+        const { client, server } = yield* makeSessions(quietly())
+        const http = yield* MuxHttp.makeServer(server)
+        const first = yield* Effect.fork(Effect.scoped(
+          Effect.zipRight(http.serve(HttpServerResponse.text("first")), Effect.never)
+        ))
+        yield* Effect.repeatN(Effect.yieldNow(), yields)
+        yield* Fiber.interrupt(first)
+        yield* http.serve(HttpServerResponse.text("second"))
+        const asking = Effect.flatMap(HttpClient.get("http://inside/"), (answer) => answer.text)
+        const answer = Effect.timeoutFail(
+          Effect.provide(asking, MuxHttp.layerClientFrom(Effect.succeed(client))),
+          { duration: "10 seconds", onTimeout: () => new Error("the second app has not answered within 10 s") }
+        )
+        expect(yield* answer).toBe("second")
+      }
+    }))
+
   it.scopedLive("MuxHttp.makeServer stops with its scope when its first app was served uninterruptibly", () =>
     Effect.gen(function*() {
       const { server } = yield* makeSessions(quietly())
