@@ -5,8 +5,8 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import { dial, heldBytes } from "../../../src/cli/reading.js"
-import { pattern } from "../support/bytes.js"
-import { eventually } from "../support/transports.js"
+import { pattern } from "../../support/bytes.js"
+import { eventually } from "../../support/transports.js"
 import * as Tcp from "./tcp.js"
 
 describe("a connection to a target", () => {
