@@ -57,6 +57,8 @@ export interface StreamSnapshot {
   readonly bufferedBytes: number
   /** What the peer may still send. */
   readonly receiveCredit: number
+  /** Whether the stream was left here, so that the session discards the bytes that still arrive. */
+  readonly discarding: boolean
   /** What we may still send. */
   readonly sendCredit: number
   /** Written and not yet sent. */

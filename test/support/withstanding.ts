@@ -57,7 +57,7 @@ export const checkBounds = (session: Session, bounds: Bounds): Effect.Effect<Rea
     assert(unanswered <= bounds.maxUnacknowledgedOpens, `${unanswered} opens without an answer`)
     assert(streams.length <= bounds.maxStreams + bounds.opens, `${streams.length} streams`)
     let [most, theirs, all] = [0, 0, 0]
-    for (const { bufferedBytes, id, receiveCredit, sendCredit, waitingBytes } of streams) {
+    for (const { bufferedBytes, discarding, id, receiveCredit, sendCredit, waitingBytes } of streams) {
       const held = bufferedBytes + receiveCredit
       assert(held <= bounds.window, `stream ${id} may hold ${held}`)
       assert(sendCredit >= 0 && sendCredit <= Frame.maxUint32, `stream ${id} has a credit of ${sendCredit}`)
@@ -65,7 +65,7 @@ export const checkBounds = (session: Session, bounds: Bounds): Effect.Effect<Rea
       most = Math.max(most, held)
       if ((id % 2 === 1) === (role === "client")) continue
       theirs++
-      all += held
+      all += discarding ? 0 : held // discarded bytes are not stored
     }
     assert(theirs <= bounds.maxStreams, `${theirs} streams of the peer's`)
     assert(all <= bounds.session, `${all} bytes in all`)

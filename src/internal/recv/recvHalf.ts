@@ -72,6 +72,11 @@ export class RecvHalf {
     return this.#window.granted
   }
 
+  /** Whether the owning scope has closed, so that arriving bytes are discarded. */
+  get isDiscarding(): boolean {
+    return this.#state._tag === "Draining"
+  }
+
   /**
    * Opens the window: `size` is the size that this end wants, `granted` the credit that the peer believes to have. Returns
    * the credit that the stream stands by, which is less than `granted` where memory is short.

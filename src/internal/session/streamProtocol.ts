@@ -106,6 +106,7 @@ export class StreamProtocol implements SendHalfOwner {
       state: this.#state,
       bufferedBytes: this.recvHalf.buffered,
       receiveCredit: this.recvHalf.granted,
+      discarding: this.recvHalf.isDiscarding,
       sendCredit: this.sendHalf.credit,
       waitingBytes: this.sendHalf.waiting
     }

@@ -4,6 +4,7 @@ import { count } from "../../support/count.js"
 import { tight } from "../../support/withstanding.js"
 import { buildFuzzer } from "./build.js"
 import type * as Fuzz from "./fuzz.js"
+import { known } from "./known.js"
 
 const { WSMUX_FUZZ_PROGRAM } = process.env
 const messages = count("WSMUX_FUZZ_MESSAGES", 50_000)
@@ -22,3 +23,8 @@ it("no peer and no user that coverage leads to makes a session throw, hang, or h
   expect(streams).toBeGreaterThan(tight.maxStreams)
   expect(held).toBeGreaterThanOrEqual(tight.maxPeerWindow)
 }, 120_000 + 5 * messages)
+
+it.each(Object.entries(known))("a session withstands a program that fuzzing found: %s", async (_, program) => {
+  const { attempt } = await import(pathToFileURL(await buildFuzzer()).href) as typeof Fuzz
+  attempt(Buffer.from(program, "hex"))
+})

@@ -32,6 +32,12 @@ describe("a stream that is left before its end", () => {
       expect(yield* frames).toEqual([])
     }))
 
+  it.scoped("Session.snapshot tells that a stream was left, and that its bytes are discarded", () =>
+    Effect.gen(function*() {
+      const { session } = yield* makeLeft([bytes("unread")])
+      expect((yield* session.snapshot).streams).toMatchObject([{ id: 1, bufferedBytes: 0, discarding: true }])
+    }))
+
   it.scoped("returns the credit of what nobody had read", () =>
     Effect.gen(function*() {
       const { before } = yield* makeLeft([pattern(1000), pattern(24)])

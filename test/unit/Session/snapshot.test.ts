@@ -58,19 +58,60 @@ describe("the snapshot", () => {
         role: "server",
         closed: false,
         streams: [
-          { id: 1, state: "Open", bufferedBytes: 700, receiveCredit: 324, sendCredit: 0, waitingBytes: 876 },
-          { id: 3, state: "HalfClosedLocal", bufferedBytes: 0, receiveCredit: 1024, sendCredit: 1024, waitingBytes: 0 },
+          {
+            id: 1,
+            state: "Open",
+            bufferedBytes: 700,
+            receiveCredit: 324,
+            discarding: false,
+            sendCredit: 0,
+            waitingBytes: 876
+          },
+          {
+            id: 3,
+            state: "HalfClosedLocal",
+            bufferedBytes: 0,
+            receiveCredit: 1024,
+            discarding: false,
+            sendCredit: 1024,
+            waitingBytes: 0
+          },
           {
             id: 5,
             state: "HalfClosedRemote",
             bufferedBytes: 3,
             receiveCredit: 1021,
+            discarding: false,
             sendCredit: 1024,
             waitingBytes: 0
           },
-          { id: 7, state: "AwaitingAccept", bufferedBytes: 0, receiveCredit: 0, sendCredit: 1024, waitingBytes: 0 },
-          { id: 0, state: "Cancelling", bufferedBytes: 0, receiveCredit: 0, sendCredit: 0, waitingBytes: 0 },
-          { id: 2, state: "Opening", bufferedBytes: 0, receiveCredit: 0, sendCredit: 0, waitingBytes: 0 }
+          {
+            id: 7,
+            state: "AwaitingAccept",
+            bufferedBytes: 0,
+            receiveCredit: 0,
+            discarding: false,
+            sendCredit: 1024,
+            waitingBytes: 0
+          },
+          {
+            id: 0,
+            state: "Cancelling",
+            bufferedBytes: 0,
+            receiveCredit: 0,
+            discarding: false,
+            sendCredit: 0,
+            waitingBytes: 0
+          },
+          {
+            id: 2,
+            state: "Opening",
+            bufferedBytes: 0,
+            receiveCredit: 0,
+            discarding: false,
+            sendCredit: 0,
+            waitingBytes: 0
+          }
         ],
         backlog: 1,
         unacknowledgedOpens: 2,

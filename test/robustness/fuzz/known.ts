@@ -1,0 +1,14 @@
+/** Programs that earlier runs of the fuzzer found, in hexadecimal, with the fault that each has shown. */
+export const known: Readonly<Record<string, string>> = {
+  "a session that lists the credit of a stream whose bytes it discards": [
+    "470851ab5aad3762daad03f3dcb4a373e8687c8cee52151d224a2907f747b9eeea7b99134108e43f449d041c9225f2064343",
+    "4ff35f7bb553b10cd5921b1f3ee74e340cd592a84e34c35caffe7019e2b663b4b1a21eefd2319d7aa6c789ffce4da84e34fe",
+    "7019c4f1bf9b140cd08decb833c0c2164b9701db4b23ef01b070e594ab8202a7fa04d9cfc223210b52e0b3412f420fdfeb5d",
+    "faa11550d8b37c4710f998e38a8957675ca98ad4a94c398aa81548a54b22dfeb5dfaa1157c4710f998e38a8957675ca98ad4",
+    "a94c398aa81548a54b22dfeb5dfaa1157c4710f9b1e38a8957675ca98ad4a94a398aa81548a54b2241b9bf547cd826a719c7",
+    "e91448a5c6fc868aaa155bf8f0068a8957675ca98ad4a94c398aa81548a5102241b9bf547cd826a719c7e91448a427fc868a",
+    "aa155bf8f00626a719c7e91448a427fc868aaa155bf8f006920059fc868aaa155bf8f00626a719c7e91448a427fc868aaa15",
+    "5bf8f006920059f8f00626a719c7e91448a427fc868aaa155bf8f006920059f4f0a0ac27e93ec30a270a0d4a35901cec9886",
+    "b0ee1cec9886b0eeb7c1dc1cec9886b0eeb7c1dcc33a4cda84bfa7ede14dd00a34cff4fb5611e642a03c9b"
+  ].join("")
+}
