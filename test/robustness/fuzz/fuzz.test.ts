@@ -8,10 +8,11 @@ import { known } from "./known.js"
 
 const { WSMUX_FUZZ_PROGRAM } = process.env
 const messages = count("WSMUX_FUZZ_MESSAGES", 50_000)
+const fuzzer = buildFuzzer().then((path) => import(pathToFileURL(path).href) as Promise<typeof Fuzz>)
 const seed = count("WSMUX_FUZZ_SEED", 1, 0)
 
 it("no peer and no user that coverage leads to makes a session throw, hang, or hold more than it may", async () => {
-  const { attempt, fuzz } = await import(pathToFileURL(await buildFuzzer()).href) as typeof Fuzz
+  const { attempt, fuzz } = await fuzzer
   expect(WSMUX_FUZZ_PROGRAM ?? "00", "WSMUX_FUZZ_PROGRAM").toMatch(/^([\da-f]{2})+$/i) // or it would be cut there
   if (WSMUX_FUZZ_PROGRAM !== undefined) return void attempt(Buffer.from(WSMUX_FUZZ_PROGRAM, "hex"))
   const outcome = await fuzz({ messages, seed, progress: (soFar) => console.log(JSON.stringify(soFar)) })
@@ -25,6 +26,6 @@ it("no peer and no user that coverage leads to makes a session throw, hang, or h
 }, 120_000 + 5 * messages)
 
 it.each(Object.entries(known))("a session withstands a program that fuzzing found: %s", async (_, program) => {
-  const { attempt } = await import(pathToFileURL(await buildFuzzer()).href) as typeof Fuzz
+  const { attempt } = await fuzzer
   attempt(Buffer.from(program, "hex"))
 })
