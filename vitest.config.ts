@@ -1,15 +1,50 @@
+import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 const source = fileURLToPath(new URL("./src/", import.meta.url))
 
-/** A project holds the suites below one folder of `test`. */
-const project = (name: string, globalSetup: ReadonlyArray<string> = []) => ({
+/**
+ * Groups run one after the other, and the suites of one group beside each other. Vitest 3.2 sorts the groups as texts,
+ * so each number has one digit. The number of workers belongs to the pool: unit tests are threads, all others are
+ * processes.
+ */
+const group = { computing: 1, waiting: 2, searching: 3, measuring: 4 } as const
+
+/** The suites that take longest begin first, so that none of them is left over at the end of its group. */
+const slowest = ["cli/usage", "cli/options", "package/install", "cli/tunnel", "simulation", "interop/goRefusals"]
+
+class SlowestFirst extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const index = slowest.findIndex((name) => moduleId.includes(`/${name}`))
+      return index < 0 ? slowest.length : index
+    }
+    return (await super.sort(files)).sort((a, b) => rank(a) - rank(b))
+  }
+}
+
+interface Settings {
+  readonly group: number
+  readonly include: ReadonlyArray<string>
+  readonly timeout: number
+  readonly [setting: string]: unknown
+}
+
+const project = (name: string, { group, include, timeout, ...settings }: Settings) => ({
   extends: true as const,
-  test: { name, include: [`test/${name}/**/*.test.ts`], globalSetup: [...globalSetup] }
+  test: {
+    name,
+    include: include.map((folder) => `test/${folder}/**/*.test.ts`),
+    sequence: { groupOrder: group },
+    testTimeout: timeout,
+    hookTimeout: timeout,
+    ...settings
+  }
 })
 
-/** Suites that start peers and servers learn from this set-up which of these the machine has. */
+/** This set-up builds the Go peer and names the programs that the machine lacks. */
 const programs = ["test/support/globalSetup.ts"]
 
 export default defineConfig({
@@ -21,25 +56,43 @@ export default defineConfig({
   },
   test: {
     reporters: ["default", "./test/support/plainReporter.ts"],
-    sequence: { concurrent: true },
-    // Real processes and sockets share few cores with everything else that runs: only what hangs shall fail by time.
-    testTimeout: 120_000,
+    sequence: { concurrent: true, sequencer: SlowestFirst },
+    poolOptions: {
+      // Unit tests share the modules of their worker: importing Effect costs more than most of them.
+      threads: { isolate: false, minThreads: 1, maxThreads: availableParallelism() },
+      // Most suites wait for timers, sockets and other processes, so more of them run than there are cores.
+      forks: { minForks: 1, maxForks: availableParallelism() + 1 }
+    },
+    // A test that awaits an event names it by `within` of test/support and fails sooner.
     projects: [
-      project("unit"),
-      project("sockets"),
-      project("e2e", programs),
-      project("robustness"),
-      project("package"),
+      project("unit", { group: group.computing, include: ["unit"], timeout: 60_000, pool: "threads" }),
+      project("sockets", { group: group.waiting, include: ["sockets"], timeout: 60_000 }),
+      project("e2e", { group: group.waiting, include: ["e2e"], timeout: 120_000, globalSetup: programs }),
+      project("package", { group: group.waiting, include: ["package"], timeout: 120_000 }),
+      project("faults", { group: group.waiting, include: ["robustness/faults"], timeout: 120_000 }),
+      project("robustness", {
+        group: group.searching,
+        include: ["robustness/{simulation,fuzz,soak}"],
+        timeout: 120_000
+      }),
+      // One suite after the other: they measure how long a server under attack takes, and how much memory.
+      project("attacks", {
+        group: group.measuring,
+        include: ["robustness/{attacks,memory}"],
+        timeout: 120_000,
+        poolOptions: { forks: { singleFork: true } }
+      }),
       {
         extends: true,
         test: {
           name: "types",
           include: [],
+          sequence: { groupOrder: group.searching },
           typecheck: {
             enabled: true,
             only: true,
             include: ["test/types/**/*.test-d.ts"],
-            tsconfig: "test/tsconfig.json"
+            tsconfig: "test/types/tsconfig.json"
           }
         }
       }
