@@ -3,7 +3,9 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 /** What may be under way in one direction: more than any window that is measured. */
 const capacity = 128 << 20
 
-/** Passes on, after the delay and in order, what comes from one socket to the other; at its capacity it stops reading. */
+/**
+ * Passes on, after the delay and in order, what comes from one socket to the other; at its capacity it stops reading.
+ */
 const forward = (from: Socket, to: Socket, delay: number): void => {
   const queue: Array<{ readonly chunk: Buffer | undefined; readonly due: number }> = []
   let held = 0

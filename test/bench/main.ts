@@ -1,4 +1,7 @@
-/** `npm run bench`: every peer runs every workload, round by round. What they are, and what must be reached, is said in workloads.ts. */
+/**
+ * `npm run bench`: every peer runs every workload, round by round. What they are, and what must be reached, is said in
+ * workloads.ts.
+ */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"

@@ -22,7 +22,9 @@ export interface Client {
   readonly multiplexes: boolean
   /** Opens a stream, writes the request and the end, and reads the answer to its end. */
   readonly exchange: (request: Source, take: (chunk: Uint8Array) => void) => Promise<void>
-  /** Opens a stream, and sends the message whenever it has come back, for as long as it is told to (by milliseconds). */
+  /**
+   * Opens a stream, and sends the message whenever it has come back, for as long as it is told to (by milliseconds).
+   */
   readonly pingPong: (message: Uint8Array, onRoundTrip: (ms: number) => boolean) => Promise<void>
   /** Opens a stream, and keeps it. Completes when the server has it, too. */
   readonly hold: () => Promise<void>
