@@ -7,13 +7,13 @@ import ts from "typescript"
 const root = fileURLToPath(new URL("../../", import.meta.url))
 
 interface Reach {
-  /** Files of ours, by their path from the root. */
+  /** Files of this package, by their path from the root. */
   readonly files: ReadonlyArray<string>
-  /** What they import that is not ours. */
+  /** The modules of other packages that these files import. */
   readonly foreign: ReadonlyArray<string>
 }
 
-/** Everything that importing a file loads, followed to the border of the package. */
+/** Follows the imports of a file through this package. */
 const reach = (entry: string): Reach => {
   if (!existsSync(join(root, entry))) throw new Error(`${entry} is missing: run \`npm run build\` first`)
   const extension = /(\.d)?\.[jt]s$/.exec(entry)![0]
@@ -28,7 +28,7 @@ const reach = (entry: string): Reach => {
   return { files: [...files], foreign: [...foreign] }
 }
 
-/** What a file imports, of values and of types, at once or later. */
+/** The specifiers that a file imports: values and types, static and dynamic imports. */
 const imports = (file: string): Array<string> => {
   const found: Array<string> = []
   const visit = (node: ts.Node): void => {
@@ -49,14 +49,14 @@ const portable = /^(effect|@effect\/platform)\//
 
 describe("the portable root", () => {
   for (const [what, extension] of [["code", ".js"], ["types", ".d.ts"]] as const) {
-    it(`needs nothing but effect and its platform, which run everywhere: ${what}`, () => {
+    it(`portable root imports only effect and @effect/platform in its ${what}`, () => {
       const { files, foreign } = reach(`dist/index${extension}`)
       expect(files).toContain(`dist/Session${extension}`)
       expect(foreign).toContain("effect/Effect")
       expect(foreign.filter((name) => !portable.test(name))).toEqual([])
     })
 
-    it(`is not all that there is, and what needs Node shows: ${what}`, () => {
+    it(`reach finds the import of ws in the ${what} of NodeTransportServer`, () => {
       const { foreign } = reach(`dist/NodeTransportServer${extension}`)
       expect(foreign.filter((name) => !portable.test(name))).toEqual(expect.arrayContaining(["ws"]))
     })
@@ -67,21 +67,21 @@ describe("the core", () => {
   const isTransport = (file: string) => /^src\/(\w+Transport(Server)?\.ts|internal\/transport\/)/.test(file)
   const exported = reach("src/index.ts").files.filter((file) => /^src\/\w+\.ts$/.test(file) && file !== "src/index.ts")
 
-  // A route is where a transport and a session meet.
+  // SessionRoute joins a transport and a session.
   for (const file of exported.filter((file) => !isTransport(file) && file !== "src/SessionRoute.ts")) {
-    it(`knows no transport, only the seam: ${file}`, () => {
+    it(`core module reaches no transport: ${file}`, () => {
       expect(reach(file).files.filter(isTransport)).toEqual([])
     })
   }
 
-  it("is told from the transports", () => {
+  it("the check of the core recognises the modules of transports", () => {
     expect(exported.filter(isTransport)).toContain("src/WebSocketTransport.ts")
     expect(reach("src/MemoryTransport.ts").files.filter(isTransport)).toContain("src/internal/transport/memory.ts")
   })
 })
 
-describe("the sources", () => {
-  it("fit the head: no file is longer than 400 lines", () => {
+describe("src", () => {
+  it("src has no file of more than 400 lines", () => {
     const lengths = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
       .filter((file) => file.endsWith(".ts"))
       .map((file) => ({ file, lines: readFileSync(join(root, "src", file), "utf8").trimEnd().split("\n").length }))

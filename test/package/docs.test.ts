@@ -9,13 +9,15 @@ const source = (file: string): string => readFileSync(join(root, "src", file), "
 const publicModules = readdirSync(join(root, "src")).filter((file) => file.endsWith(".ts")).sort()
 
 interface Documentation {
-  /** What an exported member, or the module itself, lacks. */
+  /** The tags that an exported member, or the module itself, lacks. */
   readonly faults: ReadonlyArray<string>
-  /** The names that are there at run time. */
+  /** The names of the exports at run time. */
   readonly values: ReadonlyArray<string>
 }
 
-/** Reads a module as its users' editors do. A re-export is documented in the module that it names. */
+/**
+ * Reads the declarations and doc comments of a module. The doc comments of a re-export are in the module that it names.
+ */
 const inspect = (file: string, text: string): Documentation => {
   const parsed = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true)
   const faults: Array<string> = []
@@ -58,11 +60,11 @@ const inspect = (file: string, text: string): Documentation => {
 }
 
 describe("the documentation", () => {
-  it("says what every public module is for, and of every member its version and its category", () => {
+  it("public modules have a description, and each export has one @since and one @category", () => {
     expect(publicModules.flatMap((file) => inspect(file, source(file)).faults)).toEqual([])
   })
 
-  it("is missed where it is not", () => {
+  it("the check of doc comments reports each missing tag with its line", () => {
     const bare = `import * as Effect from "effect/Effect"
 
 /** @since 1.0.0 */
@@ -90,7 +92,7 @@ export * as Inside from "./internal/outbox.js"
 })
 
 describe("the public modules", () => {
-  it("are built and typed where the package's exports say", () => {
+  it("exports of package.json name files that the build has written", () => {
     expect(existsSync(join(root, "dist")), "dist is missing: run `npm run build` first").toBe(true)
     const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
       readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>> | null>>
@@ -103,7 +105,7 @@ describe("the public modules", () => {
   })
 
   for (const file of publicModules) {
-    it(`can be imported, and hold what they declare: ${file}`, async () => {
+    it(`public module exports the names that it declares: ${file}`, async () => {
       const module: object = await import(pathToFileURL(join(root, "src", file)).href)
       expect(Object.keys(module).sort()).toEqual([...inspect(file, source(file)).values].sort())
     })

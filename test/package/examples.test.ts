@@ -38,7 +38,7 @@ const wrongSource = `/**
 export {}
 `
 
-// One program for everything: most of the time goes into reading the types of effect.
+// One program holds all examples, since the compiler spends most of its time on the types of effect.
 const complaints = typeCheck([
   ...documents().flatMap(({ file, text }) => extract(file, text)),
   ...extract("wrong.md", wrongReadme),
@@ -50,11 +50,11 @@ const isWrong = ({ file }: Complaint) => file === "wrong.md" || file === "wrong.
 const report = (found: ReadonlyArray<Complaint>) => found.map(({ file, line, message }) => `${file}:${line} ${message}`)
 
 describe("the examples", () => {
-  it("compile", () => {
+  it("examples of README.md and of doc comments compile", () => {
     expect(report(complaints.filter((complaint) => !isWrong(complaint)))).toEqual([])
   })
 
-  it("that do not compile are reported where they stand", () => {
+  it("the check of examples reports file and line when an example does not compile", () => {
     expect(report(complaints.filter(isWrong))).toEqual([
       "wrong.md:16 TS2322: Type 'string' is not assignable to type 'number'.",
       expect.stringMatching(/^wrong\.md:18 TS2322: Type 'string \| undefined' is not assignable to type 'string'/),
@@ -62,7 +62,7 @@ describe("the examples", () => {
     ])
   })
 
-  it("are found, in the README and behind every @example", () => {
+  it("the check of examples finds the blocks of README.md and of each @example", () => {
     const found = documents().map(({ file, text }) => ({
       file,
       blocks: extract(file, text).length,
@@ -73,7 +73,7 @@ describe("the examples", () => {
   })
 
   for (const [file, text] of [["open.md", "```ts\ncode"], ["open.ts", "/**\n * ```ts\n * code\n */\n"]] as const) {
-    it(`cannot hide in a block that is not closed (${file})`, () => {
+    it(`the check of examples fails when a block is not closed: ${file}`, () => {
       expect(() => extract(file, text)).toThrow(/^open\.(md:1|ts:2) /)
     })
   }

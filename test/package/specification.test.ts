@@ -6,7 +6,7 @@ import ts from "typescript"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 
-/** What the Go package exports. `Close` is there twice: of a session, and of a stream. */
+/** The exports of the Go package. `Close` occurs twice: of a session, and of a stream. */
 const specification = [
   "DefaultCapacity",
   ...["AcceptTimeout", "BrokenPipe", "WriteTimeout", "ReadTimeout", "NoCapacity"].map((name) => `Err${name}`),
@@ -17,12 +17,12 @@ const specification = [
 ]
 
 interface Row {
-  /** The last part of each qualified name in the first column: `Close` for `Session.Close(...)`. */
+  /** The last part of each qualified name in the first column, such as `Close` of `Session.Close(...)`. */
   readonly names: ReadonlyArray<string>
   readonly proofs: ReadonlyArray<{ readonly file: string; readonly test: string }>
 }
 
-/** The rows of the table under the heading that names the Go API, or another one. */
+/** The rows of the table under a heading, which is the heading of the Go API unless the caller names another one. */
 const parse = (markdown: string, heading = /^#+ .*Go API/): Array<Row> => {
   const section = markdown.split(/^(?=#+ )/m).find((part) => heading.test(part)) ?? ""
   const [, , ...rows] = section.split("\n").filter((line) => line.startsWith("|"))
@@ -52,41 +52,66 @@ const unproven = (rows: ReadonlyArray<Row>): Array<string> =>
       .map(({ file, test }) => `${names.join(", ")}: ${file} has no test "${test}"`)
   ])
 
-/** The names of the tests in a file, as patterns: those of a table of variants have holes. */
-const titles = (file: string): Array<RegExp> => {
-  if (!/^test\/.*\.test(-d)?\.ts$/.test(file) || !existsSync(join(root, file))) return []
+/** The fewest characters of a title that are literal. A title made of variables alone would match every citation. */
+const fewestLiteral = 20
+
+const titles = (file: string): Array<RegExp> =>
+  /^test\/.*\.test(-d)?\.ts$/.test(file) && existsSync(join(root, file))
+    ? titlesOf(readFileSync(join(root, file), "utf8"))
+    : []
+
+/** The patterns of the test titles in a source. A variable in a title matches any text. */
+const titlesOf = (text: string): Array<RegExp> => {
   const found: Array<RegExp> = []
   const visit = (node: ts.Node): void => {
     if (ts.isCallExpression(node) && /^(it|test)\b/.test(node.expression.getText())) {
       const [name] = node.arguments
-      if (name !== undefined && ts.isStringLiteralLike(name)) found.push(pattern([name.text]))
-      if (name !== undefined && ts.isTemplateExpression(name)) {
-        found.push(pattern([name.head.text, ...name.templateSpans.map(({ literal }) => literal.text)]))
-      }
+      const texts = name === undefined ? [] : literals(name)
+      if (texts.length === 1 || texts.join("").trim().length >= fewestLiteral) found.push(pattern(texts))
     }
     ts.forEachChild(node, visit)
   }
-  visit(ts.createSourceFile(file, readFileSync(join(root, file), "utf8"), ts.ScriptTarget.Latest, true))
+  visit(ts.createSourceFile("titles.ts", text, ts.ScriptTarget.Latest, true))
   return found
+}
+
+/** The literal parts of a title, between its variables. An expression of another kind has none. */
+const literals = (name: ts.Node): ReadonlyArray<string> => {
+  if (ts.isStringLiteralLike(name)) return [name.text]
+  if (!ts.isTemplateExpression(name)) return []
+  return [name.head.text, ...name.templateSpans.map(({ literal }) => literal.text)]
 }
 
 const pattern = (texts: ReadonlyArray<string>): RegExp =>
   new RegExp(`^${texts.map((text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join(".+")}$`)
 
-describe("the table of the Go API", () => {
-  const rows = parse(readFileSync(join(root, "test/e2e/interop/README.md"), "utf8"))
+const read = (file: string): string => readFileSync(join(root, file), "utf8")
 
-  it("has a row for everything that the Go package exports", () => {
+describe("test/e2e/interop/README.md", () => {
+  const rows = parse(read("test/e2e/interop/README.md"))
+
+  it("the table of the Go API has a row for every export of the Go package", () => {
     expect(missing(rows)).toEqual([])
   })
 
-  it("names a test for every row, and that test exists", () => {
+  it("the table of the Go API cites an existing test in every row", () => {
     expect(rows.length).toBeGreaterThan(0)
     expect(unproven(rows)).toEqual([])
   })
+})
 
-  it("would not pass with a row too few, or with a proof that is none", () => {
-    const proof = "`test/package/specification.test.ts` › \"names a test for every row, and that test exists\""
+describe("test/README.md", () => {
+  it("the table of what a session survives cites an existing test in every row", () => {
+    const rows = parse(read("test/README.md"), /^#+ What it survives/)
+    expect(rows.length).toBeGreaterThan(10)
+    expect(unproven(rows)).toEqual([])
+  })
+})
+
+describe("the check of citations", () => {
+  it("the check reports missing rows, rows without a test, and citations of no test", () => {
+    const title = "the table of the Go API cites an existing test in every row"
+    const proof = `\`test/package/specification.test.ts\` › "${title}"`
     const names = specification.filter((name) => name !== "Log").map((name) =>
       `| \`x.${name}(a, b)\` | ours | ${proof} |`
     )
@@ -94,14 +119,14 @@ describe("the table of the Go API", () => {
       "# Something else",
       "| Go | ours | test |",
       "| --- | --- | --- |",
-      "| `Log` | ours | not in the right section |",
+      "| `Log` | ours | in another section |",
       "## The Go API beside ours",
       "| Go | ours \\| theirs | test |",
       "| --- | --- | --- |",
       ...names.slice(0, -1),
       "| `SetNothing` | ours | by trust |",
       "| `SetSomething` | ours | `test/package/specification.test.ts` › \"no such test\" |",
-      "| `SetEverything` | ours | `test/package/no.test.ts` › \"would not pass\" |",
+      `| \`SetEverything\` | ours | \`test/package/no.test.ts\` › "${title}" |`,
       "## The next section",
       names.at(-1)!
     ]
@@ -111,15 +136,22 @@ describe("the table of the Go API", () => {
     expect(unproven(found)).toEqual([
       "SetNothing: no test is named",
       "SetSomething: test/package/specification.test.ts has no test \"no such test\"",
-      "SetEverything: test/package/no.test.ts has no test \"would not pass\""
+      `SetEverything: test/package/no.test.ts has no test "${title}"`
     ])
   })
-})
 
-describe("the table of what a session survives", () => {
-  it("names a test for every row, and that test exists", () => {
-    const rows = parse(readFileSync(join(root, "test/README.md"), "utf8"), /^#+ What it survives/)
-    expect(rows.length).toBeGreaterThan(10)
-    expect(unproven(rows)).toEqual([])
+  it("the check matches a title of variables only by 20 literal characters or more", () => {
+    const matches = (title: string, citation: string) =>
+      titlesOf(`it(${title}, () => {})`).some((pattern) => pattern.test(citation))
+    expect(matches("`${who} ${what}`", "a session survives everything")).toBe(false)
+    expect(matches("`fails ${how} when ${what}`", "fails at once when the peer ends")).toBe(false)
+    expect(matches("`Session fails ${how} when the ${side} ends`", "Session fails at once when the peer ends")).toBe(
+      true
+    )
+    expect(matches("`Session fails ${how} when the ${side} ends`", "Session fails at once when no one ends")).toBe(
+      false
+    )
+    expect(matches("\"is closed\"", "is closed")).toBe(true)
+    expect(matches("title", "is closed")).toBe(false)
   })
 })

@@ -83,7 +83,7 @@ describe("authorisation", () => {
     ["any page where all may", "https://evil.example", { allowedOrigins: "*" }, true]
   ]
   for (const [who, origin, options, allowed] of origins) {
-    it.scopedLive(`${allowed ? "lets in" : "turns away"} ${who}`, () =>
+    it.scopedLive(`NodeTransportServer ${allowed ? "lets in" : "turns away"} a dial of ${who}`, () =>
       Effect.gen(function*() {
         let asked = 0
         const server = yield* NodeTransportServer.make({ ...options, authorize: () => Effect.sync(() => asked++) })

@@ -1,0 +1,200 @@
+import { describe, expect, it } from "@effect/vitest"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import ts from "typescript"
+
+const root = fileURLToPath(new URL("../../", import.meta.url))
+
+/** The files below these folders, by their path from the root. Folders of generated files are left out. */
+const filesOf = (folders: ReadonlyArray<string>, extension: RegExp): ReadonlyArray<string> =>
+  folders.flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .map((file) => join(folder, file))
+      .filter((file) => extension.test(file) && !/(^|\/)(build|node_modules)\//.test(file))
+  )
+
+const sources = filesOf(["src", "test"], /\.(ts|mjs|cjs)$/)
+const documents = [
+  ...["README.md", "CHANGELOG.md"].filter((file) => existsSync(join(root, file))),
+  ...filesOf(["src", "test"], /\.md$/)
+]
+
+const linesOf = (file: string): ReadonlyArray<string> => readFileSync(join(root, file), "utf8").split("\n")
+
+/** The literal text of each title of a test, with its line. */
+const titlesOf = (file: string): ReadonlyArray<{ readonly at: string; readonly text: string }> => {
+  const parsed = ts.createSourceFile(file, readFileSync(join(root, file), "utf8"), ts.ScriptTarget.Latest, true)
+  const found: Array<{ readonly at: string; readonly text: string }> = []
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node) && /^(it|test)\b/.test(node.expression.getText())) {
+      const text = node.arguments[0] === undefined ? undefined : literal(node.arguments[0])
+      const line = parsed.getLineAndCharacterOfPosition(node.getStart()).line + 1
+      if (text !== undefined) found.push({ at: `${file}:${line}`, text })
+    }
+    ts.forEachChild(node, visit)
+  }
+  visit(parsed)
+  return found
+}
+
+const literal = (title: ts.Expression): string | undefined => {
+  if (ts.isStringLiteralLike(title)) return title.text
+  if (!ts.isTemplateExpression(title)) return undefined
+  return [title.head.text, ...title.templateSpans.map(({ literal }) => literal.text)].join("")
+}
+
+const longestTitle = 90
+const columns = 120
+
+/** Pronouns without an actor, and two words for "unlimited". */
+const unclear = /\b((who|what)ever|(no|some)body|for (?:ever))\b/i
+
+describe("test titles", () => {
+  it(`titles of tests have at most ${longestTitle} literal characters`, () => {
+    const titles = sources.filter((file) => file.startsWith("test/")).flatMap(titlesOf)
+    expect(titles.length).toBeGreaterThan(500)
+    const long = titles.filter(({ at, text }) => text.length > longestTitle && !isAllowed(at.split(":")[0]!))
+    expect(long.map(({ at, text }) => `${at} ${text.length} ${text}`)).toEqual([])
+  })
+})
+
+describe("sources and tests", () => {
+  it("sources and tests name an actor instead of an indefinite pronoun", () => {
+    const found = sources.filter((file) => !isAllowed(file)).flatMap((file) =>
+      linesOf(file).flatMap((line, index) => unclear.test(line) ? [`${file}:${index + 1} ${line.trim()}`] : [])
+    )
+    expect(found).toEqual([])
+  })
+})
+
+describe("Markdown files", () => {
+  it(`documents have at most ${columns} columns outside tables and URLs`, () => {
+    const wide = documents.flatMap((file) =>
+      linesOf(file).flatMap((line, index) =>
+        line.replace(/https?:\/\/\S+/g, "").length > columns && !line.trimStart().startsWith("|")
+          ? [`${file}:${index + 1}`]
+          : []
+      )
+    )
+    expect(documents).toContain("test/README.md")
+    expect(wide).toEqual([])
+  })
+})
+
+/** Files that a rewrite has not reached yet. */
+const allowed: ReadonlyArray<string> = [
+  "src/ByteStream.ts",
+  "src/MemoryTransport.ts",
+  "src/MuxHttp.ts",
+  "src/MuxSocket.ts",
+  "src/NodeDuplex.ts",
+  "src/Session.ts",
+  "src/SessionConfig.ts",
+  "src/SessionRoute.ts",
+  "src/Transport.ts",
+  "src/WebStreams.ts",
+  "src/cli/connect.ts",
+  "src/cli/main.ts",
+  "src/cli/options.ts",
+  "src/internal/adapter/duplex.ts",
+  "src/internal/adapter/foreignDuplex.ts",
+  "src/internal/adapter/requestBody.ts",
+  "src/internal/adapter/webStreams.ts",
+  "src/internal/reconnecting.ts",
+  "src/internal/recv/recvHalf.ts",
+  "src/internal/recv/windowTuner.ts",
+  "src/internal/send/congestion.ts",
+  "src/internal/send/sendHalf.ts",
+  "src/internal/session/callbacks.ts",
+  "src/internal/session/make.ts",
+  "src/internal/session/protocol.ts",
+  "src/internal/session/streamProtocol.ts",
+  "src/internal/time/openTimeout.ts",
+  "src/internal/transport/memory.ts",
+  "src/internal/transport/node/frameReader.ts",
+  "src/internal/transport/node/handshake.ts",
+  "src/internal/transport/node/httpAnswer.ts",
+  "src/internal/transport/node/readBudget.ts",
+  "src/internal/transport/node/server.ts",
+  "src/internal/transport/node/transport.ts",
+  "src/internal/transport/platformSocket.ts",
+  "src/internal/transport/standard.ts",
+  "src/internal/wire/receiveWindow.ts",
+  "src/internal/wire/streamState.ts",
+  "test/bench/peers/peer.ts",
+  "test/bench/run.ts",
+  "test/e2e/cli/doors.test.ts",
+  "test/e2e/cli/reconnect.test.ts",
+  "test/e2e/cli/token.test.ts",
+  "test/e2e/cli/tunnel.test.ts",
+  "test/e2e/cli/usage.test.ts",
+  "test/e2e/cli/waits.ts",
+  "test/e2e/databases/servers.ts",
+  "test/e2e/examples/certificates.test.ts",
+  "test/e2e/examples/firewall.test.ts",
+  "test/e2e/examples/testing.test.ts",
+  "test/e2e/interop/goBehaviour.test.ts",
+  "test/robustness/attacks/streams.test.ts",
+  "test/robustness/attacks/victim.ts",
+  "test/robustness/faults/proxy.ts",
+  "test/robustness/fuzz/withstand.ts",
+  "test/robustness/simulation/model.ts",
+  "test/robustness/simulation/peer.ts",
+  "test/robustness/simulation/simulate.ts",
+  "test/robustness/simulation/steps.ts",
+  "test/robustness/soak/tasks.ts",
+  "test/sockets/MuxHttp/failures.test.ts",
+  "test/sockets/MuxHttp/muxHttp.test.ts",
+  "test/sockets/NodeDuplex/nodeSocket.test.ts",
+  "test/sockets/NodeTransport/connect.test.ts",
+  "test/sockets/NodeTransportServer/admission.test.ts",
+  "test/sockets/NodeTransportServer/server.test.ts",
+  "test/sockets/NodeTransportServer/upgrade.test.ts",
+  "test/sockets/SessionRoute/sessionRoute.test.ts",
+  "test/sockets/SessionRoute/strangers.test.ts",
+  "test/sockets/WebSocketTransport.test.ts",
+  "test/sockets/internal/transport/node/frameWriter.test.ts",
+  "test/sockets/internal/transport/node/transport.test.ts",
+  "test/sockets/internal/transport/node/transportEnds.test.ts",
+  "test/sockets/leaks.test.ts",
+  "test/support/numberedEnds.ts",
+  "test/support/wireRules.ts",
+  "test/unit/MemoryTransport/pair.test.ts",
+  "test/unit/MemoryTransport/server.test.ts",
+  "test/unit/MuxSocket/rpcSilence.test.ts",
+  "test/unit/MuxStream/drain.test.ts",
+  "test/unit/MuxStream/flowControl.test.ts",
+  "test/unit/MuxStream/writes.test.ts",
+  "test/unit/Origin.test.ts",
+  "test/unit/ReconnectingSession/failures.test.ts",
+  "test/unit/ReconnectingSession/reconnecting.test.ts",
+  "test/unit/Session/accept.test.ts",
+  "test/unit/Session/close.test.ts",
+  "test/unit/Session/closeCallback.test.ts",
+  "test/unit/Session/open.test.ts",
+  "test/unit/Session/simultaneousClose.test.ts",
+  "test/unit/Session/windowTuning.test.ts",
+  "test/unit/SessionConfig.test.ts",
+  "test/unit/WebStreams.test.ts",
+  "test/unit/internal/memory/receiveMemory.test.ts",
+  "test/unit/internal/recv/boundedByteQueue.test.ts",
+  "test/unit/internal/recv/recvHalf.test.ts",
+  "test/unit/internal/send/congestion.test.ts",
+  "test/unit/internal/send/congestionWindow.test.ts",
+  "test/unit/internal/send/sendHalf.test.ts",
+  "test/unit/internal/send/sendScheduler.test.ts",
+  "test/unit/internal/session/callbacks.test.ts",
+  "test/unit/internal/session/protocol/hostile.test.ts",
+  "test/unit/internal/session/protocol/programs.test.ts",
+  "test/unit/internal/session/protocol/traps.test.ts",
+  "test/unit/internal/session/protocol/trapsOrder.test.ts",
+  "test/unit/internal/session/protocol/wireRules.test.ts",
+  "test/unit/internal/session/streamProtocol.test.ts",
+  "test/unit/internal/sync/notify.test.ts",
+  "test/unit/internal/text/plainText.test.ts",
+  "test/unit/internal/transport/node/frameReader.test.ts",
+  "test/unit/internal/transport/node/mask.test.ts"
+]
+
+const isAllowed = (file: string): boolean => allowed.includes(file)
