@@ -25,7 +25,7 @@ interface Asker {
   readonly reject: (error: Error) => void
 }
 
-/** A program as a process of its own: asked by a line of JSON, it answers by one. It ends when its input does. */
+/** A program as a process of its own. The child answers each line of JSON by one line, and ends with its input. */
 export class Child {
   readonly #child: ChildProcess
   readonly #askers: Array<Asker> = []
@@ -50,14 +50,14 @@ export class Child {
     })
   }
 
-  /** What it says to a question. */
+  /** Asks a question, and completes with the answer. */
   ask<A>(question: unknown): Promise<A> {
     const answer = new Promise<unknown>((resolve, reject) => this.#askers.push({ resolve, reject }))
     this.#child.stdin!.write(`${JSON.stringify(question)}\n`)
     return answer as Promise<A>
   }
 
-  /** Lets it end by itself, or else kills it. */
+  /** Ends the input of the child, and kills the child when it has not ended 10 s later. */
   async stop(): Promise<void> {
     this.#child.stdin!.end()
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), 10_000)

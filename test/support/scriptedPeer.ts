@@ -7,13 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Frame from "../../src/internal/wire/frame.js"
 import { settle } from "./sessions.js"
+import { patience, within } from "./within.js"
 
 /**
- * One of our sessions, and its peer played frame by frame: so that it can behave as badly as any peer can.
+ * A session, and a peer that the test plays frame by frame, so that the peer can break every rule.
  *
- * - `send` hands messages to the session, frames or raw bytes, and lets it settle
- * - `next` waits for the session's next frame; `frames` are those that came and were not taken
- * - `ended` is how the connection ended, as the peer sees it
+ * - `send` hands messages to the session, frames or raw bytes, and lets the session settle
+ * - `next` waits for the session's next frame; `frames` are the frames that have come and were not taken
+ * - `ended` completes with the end of the connection, as the peer sees the end
  */
 export const makePeer = (
   role: "client" | "server",
@@ -45,9 +46,9 @@ export const makePeer = (
           }),
           settle
         ),
-      next: Queue.take(inbox),
+      next: Queue.take(inbox).pipe(within(patience, "the next frame of the session")),
       frames: Effect.zipRight(settle, Effect.map(Queue.takeAll(inbox), (frames) => Array.from(frames))),
-      ended: Deferred.await(ended)
+      ended: Deferred.await(ended).pipe(within(patience, "the end of the connection"))
     }
   })
 

@@ -8,17 +8,18 @@ import { createHash } from "node:crypto"
 import { bytes, pattern, text } from "./bytes.js"
 import { settle } from "./sessions.js"
 import type { AcquireEnds } from "./transports.js"
+import { patience, within } from "./within.js"
 
 export interface Traits {
-  /** Time is the test's. */
+  /** Whether the transport lives under a `TestClock`. */
   readonly testClock?: boolean
-  /** The client is a script's, which sees no pings, cannot end a connection at once, and closes with codes of its own. */
+  /** Whether the client is a script: without pings, without a way to end TCP, and with close codes of its own. */
   readonly script?: boolean
-  /** Whether both ends know from the start where they are. */
+  /** Whether both ends know their addresses from the start. */
   readonly addresses?: boolean
 }
 
-/** Listens, and keeps everything that is told, in its order. */
+/** Listens, and records all calls in their order. */
 export const listen = (transport: Transport) =>
   Effect.gen(function*() {
     const messages = yield* Queue.unbounded<Uint8Array>()
@@ -42,14 +43,15 @@ export const listen = (transport: Transport) =>
     })
     return {
       told,
-      next: Queue.take(messages),
-      take: (count: number) => Effect.map(Queue.takeN(messages, count), Chunk.toReadonlyArray),
-      writable: Deferred.await(writable),
-      ended: Deferred.await(ended)
+      next: Queue.take(messages).pipe(within(patience, "the next message")),
+      take: (count: number) =>
+        Queue.takeN(messages, count).pipe(Effect.map(Chunk.toReadonlyArray), within(patience, `${count} messages`)),
+      writable: Deferred.await(writable).pipe(within(patience, "onWritable")),
+      ended: Deferred.await(ended).pipe(within(patience, "onClose"))
     }
   })
 
-/** Sends within one turn until the transport is not writable, and answers with what it sent. */
+/** Sends within one turn until the transport has no room, and answers with the sent messages. */
 export const fill = (transport: Transport): ReadonlyArray<Uint8Array> => {
   const sent: Array<Uint8Array> = []
   while (transport.pollWritable()) {
@@ -61,22 +63,22 @@ export const fill = (transport: Transport): ReadonlyArray<Uint8Array> => {
   return sent
 }
 
-/** Large messages compare by what tells them apart. */
+/** A short text that tells large messages apart. */
 const digest = (message: Uint8Array) => `${message.byteLength} ${createHash("sha1").update(message).digest("hex")}`
 
-/** What a script may close with. */
+/** The close code that a script sends for a code: scripts may use 1000, and 3000 and above. */
 const scriptCode = (code: number) => code === 1000 || code >= 3000 ? code : code + 3000
 
 const sides = [["client", "server"], ["server", "client"]] as const
 
-/** What every transport promises, from both ends of a connection. */
+/** Tests the promises of every transport from both ends of a connection. */
 export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: Traits = {}) => {
   const test = traits.testClock === true ? it.scoped : it.scopedLive
   const told = (from: "client" | "server", code: number) =>
     from === "client" && traits.script === true ? scriptCode(code) : code
 
   describe(`a transport over ${name}`, () => {
-    test("carries messages of every size whole and in order, both ways at once", () =>
+    test("transport carries messages of every size whole and in order when both ends send", () =>
       Effect.gen(function*() {
         const { client, server } = yield* acquireEnds()
         const [atClient, atServer] = [yield* listen(client), yield* listen(server)]
@@ -91,7 +93,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
       }))
 
     for (const [from, to] of sides) {
-      test(`keeps what the ${from} sends and how it ends until the ${to} listens`, () =>
+      test(`transport keeps messages and the end of the ${from} until the ${to} listens`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           ends[from].send([bytes("one")])
@@ -104,7 +106,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect(late.told).toEqual(["message", "message", "close"])
         }))
 
-      test(`keeps the largest message of the ${from} until the ${to} listens`, () =>
+      test(`transport keeps the largest message of the ${from} until the ${to} listens`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds({ maxMessageSize: 100 })
           const near = yield* listen(ends[from])
@@ -117,7 +119,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect(digest(yield* far.next)).toEqual(digest(message))
         }))
 
-      test(`ends when more of the ${from} comes than can be kept until the ${to} listens`, () =>
+      test(`transport ends when the ${from} sends more than can wait until the ${to} listens`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds({ maxMessageSize: 100 })
           const near = yield* listen(ends[from])
@@ -133,7 +135,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         }))
 
       for (const fitting of [0, 1]) {
-        test(`ends with 1009 when the ${from} sends too large a message after ${fitting}, and delivers no more`, () =>
+        test(`transport ends with 1009 when the ${from} sends a too large message behind ${fitting} others`, () =>
           Effect.gen(function*() {
             const ends = yield* acquireEnds({ maxMessageSize: 1000 })
             const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
@@ -154,12 +156,12 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           }))
       }
 
-      test(`tells the code and the reason with which the ${from} closes, and each end once`, () =>
+      test(`transport tells each end once, with code and reason, when the ${from} closes`, () =>
         Effect.gen(function*() {
           for (const code of [1000, 1001, 1008, 3000, 4999]) {
             const ends = yield* acquireEnds()
             const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
-            // a platform socket does not tell 1000 from a loss before the first message
+            // a platform socket cannot tell 1000 from a loss before the first message
             ends[from].send([bytes("hello")])
             yield* far.next
             yield* ends[from].close(code, `because of ${code}`, "10 seconds")
@@ -170,7 +172,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           }
         }))
 
-      test(`tells the ${to} the reason of the ${from} without control and format characters`, () =>
+      test(`transport tells the ${to} a reason without control characters when the ${from} closes`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           const far = yield* listen(ends[to])
@@ -180,7 +182,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect(yield* far.ended).toEqual({ code: told(from, 4000), reason: "a\ufffd[2J b\ufffdcde" })
         }))
 
-      test(`sends nothing from the moment the ${from} closes`, () =>
+      test(`transport sends nothing more when the ${from} has closed`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
@@ -196,7 +198,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect([near.told, far.told]).toEqual([["close"], ["close"]])
         }))
 
-      test(`tells the ${from} when it is writable again, once it was not`, () =>
+      test(`transport calls onWritable of the ${from} when it has room again`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds({ highWaterMark: 128 * 1024 })
           const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
@@ -209,7 +211,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect(near.told).toEqual(["writable"])
         }))
 
-      test(`changes its activity when something of the ${from} comes in`, () =>
+      test(`transport raises receiveCount when something of the ${from} comes in`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           const far = yield* listen(ends[to])
@@ -221,11 +223,11 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           }
         }))
 
-      test(`brings a ping and an unsolicited pong of the ${from} to the ${to}, and a pong back`, () =>
+      test(`transport carries pings, pongs and unsolicited pongs when the ${from} sends them`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
-          // Messages come in order with pings and pongs, so after a round trip the answer to a ping is there.
+          // Messages, pings and pongs keep their order, so the pong comes before the answer to a later message.
           const round = (before: () => void) =>
             Effect.gen(function*() {
               const activity = [ends[from].receiveCount(), ends[to].receiveCount()] as const
@@ -244,7 +246,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           if (to === "server" || traits.script !== true) expect(pinged[1]).toBeGreaterThan(plain[1])
         }))
 
-      test(`tells when a ping of the ${from} is answered, and no other`, () =>
+      test(`transport completes a ping of the ${from} when its own pong comes`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           if (ends[from].ping === undefined) return
@@ -268,7 +270,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         }))
     }
 
-    test("has one listener, and keeps it when another one comes", () =>
+    test("transport keeps its first listener when another one listens", () =>
       Effect.gen(function*() {
         const { client, server } = yield* acquireEnds()
         const first = yield* listen(client)
@@ -277,7 +279,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         expect(text(yield* first.next)).toBe("hello")
       }))
 
-    test("is closed by both ends at once, each of which hears the other's code", () =>
+    test("transport tells each end the code of the other when both close at once", () =>
       Effect.gen(function*() {
         const { client, server } = yield* acquireEnds()
         const [atClient, atServer] = [yield* listen(client), yield* listen(server)]
@@ -288,7 +290,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         expect([atClient.told, atServer.told]).toEqual([["close"], ["close"]])
       }))
 
-    test("is lost without a close frame when its scope closes, behind what was sent", () =>
+    test("transport ends without a close frame, behind sent bytes, when its scope closes", () =>
       Effect.gen(function*() {
         const { abandon, client, server } = yield* acquireEnds()
         const [atClient, atServer] = [yield* listen(client), yield* listen(server)]
@@ -303,7 +305,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         expect([atClient.told, atServer.told]).toEqual([["message", "close"], ["message", "close"]])
       }))
 
-    test("tells a writer that is held up when its peer vanishes", () =>
+    test("transport tells a waiting writer of the loss when its peer vanishes", () =>
       Effect.gen(function*() {
         const { abandon, server } = yield* acquireEnds({ highWaterMark: 128 * 1024 })
         const atServer = yield* listen(server)
@@ -315,7 +317,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
       }))
 
     if (traits.addresses !== false) {
-      test("has the addresses of both ends", () =>
+      test("transport has the addresses of both ends when it is open", () =>
         Effect.gen(function*() {
           const { client, server } = yield* acquireEnds()
           expect(client.localAddress).not.toEqual(client.remoteAddress)

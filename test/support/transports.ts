@@ -24,13 +24,14 @@ import type { EventEmitter } from "node:events"
 import * as Http from "node:http"
 import * as Net from "node:net"
 import { WebSocket, WebSocketServer } from "ws"
+import { patience, within } from "./within.js"
 
 export interface Options {
   readonly maxMessageSize?: number | undefined
   readonly highWaterMark?: number | undefined
 }
 
-/** Both ends of one connection, and how the scope of the client's end closes before the test's own. */
+/** Both ends of a connection, and an effect that closes the scope of the client before that of the test. */
 export interface Ends {
   readonly client: Transport
   readonly server: Transport
@@ -39,29 +40,31 @@ export interface Ends {
 
 export type AcquireEnds = (options?: Options) => Effect.Effect<Ends, unknown, Scope.Scope>
 
-/** One that dials. */
+/** Dials a URL. */
 export type Dialler = (url: string, options?: Options) => Effect.Effect<Transport, unknown, Scope.Scope>
 
-/** One that is dialled, and the first transport that it gets. */
+/** Listens, and answers with its URL and its first transport. */
 export type Acceptor = (
   options?: Options
 ) => Effect.Effect<{ readonly url: string; readonly accepted: Effect.Effect<Transport> }, unknown, Scope.Scope>
 
-/** An event of Node that is waited for after what brings it about. */
+/** Listens for an event of Node at once, and answers the effect that awaits the event. */
 export const signal = <Args extends ReadonlyArray<unknown>>(emitter: EventEmitter, event: string) => {
   const happened = Deferred.unsafeMake<Args>(FiberId.none)
   emitter.once(event, (...args) => Deferred.unsafeDone(happened, Effect.succeed(args as unknown as Args)))
-  return Deferred.await(happened)
+  return Deferred.await(happened).pipe(within(patience, `the event "${event}" of a ${emitter.constructor.name}`))
 }
 
-/** Waits for what no event tells of, one turn of the event loop after the other. */
+/** Waits for a condition that has no event: the test looks once in each turn of the event loop. */
 export const eventually = (condition: () => boolean): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
     const turn = setImmediate(() => resume(Effect.void))
     return Effect.sync(() => clearImmediate(turn))
-  }).pipe(Effect.repeat({ until: condition }), Effect.asVoid)
+  }).pipe(Effect.repeat({ until: condition }), Effect.asVoid, within(patience, `the condition ${String(condition)}`))
 
-/** Waits until a value has stood still for fifty turns of the event loop: within one process nothing more is under way then. */
+/**
+ * Waits until a value has stayed the same for 50 turns of the event loop: this process has nothing more under way then.
+ */
 export const standstill = (value: () => unknown): Effect.Effect<void> =>
   Effect.suspend(() => {
     let [last, turns] = [value(), 0]
@@ -74,7 +77,7 @@ export const standstill = (value: () => unknown): Effect.Effect<void> =>
 
 export const portOf = (server: Net.Server): number => (server.address() as Net.AddressInfo).port
 
-/** Listens on a free port of the loopback for as long as the scope is open. */
+/** Listens on a free port of the loopback while the scope is open. */
 export const listening = <S extends Net.Server>(server: S): Effect.Effect<S, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.async<S>((resume) => {
@@ -87,7 +90,7 @@ export const listening = <S extends Net.Server>(server: S): Effect.Effect<S, nev
       })
   )
 
-/** A TCP server that hands every connection to `onConnection`, and ends them with the scope. */
+/** Starts a TCP server that hands each connection to `onConnection`, and ends its connections with the scope. */
 export const tcpServer = (onConnection: (socket: Net.Socket) => void) =>
   Effect.gen(function*() {
     const sockets = new Set<Net.Socket>()
@@ -99,7 +102,7 @@ export const tcpServer = (onConnection: (socket: Net.Socket) => void) =>
     return { port: portOf(server), sockets }
   })
 
-/** A TCP server, and when the next connection that it takes is closed. */
+/** Starts a TCP server, and answers with an effect for the close of its next connection. */
 export const taking = (onConnection: (socket: Net.Socket) => unknown) =>
   Effect.gen(function*() {
     let take: (socket: Net.Socket) => void = () => {}
@@ -115,13 +118,13 @@ export const taking = (onConnection: (socket: Net.Socket) => unknown) =>
     return { server, taken: Fiber.join(fiber) }
   })
 
-/** A server that takes TCP connections, reads and says nothing. */
+/** A server that accepts TCP connections, reads and sends nothing. */
 export const silentServer = Effect.map(taking((socket) => socket.resume()), ({ server, taken }) => ({
   url: `ws://127.0.0.1:${server.port}/`,
   taken
 }))
 
-/** A `WebSocketServer` of the test's own. */
+/** A `WebSocketServer` of the package ws. */
 export const webSocketServer = Effect.gen(function*() {
   const server = yield* listening(Http.createServer())
   const webSockets = yield* Effect.acquireRelease(
@@ -131,14 +134,14 @@ export const webSocketServer = Effect.gen(function*() {
   return { webSockets, server, url: `ws://127.0.0.1:${portOf(server)}` }
 })
 
-/** A `WebSocket` of the test's own. Its failures are what the test is about, so none of them is thrown. */
+/** A `WebSocket` of the package ws, whose errors the test observes by their events. */
 export const webSocket = (url: string, ...rest: [protocols?: Array<string>, options?: WebSocket.ClientOptions]) =>
   Effect.acquireRelease(
     Effect.sync(() => new WebSocket(url, ...rest).on("error", () => {})),
     (ws) => Effect.sync(() => ws.terminate())
   )
 
-/** A TCP client that asks for a WebSocket and then does only what the test does. */
+/** A TCP client that asks for a WebSocket and then sends nothing by itself. */
 export const rawClient = (
   url: string,
   headers: ReadonlyArray<string> = upgradeHeaders,
@@ -156,7 +159,7 @@ export const rawClient = (
     return { socket, closed, answer: Effect.map(answered, ([head]) => head.toString().split("\r\n", 1)[0]) }
   })
 
-/** What a server answers to these bytes, up to the upgrade or to where it hangs up. */
+/** The answer of a server to these bytes, up to the upgrade or the end of the connection. */
 export const rawAnswer = (port: number, request: string | Uint8Array): Effect.Effect<string> =>
   Effect.async<string>((resume) => {
     let answer = ""
@@ -178,14 +181,14 @@ export const upgradeHeaders = [
   "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="
 ]
 
-/** What `acquire` gives, and how its scope closes at once. */
+/** Acquires in a scope of its own, and answers with the resource and an effect that closes this scope. */
 export const detachable = <A, E>(acquire: Effect.Effect<A, E, Scope.Scope>) =>
   Effect.gen(function*() {
     const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     return [yield* Scope.extend(acquire, scope), Scope.close(scope, Exit.void)] as const
   })
 
-/** Serves every connection with nothing, and answers with the transports as they come. */
+/** Accepts each connection without a handler, and answers with the transports in their order. */
 export const keepAll = (server: TransportServer) =>
   Effect.gen(function*() {
     const transports = yield* Queue.unbounded<Transport>()
@@ -195,7 +198,7 @@ export const keepAll = (server: TransportServer) =>
     return { running, next: Queue.take(transports) }
   })
 
-/** The first connection of a server that keeps its connections. */
+/** The first transport of a server that keeps its connections open. */
 export const firstOf = (server: TransportServer) => Effect.map(keepAll(server), ({ next }) => next)
 
 export const rejected = (url: string, status: number) => new ConnectFailure({ url, reason: "Rejected", status })
@@ -257,7 +260,7 @@ export const acceptPlatform: Acceptor = (options) =>
         return HttpServerResponse.empty()
       })
     )
-    // server and requests wait for their connections to end, and do not end them themselves
+    // the server and its requests wait for the end of their connections, and do not end them
     yield* Effect.addFinalizer(() => Deferred.succeed(over, undefined))
     const { port } = server.address as Extract<typeof server.address, { readonly _tag: "TcpAddress" }>
     return { url: `ws://127.0.0.1:${port}`, accepted: Deferred.await(accepted) }
@@ -276,7 +279,7 @@ export const memory: AcquireEnds = (options) =>
     ([pair, abandon]) => ({ client: pair.client, server: pair.server, abandon })
   )
 
-/** Both ends of every kind of connection that goes through a real socket. */
+/** Both ends of each kind of connection over real sockets. */
 export const wired: Readonly<Record<string, AcquireEnds>> = {
   "ws": joined(dialWs, acceptWsServer),
   "ws, accepted elsewhere": joined(dialWs, acceptWebSocket),

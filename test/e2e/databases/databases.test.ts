@@ -10,10 +10,10 @@ import { makeMysql, makePool, makeRedis, promise, shared, throughSession, ways }
 const sha = (data: Uint8Array) => createHash("sha256").update(data).digest("hex")
 const large = Buffer.from(pattern(8 * 1024 * 1024))
 
-describe.skipIf(programs.PostgreSQL === undefined)("a real PostgreSQL", () => {
+describe.skipIf(programs.PostgreSQL === undefined)("PostgreSQL", () => {
   const server = shared(postgres)
   for (const [name, reach] of Object.entries(ways)) {
-    it.scopedLive(`answers a pool of connections, and carries large values both ways, ${name}`, () =>
+    it.scopedLive(`PostgreSQL answers a pool with large values both ways when reached ${name}`, () =>
       Effect.gen(function*() {
         const pool = yield* makePool(yield* reach(server().port))
         const sums = yield* promise(() =>
@@ -32,7 +32,7 @@ describe.skipIf(programs.PostgreSQL === undefined)("a real PostgreSQL", () => {
         expect(many.rows.map(({ n }) => n)).toEqual(Array.from({ length: 20_000 }, (_, i) => i + 1))
       }))
 
-    it.scopedLive(`tells its errors, and goes on, ${name}`, () =>
+    it.scopedLive(`PostgreSQL reports errors and goes on when reached ${name}`, () =>
       Effect.gen(function*() {
         const pool = yield* makePool(yield* reach(server().port))
         const failure = yield* Effect.flip(Effect.tryPromise({
@@ -45,7 +45,7 @@ describe.skipIf(programs.PostgreSQL === undefined)("a real PostgreSQL", () => {
       }))
   }
 
-  it.scopedLive("fails the queries of a session that is lost", () =>
+  it.scopedLive("PostgreSQL client fails its queries when the session is lost", () =>
     Effect.gen(function*() {
       const way = yield* throughSession(server().port)
       const { session } = way
@@ -61,10 +61,10 @@ describe.skipIf(programs.PostgreSQL === undefined)("a real PostgreSQL", () => {
     }))
 })
 
-describe.skipIf(programs.Redis === undefined)("a real Redis", () => {
+describe.skipIf(programs.Redis === undefined)("Redis", () => {
   const server = shared(redis)
   for (const [name, reach] of Object.entries(ways)) {
-    it.scopedLive(`answers pipelines, large values and subscriptions, ${name}`, () =>
+    it.scopedLive(`Redis answers pipelines, large values and subscriptions when reached ${name}`, () =>
       Effect.gen(function*() {
         const way = yield* reach(server().port)
         const client = yield* makeRedis(way)
@@ -92,10 +92,10 @@ describe.skipIf(programs.Redis === undefined)("a real Redis", () => {
   }
 })
 
-describe.skipIf(programs.MariaDB === undefined)("a real MariaDB", () => {
+describe.skipIf(programs.MariaDB === undefined)("MariaDB", () => {
   const server = shared(mariadb)
   for (const [name, reach] of Object.entries(ways)) {
-    it.scopedLive(`answers a pool of connections, and carries large values both ways, ${name}`, () =>
+    it.scopedLive(`MariaDB answers a pool with large values both ways when reached ${name}`, () =>
       Effect.gen(function*() {
         const pool = yield* makeMysql(yield* reach(server().port))
         const sums = yield* promise(() =>
@@ -114,7 +114,7 @@ describe.skipIf(programs.MariaDB === undefined)("a real MariaDB", () => {
         expect(sha((rows as Array<{ content: Buffer }>)[0]!.content)).toBe(sha(large))
       }))
 
-    it.scopedLive(`tells its errors, and goes on, ${name}`, () =>
+    it.scopedLive(`MariaDB reports errors and goes on when reached ${name}`, () =>
       Effect.gen(function*() {
         const pool = yield* makeMysql(yield* reach(server().port))
         const failure = yield* Effect.flip(Effect.tryPromise({

@@ -5,6 +5,7 @@ import * as Either from "effect/Either"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { programs } from "../../support/programs.js"
+import { within } from "../../support/within.js"
 import { mariadb, postgres, redis, type Server } from "./servers.js"
 import { makeMysql, makePool, makeRedis, promise, shared, throughSession, type Way } from "./support.js"
 
@@ -95,20 +96,18 @@ const databases: Readonly<Record<string, Database>> = {
   }
 }
 
-/** Fails with what was waited for, instead of with the test. */
-const within = <A, E, R>(what: string, effect: Effect.Effect<A, E, R>) =>
-  Effect.timeoutFail(effect, { duration: "20 seconds", onTimeout: () => new Error(`not within 20 s: ${what}`) })
+/** How long a driver may take for its time-outs and for dialling again. */
+const patience = "20 seconds"
 
-/** Waits until the session has so many streams. */
+/** Waits until the session has this many streams. */
 const streams = (session: Session, count: number) =>
-  within(
-    `${count} streams`,
-    Effect.repeat(Effect.delay(session.snapshot, 5), { until: ({ streams }) => streams.length === count })
+  Effect.repeat(Effect.delay(session.snapshot, 5), { until: ({ streams }) => streams.length === count }).pipe(
+    within(patience, `a session with ${count} streams`)
   )
 
-/** Asks until there is an answer, as a program does that meets an error. */
+/** Asks until the database answers, as a program does that has met an error. */
 const eventualAnswer = (client: Pick<Client, "ask">) =>
-  within("an answer", Effect.retry(client.ask, Schedule.spaced("50 millis")))
+  Effect.retry(client.ask, Schedule.spaced("50 millis")).pipe(within(patience, "an answer of the database"))
 
 for (const [name, database] of Object.entries(databases)) {
   describe.skipIf(database.isMissing).sequential(`${name} over a session`, () => {
@@ -116,42 +115,37 @@ for (const [name, database] of Object.entries(databases)) {
     const reached = Effect.gen(function*() {
       const way = yield* throughSession(server().port)
       const client = yield* database.make(way, server().port)
-      expect(yield* within("the first answer", client.ask)).toBe("pong")
+      expect(yield* client.ask.pipe(within(patience, "the first answer"))).toBe("pong")
       return { client, session: way.session }
     })
 
-    it.scopedLive(`${name} leaves its streams when its program ends it`, () =>
+    it.scopedLive(`${name} leaves its streams when the program ends the client`, () =>
       Effect.gen(function*() {
         const { client, session } = yield* reached
-        yield* within("the end", client.end)
+        yield* client.end.pipe(within(patience, "the end of the client"))
         yield* streams(session, 0)
       }), 60_000)
 
-    it.scopedLive(`${name} goes on when the server closes its connection`, () =>
+    it.scopedLive(`${name} connects again when the server closes its connection`, () =>
       Effect.gen(function*() {
         const { client, session } = yield* reached
         const { counters } = yield* session.snapshot
-        yield* within("the server to close", client.kill)
-        yield* within(
-          "the stream to be over",
-          Effect.repeat(Effect.delay(session.snapshot, 5), {
-            until: ({ counters: { opened }, streams }) => streams.length === 0 || opened > counters.opened
-          })
-        )
+        yield* client.kill.pipe(within(patience, "the server to close the connection"))
+        yield* Effect.repeat(Effect.delay(session.snapshot, 5), {
+          until: ({ counters: { opened }, streams }) => streams.length === 0 || opened > counters.opened
+        }).pipe(within(patience, "the end of the stream"))
         expect(yield* eventualAnswer(client)).toBe("pong")
         yield* streams(session, 1)
       }), 60_000)
 
-    it.scopedLive(`${name} goes on when the server starts again`, () =>
+    it.scopedLive(`${name} connects again when the server has started again`, () =>
       Effect.gen(function*() {
         const { client, session } = yield* reached
         yield* server().stop
         yield* Effect.ensuring(
-          within(
-            "the connection to be over",
-            Effect.either(client.ask).pipe(
-              Effect.timeoutTo({ duration: "1 seconds", onTimeout: () => undefined, onSuccess: Either.isLeft })
-            )
+          Effect.either(client.ask).pipe(
+            Effect.timeoutTo({ duration: "1 seconds", onTimeout: () => undefined, onSuccess: Either.isLeft }),
+            within(patience, "the end of the connection")
           ),
           server().start
         )
@@ -160,14 +154,14 @@ for (const [name, database] of Object.entries(databases)) {
       }), 60_000)
 
     it.scopedLive(
-      `${name} gives a connection up in its own time when the server stops answering`,
+      `${name} gives a connection up in time when the server stops answering`,
       () =>
         Effect.gen(function*() {
           const { session, ...way } = yield* throughSession(server().port)
           const client = yield* database.makeImpatient(way)
           const failure = yield* Effect.acquireUseRelease(
             server().freeze,
-            () => within("the time-out of the driver", Effect.flip(client.ask)),
+            () => Effect.flip(client.ask).pipe(within(patience, "the time-out of the driver")),
             () => server().thaw
           )
           expect(failure).toBeInstanceOf(Error)

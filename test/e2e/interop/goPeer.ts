@@ -7,19 +7,20 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { inject, type TestOptions } from "vitest"
 import { sendSignal } from "../../support/signals.js"
+import { within } from "../../support/within.js"
 import type {} from "./build.js"
 
 const built = inject("goPeer")
 
-/** A suite whose name tells which Go peer ran; skipped where there is none, as the global setup has said. */
+/** A suite whose name tells which Go peer ran. Vitest skips the suite on a machine without Go. */
 export const describeGo = (name: string, suite: () => void, options: TestOptions = {}): void => {
   describe.runIf(built !== null)(`${name} (${built?.kind ?? "no Go"})`, options, suite)
 }
 
-/** Whether the peer is the stand-in, whose choices a test can make. */
+/** Whether the peer is the stand-in, whose scheduling a test can choose. */
 export const isStandIn = built?.kind === "stand-in"
 
-/** The peer's command line; its README tells what each flag does. */
+/** The peer's command line, which the README of the peer explains. */
 export interface Flags {
   readonly listen?: string
   readonly dial?: string
@@ -57,12 +58,12 @@ const Line = Schema.parseJson(Schema.Union(
 type Event = typeof Line.Type | { readonly event: "exited"; readonly code: number | null }
 
 export interface GoProcess {
-  /** The next thing that the peer tells, which must be of this kind: anything else is a defect. */
+  /** Takes the next event of the peer, and dies when the event is of another kind. */
   readonly next: <K extends Event["event"]>(kind: K) => Effect.Effect<Extract<Event, { readonly event: K }>>
   readonly signal: (signal: "SIGKILL" | "SIGSTOP" | "SIGCONT") => Effect.Effect<void>
 }
 
-/** Starts a peer, which ends with the scope, and with this process. */
+/** Starts a peer. The end of the scope, or of this process, ends the peer. */
 export const start = (flags: Flags): Effect.Effect<GoProcess, never, Scope.Scope> =>
   Effect.gen(function*() {
     const events = yield* Queue.unbounded<Event>()
@@ -75,10 +76,14 @@ export const start = (flags: Flags): Effect.Effect<GoProcess, never, Scope.Scope
     child.on("close", (code) => events.unsafeOffer({ event: "exited", code }))
 
     const next: GoProcess["next"] = (kind) =>
-      Effect.flatMap(Queue.take(events), (event) =>
-        isOf(event, kind)
-          ? Effect.succeed(event)
-          : Effect.dieMessage(`the Go peer said ${JSON.stringify(event)} instead of ${kind}; ${complaints}`))
+      Effect.flatMap(
+        // a load of 64 MiB is the longest work of a peer
+        Queue.take(events).pipe(within("90 seconds", `the event "${kind}" of the Go peer`)),
+        (event) =>
+          isOf(event, kind)
+            ? Effect.succeed(event)
+            : Effect.dieMessage(`the Go peer sent ${JSON.stringify(event)} instead of ${kind}; ${complaints}`)
+      )
     return { next, signal: (signal) => sendSignal(child, signal) }
   })
 

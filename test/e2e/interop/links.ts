@@ -10,9 +10,10 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { FaultProxy } from "../../robustness/faults/proxy.js"
+import { patience, within } from "../../support/within.js"
 import { type Flags, type GoProcess, start } from "./goPeer.js"
 
-/** A session of ours with a Go process at its other end. */
+/** A session with a Go process as its peer. */
 export interface Link {
   readonly session: Session.Session
   readonly go: GoProcess
@@ -25,7 +26,7 @@ interface Options extends SessionConfig.Options {
   readonly rate?: number
 }
 
-/** Go listens, and we dial: as the client, unless Go is told to be that. */
+/** Go listens, and the test dials: as the server when Go has the role of the client. */
 export const dialGo = ({ maxMessageSize, rate, ...options }: Options = {}, flags: Flags = {}) =>
   Effect.gen(function*() {
     const go = yield* start({ listen: "127.0.0.1:0", ...flags })
@@ -43,7 +44,7 @@ const limited = (address: string, rate: number) =>
     ({ port }) => `ws://127.0.0.1:${port}`
   )
 
-/** We listen, and Go dials, as the client. */
+/** The test listens, and Go dials as the client. */
 export const listenForGo = (options: SessionConfig.Options = {}, flags: Flags = {}) =>
   Effect.gen(function*() {
     const connected = yield* Deferred.make<Session.Session>()
@@ -56,7 +57,7 @@ export const listenForGo = (options: SessionConfig.Options = {}, flags: Flags = 
     return yield* dialUs(server.address, flags, connected)
   })
 
-/** The same with the roles swapped: Go dials as the server. */
+/** The test listens as the client, and Go dials as the server. */
 export const listenForGoServer = (options: SessionConfig.Options = {}, flags: Flags = {}) =>
   Effect.gen(function*() {
     const connected = yield* Deferred.make<Session.Session>()
@@ -81,5 +82,5 @@ const dialUs = (
 ): Effect.Effect<Link, never, Scope.Scope> =>
   Effect.gen(function*() {
     const go = yield* start({ dial: `ws://${Address.format(address)}`, ...flags })
-    return { session: yield* Deferred.await(connected), go }
+    return { session: yield* Deferred.await(connected).pipe(within(patience, "the session that Go dials")), go }
   })

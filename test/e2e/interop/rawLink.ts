@@ -4,6 +4,7 @@ import * as Queue from "effect/Queue"
 import type { IncomingMessage } from "node:http"
 import { type ClientOptions, WebSocket } from "ws"
 import * as Frame from "../../../src/internal/wire/frame.js"
+import { patience, within } from "../../support/within.js"
 import { type Flags, start } from "./goPeer.js"
 
 /** The role of a Go session, the id of its first stream, and the id of the first stream that a test opens there. */
@@ -12,7 +13,7 @@ export const roles = [
   { role: "client", goes: 1, ours: 0 }
 ] as const
 
-/** A bare WebSocket to a listening Go process, to speak in frames. */
+/** Dials a listening Go process by a bare WebSocket, so that the test sends and reads frames. */
 export const dialRaw = (flags: Flags, options?: ClientOptions) =>
   Effect.gen(function*() {
     const go = yield* start({ listen: "127.0.0.1:0", ...flags })
@@ -20,7 +21,7 @@ export const dialRaw = (flags: Flags, options?: ClientOptions) =>
     return { go, ...yield* rawLink(`ws://${address}`, options) }
   })
 
-/** A bare WebSocket, to speak in frames, and the answer to its upgrade. */
+/** Dials by a bare WebSocket, and answers with the response to the upgrade, too. */
 export const rawLink = (url: string, options: ClientOptions = {}) =>
   Effect.gen(function*() {
     const frames = yield* Queue.unbounded<Frame.Frame | Frame.Malformed>()
@@ -33,12 +34,16 @@ export const rawLink = (url: string, options: ClientOptions = {}) =>
     ws.on("close", (code, reason) => Deferred.unsafeDone(ended, Effect.succeed({ code, reason: reason.toString() })))
     const upgrade = yield* Effect.async<IncomingMessage>((resume) => {
       ws.once("upgrade", (response) => ws.once("open", () => resume(Effect.succeed(response))))
-    })
+    }).pipe(within(patience, "the upgrade"))
     return {
       ws,
       upgrade,
-      ended: Deferred.await(ended),
-      next: (count: number) => Effect.map(Queue.takeN(frames, count), (chunk) => Array.from(chunk)),
+      ended: Deferred.await(ended).pipe(within(patience, "the end of the WebSocket")),
+      next: (count: number) =>
+        Queue.takeN(frames, count).pipe(
+          Effect.map((chunk) => Array.from(chunk)),
+          within(patience, `the next ${count} frames of the Go peer`)
+        ),
       send: (...sent: ReadonlyArray<Frame.Frame>) =>
         Effect.sync(() => {
           for (const frame of sent) ws.send(Frame.encode(frame))

@@ -4,19 +4,22 @@ import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import * as Frame from "../../../src/internal/wire/frame.js"
+import { within } from "../../support/within.js"
 
-/** A client that says what it likes, byte by byte, over TCP. */
+/** A client that writes any bytes to a TCP connection. */
 export interface Attacker {
-  /** Sends bytes, and completes when the kernel has taken them, or the connection is over. */
+  /** Writes bytes, and completes when the kernel has taken them or the connection has ended. */
   readonly send: (bytes: Uint8Array) => Effect.Effect<void>
-  /** Hands bytes over without waiting for anybody. */
+  /** Writes bytes and does not wait. */
   readonly push: (bytes: Uint8Array) => Effect.Effect<void>
-  /** Waits until everything sent before has been answered by a pong; it must be reading. */
+  /**
+   * Sends a ping and waits for the pong, before which the server has handled all that was sent. The attacker must read.
+   */
   readonly answered: Effect.Effect<void>
   /** Waits for the end of the connection. */
   readonly closed: Effect.Effect<void>
   readonly isClosed: () => boolean
-  /** Whether it reads what comes. */
+  /** Starts or stops reading. */
   readonly setReading: (reading: boolean) => Effect.Effect<void>
 }
 
@@ -24,7 +27,7 @@ export interface Options {
   readonly path?: string
   /** Headers beside those of the upgrade. */
   readonly headers?: ReadonlyArray<string>
-  /** Whether it reads what comes. Default true. */
+  /** Whether the attacker reads. Default true. */
   readonly reading?: boolean
 }
 
@@ -53,7 +56,7 @@ export const dial = (port: number): Effect.Effect<Net.Socket, never, Scope.Scope
     (socket) => Effect.sync(() => socket.destroy())
   )
 
-/** Connects, and has its connection upgraded. */
+/** Connects, and upgrades the connection to a WebSocket. */
 export const connect = (port: number, options: Options = {}): Effect.Effect<Attacker, never, Scope.Scope> =>
   Effect.gen(function*() {
     const socket = yield* dial(port)
@@ -82,7 +85,7 @@ export const connect = (port: number, options: Options = {}): Effect.Effect<Atta
       Deferred.unsafeDone(over, Effect.void)
     })
     socket.write(upgrade(options))
-    yield* Deferred.await(upgraded)
+    yield* Deferred.await(upgraded).pipe(within(patience, "the answer to the upgrade"))
 
     const send = (bytes: Uint8Array) =>
       Effect.async<void>((resume) => {
@@ -96,18 +99,21 @@ export const connect = (port: number, options: Options = {}): Effect.Effect<Atta
         if (isClosed) return resume(Effect.void)
         pongs = [...pongs, () => resume(Effect.void)]
         socket.write(frame(0x9, marker))
-      }),
-      closed: Deferred.await(over),
+      }).pipe(within(patience, "the pong of the server")),
+      closed: Deferred.await(over).pipe(within(patience, "the end of the connection")),
       isClosed: () => isClosed,
       setReading: (reading) => Effect.sync(() => void (reading ? socket.resume() : socket.pause()))
     }
   })
 
-/** What is sent by ping to learn when it comes back. */
+/** A server that is flooded answers late: some batches take it seconds. */
+const patience = process.env.WSMUX_ATTACKS === "full" ? "5 minutes" : "1 minutes"
+
+/** The payload of the ping, by which the attacker tells its pong. */
 const marker = Buffer.from("has all of it been handled?")
 const pong = Buffer.concat([Buffer.from([0x8a, marker.length]), marker])
 
-/** One WebSocket frame of a client, with a mask that changes nothing. */
+/** One WebSocket frame of a client, masked with zeros. */
 export const frame = (opcode: number, payload: Uint8Array, { fin = true } = {}): Buffer => {
   const { byteLength } = payload
   const extended = byteLength < 126 ? 0 : byteLength < 65_536 ? 2 : 8
@@ -120,11 +126,11 @@ export const frame = (opcode: number, payload: Uint8Array, { fin = true } = {}):
   return bytes
 }
 
-/** Frames of the multiplexer, each as one message, in one buffer. */
+/** Frames of the multiplexer in one buffer, each as one WebSocket message. */
 export const messages = (...frames: ReadonlyArray<Frame.Frame | Uint8Array>): Buffer =>
   Buffer.concat(frames.map((one) => frame(0x2, one instanceof Uint8Array ? one : Frame.encode(one))))
 
-/** The same for the ids of so many streams that a client opens. */
+/** The same for as many stream ids of a client. */
 export const forIds = (
   count: number,
   make: (id: number) => ReadonlyArray<Frame.Frame | Uint8Array>,

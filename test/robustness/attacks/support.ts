@@ -8,21 +8,22 @@ import type { Memory } from "../../support/answering.js"
 import { pattern } from "../../support/bytes.js"
 import { buildProgram, Child } from "../../support/child.js"
 import { readAll } from "../../support/sessions.js"
+import { within } from "../../support/within.js"
 import type { Condition, Options, Question } from "./victim.js"
 
-/** How much of each attack there is: `WSMUX_ATTACKS=full` for its whole length. */
+/** Whether attacks run at their whole length, which `WSMUX_ATTACKS=full` asks for. */
 export const isFull = process.env.WSMUX_ATTACKS === "full"
 export const full = (whole: number, bounded: number): number => isFull ? whole : bounded
 
 export const mebibyte = 1 << 20
 
-/** What comes and goes in a process of its size: pools of buffers that fill, code that is compiled. */
+/** Bytes that a server holds for its own reasons: pools of buffers, compiled code. */
 export const slack = 4 * mebibyte
 
-/** What a stream may cost whose handler waits: the fiber, its scope, and the stages of an Effect `Stream`. */
+/** Bytes of a stream whose handler waits: the fiber, its scope, and the stages of an Effect `Stream`. */
 export const perHandler = { plain: 12 * 1024, stream: 48 * 1024 }
 
-/** What a session may cost that does nothing: its sockets, and its handful of fibers. */
+/** Bytes of an idle session: its sockets and its few fibers. */
 export const perSession = 104 * 1024
 
 /** How long one attack may take in milliseconds. */
@@ -30,7 +31,7 @@ export const patience = full(600_000, 120_000)
 
 const built = buildProgram(new URL("./victim.ts", import.meta.url))
 
-/** A server in a process of its own, with further flags for Node. */
+/** Starts a server in a process of its own, with further flags for Node. */
 export const makeVictim = (options: Options = {}, flags: ReadonlyArray<string> = []) =>
   Effect.gen(function*() {
     const program = yield* Effect.promise(() => built)
@@ -44,18 +45,21 @@ export const makeVictim = (options: Options = {}, flags: ReadonlyArray<string> =
     return {
       port,
       condition,
-      /** Bytes in use, of the heap and beside it, after all garbage is collected. */
+      /** Bytes in use, of the heap and beside the heap, after a collection of garbage. */
       memory: Effect.map(ask<Memory>("memory"), ({ external, heap }) => heap + external),
-      /** Asks until it is so, and answers how it is then. */
-      until: (holds: (condition: Condition) => boolean) => Effect.repeat(condition, { until: holds })
+      /** Asks until the condition holds, and completes with that condition. */
+      until: (holds: (condition: Condition) => boolean) =>
+        Effect.repeat(condition, { until: holds }).pipe(
+          within(full(500, 100) * 1000, `the condition ${String(holds)} of the server`)
+        )
     }
   })
 
 export type Victim = Effect.Effect.Success<ReturnType<typeof makeVictim>>
 
 /**
- * Attacks while a well-behaved client has stream after stream echoed, which must go on as if nothing were. The attack is
- * told how much memory its victim had before.
+ * Runs an attack while another client of the victim has stream after stream echoed. Each echo must succeed. The attack
+ * gets the memory that the victim used before.
  */
 export const attacking = <A, E, R>(victim: Victim, attack: (before: number) => Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
@@ -76,7 +80,7 @@ export const attacking = <A, E, R>(victim: Victim, attack: (before: number) => E
       expect(back).toEqual(content)
       served++
     }))
-    yield* Effect.repeatN(exchange, 20) // so that what is compiled and pooled at first is there
+    yield* Effect.repeatN(exchange, 20) // compiles the code and fills the pools that every run needs
     const before = yield* victim.memory
     const neighbour = yield* Effect.fork(Effect.forever(exchange))
     const beforehand = served
@@ -88,7 +92,7 @@ export const attacking = <A, E, R>(victim: Victim, attack: (before: number) => E
     return answer
   })
 
-/** Prints what was measured. */
+/** Prints the figures of an attack. */
 export const report = (attack: string, figures: Readonly<Record<string, number | string>>): Effect.Effect<void> =>
   Effect.sync(() => {
     const texts = Object.entries(figures).map(([name, value]) => {

@@ -5,18 +5,19 @@ import { build } from "esbuild"
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { sendSignal } from "../../support/signals.js"
+import { patience, within } from "../../support/within.js"
 
 export interface Setting {
   readonly service: "echo" | "hold"
   readonly keepAliveInterval: number
 }
 
-/** What the process is told to do. */
+/** A message to the process. */
 export interface Command {
   readonly dial: string
 }
 
-/** What it tells. */
+/** A message of the process. */
 export type Event =
   | { readonly event: "listening"; readonly url: string }
   | { readonly event: "dialled" }
@@ -27,16 +28,16 @@ export interface Peer {
   readonly pid: number
   readonly url: string
   readonly dial: (url: string) => Effect.Effect<void>
-  /** The next thing that it tells, which must be of this kind. */
+  /** Takes the next event of the peer, and dies when the event is of another kind. */
   readonly next: <K extends Event["event"]>(kind: K) => Effect.Effect<Extract<Event, { readonly event: K }>>
   readonly signal: (signal: "SIGKILL" | "SIGSTOP" | "SIGCONT") => Effect.Effect<void>
-  /** Waits until it is no more. */
+  /** Waits for the exit of the process. */
   readonly exit: Effect.Effect<void>
 }
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
-/** The program of the process, from the sources, with its packages left outside. */
+/** The program of the process, bundled from the sources without the packages. */
 const program = Effect.runSync(Effect.cached(Effect.promise(async () => {
   const { outputFiles } = await build({
     bundle: true,
@@ -51,7 +52,7 @@ const program = Effect.runSync(Effect.cached(Effect.promise(async () => {
   return outputFiles[0]!.text
 })))
 
-/** Starts a peer, which ends with the scope, and with this process. */
+/** Starts a peer. The end of the scope, or of this process, ends the peer. */
 export const startPeer = (setting: Setting): Effect.Effect<Peer, never, Scope.Scope> =>
   Effect.gen(function*() {
     const events = yield* Queue.unbounded<Event>()
@@ -59,22 +60,25 @@ export const startPeer = (setting: Setting): Effect.Effect<Peer, never, Scope.Sc
     const child = yield* Effect.acquireRelease(Effect.sync(() => launch(source, setting)), kill)
     child.on("message", (event: Event) => events.unsafeOffer(event))
     const next: Peer["next"] = (kind) =>
-      Effect.flatMap(Queue.take(events), (event) =>
+      Effect.flatMap(Queue.take(events).pipe(within(patience, `the event "${kind}" of the peer`)), (event) =>
         isOf(event, kind)
           ? Effect.succeed(event)
-          : Effect.dieMessage(`the peer said ${JSON.stringify(event)} instead of ${kind}`))
+          : Effect.dieMessage(`the peer sent ${JSON.stringify(event)} instead of ${kind}`))
     const { url } = yield* next("listening")
     return {
       pid: child.pid!,
       url,
-      dial: (url) => Effect.sync(() => child.send({ dial: url } satisfies Command)),
+      dial: (url) =>
+        Effect.sync(() =>
+          child.send({ dial: url } satisfies Command)
+        ),
       next,
       signal: (signal) => sendSignal(child, signal),
-      exit: exitOf(child)
+      exit: exitOf(child).pipe(within(patience, "the exit of the peer"))
     }
   })
 
-/** The program comes by its standard input, so that it finds its packages where this one does. */
+/** Node reads the program from its standard input, so that the program finds the packages of this folder. */
 const launch = (source: string, setting: Setting): ChildProcess => {
   const child = spawn(process.execPath, ["--input-type=module", "-", JSON.stringify(setting)], {
     cwd: here("../../.."),
