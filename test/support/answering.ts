@@ -1,7 +1,7 @@
 import { createInterface } from "node:readline"
 import { setImmediate } from "node:timers/promises"
 
-/** The other side of a `Child`: answers each line of JSON in turn, and ends with its input. */
+/** The program of a `Child`: answers each line of JSON in turn, and exits at the end of its input. */
 export const answering = (answer: (question: never) => Promise<unknown>): void => {
   let last: Promise<unknown> = Promise.resolve()
   createInterface(process.stdin)
@@ -12,7 +12,7 @@ export const answering = (answer: (question: never) => Promise<unknown>): void =
 }
 
 export interface Memory {
-  /** Bytes in use after all garbage has been collected: of the heap, and of buffers beside it. */
+  /** Bytes in use after a collection of garbage: on the heap, and in buffers beside the heap. */
   readonly heap: number
   readonly external: number
   readonly arrayBuffers: number
@@ -20,7 +20,7 @@ export interface Memory {
   readonly rss: number
 }
 
-/** This process's memory; it was started with --expose-gc. */
+/** The memory of this process, which must run with --expose-gc. */
 export const memory = async (): Promise<Memory> => {
   for (let i = 0; i < 3; i++) {
     globalThis.gc!()

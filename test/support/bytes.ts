@@ -5,7 +5,7 @@ export const bytes = (text: string): Uint8Array => encoder.encode(text)
 
 export const text = (chunk: Uint8Array): string => decoder.decode(chunk)
 
-/** The same bytes for the same seed, without a period that a bug could hide behind. */
+/** The same bytes for the same seed, without a period that could hide a fault. */
 export const pattern = (length: number, seed = 1): Uint8Array => {
   const out = new Uint8Array(length)
   let x = seed

@@ -1,10 +1,10 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:crypto"
 
-/** An authority, made for the occasion: just enough X.509 for TLS to believe in it. */
+/** A certificate authority of the test, with as much of X.509 as TLS checks. */
 export interface Authority {
-  /** Its own certificate (PEM), for whoever trusts it. */
+  /** The certificate of the authority (PEM), for ends that trust it. */
   readonly cert: string
-  /** A certificate that it vouches for, and the key of that. */
+  /** Issues a certificate, and answers with the certificate and its key. */
   readonly issue: (name: string) => { readonly cert: string; readonly key: string }
 }
 
@@ -25,7 +25,7 @@ export const makeAuthority = (name: string): Authority => {
 const pem = (label: string, der: Buffer): string =>
   `-----BEGIN ${label}-----\n${der.toString("base64").replace(/.{64}/g, "$&\n")}\n-----END ${label}-----\n`
 
-// What of DER (X.690) a certificate needs.
+// The part of DER (X.690) that a certificate needs.
 
 const der = (tag: number, ...contents: ReadonlyArray<Uint8Array>): Buffer => {
   const content = Buffer.concat(contents)
@@ -57,7 +57,7 @@ interface Description {
   readonly signer: KeyObject
 }
 
-/** An X.509 certificate (RFC 5280) for this hour and the next, of whoever listens at 127.0.0.1. */
+/** An X.509 certificate (RFC 5280) for 127.0.0.1, valid in this hour and the next. */
 const certificate = ({ isAuthority, issuer, key, signer, subject }: Description): Buffer => {
   const publicKey = key.export({ type: "spki", format: "der" })
   const serial = createHash("sha256").update(publicKey).digest().subarray(0, 8)

@@ -1,4 +1,4 @@
-/** How many of something a run is told to make by a variable, or so many: a mistyped number must not make it one of none. */
+/** Reads a number from an environment variable, or takes the standard one. A mistyped number fails the run. */
 export const count = (variable: string, standard: number, least = 1): number => {
   const given = process.env[variable]
   if (given === undefined) return standard

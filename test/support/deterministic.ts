@@ -9,21 +9,21 @@ import * as TestContext from "effect/TestContext"
 import type * as TestServices from "effect/TestServices"
 import type { Random } from "./random.js"
 
-/** How fibers take turns. */
+/** The way in which fibers take turns. */
 export interface Order {
-  /** Whether any fiber that can run may be the next, instead of the one that has waited longest. */
+  /** Whether any runnable fiber may be next, instead of the fiber that has waited longest. */
   readonly shuffled: boolean
-  /** How likely a fiber is to lose its turn before any one of its steps. Losing it takes a dozen, so a tenth is too much. */
+  /** The probability that a fiber loses its turn before a step. A lost turn takes a dozen steps, so 0.1 is too much. */
   readonly preemption: number
 }
 
-/** Lower priorities come first, so what has this one runs when nothing else can. */
+/** The lowest priority: a task with this one runs when no other task can. */
 const last = 1_000_000
 
-/** Lets everything run that can, without letting time go by. */
+/** Runs all runnable fibers, without moving the clock. */
 export const idle: Effect.Effect<void> = Effect.yieldNow({ priority: last })
 
-/** One that runs on the caller's stack and asks nothing but its generator for the order. */
+/** A scheduler that runs on the stack of the caller and takes the order from its generator alone. */
 class SeededScheduler implements Scheduler.Scheduler {
   readonly #ready: Array<Scheduler.Task> = []
   readonly #last: Array<Scheduler.Task> = []
@@ -40,14 +40,14 @@ class SeededScheduler implements Scheduler.Scheduler {
     queue.push(task)
   }
 
-  /** Until nobody can run any more. */
+  /** Runs until no fiber can run. */
   run(): void {
     for (let turns = 0; turns < maxTurns; turns++) {
       const task = this.#next()
       if (task === undefined) return
       task()
     }
-    throw new Error(`it does not come to rest within ${maxTurns} turns`)
+    throw new Error(`the program still runs after ${maxTurns} turns`)
   }
 
   #next(): Scheduler.Task | undefined {
@@ -62,17 +62,17 @@ class SeededScheduler implements Scheduler.Scheduler {
   }
 }
 
-/** What a fiber may do in one turn; as many steps as anywhere else. */
+/** The steps of a fiber in one turn, as many as under the default scheduler. */
 const maxSteps = 2048
 
 const maxTurns = 300_000
 
-/** When the sleepers of the clock are due that nobody has interrupted: the clock itself remembers those, too. */
+/** The times of sleepers that are not interrupted. The clock keeps interrupted sleepers, too. */
 export type Timers = () => ReadonlyArray<number>
 
 /**
- * Runs a program on the stack of the caller, under Effect's TestClock. That one waits in real time for all fibers to be
- * suspended; here the scheduler knows.
+ * Runs a program on the stack of the caller, under Effect's TestClock. That clock waits in real time until all fibers
+ * are suspended. The scheduler of this program knows without waiting.
  */
 export const runDeterministically = <A, E>(
   program: (timers: Timers) => Effect.Effect<A, E, TestServices.TestServices>,
@@ -84,7 +84,7 @@ export const runDeterministically = <A, E>(
     const sleepers = new Set<{ readonly due: number }>()
     const prompt: TestClock.TestClock = Object.assign(Object.create(clock), {
       awaitSuspended: () => idle,
-      // it would warn of time that nobody moves, behind a semaphore that a preempted fiber can take with it
+      // the warning about a clock that stands still holds a semaphore, which a preempted fiber can keep
       warningStart: () => Effect.void,
       warningDone: () => Effect.void,
       sleep: (duration: Duration.DurationInput) =>
@@ -104,7 +104,7 @@ export const runDeterministically = <A, E>(
   const fiber = Effect.runFork(Effect.provide(clocked, TestContext.TestContext), { scheduler })
   scheduler.run()
   const exit = fiber.unsafePoll()
-  if (exit === null) throw new Error("nobody can run any more, and the program has not ended")
+  if (exit === null) throw new Error("no fiber can run, and the program has not ended")
   return exit
 }
 

@@ -1,6 +1,6 @@
 import { Duplex } from "node:stream"
 
-/** Two duplexes in memory: what is written to one is read from the other, and waits for it. */
+/** Two duplexes in memory. A write to one completes when the other has been read. */
 export const duplexPair = (): readonly [Duplex, Duplex] => {
   const make = (other: () => { push: (chunk: Buffer | null) => boolean; taken?: (() => void) | undefined }) => {
     const duplex: Duplex & { taken?: (() => void) | undefined } = new Duplex({

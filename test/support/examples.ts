@@ -5,15 +5,15 @@ import ts from "typescript"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 
-/** A piece of documentation that promises to compile: a module of its own. */
+/** An example of the documentation, which compiles as a module of its own. */
 export interface Snippet {
   readonly file: string
-  /** Where its first line of code is in the file, from 1. */
+  /** The line of its first line of code in the file, from 1. */
   readonly line: number
   readonly code: string
 }
 
-/** What the compiler has to say, at the line of the file that a reader would open. */
+/** An error of the compiler, at its line in the documentation. */
 export interface Complaint {
   readonly file: string
   readonly line: number

@@ -2,7 +2,7 @@ import type { TestProject } from "vitest/node"
 import { buildPeer, type GoPeer, hasGo } from "../e2e/interop/build.js"
 import { programs } from "./programs.js"
 
-/** Builds the Go peer, and tells loudly what this machine cannot run; in CI nothing may be missing. */
+/** Builds the Go peer, and prints the suites that this machine cannot run. In CI a missing program is an error. */
 export default function setup(project: TestProject): void {
   const peer = hasGo() ? buildPeer() : null
   if (peer === null && process.env.CI !== undefined) throw new Error("Go is missing, and in CI the Go suites must run")

@@ -7,29 +7,29 @@ import * as TestClock from "effect/TestClock"
 import type { Options } from "./sessions.js"
 import { settle } from "./sessions.js"
 
-/** No keep-alive, for tests in which much time goes by. */
+/** Settings without a keep-alive, for tests in which much time passes. */
 export const quiet = { keepAliveInterval: Duration.infinity }
 
-/** The same for both sides. */
+/** The same settings for both ends. */
 export const quietly = (options: Options = {}): Options => ({
   ...options,
   client: { ...quiet, ...options.client },
   server: { ...quiet, ...options.server }
 })
 
-/** Starts an operation and lets it come to where it waits, or to its end. */
+/** Starts an operation, and completes when the operation waits or has ended. */
 export const start = <A, E, R>(operation: Effect.Effect<A, E, R>) => Effect.zipLeft(Effect.fork(operation), settle)
 
-/** Fails unless all of these still wait, after everything has run that can. */
+/** Fails unless each of these fibers waits when no fiber can run. */
 export const expectWaiting = (...fibers: ReadonlyArray<Fiber.RuntimeFiber<unknown, unknown>>): Effect.Effect<void> =>
   Effect.map(settle, () => expect(fibers.map((fiber) => fiber.unsafePoll())).toEqual(fibers.map(() => null)))
 
-/** What an operation that was started failed with. */
+/** Awaits the failure of a started operation. */
 export const failureOf = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<E, A> => Effect.flip(Fiber.join(fiber))
 
 /**
- * Runs a program that can ask how many of the fibers that it started, itself or deep within, are still alive. Whoever has
- * moved a TestClock once is not warned by a fiber of the clock's own that somebody sleeps.
+ * Runs a program that can ask for the number of its living fibers, those of its callees included. Moving the TestClock
+ * once stops the clock's own fiber that warns of sleepers.
  */
 export const countingFibers = <A, E, R>(program: (fibers: Effect.Effect<number>) => Effect.Effect<A, E, R>) =>
   Effect.flatMap(Supervisor.track, (supervisor) => {

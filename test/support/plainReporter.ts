@@ -15,7 +15,7 @@ export default class PlainReporter implements Reporter {
         else skipped++
       }
     }
-    // after the default reporter's own summary, which is printed in the same hook
+    // the default reporter prints its own summary in this hook, too
     process.on("exit", () => {
       process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`)
     })

@@ -1,7 +1,7 @@
 import { accessSync, constants, readdirSync } from "node:fs"
 import { delimiter, join } from "node:path"
 
-/** A program that a suite needs, or nothing where this machine lacks it. */
+/** Finds a program that a suite needs, in the path or in other folders. */
 export const findProgram = (name: string, elsewhere: ReadonlyArray<string> = []): string | undefined =>
   [...(process.env.PATH ?? "").split(delimiter), ...elsewhere].map((folder) => join(folder, name)).find(isExecutable)
 
@@ -14,7 +14,7 @@ const isExecutable = (file: string): boolean => {
   }
 }
 
-/** Debian keeps the server's programs out of the path, by version. */
+/** Debian keeps the programs of the server in folders by version, outside the path. */
 const postgresFolders = (): ReadonlyArray<string> => {
   const root = "/usr/lib/postgresql"
   try {

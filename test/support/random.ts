@@ -1,9 +1,9 @@
-/** Numbers that only depend on the seed. */
+/** Random numbers that depend on the seed alone. */
 export class Random {
   #state: number
 
   constructor(seed: number) {
-    // Neighbouring seeds must not give similar programs.
+    // neighbouring seeds must give different programs
     this.#state = Math.imul(seed + 1, 0x9e37_79b1)
     for (let i = 0; i < 4; i++) this.uint32()
   }
@@ -28,14 +28,14 @@ export class Random {
     return from[this.uint32() % from.length]!
   }
 
-  /** One of the names, each as often as its weight says. */
+  /** Picks a name with the probability of its weight. */
   weighted<Name extends string>(weights: Readonly<Record<Name, number>>): Name {
     const names = Object.keys(weights) as Array<Name>
     let at = this.int(0, names.reduce((sum, name) => sum + weights[name], 0) - 1)
     return names.find((name) => (at -= weights[name]) < 0)!
   }
 
-  /** An independent one: what it is asked for does not change what comes after it here. */
+  /** Makes an independent generator, whose numbers do not change those of this one. */
   fork(): Random {
     return new Random(this.uint32())
   }

@@ -23,7 +23,7 @@ export const makeSessions = (options: Options = {}) =>
     return { client, server, pair }
   })
 
-/** A stream that the client opened and the server accepted: its two ends, owned by the scope. */
+/** The two ends of a stream that the client opened and the server accepted, owned by the scope. */
 export const makeStreams = (options: Options = {}) =>
   Effect.gen(function*() {
     const sessions = yield* makeSessions(options)
@@ -31,14 +31,14 @@ export const makeStreams = (options: Options = {}) =>
     return { ...sessions, near, far }
   })
 
-/** Lets every fiber run that can, and every message arrive that is on its way, without letting time go by. */
+/** Runs all runnable fibers and delivers all messages on their way, without moving the clock. */
 export const settle: Effect.Effect<void> = Effect.yieldNow().pipe(Effect.repeatN(200))
 
-/** All bytes up to the end. */
+/** Reads all bytes up to the end. */
 export const readAll = <E>(stream: { readonly readable: Stream.Stream<Uint8Array, E> }) =>
   Effect.map(Stream.runCollect(stream.readable), (chunks) => concat(Chunk.toReadonlyArray(chunks)))
 
-/** The bytes that have arrived, and nothing that is still to come. */
+/** Reads the bytes that have arrived. */
 export const readSome = (stream: Pick<MuxStream, "read">) =>
   Effect.flatMap(
     stream.read,

@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs"
 import { eventually } from "./transports.js"
 
 /**
- * Sends a signal to a process. One that is to stop has stopped when this is done: until one of its threads has taken the
- * signal, which may need its turn of a busy processor, the others go on.
+ * Sends a signal to a process. After SIGSTOP this completes when the process has stopped: its threads go on until one
+ * of them has taken the signal, which takes time on a busy processor.
  */
 export const sendSignal = (child: ChildProcess, signal: NodeJS.Signals): Effect.Effect<void> =>
   Effect.zipRight(
@@ -13,5 +13,5 @@ export const sendSignal = (child: ChildProcess, signal: NodeJS.Signals): Effect.
     signal === "SIGSTOP" && process.platform === "linux" ? eventually(() => hasStopped(child.pid!)) : Effect.void
   )
 
-/** The state stands behind the name, which is in parentheses. */
+/** The state follows the name of the program, which is in parentheses. */
 const hasStopped = (pid: number): boolean => /\) T /.test(readFileSync(`/proc/${pid}/stat`, "utf8"))

@@ -2,8 +2,8 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
 /**
- * Runs a program whose wall clock can be set, as an operator or NTP does: the time of day jumps, while the monotonic
- * clock, sleeping, and what the TestClock does with both go on.
+ * Runs a program whose wall clock the test can set, as an operator or NTP does. The time of day jumps, and the
+ * monotonic clock and all sleepers go on as before.
  */
 export const withSteppedClock = <A, E, R>(
   program: (setBack: (millis: number) => void) => Effect.Effect<A, E, R>

@@ -1,4 +1,4 @@
-/** A frame as RFC 6455, 5.2 has it; `key` masks it. */
+/** A frame of RFC 6455, section 5.2. The `key` masks the payload. */
 export interface WebSocketFrame {
   readonly opcode: number
   readonly payload: Uint8Array

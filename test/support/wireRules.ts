@@ -1,8 +1,8 @@
 import type * as Frame from "../../src/internal/wire/frame.js"
 
-/** What one side of a stream has done so far, by its frames alone. */
+/** The state of one end of a stream, derived from its frames alone. */
 interface Side {
-  /** Credit left to send with; undefined before the stream is accepted. */
+  /** The remaining send credit, undefined before the stream is accepted. */
   credit: number | undefined
   sent: number
   granted: number
@@ -14,8 +14,9 @@ const side = (): Side => ({ credit: undefined, sent: 0, granted: 0, ended: false
 type Sides<A> = Record<"client" | "server", A>
 
 /**
- * The rules of the wire, told from the frames of both sides and nothing else: `see` throws at the first frame that a
- * correct peer must not send. `sizes` are the windows of the two sides, `growth` is by how much they may become larger.
+ * Checks the rules of the wire by the frames of both ends alone. `see` throws at the first frame that a correct peer
+ * must not send. `sizes` are the windows of the two ends, and `growth` is the number of bytes by which windows may
+ * grow.
  */
 export class WireRules {
   readonly #sizes: Sides<number>
@@ -32,7 +33,7 @@ export class WireRules {
     this.#streams = streams
   }
 
-  /** Whether a side may send this frame now. */
+  /** Whether an end may send this frame now. */
   allow(from: "client" | "server", frame: Frame.Frame): boolean {
     try {
       new WireRules(this.#sizes, this.#growth, structuredClone(this.#streams)).see(from, frame)
@@ -69,7 +70,7 @@ export class WireRules {
         if (other.credit === undefined) {
           rule(from !== opener, "accepts its own stream")
           rule(!own.ended, "accepts what it has refused")
-          // the acceptor believes that the opener's window equals its own
+          // the acceptor takes the window of the opener to be as large as its own
           other.credit = own.credit = frame.credit
           return
         }
@@ -79,20 +80,20 @@ export class WireRules {
         return
       case "Fin":
         rule(!own.ended, "ended twice")
-        // from the acceptor that is a refusal
+        // a FIN of the acceptor in place of its ACK is a refusal
         rule(own.credit !== undefined || from !== opener, "ended before it was accepted")
         own.ended = true
     }
   }
 
-  /** Whether the acceptor has answered the stream with its end. */
+  /** Whether the acceptor has refused the stream. */
   isRefused(id: number): boolean {
     const stream = this.#streams.get(id)
     const acceptor = id % 2 === 1 ? stream?.server : stream?.client
     return acceptor !== undefined && acceptor.ended && acceptor.credit === undefined
   }
 
-  /** An opener whose window is larger than the acceptor believes may say so. */
+  /** Whether the opener may send credit first, since its window is larger than that of the acceptor. */
   #topUp(from: "client" | "server", opener: "client" | "server"): number {
     const [client, server] = [this.#sizes.client, this.#sizes.server]
     if (from !== opener) return 0

@@ -1,6 +1,6 @@
 import { type Transport, TypeId } from "effect-wsmux/Transport"
 
-/** A transport with some of its parts replaced, to look over a session's shoulder or to play a strange network. */
+/** A transport with some of its parts replaced, to observe a session or to simulate a network. */
 export const withParts = (transport: Transport, parts: Partial<Transport>): Transport => ({
   [TypeId]: TypeId,
   localAddress: transport.localAddress,

@@ -8,7 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import assert from "node:assert"
 import * as Frame from "../../src/internal/wire/frame.js"
 
-/** So tight that a few frames of a hostile peer meet every bound. */
+/** Settings so small that a few frames of a hostile peer reach every bound. */
 export const tight = {
   keepAliveInterval: Duration.infinity,
   streamBufferSize: 64,
@@ -20,29 +20,29 @@ export const tight = {
   discardLimit: 200
 }
 
-/** What the windows of the peer's streams are together when there are as many as there may be. */
+/** The sum of the windows of as many peer streams as the session may have. */
 export const whole = tight.maxStreams * tight.streamBufferSize
 
-/** What a session may hold: mostly its settings. */
+/** The bounds of a session, most of them its settings. */
 export interface Bounds extends Pick<typeof tight, "acceptBacklog" | "maxStreams" | "maxUnacknowledgedOpens"> {
-  /** How many streams it opens itself at most. */
+  /** The largest number of streams that the session opens. */
   readonly opens: number
   /** The largest window of a stream. */
   readonly window: number
-  /** What the windows of the peer's streams hold together. */
+  /** The sum of the windows of the peer's streams. */
   readonly session: number
 }
 
-/** How near a session came to its bounds. */
+/** The highest figures that a session has reached. */
 export interface Reached {
   readonly backlog: number
   readonly unanswered: number
   readonly streams: number
-  /** What one stream held, or had granted. */
+  /** Bytes that one stream held or had granted. */
   readonly held: number
 }
 
-/** The furthest of both. */
+/** The higher figures of two records. */
 export const furthest = (one: Reached, other: Reached): Reached => ({
   backlog: Math.max(one.backlog, other.backlog),
   unanswered: Math.max(one.unanswered, other.unanswered),
@@ -50,7 +50,7 @@ export const furthest = (one: Reached, other: Reached): Reached => ({
   held: Math.max(one.held, other.held)
 })
 
-/** What holds of a session at any moment, whatever its peer does. */
+/** Checks the invariants that a session keeps at any moment, for any behaviour of its peer. */
 export const checkBounds = (session: Session, bounds: Bounds): Effect.Effect<Reached> =>
   Effect.map(session.snapshot, ({ backlog, role, streams, unacknowledgedOpens: unanswered }) => {
     assert(backlog <= bounds.acceptBacklog, `a backlog of ${backlog}`)
@@ -72,10 +72,10 @@ export const checkBounds = (session: Session, bounds: Bounds): Effect.Effect<Rea
     return { backlog, unanswered, streams: streams.length, held: most }
   })
 
-/** What was going on in a session, and what it is called. */
+/** A running operation of a session, and its name. */
 export type Activity = readonly [what: string, fiber: Fiber.RuntimeFiber<unknown, unknown>]
 
-/** What holds of a session that is over once whatever has a time limit has come to it: nothing hangs, nothing has died. */
+/** Checks an ended session whose time limits have passed: no operation hangs, and no fiber has died. */
 export const checkOver = (session: Session, activities: Iterable<Activity>): Effect.Effect<void> =>
   Effect.gen(function*() {
     assert(isTerminalError(yield* session.awaitClosed))

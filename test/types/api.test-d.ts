@@ -52,18 +52,21 @@ declare const server: SessionServer.SessionServer
 declare const transports: TransportServer
 declare const serveFiles: (with_: unknown) => Effect.Effect<string, "not found", Files | Scope.Scope>
 
-describe("the errors of", () => {
-  it("a session's end", () => expectTypeOf<WsmuxError.TerminalError>().toEqualTypeOf<Terminal>())
+describe("WsmuxError", () => {
+  it("TerminalError is the union of the ends of a session", () =>
+    expectTypeOf<WsmuxError.TerminalError>().toEqualTypeOf<Terminal>())
 
-  it("open", () => expectTypeOf<WsmuxError.OpenError>().toEqualTypeOf<Open>())
+  it("OpenError is the union of the failures of open", () => expectTypeOf<WsmuxError.OpenError>().toEqualTypeOf<Open>())
 
-  it("accept", () => expectTypeOf<WsmuxError.AcceptError>().toEqualTypeOf<Terminal>())
+  it("AcceptError is the union of the failures of accept", () =>
+    expectTypeOf<WsmuxError.AcceptError>().toEqualTypeOf<Terminal>())
 
-  it("reading", () => expectTypeOf<WsmuxError.ReadError>().toEqualTypeOf<Read>())
+  it("ReadError is the union of the failures of read", () => expectTypeOf<WsmuxError.ReadError>().toEqualTypeOf<Read>())
 
-  it("writing", () => expectTypeOf<WsmuxError.WriteError>().toEqualTypeOf<Write>())
+  it("WriteError is the union of the failures of write", () =>
+    expectTypeOf<WsmuxError.WriteError>().toEqualTypeOf<Write>())
 
-  it("all carry what they are about", () => {
+  it("errors have typed fields", () => {
     expectTypeOf<WsmuxError.BrokenPipe["cause"]>().toEqualTypeOf<Terminal | undefined>()
     expectTypeOf<WsmuxError.BrokenPipe["operation"]>().toEqualTypeOf<"read" | "write">()
     expectTypeOf<WsmuxError.SessionClosed["by"]>().toEqualTypeOf<"local" | "peer">()
@@ -71,7 +74,7 @@ describe("the errors of", () => {
   })
 })
 
-describe("a session", () => {
+describe("Session", () => {
   it("open fails with DuplicateStream when the caller chooses the id, and only then", () => {
     type Opened<E> = Effect.Effect<MuxStream.MuxStream, E, Scope.Scope>
     expectTypeOf(session.open()).toEqualTypeOf<Opened<Open>>()
@@ -102,18 +105,18 @@ describe("a session", () => {
     expectTypeOf<ReconnectingSession.ReconnectingSession>().toExtend<Context.Tag.Service<Session.StreamAcceptor>>()
   })
 
-  it("accepts", () => {
+  it("Session.accept needs a scope and fails with TerminalError", () => {
     expectTypeOf(session.accept).toEqualTypeOf<Effect.Effect<MuxStream.MuxStream, Terminal, Scope.Scope>>()
     expectTypeOf(session.accepted).toEqualTypeOf<Stream.Stream<MuxStream.MuxStream, Terminal, Scope.Scope>>()
   })
 
-  it("runs a handler, which brings its requirements but its scope, and keeps its errors", () => {
+  it("Session.run has the requirements of its handler but the scope", () => {
     expectTypeOf(session.run(serveFiles)).toEqualTypeOf<Effect.Effect<never, Terminal, Files>>()
     expectTypeOf(session.run(() => Effect.void)).toEqualTypeOf<Effect.Effect<never, Terminal>>()
     expectTypeOf(session.run<never, never>).parameter(0).parameters.toEqualTypeOf<[stream: MuxStream.MuxStream]>()
   })
 
-  it("closes", () => {
+  it("Session.close, isClosed and awaitClosed never fail", () => {
     expectTypeOf(session.close).toEqualTypeOf<Effect.Effect<void>>()
     expectTypeOf(session.isClosed).toEqualTypeOf<Effect.Effect<boolean>>()
     expectTypeOf(session.awaitClosed).toEqualTypeOf<Effect.Effect<Terminal>>()
@@ -122,14 +125,14 @@ describe("a session", () => {
     >()
   })
 
-  it("tells of itself", () => {
+  it("Session has a role, addresses and a snapshot", () => {
     expectTypeOf(session.role).toEqualTypeOf<"client" | "server">()
     expectTypeOf(session.localAddress).toEqualTypeOf<Address>()
     expectTypeOf(session.remoteAddress).toEqualTypeOf<Address>()
     expectTypeOf(session.snapshot).toEqualTypeOf<Effect.Effect<SessionSnapshot.SessionSnapshot>>()
   })
 
-  it("is made over a transport, in a scope", () => {
+  it("Session.makeClient and makeServer need a transport and a scope", () => {
     type Make = (
       options?: SessionConfig.Options
     ) => Effect.Effect<Session.Session, Invalid, Transport | Scope.Scope>
@@ -137,7 +140,7 @@ describe("a session", () => {
     expectTypeOf(Session.makeServer).toEqualTypeOf<Make>()
   })
 
-  it("is a service", () => {
+  it("Session is a tag with layers over a transport", () => {
     type Provide = (options?: SessionConfig.Options) => Layer.Layer<Session.Services, Invalid, Transport>
     type ProvideConfig = (
       options: Config.Config.Wrap<SessionConfig.Options>
@@ -150,7 +153,7 @@ describe("a session", () => {
     expectTypeOf(Session.layerClientConfig).toBeCallableWith(SessionConfig.config)
   })
 
-  it("loses an error that is caught by its tag", () => {
+  it("catchTag removes an error of a session from the type", () => {
     expectTypeOf(Effect.catchTag(session.open(), "AcceptTimeout", () => Effect.void)).toEqualTypeOf<
       Effect.Effect<MuxStream.MuxStream | void, Exclude<Open, WsmuxError.AcceptTimeout>, Scope.Scope>
     >()
@@ -163,20 +166,20 @@ describe("a session", () => {
   })
 })
 
-describe("a stream", () => {
-  it("is a Stream and a Sink", () => {
+describe("MuxStream", () => {
+  it("MuxStream has a Stream and a Sink", () => {
     expectTypeOf(stream.readable).toEqualTypeOf<Stream.Stream<Uint8Array, Read>>()
     expectTypeOf(stream.writable).toEqualTypeOf<Sink.Sink<void, Uint8Array, never, Write>>()
   })
 
-  it("reads and writes", () => {
+  it("MuxStream reads and writes with typed failures", () => {
     expectTypeOf(stream.read).toEqualTypeOf<Effect.Effect<Option.Option<Uint8Array>, Read>>()
     expectTypeOf(stream.write).toEqualTypeOf<(chunk: Uint8Array) => Effect.Effect<void, Write>>()
     expectTypeOf(stream.writeAll).toEqualTypeOf<(chunks: Iterable<Uint8Array>) => Effect.Effect<void, Write>>()
     expectTypeOf(stream.end).toEqualTypeOf<Effect.Effect<void, WsmuxError.BrokenPipe>>()
   })
 
-  it("has deadlines", () => {
+  it("MuxStream takes deadlines as numbers, dates and DateTimes", () => {
     type Set = (
       deadline: number | Date | DateTime.DateTime | undefined
     ) => Effect.Effect<void, WsmuxError.InvalidDeadline>
@@ -185,23 +188,23 @@ describe("a stream", () => {
     expectTypeOf(stream.setDeadline).toEqualTypeOf<Set>()
   })
 
-  it("tells of itself", () => {
+  it("MuxStream has an id and addresses", () => {
     expectTypeOf(stream.id).toEqualTypeOf<number>()
     expectTypeOf(stream.localAddress).toEqualTypeOf<Address>()
     expectTypeOf(stream.remoteAddress).toEqualTypeOf<Address>()
   })
 })
 
-describe("settings", () => {
+describe("SessionConfig", () => {
   type Provided = Layer.Layer<SessionConfig.SessionConfig, Invalid>
   type ProvidedConfig = Layer.Layer<SessionConfig.SessionConfig, Invalid | ConfigError>
 
-  it("are never required", () => {
+  it("SessionConfig is never a requirement", () => {
     const settings = Effect.map(SessionConfig.SessionConfig, (settings) => settings)
     expectTypeOf(settings).toEqualTypeOf<Effect.Effect<SessionConfig.Settings>>()
   })
 
-  it("come from layers", () => {
+  it("SessionConfig has layers of options, of a Config and of the environment", () => {
     expectTypeOf(SessionConfig.layer).toEqualTypeOf<(options?: SessionConfig.Options) => Provided>()
     expectTypeOf(SessionConfig.layerConfig).toEqualTypeOf<
       (config: Config.Config.Wrap<SessionConfig.Options>) => ProvidedConfig
@@ -210,13 +213,13 @@ describe("settings", () => {
     expectTypeOf(SessionConfig.config).toEqualTypeOf<Config.Config<SessionConfig.Options>>()
   })
 
-  it("are validated", () => {
+  it("SessionConfig.validate fails with a typed error", () => {
     expectTypeOf(SessionConfig.validate).toEqualTypeOf<
       (settings: SessionConfig.Settings) => Effect.Effect<SessionConfig.Settings, Invalid>
     >()
   })
 
-  it("may each be left out, or undefined", () => {
+  it("SessionConfig.Options may lack each setting, or have undefined", () => {
     type Undefined = { readonly [K in keyof SessionConfig.Settings]: undefined }
     expectTypeOf<Record<never, never>>().toExtend<SessionConfig.Options>()
     expectTypeOf<Undefined>().toExtend<SessionConfig.Options>()
@@ -224,8 +227,8 @@ describe("settings", () => {
   })
 })
 
-describe("a server of sessions", () => {
-  it("is made over a server of transports", () => {
+describe("SessionServer", () => {
+  it("SessionServer.make and layer need a TransportServer", () => {
     expectTypeOf(SessionServer.make).toEqualTypeOf<
       (options?: SessionConfig.Options) => Effect.Effect<SessionServer.SessionServer, Invalid, TransportServer>
     >()
@@ -234,7 +237,7 @@ describe("a server of sessions", () => {
     >()
   })
 
-  it("runs a handler, which brings its requirements but its scope, and keeps its errors", () => {
+  it("SessionServer.run has the requirements of its handler but the scope", () => {
     expectTypeOf(server.run(serveFiles)).toEqualTypeOf<Effect.Effect<never, never, Files>>()
     expectTypeOf(transports.run(serveFiles)).toEqualTypeOf<Effect.Effect<never, never, Files>>()
     expectTypeOf(server.run<never, never>).parameter(0).parameters.toEqualTypeOf<
@@ -245,7 +248,7 @@ describe("a server of sessions", () => {
     >()
   })
 
-  it("keeps the type of the principals of the transports that it is made from, for its sessions", () => {
+  it("SessionServer keeps the type of principals when it is made from a TransportServer", () => {
     interface User {
       readonly name: string
     }
@@ -258,8 +261,8 @@ describe("a server of sessions", () => {
   })
 })
 
-describe("a stream", () => {
-  it("is not what a copy of it is, which lacks its operations", () => {
+describe("MuxStream", () => {
+  it("MuxStream is no supertype of its copies, which lack its operations", () => {
     const stream = {} as MuxStream.MuxStream
     const copy = { ...stream }
     expectTypeOf(copy).not.toExtend<MuxStream.MuxStream>()
@@ -267,7 +270,7 @@ describe("a stream", () => {
     expectTypeOf(MuxStream.withOperations(stream, { write: stream.write })).toEqualTypeOf<MuxStream.MuxStream>()
   })
 
-  it("fails for its users in ways that one union holds", () => {
+  it("StreamError is the union of all failures of a stream", () => {
     type All =
       | WsmuxError.OpenError
       | WsmuxError.DuplicateStream
@@ -278,8 +281,8 @@ describe("a stream", () => {
   })
 })
 
-describe("a reconnecting session", () => {
-  it("tells the failures of its attempts by their type", () => {
+describe("ReconnectingSession", () => {
+  it("ReconnectingSession has the failures of its attempts in its type", () => {
     const _make = () => ReconnectingSession.make({ transport: () => NodeTransport.connect("ws://a") })
     type Made = Effect.Effect.Success<ReturnType<typeof _make>>
     type Failures = WsmuxError.ConnectFailure | WsmuxError.TerminalError
@@ -289,15 +292,15 @@ describe("a reconnecting session", () => {
   })
 })
 
-describe("a transport", () => {
-  it("in memory has two ends in a scope", () => {
+describe("Transport", () => {
+  it("MemoryTransport.makePair needs a scope", () => {
     expectTypeOf(MemoryTransport.makePair).toEqualTypeOf<
       (options?: MemoryTransport.Options) => Effect.Effect<MemoryTransport.Pair, never, Scope.Scope>
     >()
     expectTypeOf(MemoryTransport.layer).toEqualTypeOf<(transport: Transport) => Layer.Layer<Transport>>()
   })
 
-  it("over ws is dialled, or of an accepted socket", () => {
+  it("NodeTransport dials a URL or takes an accepted socket", () => {
     expectTypeOf(NodeTransport.connect).toEqualTypeOf<
       (url: string, options?: NodeTransport.ConnectOptions) => Effect.Effect<Transport, Connect, Scope.Scope>
     >()
@@ -313,7 +316,7 @@ describe("a transport", () => {
     >()
   })
 
-  it("over a standard WebSocket is dialled with a constructor from the context, or of a socket", () => {
+  it("WebSocketTransport dials with a constructor of the context or takes a socket", () => {
     type Constructor = PlatformSocket.WebSocketConstructor
     expectTypeOf(WebSocketTransport.connect).toEqualTypeOf<
       (
@@ -339,7 +342,7 @@ describe("a transport", () => {
   })
 })
 
-describe("a server of transports", () => {
+describe("TransportServer", () => {
   type Listen = WsmuxError.ListenFailure
 
   const authorize = (_request: Http.IncomingMessage) =>
@@ -348,14 +351,14 @@ describe("a server of transports", () => {
       Effect.mapError(() => ({ status: 401 }))
     )
 
-  it("listens in a scope", () => {
+  it("NodeTransportServer.make listens in a scope", () => {
     expectTypeOf(NodeTransportServer.make({ port: 0 })).toEqualTypeOf<
       Effect.Effect<TransportServer<undefined>, Listen, Scope.Scope>
     >()
     expectTypeOf(NodeTransportServer.layer({ port: 0 })).toEqualTypeOf<Layer.Layer<TransportServer, Listen>>()
   })
 
-  it("requires what its authorisation does, and has principals of its type", () => {
+  it("NodeTransportServer has requirements and principals of its authorize", () => {
     type Known = Effect.Effect.Success<ReturnType<typeof authorize>>
     expectTypeOf(NodeTransportServer.make({ authorize })).toEqualTypeOf<
       Effect.Effect<TransportServer<Known>, Listen, Users | Scope.Scope>
@@ -363,7 +366,7 @@ describe("a server of transports", () => {
     expectTypeOf(NodeTransportServer.layer({ authorize })).toEqualTypeOf<Layer.Layer<TransportServer, Listen, Users>>()
   })
 
-  it("is told of a stranger by a rejection and nothing else", () => {
+  it("NodeTransportServer.Options.authorize fails with Rejection alone", () => {
     type Authorize = NonNullable<NodeTransportServer.Options<Users>["authorize"]>
     expectTypeOf<Authorize>().toEqualTypeOf<
       (request: Http.IncomingMessage) => Effect.Effect<unknown, Rejection, Users>

@@ -19,7 +19,7 @@ interface Server {
   readonly output: () => string
 }
 
-/** A server of its own for a test: the last one kills it. */
+/** Starts a server for one test: one of the tests kills its server. */
 const startServer = async (script: string, page: string): Promise<Server> => {
   const child = spawn(process.execPath, [script, page], {
     stdio: ["ignore", "pipe", "inherit"]
@@ -42,7 +42,7 @@ describe.skipIf(programs.Chromium === undefined)("a page in a browser", () => {
   }, 30_000)
   afterAll(() => browser?.close())
 
-  /** Loads the page from a server of its own, and has it do something. */
+  /** Loads the page from a new server, and runs some work in the page. */
   const inPage = async <A>(
     work: (page: { evaluate: <B>(f: () => Promise<B>) => Promise<B> }, output: () => string) => Promise<A>
   ): Promise<A> => {
@@ -61,7 +61,7 @@ describe.skipIf(programs.Chromium === undefined)("a page in a browser", () => {
     }
   }
 
-  it("moves 32 MiB each way over 50 streams", () =>
+  it("page moves 32 MiB each way when it opens 50 streams", () =>
     inPage(async (page) => {
       const size = Math.ceil(32 * 1024 * 1024 / 50)
       const results = await page.evaluate(() => window.page.transfer(50, Math.ceil(32 * 1024 * 1024 / 50)))
@@ -73,20 +73,20 @@ describe.skipIf(programs.Chromium === undefined)("a page in a browser", () => {
       expect(results.map(([, , answer]) => answer).sort()).toEqual(answers.sort())
     }), 60_000)
 
-  it("accepts streams that the server opens", () =>
+  it("page accepts 20 streams when the server opens them", () =>
     inPage(async (page, output) => {
       expect(await page.evaluate(() => window.page.accept(20))).toBe(20)
       expect(output().match(/^(echoed|DIFFERENT)$/gm)).toEqual(Array.from({ length: 20 }, () => "echoed"))
     }))
 
-  it("holds up nobody but itself when it reads slowly", () =>
+  it("page delays no other stream when it reads one stream slowly", () =>
     inPage(async (page) => {
       const result = await page.evaluate(() => window.page.readSlowly())
       expect(result.digest).toBe(digest(content(2_000_000, 7)))
       expect(result.echoes).toBeGreaterThan(20)
     }))
 
-  it("sees typed errors when the server is killed", () =>
+  it("page gets typed errors when the server is killed", () =>
     inPage(async (page) => {
       const errors = await page.evaluate(() => window.page.lose())
       expect(errors).toMatchObject({ closed: "TransportFailure" })
@@ -100,7 +100,7 @@ describe.skipIf(programs.Chromium === undefined)("a page in a browser", () => {
 })
 
 describe("the bundle for browsers", () => {
-  it("needs nothing of Node's, and is as small as the README says", async () => {
+  it("bundle for browsers has the size of the README and no code of Node", async () => {
     const readme = readFileSync(new URL("../../../README.md", import.meta.url), "utf8")
     const [, alone, whole] = /(\d+) KB without Effect, (\d+) KB with it/.exec(readme)!
     const sizes = [await bundleSize(false), await bundleSize(true)]

@@ -7,7 +7,9 @@ import { content, settings } from "./content.js"
 
 /** What the suite has the page do, over a session of its own each time. */
 export interface Page {
-  /** Opens streams, sends content on each, and tells the digests of what it sent, of what the server got, of what came. */
+  /**
+   * Opens streams, sends content on each, and tells the digests of what it sent, of what the server got, of what came.
+   */
   readonly transfer: (streams: number, size: number) => Promise<ReadonlyArray<readonly [string, string, string]>>
   /** Sends back what the server sends on so many streams of its own. */
   readonly accept: (streams: number) => Promise<number>

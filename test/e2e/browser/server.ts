@@ -15,7 +15,9 @@ import { readFileSync } from "node:fs"
 import * as Http from "node:http"
 import { content, settings } from "./content.js"
 
-/** The server of the browser suite, as a process of its own, so that it can be killed: serves the page and its sessions. */
+/**
+ * The server of the browser suite, as a process of its own, so that it can be killed: serves the page and its sessions.
+ */
 const [script = ""] = process.argv.slice(2)
 
 const digest = (data: Uint8Array): string => createHash("sha256").update(data).digest("hex")

@@ -10,11 +10,11 @@ const small = 1024
 const large = 65536
 const size = 500_000
 
-// An acceptor never learns the opener's buffer and takes it to be as large as its own.
-describeGo("unequal buffers", () => {
+// An acceptor never learns the window of the opener, and takes it to be as large as its own.
+describeGo("windows of different size", () => {
   for (const service of ["echo", "sink", "source"] as const) {
     for (const [ours, go] of [[small, large], [large, small]] as const) {
-      it.scopedLive(`${service}: we open with ${ours}, Go accepts with ${go}`, () =>
+      it.scopedLive(`session carries ${service} when it opens with a window of ${ours} and Go has ${go}`, () =>
         Effect.gen(function*() {
           const { session } = yield* dialGo({ streamBufferSize: ours }, { buffer: go, serve: service })
           yield* openMany(session, service, 3, size)
@@ -22,7 +22,7 @@ describeGo("unequal buffers", () => {
         }))
     }
 
-    it.scopedLive(`${service}: Go opens with ${large}, we accept with ${small}`, () =>
+    it.scopedLive(`session carries ${service} when Go opens with a window of ${large} and it has ${small}`, () =>
       Effect.gen(function*() {
         const flags = { buffer: large, open: service, streams: 3, bytes: size }
         const link = yield* dialGo({ streamBufferSize: small }, flags)
@@ -30,7 +30,7 @@ describeGo("unequal buffers", () => {
         yield* expectNoFaults(link.session)
       }))
 
-    it.scopedLive(`${service}: Go opens with ${small}, we accept with ${large} and are told of it`, () =>
+    it.scopedLive(`session carries ${service} when initialSendCredit is the ${small} of Go and it has ${large}`, () =>
       Effect.gen(function*() {
         const options = { streamBufferSize: large, initialSendCredit: small }
         const link = yield* dialGo(options, { buffer: small, open: service, streams: 3, bytes: size })
@@ -39,16 +39,16 @@ describeGo("unequal buffers", () => {
       }))
   }
 
-  it.scopedLive("cannot work where Go opens with less than we accept with, and we are not told: Go drops what we send", () =>
+  it.scopedLive("Go drops bytes when it opens with a smaller window and initialSendCredit is not set", () =>
     Effect.gen(function*() {
-      const content = 10_000 // one frame: more than Go holds, and less than we believe that it holds
+      const content = 10_000 // one frame: more than the window of Go, and less than the session takes that window for
       const flags = { buffer: small, open: "source", bytes: content } as const
       const { go, session } = yield* dialGo({ streamBufferSize: large }, flags)
       yield* Effect.forkScoped(session.run(services.source))
       expect(yield* go.next("result")).toMatchObject({ ok: false, bytes: 0, failed: 1 })
     }))
 
-  it.scopedLive("beyond the ceiling for a peer's window a stream fails with NoCapacity, and the others go on", () =>
+  it.scopedLive("stream fails with NoCapacity when Go sends beyond maxPeerWindow, and others go on", () =>
     Effect.gen(function*() {
       const ceiling = 5000
       const options = { streamBufferSize: small, maxPeerWindow: ceiling, maxMessageSize: 1024 * 1024 }

@@ -4,13 +4,13 @@ import { carries, carriesEverything, halfCloses } from "./suites.js"
 
 const mebibyte = 1024 * 1024
 
-describeGo("our client and Go's server", () => {
+describeGo("a client with a server of Go", () => {
   carriesEverything(dialGo)
   carries(dialGo, "sink", 65536, 1, 64 * mebibyte)
   carries(dialGo, "source", 65536, 1, 64 * mebibyte)
   halfCloses(dialGo)
 })
 
-describeGo("our server role dials Go's client role", () => {
+describeGo("a server that dials a client of Go", () => {
   carries((options, flags) => dialGo(options, { role: "client", ...flags }), "echo", 4096, 10, 100_000)
 })

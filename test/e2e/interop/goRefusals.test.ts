@@ -81,7 +81,9 @@ describeGo("opens of Go", () => {
     }))
 })
 
-/** A relay to Go that holds what comes behind the upgrade back until it is so many bytes, and then passes it on at once. */
+/**
+ * A relay to Go that holds what comes behind the upgrade back until it is so many bytes, and then passes it on at once.
+ */
 const gather = (address: string, bytes: number) =>
   Effect.map(
     tcpServer((near) => {

@@ -4,12 +4,12 @@ import { carries, carriesEverything, halfCloses } from "./suites.js"
 
 const mebibyte = 1024 * 1024
 
-describeGo("Go's client and our server", () => {
+describeGo("a server with a client of Go", () => {
   carriesEverything(listenForGo)
   carries(listenForGo, "echo", 65536, 1, 64 * mebibyte)
   halfCloses(listenForGo)
 })
 
-describeGo("Go's server role dials our client role", () => {
+describeGo("a client that a server of Go dials", () => {
   carries(listenForGoServer, "echo", 4096, 10, 100_000)
 })

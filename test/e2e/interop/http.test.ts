@@ -16,9 +16,9 @@ import { sha256 } from "./traffic.js"
 
 const buffers = [1024, 65536]
 
-describeGo("Go's net/http behind a session", () => {
+describeGo("net/http of Go", () => {
   for (const buffer of buffers) {
-    it.scopedLive(`answers the requests of an HttpClient over streams with buffers of ${buffer}`, () =>
+    it.scopedLive(`net/http of Go answers an HttpClient when the windows have ${buffer} bytes`, () =>
       Effect.gen(function*() {
         const { session } = yield* dialGo({ streamBufferSize: buffer }, { buffer, serve: "http" })
         const content = pattern(300_000)
@@ -41,7 +41,7 @@ describeGo("Go's net/http behind a session", () => {
       }))
   }
 
-  it.scopedLive("answers a hundred requests at once", () =>
+  it.scopedLive("net/http of Go answers 100 requests when an HttpClient sends them at once", () =>
     Effect.gen(function*() {
       const { session } = yield* listenForGo({ streamBufferSize: 4096 }, { buffer: 4096, serve: "http" })
       const send = yield* sender(session)
@@ -51,9 +51,9 @@ describeGo("Go's net/http behind a session", () => {
     }))
 })
 
-describeGo("an HttpServer of the platform behind a session", () => {
+describeGo("HttpServer", () => {
   for (const buffer of buffers) {
-    it.scopedLive(`answers Go's http.Client over streams with buffers of ${buffer}`, () =>
+    it.scopedLive(`HttpServer answers the http.Client of Go when the windows have ${buffer} bytes`, () =>
       Effect.gen(function*() {
         const flags = { buffer, open: "http", streams: 20, bytes: 100_000 } as const
         const { go, session } = yield* listenForGo({ streamBufferSize: buffer }, flags)
@@ -63,7 +63,7 @@ describeGo("an HttpServer of the platform behind a session", () => {
   }
 })
 
-/** Sends requests over the streams of a session, and collects what is answered. */
+/** Answers a function that sends a request over a stream of the session and collects the response. */
 const sender = (session: Session) =>
   Effect.map(
     Layer.build(Layer.provide(MuxHttp.layerClient(), Layer.succeed(Session, session))),
@@ -76,7 +76,7 @@ const sender = (session: Session) =>
       )
   )
 
-/** An app that sends a body back as it comes, or greets. */
+/** Serves an app that echoes the body of a request, or sends a greeting. */
 const serveHttp = (session: Session) =>
   HttpRouter.empty.pipe(
     HttpRouter.all(

@@ -7,10 +7,10 @@ import { openMany, services } from "./traffic.js"
 const keepalive = "300ms"
 const ours = { keepAliveInterval: "300 millis", streamBufferSize: 4096 } as const
 
-// One after the other: both sides must answer in time, so they get the machine for themselves.
+// The tests run one after the other, since both ends must answer in time.
 describeGo("the keep-alive with Go", () => {
   for (const [who, connect] of [["we dial", dialGo], ["Go dials", listenForGo]] as const) {
-    it.scopedLive(`lasts through more than five intervals of load when ${who}`, () =>
+    it.scopedLive(`session lives through five keep-alive intervals of load when ${who}`, () =>
       Effect.gen(function*() {
         const load = { open: "echo", streams: 10, bytes: 100_000, "repeat-for": "1800ms" } as const
         const { go, session } = yield* connect(ours, { keepalive, buffer: 4096, serve: "echo", ...load })
@@ -21,16 +21,16 @@ describeGo("the keep-alive with Go", () => {
       }))
   }
 
-  it.scopedLive("lasts through five intervals of silence", () =>
+  it.scopedLive("session lives through five keep-alive intervals when neither end sends data", () =>
     Effect.gen(function*() {
-      // Go's open waits until its deadline: by then neither side has heard more than pings and pongs.
+      // The open of Go waits for its deadline. Until then both ends receive pings and pongs alone.
       const flags = { keepalive, open: "echo", "accept-deadline": "1800ms" } as const
       const { go, session } = yield* dialGo(ours, flags)
       expect(yield* go.next("result")).toMatchObject({ errors: ["stream 0: open: accept timed out"] })
       expect(yield* session.isClosed).toBe(false)
     }))
 
-  it.scopedLive("ends a session with a Go process that is frozen", () =>
+  it.scopedLive("session ends with KeepAliveExpired when the Go process is frozen", () =>
     Effect.gen(function*() {
       const { go, session } = yield* dialGo({ ...ours, closeTimeout: "50 millis" })
       yield* go.signal("SIGSTOP")

@@ -15,7 +15,7 @@ const mebibyte = 1024 * 1024
 const lost = { _tag: "TransportFailure", code: 1006 }
 
 describeGo("the end of a session with Go", () => {
-  it.scopedLive("Go is killed in mid-transfer: all that waits fails with the loss as its cause", () =>
+  it.scopedLive("session fails all waiting operations with the loss when Go is killed in mid-transfer", () =>
     Effect.gen(function*() {
       const { go, session } = yield* dialGo({}, { serve: "source" })
       const stream = yield* session.open()
@@ -31,13 +31,13 @@ describeGo("the end of a session with Go", () => {
       expect(cause).toMatchObject(lost)
       expectBroken(yield* failureOf(read), "read", cause)
       yield* expectPendingFailed(pending, cause)
-      // and all that comes later
+      // later operations fail, too
       expectBroken(yield* Effect.flip(stream.write(pattern(1))), "write", cause)
       expectSame(yield* Effect.flip(session.open()), cause)
       expectSame(yield* Effect.flip(session.accept), cause)
     }))
 
-  it.scopedLive("Go is killed before it accepts: the open fails with the loss", () =>
+  it.scopedLive("open fails with TransportFailure when Go is killed before it accepts", () =>
     Effect.gen(function*() {
       const { go, session } = yield* dialGo({}, { serve: "none" })
       const open = yield* start(session.open())
@@ -47,7 +47,7 @@ describeGo("the end of a session with Go", () => {
     }))
 
   for (const [who, connect] of [["we dialled", dialGo], ["Go dialled", listenForGo]] as const) {
-    it.scopedLive(`Go closes its session, and ${who}: that is a loss, and no end of any stream`, () =>
+    it.scopedLive(`session is lost, and no stream ends, when Go closes its session and ${who}`, () =>
       Effect.gen(function*() {
         const { go, session } = yield* connect({}, { serve: "hold", open: "echo", close: true })
         const held = yield* session.open()
@@ -56,7 +56,7 @@ describeGo("the end of a session with Go", () => {
         const pending = yield* startPending(session, held)
         yield* expectWaiting(read, ...Object.values(pending))
 
-        yield* services.echo(echo) // which is all that Go waits for
+        yield* services.echo(echo) // Go waits for this echo before it closes
         yield* go.next("result")
         const cause = yield* session.awaitClosed
         expect(cause).toMatchObject(lost)
@@ -64,7 +64,7 @@ describeGo("the end of a session with Go", () => {
         yield* expectPendingFailed(pending, cause)
       }))
 
-    it.scopedLive(`we close the session, and ${who}: Go sees its end`, () =>
+    it.scopedLive(`session.close ends the session of Go when ${who}`, () =>
       Effect.gen(function*() {
         const { go, session } = yield* connect({}, { serve: "hold" })
         const held = yield* session.open()
@@ -80,7 +80,7 @@ describeGo("the end of a session with Go", () => {
       }))
   }
 
-  it.scopedLive("we close the session: a Go process that had dialled ends well", () =>
+  it.scopedLive("session.close ends a Go process with code 0 when Go had dialled", () =>
     Effect.gen(function*() {
       const { go, session } = yield* listenForGo()
       yield* session.close
@@ -89,7 +89,7 @@ describeGo("the end of a session with Go", () => {
     }))
 })
 
-/** What can only wait, beside a read: a write beyond the credit, the end behind it, and an accept. */
+/** Starts operations that wait: a write beyond the credit, the end behind that write, and an accept. */
 const startPending = (session: Session, stream: MuxStream) =>
   Effect.all({
     write: start(stream.write(pattern(mebibyte))),
@@ -110,6 +110,6 @@ const expectBroken = (error: unknown, operation: "read" | "write", cause: Termin
   expect((error as BrokenPipe).cause).toBe(cause)
 }
 
-/** The span of an operation wraps its error, so that is not the same object. */
+/** The span of an operation wraps its error in another object. */
 const expectSame = (error: Error & { readonly _tag: string }, cause: TerminalError): void =>
   expect([error._tag, error.message]).toEqual([cause._tag, cause.message])

@@ -8,13 +8,13 @@ import type { Flags } from "./goPeer.js"
 import type { Link } from "./links.js"
 import { digest, digestOf, expectNoFaults, openMany, request, send, serveMany } from "./traffic.js"
 
-/** How a session with Go comes about, one of `links.ts`. */
+/** One of the functions of `links.ts` that connect a session with Go. */
 type Connect = (options?: SessionConfig.Options, flags?: Flags) => Effect.Effect<Link, unknown, Scope.Scope>
 
 const buffers = [1024, 4096, 65536]
 const services = ["echo", "sink", "source"] as const
 
-/** Every service, with small and large buffers, few and many streams, opened from either side. */
+/** Runs every service with small and large windows, one and many streams, opened by either end. */
 export const carriesEverything = (connect: Connect): void => {
   for (const service of services) {
     for (const buffer of buffers) {
@@ -26,7 +26,7 @@ export const carriesEverything = (connect: Connect): void => {
   }
 }
 
-/** One service in both directions, each of which has a session of its own. */
+/** Runs one service with streams of the session and with streams of Go. */
 export const carries = (
   connect: Connect,
   service: typeof services[number],
@@ -34,17 +34,17 @@ export const carries = (
   streams: number,
   size: number
 ): void => {
-  const what = `${service}: ${streams} of ${size} bytes with buffers of ${buffer}`
-  it.scopedLive(`${what}, opened by us`, () =>
+  const what = `${service} on ${streams} streams of ${size} bytes with windows of ${buffer}`
+  it.scopedLive(`session carries ${what} when it opens`, () =>
     Effect.gen(function*() {
       const { session } = yield* connect({ streamBufferSize: buffer }, { buffer, serve: service })
       yield* openMany(session, service, streams, size)
       yield* expectNoFaults(session)
-      // every stream has come to its end on both sides
+      // every stream has ended at both ends
       expect((yield* session.snapshot).streams).toEqual([])
     }))
 
-  it.scopedLive(`${what}, opened by Go`, () =>
+  it.scopedLive(`session carries ${what} when Go opens`, () =>
     Effect.gen(function*() {
       const link = yield* connect({ streamBufferSize: buffer }, { buffer, open: service, streams, bytes: size })
       yield* serveMany(link, service, streams, size)
@@ -52,11 +52,11 @@ export const carries = (
     }))
 }
 
-/** One side has ended its half; the other half carries far more than a window. */
+/** One end ends its half, and the other half carries far more than a window. */
 export const halfCloses = (connect: Connect): void => {
   const content = pattern(100_000)
 
-  it.scopedLive("we end first, and read on", () =>
+  it.scopedLive("opened stream reads all bytes when it ends its half first", () =>
     Effect.gen(function*() {
       const { session } = yield* connect({}, { serve: "source" })
       const stream = yield* session.open()
@@ -64,7 +64,7 @@ export const halfCloses = (connect: Connect): void => {
       expect((yield* readAll(stream)).subarray(0, content.byteLength)).toEqual(content)
     }))
 
-  it.scopedLive("Go ends first, and reads on", () =>
+  it.scopedLive("opened stream writes all bytes when Go ends its half first", () =>
     Effect.gen(function*() {
       const { session } = yield* connect({}, { serve: "source" })
       const stream = yield* session.open()
@@ -74,17 +74,17 @@ export const halfCloses = (connect: Connect): void => {
       expect((yield* session.snapshot).streams).toEqual([])
     }))
 
-  it.scopedLive("we accept, end first, and read on", () =>
+  it.scopedLive("accepted stream reads all bytes when it ends its half first", () =>
     Effect.gen(function*() {
       const { go, session } = yield* connect({}, { open: "sink", bytes: content.byteLength })
       const stream = yield* session.accept
-      // its answer, before the question
+      // the answer, before the question
       yield* send(stream, Buffer.from(digestOf(content).sha256))
       expect(yield* digest(stream)).toEqual(digestOf(content))
       expect(yield* go.next("result")).toMatchObject({ ok: true, bytes: content.byteLength })
     }))
 
-  it.scopedLive("Go opens, ends first, and reads on", () =>
+  it.scopedLive("accepted stream writes all bytes when Go ends its half first", () =>
     Effect.gen(function*() {
       const { go, session } = yield* connect({}, { open: "echo", bytes: content.byteLength })
       const stream = yield* session.accept

@@ -12,11 +12,11 @@ import type { Link } from "./links.js"
 export type Service = "echo" | "sink" | "source"
 
 /**
- * What the peer's `-serve` does, done by us for streams that Go opened.
+ * The services of the Go peer's flag `-serve`, for streams that Go opened.
  *
- * - `echo` copies back
- * - `sink` reads to the end and answers the SHA-256
- * - `source` is asked for a number of bytes and sends them and their SHA-256
+ * - `echo` copies all bytes back
+ * - `sink` reads to the end and answers with the SHA-256
+ * - `source` reads a number of bytes, and sends that many bytes and their SHA-256
  */
 export const services: Record<Service, (stream: MuxStream) => Effect.Effect<unknown, ReadError | WriteError>> = {
   echo: (stream) => Stream.run(stream.readable, stream.writable),
@@ -26,12 +26,12 @@ export const services: Record<Service, (stream: MuxStream) => Effect.Effect<unkn
       const request = yield* readExactly(stream, 8)
       const content = pattern(Number(Buffer.from(request).readBigUInt64LE()))
       yield* send(stream, content, bytes(sha256(content)))
-      // we have ended first: Go's end is still to come
+      // the end of Go comes after this one
       expect((yield* digest(stream)).length).toBe(0)
     })
 }
 
-/** The other side of each service: asks it of Go on a stream that we opened, and checks what comes. */
+/** The client of each service: asks the service of Go on an opened stream, and checks the answer. */
 export const loads: Record<
   Service,
   (stream: MuxStream, size: number, seed: number) => Effect.Effect<void, ReadError | WriteError>
@@ -57,7 +57,7 @@ export const loads: Record<
     })
 }
 
-/** Opens streams towards Go at the same time, each with its own content, and runs the load on each. */
+/** Opens streams to Go at the same time, each with content of its own, and runs the load on each stream. */
 export const openMany = (session: Session, service: Service, streams: number, size: number) =>
   Effect.forEach(
     Array.from({ length: streams }, (_, i) => i + 1),
@@ -65,7 +65,7 @@ export const openMany = (session: Session, service: Service, streams: number, si
     { concurrency: "unbounded", discard: true }
   )
 
-/** Serves what Go opens, until its load is done; all of it must have gone well, in one round. */
+/** Serves the streams of Go until the load of Go is done. All of it must succeed in one round. */
 export const serveMany = ({ go, session }: Link, service: Service, streams: number, size: number) =>
   Effect.gen(function*() {
     yield* Effect.forkScoped(session.run(services[service]))
@@ -81,7 +81,7 @@ export const serveMany = ({ go, session }: Link, service: Service, streams: numb
     })
   })
 
-/** Neither side has complained of the other. */
+/** Checks that the session is open and has counted no fault of its peer. */
 export const expectNoFaults = (session: Session) =>
   Effect.map(
     session.snapshot,
@@ -97,14 +97,14 @@ export const expectNoFaults = (session: Session) =>
       })
   )
 
-/** What `source` is asked with. */
+/** The request of the service `source`. */
 export const request = (size: number): Uint8Array => {
   const message = Buffer.alloc(8)
   message.writeBigUInt64LE(BigInt(size))
   return message
 }
 
-/** Writes through the stream's sink, in pieces that fit no window, and ends. */
+/** Writes through the stream's sink, in pieces that are larger than a window, and ends the stream. */
 export const send = (stream: MuxStream, ...contents: ReadonlyArray<Uint8Array>) =>
   Stream.run(Stream.fromIterable(contents.flatMap(pieces)), stream.writable)
 
@@ -113,7 +113,7 @@ export interface Digest {
   readonly sha256: string
 }
 
-/** What comes up to the end. */
+/** Reads a stream to its end. */
 export const digest = (stream: MuxStream): Effect.Effect<Digest, ReadError> =>
   Effect.suspend(() => {
     const hash = createHash("sha256")

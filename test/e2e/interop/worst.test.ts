@@ -13,14 +13,14 @@ import { expectNoFaults, openMany, request, services } from "./traffic.js"
 const kibibyte = 1024
 const mebibyte = 1024 * kibibyte
 
-/** Until no stream is left and no open is unanswered: Go has sent its FINs, as only a writer does that has come to its end. */
+/** Waits until the session has no stream and no unanswered open. By then Go has ended each of its writers by FIN. */
 const settled = (session: Session) =>
   eventually(() => {
     const { streams, unacknowledgedOpens } = Effect.runSync(session.snapshot)
     return streams.length === 0 && unacknowledgedOpens === 0
   })
 
-describeGo("an open that Go answers too late", () => {
+describeGo("a late answer of Go", () => {
   const givingUp = {
     "was interrupted": (session: Session) =>
       Effect.gen(function*() {
@@ -32,7 +32,7 @@ describeGo("an open that Go answers too late", () => {
       Effect.map(Effect.flip(Effect.scoped(session.open())), ({ _tag }) => expect(_tag).toBe("AcceptTimeout"))
   }
   for (const [what, giveUp] of Object.entries(givingUp)) {
-    it.scopedLive(`and that ${what}, is ended there, and the session goes on`, () =>
+    it.scopedLive(`session ends an open that ${what} when Go answers late, and goes on`, () =>
       Effect.gen(function*() {
         const { go, session } = yield* dialGo({ streamAcceptDeadline: "3 seconds" }, { serve: "echo" })
         yield* go.signal("SIGSTOP")
@@ -47,9 +47,9 @@ describeGo("an open that Go answers too late", () => {
   }
 })
 
-describeGo("a stream that we leave while Go writes", () => {
+describeGo("a stream that is left while Go writes", () => {
   for (const [who, connect] of [["we dialled", dialGo], ["Go dialled", listenForGo]] as const) {
-    it.scopedLive(`and had opened, where ${who}, is written to its end by Go and forgotten by us`, () =>
+    it.scopedLive(`Go writes to the end when a session leaves its own stream and ${who}`, () =>
       Effect.gen(function*() {
         const { session } = yield* connect({}, { serve: "source" })
         const leave = Effect.scoped(Effect.gen(function*() {
@@ -63,11 +63,11 @@ describeGo("a stream that we leave while Go writes", () => {
         yield* expectNoFaults(session)
       }))
 
-    it.scopedLive(`and that Go had opened, where ${who}, lets Go finish`, () =>
+    it.scopedLive(`Go writes to the end when a session leaves a stream of Go and ${who}`, () =>
       Effect.gen(function*() {
         const { go, session } = yield* connect({}, { open: "sink", streams: 3, bytes: mebibyte })
         yield* Effect.forkScoped(session.run((stream) => stream.read))
-        // Go misses the answer, and nothing else: all of its writing is done
+        // Go misses the answer alone, and has written all of its bytes
         const { errors, failed } = yield* go.next("result")
         expect([failed, ...errors]).toEqual([
           3,
@@ -79,8 +79,8 @@ describeGo("a stream that we leave while Go writes", () => {
   }
 })
 
-describeGo("a closing handshake that Go never completes", () => {
-  it.scopedLive("is bounded, for a Go process that is frozen", () =>
+describeGo("session.close", () => {
+  it.scopedLive("session.close completes in time when the Go process is frozen", () =>
     Effect.gen(function*() {
       const { go, session } = yield* dialGo({ closeTimeout: "300 millis" }, { serve: "hold" })
       yield* session.open()
@@ -93,7 +93,7 @@ describeGo("a closing handshake that Go never completes", () => {
       yield* go.next("closed")
     }))
 
-  it.scopedLive("is bounded, for a Go process that was frozen before it had taken what we wrote", () =>
+  it.scopedLive("session.close completes in time when Go was frozen before it read what was written", () =>
     Effect.gen(function*() {
       const options = { flushTimeout: "300 millis", closeTimeout: "300 millis" } as const
       const { go, session } = yield* dialGo(options, { serve: "hold", buffer: 32 * mebibyte })
@@ -106,13 +106,13 @@ describeGo("a closing handshake that Go never completes", () => {
     }))
 })
 
-describeGo("full-duplex load in both roles at once", () => {
+describeGo("full-duplex load", () => {
   const loads = {
-    "with windows of 100 bytes": { buffer: 100, streams: 50, bytes: 5000 },
-    "with windows that fill the sockets of a slow link": { buffer: 512 * kibibyte, streams: 10, bytes: mebibyte }
+    "hold 100 bytes": { buffer: 100, streams: 50, bytes: 5000 },
+    "fill the sockets of a slow link": { buffer: 512 * kibibyte, streams: 10, bytes: mebibyte }
   }
   for (const [name, { buffer, bytes, streams }] of Object.entries(loads)) {
-    it.scopedLive(`comes to its end ${name}`, () =>
+    it.scopedLive(`session finishes full-duplex load with Go when the windows ${name}`, () =>
       Effect.gen(function*() {
         const flags = { buffer, serve: "echo", open: "echo", streams, bytes } as const
         const { go, session } = yield* dialGo({ streamBufferSize: buffer, rate: 4 * mebibyte }, flags)
@@ -124,27 +124,27 @@ describeGo("full-duplex load in both roles at once", () => {
   }
 })
 
-describeGo("the keep-alive with Go over a link of 20 KiB/s", () => {
-  // a whole window would stand before a pong for thirteen seconds
+describeGo("the keep-alive over a link of 20 KiB/s", () => {
+  // a pong would wait for thirteen seconds behind a whole window
   const settings = { keepAliveInterval: "1 second", streamBufferSize: 256 * kibibyte, rate: 20 * kibibyte } as const
   const flags = { keepalive: "1s", buffer: 256 * kibibyte } as const
   const bytes = 100 * kibibyte // five seconds
 
-  it.scopedLive("lasts while we send without a pause", () =>
+  it.scopedLive("session lives when it fills a link of 20 KiB/s to Go", () =>
     Effect.gen(function*() {
       const { session } = yield* dialGo(settings, { ...flags, serve: "sink" })
       yield* openMany(session, "sink", 1, bytes)
       yield* expectNoFaults(session)
     }))
 
-  it.scopedLive("lasts while Go sends without a pause", () =>
+  it.scopedLive("session lives when Go fills a link of 20 KiB/s", () =>
     Effect.gen(function*() {
       const { session } = yield* dialGo(settings, { ...flags, serve: "source" })
       yield* openMany(session, "source", 1, bytes)
       yield* expectNoFaults(session)
     }))
 
-  it.scopedLive("lasts while both do", () =>
+  it.scopedLive("session lives when both ends fill a link of 20 KiB/s", () =>
     Effect.gen(function*() {
       const { session } = yield* dialGo(settings, { ...flags, serve: "echo" })
       yield* openMany(session, "echo", 1, bytes)

@@ -6,7 +6,7 @@ import { ack, dat, fin, syn } from "../../support/scriptedPeer.js"
 import { type Attacker, connect, forIds, frame, messages } from "./attacker.js"
 import { attacking, full, makeVictim, mebibyte, patience, report, slack } from "./support.js"
 
-/** Sends a batch until so many of its units have gone, and waits until all is handled. */
+/** Sends a batch until this many of its units have gone, and waits until the server has handled all of them. */
 const storm = (attacker: Attacker, batch: Uint8Array, units: number, count: number) =>
   Effect.gen(function*() {
     for (let sent = 0; sent < count; sent += units) yield* attacker.send(batch)
@@ -16,7 +16,7 @@ const storm = (attacker: Attacker, batch: Uint8Array, units: number, count: numb
 const repeated = (count: number, ...frames: ReadonlyArray<Frame.Frame>) =>
   Buffer.concat(Array.from({ length: count }, () => messages(...frames)))
 
-describe.sequential("bytes that nobody reads", () => {
+describe.sequential("a server with unread bytes", () => {
   const storms: Readonly<Record<string, ReadonlyArray<number>>> = {
     "one at a time": [1],
     "one after every kilobyte": [1024, 1],
@@ -24,69 +24,77 @@ describe.sequential("bytes that nobody reads", () => {
     "one after every eight kilobytes": [8192, 1]
   }
   for (const [name, sizes] of Object.entries(storms)) {
-    it.scopedLive(`that come ${name} cost at most twice as much`, () =>
+    it.scopedLive(
+      `server holds at most two bytes for each unread one when bytes come ${name}`,
+      () =>
+        Effect.gen(function*() {
+          const window = 64 * mebibyte
+          const victim = yield* makeVictim({ settings: { streamBufferSize: window } })
+          yield* attacking(victim, (before) =>
+            Effect.gen(function*() {
+              const attacker = yield* connect(victim.port, { path: "/ignore" })
+              yield* attacker.send(messages(syn(1)))
+              yield* attacker.answered
+              const round = sizes.reduce((sum, size) => sum + size, 0)
+              const units = Math.max(1, Math.floor(50_000 / round))
+              const batch = repeated(units, ...sizes.map((size) => dat(1, new Uint8Array(size))))
+              const count = Math.floor(full(32, sizes.length === 1 ? 0.5 : 8) * mebibyte / round)
+              yield* storm(attacker, batch, units, count)
+              const { buffered, sessions } = yield* victim.condition
+              const grown = (yield* victim.memory) - before
+              yield* report(`bytes ${name}`, {
+                "bytes buffered": buffered,
+                "bytes in all": grown,
+                "each byte": grown / buffered
+              })
+              expect(sessions).toBe(1)
+              expect(buffered).toBeGreaterThanOrEqual(count * round)
+              expect(grown).toBeLessThan(2 * buffered + slack)
+            }))
+        }),
+      patience
+    )
+  }
+
+  it.scopedLive(
+    "server holds at most 512 bytes a stream when each of 2,000 streams has one unread byte",
+    () =>
       Effect.gen(function*() {
-        const window = 64 * mebibyte
-        const victim = yield* makeVictim({ settings: { streamBufferSize: window } })
+        const count = 2000 // with more of them the limit of all sessions' streams is met, which another test is about
+        const victim = yield* makeVictim()
         yield* attacking(victim, (before) =>
           Effect.gen(function*() {
             const attacker = yield* connect(victim.port, { path: "/ignore" })
-            yield* attacker.send(messages(syn(1)))
+            for (let from = 0; from < count; from += 100) {
+              yield* attacker.send(forIds(100, (id) => [syn(id)], from))
+              yield* attacker.answered
+            }
+            const streams = (yield* victim.memory) - before
+            for (let i = 0; i < 1000; i++) {
+              yield* attacker.push(forIds(count / 1000, (id) => [dat(id, bytes("x"))], i * count / 1000))
+            }
             yield* attacker.answered
-            const round = sizes.reduce((sum, size) => sum + size, 0)
-            const units = Math.max(1, Math.floor(50_000 / round))
-            const batch = repeated(units, ...sizes.map((size) => dat(1, new Uint8Array(size))))
-            const count = Math.floor(full(32, sizes.length === 1 ? 0.5 : 8) * mebibyte / round)
-            yield* storm(attacker, batch, units, count)
-            const { buffered, sessions } = yield* victim.condition
-            const grown = (yield* victim.memory) - before
-            yield* report(`bytes ${name}`, {
-              "bytes buffered": buffered,
-              "bytes in all": grown,
-              "each byte": grown / buffered
-            })
-            expect(sessions).toBe(1)
-            expect(buffered).toBeGreaterThanOrEqual(count * round)
-            expect(grown).toBeLessThan(2 * buffered + slack)
+            const { buffered } = yield* victim.condition
+            const each = ((yield* victim.memory) - before - streams) / count
+            yield* report("one byte for each stream", { streams: count, "bytes a byte": each })
+            expect(buffered).toBe(count)
+            expect(each).toBeLessThan(512 + slack / count)
           }))
-      }), patience)
-  }
-
-  it.scopedLive("and are one for each of many streams cost little more than the streams", () =>
-    Effect.gen(function*() {
-      const count = 2000 // with more of them the limit of all sessions' streams is met, which another test is about
-      const victim = yield* makeVictim()
-      yield* attacking(victim, (before) =>
-        Effect.gen(function*() {
-          const attacker = yield* connect(victim.port, { path: "/ignore" })
-          for (let from = 0; from < count; from += 100) {
-            yield* attacker.send(forIds(100, (id) => [syn(id)], from))
-            yield* attacker.answered
-          }
-          const streams = (yield* victim.memory) - before
-          for (let i = 0; i < 1000; i++) {
-            yield* attacker.push(forIds(count / 1000, (id) => [dat(id, bytes("x"))], i * count / 1000))
-          }
-          yield* attacker.answered
-          const { buffered } = yield* victim.condition
-          const each = ((yield* victim.memory) - before - streams) / count
-          yield* report("one byte for each stream", { streams: count, "bytes a byte": each })
-          expect(buffered).toBe(count)
-          expect(each).toBeLessThan(512 + slack / count)
-        }))
-    }), patience)
+      }),
+    patience
+  )
 
   const nothings: Readonly<Record<string, { readonly frames: ReadonlyArray<Frame.Frame>; readonly ignored: number }>> =
     {
       "frames without bytes": { frames: [dat(1, bytes(""))], ignored: 1 },
-      "frames for streams that never were, or are over": {
+      "frames of unknown or ended streams": {
         frames: [dat(3, bytes("x")), ack(5, 1), fin(7), dat(99, bytes("yz")), ack(100, Frame.maxUint32), fin(0)],
         ignored: 6
       },
-      "opens of a stream that is there": { frames: [syn(1)], ignored: 0 }
+      "a SYN for an open stream": { frames: [syn(1)], ignored: 0 }
     }
   for (const [name, { frames, ignored }] of Object.entries(nothings)) {
-    it.scopedLive(`since they mean nothing are ignored: ${name}`, () =>
+    it.scopedLive(`server ignores frames and holds no memory when a peer sends ${name}`, () =>
       Effect.gen(function*() {
         const count = full(5_000_000, 100_000)
         const victim = yield* makeVictim()
@@ -110,7 +118,7 @@ describe.sequential("bytes that nobody reads", () => {
   }
 })
 
-describe.sequential("messages that are no frames", () => {
+describe.sequential("a server with malformed messages", () => {
   const bad: Readonly<Record<string, { readonly bytes: Uint8Array; readonly ends: string }>> = {
     "text": { bytes: frame(0x1, bytes("hello")), ends: "UnexpectedText" },
     "without a header": { bytes: messages(new Uint8Array(4)), ends: "MalformedFrame" },
@@ -132,7 +140,7 @@ describe.sequential("messages that are no frames", () => {
     "in the opcode of none": { bytes: frame(0x3, bytes("x")), ends: "TransportFailure" }
   }
   const rounds = full(200, 2)
-  it.scopedLive("end their own session, whatever they are, and leave nothing behind", () =>
+  it.scopedLive("server ends the session and holds nothing when a message is malformed", () =>
     Effect.gen(function*() {
       const victim = yield* makeVictim()
       yield* attacking(victim, (before) =>
@@ -161,7 +169,7 @@ describe.sequential("messages that are no frames", () => {
     }), patience)
 
   it.scopedLive(
-    "yet, because most of them is still to come, cost what a message may have, and no more",
+    "server holds one message a session when the messages of seven sessions are unfinished",
     () =>
       Effect.gen(function*() {
         const count = 7 // with more of them the limit of all unfinished messages is met, which another test is about

@@ -5,33 +5,37 @@ import { ack, dat, fin, syn } from "../../support/scriptedPeer.js"
 import { connect, forIds } from "./attacker.js"
 import { attacking, full, isFull, makeVictim, mebibyte, patience, perHandler, report, slack } from "./support.js"
 
-describe.sequential("a peer that opens streams", () => {
-  it.scopedLive("that nobody accepts fills the backlog, and nothing else", () =>
-    Effect.gen(function*() {
-      const count = full(1_000_000, 20_000)
-      const victim = yield* makeVictim({ settings: { acceptBacklog: 2000 } })
-      yield* attacking(victim, (before) =>
-        Effect.gen(function*() {
-          const attacker = yield* connect(victim.port, { path: "/nobody" })
-          for (let from = 0; from < count; from += 10_000) {
-            yield* attacker.send(forIds(10_000, (id) => [syn(id)], from))
-            yield* attacker.answered
-          }
-          const { backlog, counters, sessions, streams } = yield* victim.condition
-          expect({ backlog, refused: counters.refused, sessions, streams }).toEqual({
-            backlog: 2000,
-            refused: count - 2000,
-            sessions: 1,
-            streams: 2000
-          })
-          const grown = (yield* victim.memory) - before
-          yield* report("a flood of SYNs that nobody accepts", { SYNs: count, streams, "bytes in all": grown })
-          expect(grown).toBeLessThan(slack)
-        }))
-    }), patience)
+describe.sequential("a server with many opens", () => {
+  it.scopedLive(
+    "server holds its backlog and no more when no handler accepts the streams of a flood",
+    () =>
+      Effect.gen(function*() {
+        const count = full(1_000_000, 20_000)
+        const victim = yield* makeVictim({ settings: { acceptBacklog: 2000 } })
+        yield* attacking(victim, (before) =>
+          Effect.gen(function*() {
+            const attacker = yield* connect(victim.port, { path: "/nobody" })
+            for (let from = 0; from < count; from += 10_000) {
+              yield* attacker.send(forIds(10_000, (id) => [syn(id)], from))
+              yield* attacker.answered
+            }
+            const { backlog, counters, sessions, streams } = yield* victim.condition
+            expect({ backlog, refused: counters.refused, sessions, streams }).toEqual({
+              backlog: 2000,
+              refused: count - 2000,
+              sessions: 1,
+              streams: 2000
+            })
+            const grown = (yield* victim.memory) - before
+            yield* report("a flood of SYNs that nobody accepts", { SYNs: count, streams, "bytes in all": grown })
+            expect(grown).toBeLessThan(slack)
+          }))
+      }),
+    patience
+  )
 
   it.scopedLive(
-    "that are accepted and left waiting has as many as it may, at a bounded cost each",
+    "server holds maxStreams streams at a bounded cost each when no handler returns",
     () =>
       Effect.gen(function*() {
         const count = full(100_000, 20_000)
@@ -39,7 +43,7 @@ describe.sequential("a peer that opens streams", () => {
         yield* attacking(victim, (before) =>
           Effect.gen(function*() {
             const attacker = yield* connect(victim.port, { path: "/ignore" })
-            // as many at a time as the backlog holds
+            // the backlog holds 100 streams
             for (let from = 0; from < count; from += 100) {
               yield* attacker.send(forIds(100, (id) => [syn(id)], from))
               yield* attacker.answered
@@ -60,17 +64,17 @@ describe.sequential("a peer that opens streams", () => {
   )
 
   it.scopedLive(
-    "without reading the answers ends its session, and nothing of it is left",
+    "server ends the session and holds nothing when a peer opens and reads no answer",
     () =>
       Effect.gen(function*() {
         const rounds = full(100, 3)
         const victim = yield* makeVictim()
         yield* attacking(victim, (before) =>
           Effect.gen(function*() {
-            let after = 0 // the first: what is compiled for it stays
+            let after = 0 // the code that the first round compiles stays
             for (let round = 1; round <= rounds; round++) {
               const attacker = yield* connect(victim.port, { path: "/nobody", reading: false })
-              // its own receive buffer and the victim's send buffer take many answers before any waits
+              // the attacker's receive buffer and the victim's send buffer take many answers before one waits
               const batch = forIds(20_000, (id) => [syn(id), fin(id)])
               while ((yield* victim.condition).ended.PeerFlood !== round) yield* attacker.push(batch)
               yield* attacker.setReading(true)
@@ -85,33 +89,37 @@ describe.sequential("a peer that opens streams", () => {
             yield* report("SYNs and FINs of a peer that does not read", { sessions: rounds, "bytes left": grown })
             expect([sessions, streams]).toEqual([0, 0])
             expect(grown).toBeLessThan(slack)
-            if (!isFull) expect(now - before).toBeLessThan(slack) // in a hundred rounds ever more is compiled
+            if (!isFull) expect(now - before).toBeLessThan(slack) // in a hundred rounds the engine compiles more
           }))
       }),
     patience
   )
 
-  it.scopedLive("and ends them at once, again and again, leaves nothing behind", () =>
-    Effect.gen(function*() {
-      const count = full(1_000_000, 50_000)
-      const victim = yield* makeVictim()
-      yield* attacking(victim, (before) =>
-        Effect.gen(function*() {
-          const attacker = yield* connect(victim.port, { path: "/echo" })
-          for (let from = 0; from < count; from += 5000) {
-            yield* attacker.send(forIds(5000, (id) => [syn(id), fin(id)], from))
-            yield* attacker.answered
-          }
-          const { sessions } = yield* victim.until(({ streams }) => streams === 0)
-          const grown = (yield* victim.memory) - before
-          yield* report("SYN and FIN at once", { times: count, "bytes left": grown })
-          expect(sessions).toBe(1)
-          expect(grown).toBeLessThan(slack)
-        }))
-    }), patience)
+  it.scopedLive(
+    "server holds nothing when a peer opens and ends streams at once, again and again",
+    () =>
+      Effect.gen(function*() {
+        const count = full(1_000_000, 50_000)
+        const victim = yield* makeVictim()
+        yield* attacking(victim, (before) =>
+          Effect.gen(function*() {
+            const attacker = yield* connect(victim.port, { path: "/echo" })
+            for (let from = 0; from < count; from += 5000) {
+              yield* attacker.send(forIds(5000, (id) => [syn(id), fin(id)], from))
+              yield* attacker.answered
+            }
+            const { sessions } = yield* victim.until(({ streams }) => streams === 0)
+            const grown = (yield* victim.memory) - before
+            yield* report("SYN and FIN at once", { times: count, "bytes left": grown })
+            expect(sessions).toBe(1)
+            expect(grown).toBeLessThan(slack)
+          }))
+      }),
+    patience
+  )
 
   it.scopedLive(
-    "and fills all their windows makes it hold what it may hold for a session, and no more",
+    "server holds at most maxSessionBufferSize when a peer fills the window of each stream",
     () =>
       Effect.gen(function*() {
         const [window, most] = [256 * 1024, 16 * mebibyte]
@@ -146,27 +154,31 @@ describe.sequential("a peer that opens streams", () => {
   )
 })
 
-describe.sequential("a peer that is sent to", () => {
-  it.scopedLive("and never reads makes nothing pile up beyond the highWaterMark", () =>
-    Effect.gen(function*() {
-      const count = full(10_000, 150)
-      const victim = yield* makeVictim()
-      yield* attacking(victim, (before) =>
-        Effect.gen(function*() {
-          const attacker = yield* connect(victim.port, { path: "/source", reading: false })
-          for (let from = 0; from < count; from += 150) {
-            yield* attacker.send(forIds(150, (id) => [syn(id), ack(id, Frame.maxUint32)], from))
-            yield* victim.until(({ counters }) => counters.accepted >= Math.min(from + 150, count))
-          }
-          const { sessions, streams } = yield* victim.condition
-          const grown = (yield* victim.memory) - before
-          yield* report("a peer that opens and never reads", { streams, "bytes in all": grown })
-          expect(sessions).toBe(1)
-          expect(grown).toBeLessThan(slack + streams * perHandler.stream)
-        }))
-    }), patience)
+describe.sequential("a server that sends", () => {
+  it.scopedLive(
+    "server queues at most highWaterMark when a peer opens streams and never reads",
+    () =>
+      Effect.gen(function*() {
+        const count = full(10_000, 150)
+        const victim = yield* makeVictim()
+        yield* attacking(victim, (before) =>
+          Effect.gen(function*() {
+            const attacker = yield* connect(victim.port, { path: "/source", reading: false })
+            for (let from = 0; from < count; from += 150) {
+              yield* attacker.send(forIds(150, (id) => [syn(id), ack(id, Frame.maxUint32)], from))
+              yield* victim.until(({ counters }) => counters.accepted >= Math.min(from + 150, count))
+            }
+            const { sessions, streams } = yield* victim.condition
+            const grown = (yield* victim.memory) - before
+            yield* report("a peer that opens and never reads", { streams, "bytes in all": grown })
+            expect(sessions).toBe(1)
+            expect(grown).toBeLessThan(slack + streams * perHandler.stream)
+          }))
+      }),
+    patience
+  )
 
-  it.scopedLive("and reads but never returns credit makes nothing pile up at all", () =>
+  it.scopedLive("server queues nothing when a peer reads and never returns credit", () =>
     Effect.gen(function*() {
       const count = full(10_000, 1000)
       const victim = yield* makeVictim()
@@ -186,7 +198,7 @@ describe.sequential("a peer that is sent to", () => {
     }), patience)
 
   it.scopedLive(
-    "and returns more credit than there can be is taken at 2^32-1, however often",
+    "server caps the credit at 2^32-1 when a peer returns more, again and again",
     () =>
       Effect.gen(function*() {
         const count = full(10_000_000, 200_000)

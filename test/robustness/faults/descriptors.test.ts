@@ -21,7 +21,7 @@ const dial = (url: string) =>
     (transport) => Effect.provideService(Session.makeClient(), Transport, transport)
   )
 
-/** What an echo answers on a stream of its own. */
+/** Sends words to an echo on a new stream, and completes with the answer. */
 const ask = (session: Session.Session, words: string) =>
   Effect.scoped(Effect.gen(function*() {
     const stream = yield* session.open()
@@ -29,7 +29,7 @@ const ask = (session: Session.Session, words: string) =>
     return text(yield* readSome(stream))
   }))
 
-/** What an echo answers through a tunnel, and how that ends. */
+/** Sends words to an echo through a tunnel, and completes with the answer and the end of the connection. */
 const askTunnel = (port: number, words: string) =>
   Effect.scoped(Effect.gen(function*() {
     const peer = yield* Tcp.connect(port)
@@ -39,8 +39,8 @@ const askTunnel = (port: number, words: string) =>
     return { how: answer.how, said: text(answer.bytes) }
   }))
 
-describe.runIf(programs.prlimit !== undefined)("a process that is out of file descriptors", () => {
-  it.scopedLive("goes on with the sessions that it serves, hangs up on others, and accepts again when it has some", () =>
+describe.runIf(programs.prlimit !== undefined)("a process without free file descriptors", () => {
+  it.scopedLive("server keeps its sessions, refuses new ones and recovers when file descriptors run out", () =>
     Effect.gen(function*() {
       const peer = yield* startPeer(setting)
       const session = yield* dial(peer.url)
@@ -55,7 +55,7 @@ describe.runIf(programs.prlimit !== undefined)("a process that is out of file de
       expect(yield* ask(session, "and still")).toBe("and still")
     }))
 
-  it.scopedLive("lets others wait to be accepted when it cannot even hang up on them", () =>
+  it.scopedLive("server lets a dial wait when it has no file descriptor even to refuse it", () =>
     Effect.gen(function*() {
       const peer = yield* startPeer(setting)
       const session = yield* dial(peer.url)
@@ -67,7 +67,7 @@ describe.runIf(programs.prlimit !== undefined)("a process that is out of file de
       expect(yield* ask(yield* waiting, "after")).toBe("after")
     }))
 
-  it.scopedLive("fails to dial with a ConnectFailure, and dials when it has some", () =>
+  it.scopedLive("NodeTransport.connect fails with ConnectFailure when file descriptors run out", () =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptWsServer()
       const peer = yield* startPeer(setting)
@@ -86,7 +86,7 @@ describe.runIf(programs.prlimit !== undefined)("a process that is out of file de
       expect(yield* ask(session, "after")).toBe("after")
     }))
 
-  it.scopedLive("and is wsmux serve, ends the connections that it cannot forward, and no others", () =>
+  it.scopedLive("wsmux serve ends only the connections that it cannot forward when descriptors run out", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo)
       const client = yield* connect(server.url)
@@ -105,7 +105,7 @@ describe.runIf(programs.prlimit !== undefined)("a process that is out of file de
       expect(logged(server, "WARN").length).toBe(1)
     }))
 
-  it.scopedLive("and is wsmux connect, hangs up on connections, and forwards them again when it has some", () =>
+  it.scopedLive("wsmux connect ends new connections and recovers when file descriptors run out", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo)
       const client = yield* connect(server.url)
@@ -120,7 +120,7 @@ describe.runIf(programs.prlimit !== undefined)("a process that is out of file de
       expect(yield* askTunnel(client.port, "after")).toEqual({ how: "end", said: "after" })
     }))
 
-  it.scopedLive("and is wsmux connect --reconnect, dials until it has some", () =>
+  it.scopedLive("wsmux connect --reconnect dials until it has a file descriptor when they run out", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo)
       const proxy = yield* FaultProxy.make(Number(new URL(server.url).port))

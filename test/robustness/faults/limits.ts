@@ -4,13 +4,13 @@ import { execFileSync } from "node:child_process"
 import { readdirSync } from "node:fs"
 
 /**
- * Leaves a process no file descriptor to open, until what is answered is run or the scope closes. Those that are open stay
- * so, and one that it closes is there again.
+ * Takes all free file descriptors from a process, until the test runs the returned effect or closes the scope. Open
+ * descriptors stay open, and the process can use a descriptor again that it closes.
  */
 export const exhaust = (pid: number): Effect.Effect<Effect.Effect<void>, never, Scope.Scope> =>
   Effect.suspend(() => limit(pid, lowestFree(pid)))
 
-/** The same, though it may close as many as it likes. */
+/** The same, but descriptors that the process closes stay unusable, too. */
 export const starve = (pid: number): Effect.Effect<Effect.Effect<void>, never, Scope.Scope> => limit(pid, 3)
 
 const limit = (pid: number, descriptors: number) =>
@@ -20,10 +20,10 @@ const limit = (pid: number, descriptors: number) =>
       prlimit(pid, `--nofile=${descriptors}:`)
       return Effect.sync(() => void prlimit(pid, `--nofile=${before}:`))
     }),
-    Effect.ignoreLogged // it may have ended
+    Effect.ignoreLogged // the process may have ended
   )
 
-/** A new descriptor gets the lowest number that is free, which the limit must exceed. */
+/** The lowest free number, which the next descriptor gets and which the limit must exceed. */
 const lowestFree = (pid: number): number => {
   const open = new Set(readdirSync(`/proc/${pid}/fd`))
   let number = 0

@@ -13,7 +13,7 @@ import { FaultProxy, type Options as ProxyOptions } from "./proxy.js"
 
 export interface Options extends SessionConfig.Options {
   readonly proxy?: ProxyOptions
-  /** What is different at one end. */
+  /** Settings of one end alone. */
   readonly client?: SessionConfig.Options
   readonly server?: SessionConfig.Options
 }
@@ -39,7 +39,7 @@ export const makeStreams = (options: Options = {}) =>
     return { ...link, near, far }
   })
 
-/** How one end hears of a fault: what its operations failed with, and when. */
+/** The failures of the operations of one end, and when they came. */
 export interface Outcome {
   readonly cause: TerminalError
   /** Milliseconds from the fault to the last of the operations, and to the end of the session. */
@@ -48,9 +48,9 @@ export interface Outcome {
 }
 
 /**
- * Starts what can only wait, on a stream and its session: a read, a write beyond the credit, the end behind it, an accept,
- * and an open, while the other end reads nothing and accepts nothing. What is answered is to be run when the fault has
- * happened: it waits for all of them, and sees that each has failed with the error that it should, and later ones alike.
+ * Starts operations that wait while the peer reads and accepts nothing: a read, a write beyond the credit, the end
+ * behind that write, an accept and an open. The test runs the returned effect after the fault. That effect awaits all
+ * failures, and checks the error of each operation and of later ones.
  */
 export const startAll = (session: Session.Session, stream: MuxStream) =>
   Effect.gen(function*() {
@@ -62,7 +62,7 @@ export const startAll = (session: Session.Session, stream: MuxStream) =>
       open,
       accept
     ])
-    // until the write has used its credit up and the open is on its way
+    // until the write has used up its credit and the SYN has left
     yield* eventually(() => {
       const { streams, unacknowledgedOpens } = Effect.runSync(session.snapshot)
       return unacknowledgedOpens === 1 && streams.some(({ id, sendCredit }) => id === stream.id && sendCredit === 0)
@@ -97,7 +97,7 @@ const expectFailures = ([read, write, open, accept, end]: ReadonlyArray<unknown>
   expectBroken(read, "read", cause)
   expectBroken(write, "write", cause)
   expectBroken(end, "write", cause)
-  // the span of an operation wraps its error, so that is not the same object
+  // the span of an operation wraps its error in another object
   for (const error of [open, accept]) expect(error).toMatchObject({ _tag: cause._tag, message: cause.message })
 }
 
@@ -107,5 +107,5 @@ const expectBroken = (error: unknown, operation: "read" | "write", cause: Termin
   expect((error as BrokenPipe).cause).toBe(cause)
 }
 
-/** Far more than any operation here may take, on a machine that has much else to do; far less than for ever. */
+/** Milliseconds that no operation of these tests exceeds, on a busy machine, too. */
 export const soon = 8000

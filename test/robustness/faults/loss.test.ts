@@ -8,16 +8,16 @@ import { concat, pattern } from "../../support/bytes.js"
 import { makeStreams, soon, startAll } from "./links.js"
 import type { Direction, Loss } from "./proxy.js"
 
-/** No pings: nothing but the test's own bytes is on the wire. */
+/** Without pings, the wire carries the bytes of the test alone. */
 const quiet = { keepAliveInterval: Duration.infinity }
 const sides = ["client", "server"] as const
 const losses: ReadonlyArray<Loss> = ["end", "reset"]
 const names: Readonly<Record<Loss, string>> = { end: "an end", reset: "a reset" }
 
-describe("a connection that is lost", () => {
+describe("a lost connection", () => {
   for (const how of losses) {
     for (const side of sides) {
-      it.scopedLive(`by ${names[how]} fails all that waits at the ${side} at once, with the loss as its cause`, () =>
+      it.scopedLive(`session of a ${side} fails its waiting operations when the link is lost by ${names[how]}`, () =>
         Effect.gen(function*() {
           const { far, near, proxy, ...sessions } = yield* makeStreams(quiet)
           const outcome = yield* startAll(sessions[side], side === "client" ? near : far)
@@ -37,16 +37,17 @@ describe("a connection that is lost", () => {
 
 const payload = 1000
 
-/** A frame of that payload as it is on the wire: a client masks what it sends. */
+/** Bytes of a frame with that payload on the wire, where a client masks its frames. */
 const frameSize: Readonly<Record<Direction, number>> = { up: 8 + 5 + payload, down: 4 + 5 + payload }
 
-describe("a connection that is cut in mid-frame", () => {
+describe("a connection that ends in mid-frame", () => {
   for (const direction of ["up", "down"] as const) {
     const size = frameSize[direction]
-    // in the header of the WebSocket, in that of the frame, in its payload, at its end, and so on in a later one
+    // in the WebSocket header, in the frame header, in the payload, at the end of the frame, and in later frames
     for (const after of [1, 11, 500, size - 1, size, size + 3, 3 * size + 700]) {
       for (const how of losses) {
-        it.scopedLive(`${direction}, after ${after} bytes, by ${names[how]}: whole frames are read, then the loss`, () =>
+        const where = `${direction} after ${after} bytes`
+        it.scopedLive(`stream reads whole frames, then the loss, when ${names[how]} cuts ${where}`, () =>
           Effect.gen(function*() {
             const { far, near, proxy } = yield* makeStreams({ ...quiet, streamBufferSize: 8 * payload })
             const [writer, reader] = direction === "up" ? [near, far] : [far, near]
@@ -59,7 +60,7 @@ describe("a connection that is cut in mid-frame", () => {
             )
             const [, [read, error]] = yield* Effect.all([Effect.either(write), readToLoss(reader)], { concurrency: 2 })
             const whole = Math.floor(after / size) * payload
-            // a reset may overtake what has arrived
+            // a reset may discard bytes that have arrived
             if (how === "end") expect(read.byteLength).toBe(whole)
             expect(read.byteLength % payload).toBe(0)
             expect(read.byteLength).toBeLessThanOrEqual(whole)
@@ -68,13 +69,15 @@ describe("a connection that is cut in mid-frame", () => {
             expect(Either.getLeft(yield* Effect.either(writer.write(pattern(1))))).toMatchObject({
               value: { _tag: "BrokenPipe", operation: "write", written: 0, cause: { _tag: "TransportFailure" } }
             })
-          }).pipe(Effect.timeoutFail({ duration: soon, onTimeout: () => new Error("it takes too long") })))
+          }).pipe(
+            Effect.timeoutFail({ duration: soon, onTimeout: () => new Error(`the test took longer than ${soon} ms`) })
+          ))
       }
     }
   }
 })
 
-/** What is read before the failure, and the failure. */
+/** The bytes that come before the failure, and the failure. */
 const readToLoss = <E>(stream: { readonly readable: Stream.Stream<Uint8Array, E> }) =>
   Effect.gen(function*() {
     const chunks: Array<Uint8Array> = []

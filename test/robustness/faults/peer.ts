@@ -12,8 +12,8 @@ import * as Stream from "effect/Stream"
 import type { Command, Event, Setting } from "./process.js"
 
 /**
- * A process of its own that serves sessions, and dials them when it is told to; it speaks with the process that started
- * it. An `echo` copies every stream back; a `hold` accepts one of a session, and does nothing with it.
+ * A process that serves sessions, and dials a session when its parent sends a command. The service `echo` copies every
+ * stream back. The service `hold` accepts one stream of each session and ignores that stream.
  */
 const { keepAliveInterval, service } = JSON.parse(process.argv[2]!) as Setting
 
@@ -31,7 +31,7 @@ const watched = (session: Session.Session) =>
     Effect.flatMap(({ _tag, message }) => tell({ event: "ended", tag: _tag, message }))
   )
 
-/** Says what comes back on a stream of a new session, or why there is none; then serves it. */
+/** Dials and serves a session, and reports the session or the failure to the parent. */
 const dial = (url: string) =>
   Effect.gen(function*() {
     const transport = yield* NodeTransport.connect(url)

@@ -15,7 +15,7 @@ import { startPeer } from "./process.js"
 const intervalMillis = 500
 const settings = { keepAliveInterval: intervalMillis, flushTimeout: 200, closeTimeout: 200 } as const
 
-/** A session with a process that takes one stream and does nothing with it; whose own keep-alive is patient. */
+/** Dials a process that accepts one stream and ignores it. The keep-alive of the process takes 20 s. */
 const dialPeer = Effect.gen(function*() {
   const peer = yield* startPeer({ service: "hold", keepAliveInterval: 20_000 })
   const transport = yield* NodeTransport.connect(peer.url)
@@ -23,7 +23,7 @@ const dialPeer = Effect.gen(function*() {
   return { peer, session, stream: yield* session.open() }
 })
 
-/** The same, where the process has dialled. */
+/** The same, but the process dials. */
 const listenForPeer = Effect.gen(function*() {
   const peer = yield* startPeer({ service: "hold", keepAliveInterval: 20_000 })
   const transports = yield* NodeTransportServer.make()
@@ -38,9 +38,9 @@ const listenForPeer = Effect.gen(function*() {
   return { peer, session, stream: yield* session.open() }
 })
 
-describe("a process at the other end", () => {
-  for (const [who, connect] of [["we dialled", dialPeer], ["it dialled", listenForPeer]] as const) {
-    it.scopedLive(`that is killed, where ${who}, fails all that waits at once, with the loss as its cause`, () =>
+describe("a peer in another process", () => {
+  for (const [who, connect] of [["that was dialled", dialPeer], ["that dialled", listenForPeer]] as const) {
+    it.scopedLive(`session fails its waiting operations at once when a peer ${who} is killed`, () =>
       Effect.gen(function*() {
         const { peer, session, stream } = yield* connect
         const outcome = yield* startAll(session, stream)
@@ -50,7 +50,7 @@ describe("a process at the other end", () => {
         expect(closedAfter).toBeLessThan(soon)
       }))
 
-    it.scopedLive(`that is frozen, where ${who}, fails all that waits by the keep-alive, and learns of it later`, () =>
+    it.scopedLive(`session fails its waiting operations by the keep-alive when a peer ${who} is frozen`, () =>
       Effect.gen(function*() {
         const { peer, session, stream } = yield* connect
         const outcome = yield* startAll(session, stream)
@@ -63,7 +63,7 @@ describe("a process at the other end", () => {
       }))
   }
 
-  it.scopedLive("that is frozen cannot be dialled: that fails when its time is over", () =>
+  it.scopedLive("NodeTransport.connect fails after openTimeout when the server process is frozen", () =>
     Effect.gen(function*() {
       const peer = yield* startPeer({ service: "hold", keepAliveInterval: 20_000 })
       yield* peer.signal("SIGSTOP")
@@ -73,11 +73,11 @@ describe("a process at the other end", () => {
       expect(performance.now() - since).toBeLessThan(soon)
     }))
 
-  it.scopedLive("that was killed cannot be dialled: that fails at once", () =>
+  it.scopedLive("NodeTransport.connect fails at once when the server process was killed", () =>
     Effect.gen(function*() {
       const peer = yield* startPeer({ service: "hold", keepAliveInterval: 20_000 })
       yield* peer.signal("SIGKILL")
-      yield* peer.exit // its sockets are closed one after the other
+      yield* peer.exit // the kernel closes the sockets of the process one after the other
       expect(yield* Effect.flip(NodeTransport.connect(peer.url))).toMatchObject({
         _tag: "ConnectFailure",
         reason: "Unreachable",

@@ -22,8 +22,8 @@ const chunkSize = 64 * 1024
 const beat = 20
 
 /**
- * One direction of a link. It reads only what it can pass on at once, so all that waits, waits at the sender's end: in its
- * kernel, and then in its process.
+ * One direction of a link. It reads only what it can pass on at once, so all that waits, waits at the sender's end: in
+ * its kernel, and then in its process.
  */
 class Lane {
   passed = 0

@@ -10,18 +10,18 @@ const intervalMillis = 500
 const settings = { keepAliveInterval: intervalMillis, flushTimeout: 200, closeTimeout: 200 } as const
 const patient = { keepAliveInterval: "10 seconds" } as const
 const expired = { _tag: "KeepAliveExpired", intervalMillis }
-/** What the other end hears, where the way to it is still open. */
+/** The end of the session at the peer, when the way to the peer is open. */
 const told = { _tag: "SessionClosed", by: "peer", code: 1001 }
 const mebibyte = 1024 * 1024
 
-describe("a link that has gone silent", () => {
+describe("a silent link", () => {
   const silences: ReadonlyArray<readonly [name: string, silence: (proxy: FaultProxy) => void]> = [
-    ["half-open, where packets vanish both ways", (proxy) => proxy.vanish()],
+    ["half-open", (proxy) => proxy.vanish()],
     ["stalled both ways", (proxy) => proxy.stall("up", "down")]
   ]
   for (const [name, silence] of silences) {
     for (const side of ["client", "server"] as const) {
-      it.scopedLive(`${name}, fails all that waits at the ${side} by the keep-alive, and the other end alike`, () =>
+      it.scopedLive(`session of a ${side} fails its waiting operations by the keep-alive when a link is ${name}`, () =>
         Effect.gen(function*() {
           const { far, near, proxy, ...sessions } = yield* makeStreams(settings)
           const outcome = yield* startAll(sessions[side], side === "client" ? near : far)
@@ -36,10 +36,10 @@ describe("a link that has gone silent", () => {
 
   for (const [deaf, direction, other] of [["server", "up", "client"], ["client", "down", "server"]] as const) {
     for (const side of [deaf, other]) {
-      const what = side === deaf ? "by the keep-alive" : "because the other end says so"
-      it.scopedLive(`only towards the ${deaf}, fails all that waits at the ${side} ${what}`, () =>
+      const what = side === deaf ? "by the keep-alive" : "by the close of its peer"
+      it.scopedLive(`session of a ${side} fails waiting operations ${what} when the way to the ${deaf} stalls`, () =>
         Effect.gen(function*() {
-          const options = { ...settings, [other]: patient } // which hears the pings of the other end
+          const options = { ...settings, [other]: patient } // this end still receives pings
           const { far, near, proxy, ...sessions } = yield* makeStreams(options)
           const outcome = yield* startAll(sessions[side], side === "client" ? near : far)
           proxy.stall(direction)
@@ -53,14 +53,14 @@ describe("a link that has gone silent", () => {
     }
   }
 
-  it.scopedLive("under load, fails a write with what had gone, and closes though nothing more leaves the socket", () =>
+  it.scopedLive("session fails a write with its sent bytes and closes when the link stalls under load", () =>
     Effect.gen(function*() {
       const { client, far, near, proxy } = yield* makeStreams({ ...settings, streamBufferSize: 32 * mebibyte })
       const content = pattern(32 * mebibyte)
       yield* Effect.fork(Effect.forever(far.read))
       proxy.stall("up", "down")
       const write = yield* Effect.fork(Effect.flip(near.write(content)))
-      // until the kernel takes no more
+      // until the kernel takes no more bytes
       yield* eventually(() => sentOf(client) > 0)
       const cause = yield* client.awaitClosed
       expect(cause).toMatchObject(expired)
@@ -68,9 +68,11 @@ describe("a link that has gone silent", () => {
       expect(error).toMatchObject({ _tag: "BrokenPipe", operation: "write", cause })
       expect(error.written).toBeGreaterThan(0)
       expect(error.written).toBeLessThan(content.byteLength)
-    }).pipe(Effect.timeoutFail({ duration: soon, onTimeout: () => new Error("it takes too long") })))
+    }).pipe(
+      Effect.timeoutFail({ duration: soon, onTimeout: () => new Error(`the session took longer than ${soon} ms`) })
+    ))
 
-  it.scopedLive("for less than the keep-alive allows, loses nothing", () =>
+  it.scopedLive("session loses no byte when the link stalls for less than the keep-alive allows", () =>
     Effect.gen(function*() {
       const options = { ...patient, streamBufferSize: mebibyte }
       const { client, far, near, proxy, server } = yield* makeStreams(options)

@@ -10,7 +10,7 @@ import type { Direction } from "./proxy.js"
 const rate = 20 * 1024
 const frame = 64 * 1024
 
-/** Streams over a link of that rate: of each, the end that writes in this direction, and the end that reads. */
+/** Makes streams over a link of that rate, each with the end that writes in this direction and the end that reads. */
 const makePairs = (direction: Direction, options: Options) =>
   Effect.map(makeLink({ ...options, proxy: { rate } }), ({ client, proxy, server }) => {
     const pair = Effect.map(
@@ -20,12 +20,12 @@ const makePairs = (direction: Direction, options: Options) =>
     return { client, server, proxy, pair }
   })
 
-/** Writes without end what fills every window. */
+/** Writes chunks that fill every window, until the scope closes. */
 const flood = (writer: MuxStream) => Effect.forkScoped(Effect.forever(writer.write(pattern(frame))))
 
 describe("a link of 20 KiB/s", () => {
   for (const direction of ["up", "down"] as const) {
-    it.scopedLive(`full of large frames ${direction} for six intervals of the keep-alive, is no silence to it`, () =>
+    it.scopedLive(`session lives for six keep-alive intervals when large frames fill a slow link ${direction}`, () =>
       Effect.gen(function*() {
         const options = { keepAliveInterval: "1 second", streamBufferSize: 16 * frame } as const
         const { client, pair, server } = yield* makePairs(direction, options)
@@ -48,7 +48,7 @@ describe("a link of 20 KiB/s", () => {
   }
   for (const [name, streamBufferSize] of Object.entries(windows)) {
     for (const direction of ["up", "down"] as const) {
-      it.scopedLive(`passes key strokes ${direction} within a second beside a bulk stream with ${name}`, () =>
+      it.scopedLive(`stream delivers key strokes ${direction} within 1 s when a bulk stream has ${name}`, () =>
         Effect.gen(function*() {
           const options = streamBufferSize === undefined ? {} : { streamBufferSize }
           const { pair, proxy } = yield* makePairs(direction, options)
@@ -63,7 +63,7 @@ describe("a link of 20 KiB/s", () => {
 
           const waits: Array<number> = []
           const stroke = Effect.gen(function*() {
-            yield* Effect.sleep("150 millis") // as fast as somebody types
+            yield* Effect.sleep("150 millis") // the speed of a typist
             const before = performance.now()
             yield* keys.writer.write(pattern(64))
             yield* readSome(keys.reader)
@@ -72,7 +72,7 @@ describe("a link of 20 KiB/s", () => {
           const before = proxy.passed(direction)
           yield* Effect.repeatN(stroke, 10)
           waits.sort((a, b) => a - b)
-          expect(waits.at(-2)).toBeLessThan(1000) // this process may be held up once
+          expect(waits.at(-2)).toBeLessThan(1000) // another process may hold this one up once
           expect(read).toBeGreaterThan(0.7 * (proxy.passed(direction) - before))
         }))
     }

@@ -11,15 +11,16 @@ const messages = count("WSMUX_FUZZ_MESSAGES", 50_000)
 const fuzzer = buildFuzzer().then((path) => import(pathToFileURL(path).href) as Promise<typeof Fuzz>)
 const seed = count("WSMUX_FUZZ_SEED", 1, 0)
 
-it("no peer and no user that coverage leads to makes a session throw, hang, or hold more than it may", async () => {
+it("session neither throws, hangs nor exceeds its bounds when coverage leads peer and user", async () => {
   const { attempt, fuzz } = await fuzzer
-  expect(WSMUX_FUZZ_PROGRAM ?? "00", "WSMUX_FUZZ_PROGRAM").toMatch(/^([\da-f]{2})+$/i) // or it would be cut there
+  // Buffer.from would stop at the first character that is not hexadecimal
+  expect(WSMUX_FUZZ_PROGRAM ?? "00", "WSMUX_FUZZ_PROGRAM").toMatch(/^([\da-f]{2})+$/i)
   if (WSMUX_FUZZ_PROGRAM !== undefined) return void attempt(Buffer.from(WSMUX_FUZZ_PROGRAM, "hex"))
   const outcome = await fuzz({ messages, seed, progress: (soFar) => console.log(JSON.stringify(soFar)) })
   console.log(`fuzzed with seed ${seed}: ${JSON.stringify(outcome)}`)
   expect(outcome.messages).toBeGreaterThanOrEqual(messages)
-  expect(outcome.corpus).toBeGreaterThan(50) // or nothing led anywhere
-  const { backlog, held, streams, unanswered } = outcome.reached // or nothing came near a bound
+  expect(outcome.corpus).toBeGreaterThan(50) // fewer would mean that coverage had led nowhere
+  const { backlog, held, streams, unanswered } = outcome.reached // less would mean that no program came near a bound
   expect([backlog, unanswered]).toEqual([tight.acceptBacklog, tight.maxUnacknowledgedOpens])
   expect(streams).toBeGreaterThan(tight.maxStreams)
   expect(held).toBeGreaterThanOrEqual(tight.maxPeerWindow)

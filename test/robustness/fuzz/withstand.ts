@@ -60,8 +60,9 @@ export interface Withstood {
 }
 
 /**
- * Reads any bytes as a program for a hostile peer and for the user of a session against it, three bytes a step, runs it, and
- * answers with what came of it. Throws where something is out of its bounds, hangs, has a defect or leaves anything behind.
+ * Reads any bytes as a program for a hostile peer and for the user of a session against it, three bytes a step, runs
+ * it, and answers with what came of it. Throws where something is out of its bounds, hangs, has a defect or leaves
+ * anything behind.
  */
 export const withstand = (input: Uint8Array): Withstood => {
   const [head = 0, width = 0] = input

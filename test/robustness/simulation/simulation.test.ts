@@ -3,29 +3,29 @@ import { count } from "../../support/count.js"
 import { parse } from "./options.js"
 import { simulate } from "./simulate.js"
 
-/** How many programs the suite runs; `npm run simulate` runs any number. */
+/** The number of programs. `npm run simulate` runs any number. */
 const total = count("WSMUX_SIMULATION_SEEDS", 2000)
 const perTurn = 20
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-/** The suites beside it want the same two cores. */
+/** Other suites use the same cores. */
 const patience = 300_000
 
-// each of them keeps this process busy, and none is to wait for the others within its time
+// each test keeps this process busy, and a test that waits for another one uses up its time
 describe.sequential("the simulation", { timeout: patience }, () => {
-  it(`finds nothing wrong with ${total} programs`, async () => {
+  it(`session keeps its promises in ${total} random programs when links are cut and stall`, async () => {
     const failures = new Array<string>()
     for (let seed = 0; seed < total; seed++) {
       const { failure } = simulate(seed)
       if (failure !== undefined) failures.push(`npm run simulate -- --seed ${seed}: ${failure}`)
-      // others run in this process, too
+      // lets the timers of the runner go on
       if (seed % perTurn === 0) await turn()
     }
     expect(failures).toEqual([])
   })
 
-  it("does the same for the same seed, whatever ran before", () => {
+  it("simulate gives the same trace when a seed runs again in another order", () => {
     const seeds = Array.from({ length: 20 }, (_, seed) => seed)
     const first = seeds.map((seed) => simulate(seed).hash)
     const again = [...seeds].reverse().map((seed) => simulate(seed).hash)
@@ -33,7 +33,7 @@ describe.sequential("the simulation", { timeout: patience }, () => {
     expect(new Set(first).size).toBe(seeds.length)
   })
 
-  it("meets what it is there for", () => {
+  it("simulate reaches every kind of event when 200 seeds run", () => {
     const seen = Array.from({ length: 200 }, (_, seed) => simulate(seed).trace.join("\n")).join("\n")
     const events = [
       "DAT",
@@ -54,14 +54,14 @@ describe.sequential("the simulation", { timeout: patience }, () => {
 })
 
 describe("npm run simulate", () => {
-  it("takes a number of seeds, where to begin, or one seed to show", () => {
+  it("parse answers the seeds and the trace that the arguments ask for", () => {
     expect(parse([])).toEqual({ from: 0, count: 2000, shows: false })
     expect(parse(["--seeds", "7", "--from", "100"])).toEqual({ from: 100, count: 7, shows: false })
     expect(parse(["--seed", "42"])).toEqual({ from: 42, count: 1, shows: true })
     expect(parse(["--help"])).toBeUndefined()
   })
 
-  it("says in one line what is wrong with what it is given", () => {
+  it("parse fails with one line when an argument is wrong", () => {
     for (
       const [args, message] of [
         [["--seeds", "0"], "--seeds: \"0\" is not a whole number from 1"],

@@ -7,17 +7,17 @@ import type { Question, State } from "./leaker.js"
 const isFull = process.env.WSMUX_LEAKS === "full"
 const counts = isFull ? { streams: 100_000, sessions: 1000 } : { streams: 10_000, sessions: 200 }
 
-/** Bytes that come and go, and what one more may leave: less than the least that could be forgotten of it. */
+/** Bytes that rise and fall, and bytes for each further stream or session: fewer than the smallest leak. */
 const slack = 3e6
 const perPiece = { streams: 30, sessions: 1000 }
 
 const built = buildProgram(new URL("./leaker.ts", import.meta.url))
 
-describe.sequential("nothing is left", () => {
+describe.sequential("a process whose streams and sessions have ended", () => {
   for (const transport of ["memory", "ws"] as const) {
     for (const kind of ["streams", "sessions"] as const) {
       it.scopedLive(
-        `of ${kind} that were opened and closed in every way, over ${transport}`,
+        `process holds nothing of ${kind} over ${transport} when they have ended in every way`,
         () =>
           Effect.gen(function*() {
             const program = yield* Effect.promise(() => built)
@@ -38,7 +38,7 @@ describe.sequential("nothing is left", () => {
             const lasting = ({ fibers, handles, listeners }: State) => ({ fibers, handles, listeners })
             expect(lasting(now)).toEqual(lasting(before))
             expect(now.streams).toBe(0)
-            expect(now.timers).toBeLessThan(before.timers + 10) // those of Node and Effect come and go
+            expect(now.timers).toBeLessThan(before.timers + 10) // Node and Effect have timers of their own
             expect(grown).toBeLessThan(slack + count * perPiece[kind])
           }),
         isFull ? 1_200_000 : 180_000

@@ -1,4 +1,6 @@
-/** `npm run soak`: clients and a server in processes of their own, with a bad network between, for as long as wanted. */
+/**
+ * `npm run soak`: clients and a server in processes of their own, with a bad network between, for as long as wanted.
+ */
 import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import type { Memory } from "../../support/answering.js"

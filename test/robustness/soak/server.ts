@@ -30,7 +30,8 @@ export const server = (): void => {
     const snapshots = Effect.suspend(() => Effect.forEach(sessions, (session) => session.snapshot))
     const report = async (): Promise<Report> => {
       const used = await memory()
-      const live = await Effect.runPromise(snapshots) // sessions end while one waits, so nothing is awaited from here on
+      // sessions may end at any await, so no await follows
+      const live = await Effect.runPromise(snapshots)
       return {
         ...used,
         streams: live.reduce((sum, { counters }) => sum + counters.accepted, streams),

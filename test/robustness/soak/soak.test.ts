@@ -8,14 +8,14 @@ import { parse } from "./options.js"
 
 const built = buildProgram(new URL("./main.ts", import.meta.url))
 
-/** Runs a program to its end, whatever it exits with. */
+/** Runs a program to its end, with any exit code. */
 const soak = (
   file: string,
   args: ReadonlyArray<string>
 ): Promise<{ readonly stdout: string; readonly stderr: string }> =>
   promisify(execFile)(file, [...args]).catch((exited: { readonly stdout: string; readonly stderr: string }) => exited)
 
-/** One of two processes, of which the second uses this much. */
+/** A sample of two processes, the second of which uses this many bytes. */
 const sample = (used: number, left = 0): Sample => {
   const steady = { heap: 20e6, external: 4e6, arrayBuffers: 0, rss: 90e6, streams: 1, bytes: 1, broken: 0, left: 0 }
   return {
@@ -27,7 +27,7 @@ const sample = (used: number, left = 0): Sample => {
 }
 
 describe("the soak", () => {
-  it("takes what it is told, and its defaults for the rest", () => {
+  it("parse fills in the defaults when options are missing", () => {
     expect(parse(["--minutes", "30", "--seed=7"])).toEqual({ minutes: 30, clients: 2, workers: 16, seed: 7 })
     expect(parse(["--help"])).toBe(undefined)
   })
@@ -42,7 +42,7 @@ describe("the soak", () => {
     "5": "Unexpected argument '5'"
   }
   for (const [args, complaint] of Object.entries(mistakes)) {
-    it.live(`says in one line what is wrong, and exits with 2: ${args}`, () =>
+    it.live(`soak prints one line and exits with 2 when its arguments are ${args}`, () =>
       Effect.gen(function*() {
         const program = yield* Effect.promise(() => built)
         const { status, stderr, stdout } = spawnSync(process.execPath, [program, ...args.split(" ")], {
@@ -54,22 +54,22 @@ describe("the soak", () => {
       }))
   }
 
-  it.live("runs for a minute without a mismatch, and leaves no connection", () =>
+  it.live("soak finds no mismatch and no open connection when it runs for a minute", () =>
     Effect.gen(function*() {
       const program = yield* Effect.promise(() => built)
       const { stderr, stdout } = yield* Effect.promise(() => soak(process.execPath, [program, "--minutes", "1"]))
       console.log(stdout)
-      // of memory a minute tells little: code is still being compiled
+      // in the first minute memory grows, since the engine still compiles code
       expect(stderr.split("\n").filter((line) => line !== "" && !/^the memory of .* grows/.test(line))).toEqual([])
       expect(stdout).toMatch(/^1 min, [1-9]\d* streams, .* MB each way, 0 mismatches, /m)
     }), 300_000)
 
-  it("finds memory flat that comes and goes", () => {
+  it("judge finds no fault when memory rises and falls", () => {
     const samples = Array.from({ length: 90 }, (_, i) => sample(30e6 + (i % 7) * 1e6))
     expect(judge(samples, sample(30e6)).faults).toEqual([])
   })
 
-  it("finds memory that grows, and connections that stay", () => {
+  it("judge finds faults when memory grows and connections stay open", () => {
     const samples = Array.from({ length: 90 }, (_, i) => sample(30e6 + i * 1e6))
     expect(judge(samples, sample(120e6, 1)).faults).toEqual([
       expect.stringMatching(/^the memory of client 1 grows: /),
