@@ -18,13 +18,10 @@ export class Counters {
   creditOverflows = 0
   creditStalls = 0
 
-  /** Counts a frame, and answers how many bytes of payload it has. */
-  sent(frame: FrameParts): number {
-    let bytes = 0
-    for (let i = 1; i < frame.length; i++) bytes += frame[i]!.byteLength
+  /** Counts a frame with `size` bytes of payload. */
+  sent(frame: FrameParts, size: number): void {
     this.framesOut[kinds[frame[0][0]!]!]++
-    this.bytesOut += bytes
-    return bytes
+    this.bytesOut += size
   }
 
   snapshot(): SessionCounters {

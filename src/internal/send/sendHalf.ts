@@ -1,32 +1,31 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { BrokenPipe, type TerminalError, type WriteError, WriteTimeout } from "../../WsmuxError.js"
+import { Fifo } from "../sync/fifo.js"
 import { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
 import type { FrameParts } from "../wire/frameParts.js"
 import { SendWindow } from "../wire/sendWindow.js"
-import type { FrameSource } from "./sendScheduler.js"
+import type { FrameSource, SendScheduler } from "./sendScheduler.js"
 
-/** What the sending half asks of its session. */
+/** The part of the session that a send half uses. */
 export interface SendContext {
-  readonly schedule: (sender: FrameSource) => void
-  readonly isClear: (size: number) => boolean
-  readonly sendNow: (frame: FrameParts) => void
-  readonly sendControl: (frame: Uint8Array) => void
-  /** Told whenever something that was written begins to wait for credit. */
+  readonly scheduler: Pick<SendScheduler, "schedule" | "trySend" | "sendControl">
+  /** Called when a write begins to wait for credit. */
   readonly stalled: () => void
 }
 
-/** The stream that it is the sending half of. */
+/** The stream that a send half belongs to. */
 export interface SendHalfOwner {
-  /** Told when our FIN has been handed over. */
+  /** Called when the FIN of this end has been sent. */
   readonly finSent: () => void
 }
 
-/** A write that waits for credit or for its turn. Its bytes stay the caller's until it is done. */
+/** A write that waits for credit or for its turn. The caller must not change its bytes until the write is done. */
 export class Write {
   #index = 0
   #offset = 0
+  /** Bytes that were sent. */
   written = 0
   done: ((exit: Exit.Exit<void, WriteError>) => void) | undefined
 
@@ -36,7 +35,7 @@ export class Write {
     return this.size - this.written
   }
 
-  /** Adds as much of it as may go, at most `limit` bytes, and answers how many that are. */
+  /** Moves up to `limit` of the remaining bytes to `parts`. Returns how many. */
   moveTo(parts: Array<Uint8Array>, limit: number): number {
     let moved = 0
     while (moved < limit && this.#index < this.chunks.length) {
@@ -57,8 +56,8 @@ export class Write {
 
 /**
  * - `Open`: bytes may be written
- * - `Ending`: no new writes; the FIN follows those that wait
- * - `Ended`: the FIN has been handed over
+ * - `Ending`: no new writes; the FIN follows the writes that wait
+ * - `Ended`: the FIN has been sent
  * - `Broken`: the session is over
  */
 type State =
@@ -72,25 +71,26 @@ const ending: State = { _tag: "Ending" }
 const ended: State = { _tag: "Ended" }
 
 /**
- * The sending half of a stream: writes in the order they were made, as far as credit and turns allow. Debiting credit and
- * handing over the frame are one synchronous step, so an interruption never splits a frame or loses count.
+ * The send half of a stream. Writes are sent in the order in which they were made, as far as credit and turns allow. The
+ * send half debits credit and sends the frame in one synchronous step, so an interruption never splits a frame or loses
+ * credit.
  */
 export class SendHalf implements FrameSource {
   queued = false
   readonly #streamId: number
-  readonly #link: SendContext
+  readonly #context: SendContext
   readonly #owner: SendHalfOwner
   readonly #window: SendWindow
-  /** Writes that wait, and whoever waits for the end. Undefined until there are any: an idle stream is kept small. */
-  #writes: Array<Write> | undefined
+  /** The writes that wait, and the fibers that wait for the end. Undefined until there are any, to keep idle streams small. */
+  #writes: Fifo<Write> | undefined
   #enders: Notify | undefined
   #waiting = 0
   #state: State = open
   #expired = false
 
-  constructor(streamId: number, credit: number, link: SendContext, owner: SendHalfOwner) {
+  constructor(streamId: number, credit: number, context: SendContext, owner: SendHalfOwner) {
     this.#streamId = streamId
-    this.#link = link
+    this.#context = context
     this.#owner = owner
     this.#window = new SendWindow(credit)
   }
@@ -99,7 +99,7 @@ export class SendHalf implements FrameSource {
     return this.#window.credit
   }
 
-  /** Whether no frame of it is still to come. */
+  /** Whether all frames of this half have been sent. */
   get hasEnded(): boolean {
     return this.#state !== open && this.#state !== ending
   }
@@ -109,11 +109,11 @@ export class SendHalf implements FrameSource {
     return this.#waiting
   }
 
-  /** Credit from the peer; false when it was more than can be outstanding. */
+  /** Adds credit from the peer. Returns false when the sum is more than a peer can grant. */
   grant(bytes: number): boolean {
-    const sane = this.#window.grant(bytes)
-    if (this.hasFrame()) this.#link.schedule(this)
-    return sane
+    const isWithin = this.#window.grant(bytes)
+    if (this.hasFrame()) this.#context.scheduler.schedule(this)
+    return isWithin
   }
 
   hasFrame(): boolean {
@@ -133,14 +133,14 @@ export class SendHalf implements FrameSource {
     return Effect.suspend(() => this.writeNow(chunks) ?? Effect.void)
   }
 
-  /** Writes, unless that has to wait or fails: then it answers with an effect that does so. */
+  /** Writes without an effect. Returns an effect when the write has to wait or fails. */
   writeNow(chunks: ReadonlyArray<Uint8Array>): Effect.Effect<void, WriteError> | undefined {
     const begun = this.begin(chunks)
     if (begun instanceof Write) return this.#wait(begun)
     return begun === Exit.void ? undefined : begun
   }
 
-  /** Writes, unless that has to wait: then it answers with what there is to enqueue. */
+  /** Writes without waiting. Returns the write to enqueue when it has to wait. */
   begin(chunks: ReadonlyArray<Uint8Array>): Exit.Exit<void, WriteError> | Write {
     const refusal = this.#refusal(0)
     if (refusal !== undefined) return Exit.fail(refusal)
@@ -148,23 +148,21 @@ export class SendHalf implements FrameSource {
       ? chunks[0]!.byteLength
       : chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
     if (size === 0) return Exit.void // a DAT without bytes corrupts a Go receiver
-    if (!this.#mayPass(size)) return new Write(chunks, size)
-    this.#window.take(size)
-    this.#link.sendNow([Frame.datHeader(this.#streamId), ...chunks])
-    return Exit.void
+    return this.#trySend(chunks, size) ? Exit.void : new Write(chunks, size)
   }
 
-  /** Calls back when it is written, or will not be, in the middle of that work, or at once; answers how to give it up. */
+  /** Queues the write. `done` runs synchronously, possibly before this returns. Returns a function that cancels the write. */
   enqueue(write: Write, done: (exit: Exit.Exit<void, WriteError>) => void): () => void {
-    if (this.#waiting === 0 && this.#window.credit === 0) this.#link.stalled()
+    if (this.#waiting === 0 && this.#window.credit === 0) this.#context.stalled()
     write.done = done
-    this.#list.push(write)
+    this.#writes ??= new Fifo()
+    this.#writes.push(write)
     this.#waiting += write.size
-    if (this.hasFrame()) this.#link.schedule(this)
-    return () => this.#remove(write)
+    if (this.hasFrame()) this.#context.scheduler.schedule(this)
+    return () => this.#cancel(write)
   }
 
-  /** Sends FIN behind the writes that wait, and waits until it is handed over. */
+  /** Sends FIN behind the writes that wait, and waits until the FIN is sent. */
   get end(): Effect.Effect<void, BrokenPipe> {
     return Effect.suspend(() => {
       this.#startEnding()
@@ -181,18 +179,18 @@ export class SendHalf implements FrameSource {
     })
   }
 
-  /** Ends without waiting; writes that wait are broken off. */
+  /** Sends FIN without waiting. Writes that wait fail. */
   abandon(): void {
     this.#startEnding()
     this.#rejectAll((written) => this.#brokenPipe(written))
-    if (this.hasFrame()) this.#link.schedule(this)
+    if (this.hasFrame()) this.#context.scheduler.schedule(this)
   }
 
-  /** The session is over. A FIN with nothing before it can still leave, within what the closing session flushes. */
+  /** The session is over. A FIN with no data before it is still sent, if the closing session flushes it in time. */
   fail(cause: TerminalError): void {
     const isEnding = this.#state === ending && this.#waiting === 0
-    if (this.#state !== ended) this.#state = { _tag: "Broken", cause } // before its turn can come once more
-    if (isEnding) this.#link.sendControl(Frame.fin(this.#streamId))
+    if (this.#state !== ended) this.#state = { _tag: "Broken", cause } // before its turn can come again
+    if (isEnding) this.#context.scheduler.sendControl(Frame.fin(this.#streamId))
     this.#rejectAll((written) => this.#brokenPipe(written))
     this.#enders?.notifyAll()
   }
@@ -202,58 +200,55 @@ export class SendHalf implements FrameSource {
     this.#expired = expired
     if (!expired) return
     this.#rejectAll((written) => this.#writeTimeout(written))
-    if (this.hasFrame()) this.#link.schedule(this)
+    if (this.hasFrame()) this.#context.scheduler.schedule(this)
   }
 
-  get #list(): Array<Write> {
-    return this.#writes ??= []
+  /** Sends a write as one frame, if it may be sent now, ahead of no other. */
+  #trySend(chunks: ReadonlyArray<Uint8Array>, size: number): boolean {
+    if (this.#waiting > 0 || size > this.#window.credit) return false
+    this.#window.take(size) // before the frame, which may bring about anything
+    if (this.#context.scheduler.trySend(this.#streamId, chunks, size)) return true
+    this.#window.grant(size)
+    return false
   }
 
-  /** Whether a write of this size can go as one frame now, passing nobody. */
-  #mayPass(size: number): boolean {
-    return this.#waiting === 0 && size <= this.#window.credit && this.#link.isClear(size)
-  }
-
-  /** Registers and sends what may go in one step of the fiber, so that nothing can come between. */
+  /** Queues the write and sends what may be sent in one step of the fiber, so that no other fiber comes between. */
   #wait(write: Write): Effect.Effect<void, WriteError> {
     return Effect.uninterruptibleMask((restore) => {
       const refusal = this.#refusal(0)
       if (refusal !== undefined) return Effect.fail(refusal)
       let exit: Exit.Exit<void, WriteError> | undefined
       let resume: ((exit: Exit.Exit<void, WriteError>) => void) | undefined
-      const giveUp = this.enqueue(write, (done) => {
+      const cancel = this.enqueue(write, (done) => {
         exit = done
         resume?.(done)
       })
-      // A fiber may be interrupted before any step, so only the wait is interruptible.
+      // A fiber may be interrupted before any step. Only the wait is interruptible.
       const wait = Effect.async<void, WriteError>((done) => {
         resume = done
         if (exit !== undefined) done(exit)
       })
-      return exit ?? Effect.onInterrupt(restore(wait), () => Effect.sync(giveUp))
+      return exit ?? Effect.onInterrupt(restore(wait), () => Effect.sync(cancel))
     })
   }
 
-  #remove(write: Write): void {
-    const writes = this.#list
-    const index = writes.indexOf(write)
-    if (index === -1) return
-    writes.splice(index, 1)
+  #cancel(write: Write): void {
+    if (this.#writes?.remove(write) !== true) return
     this.#waiting -= write.remaining
-    if (this.hasFrame()) this.#link.schedule(this)
+    if (this.hasFrame()) this.#context.scheduler.schedule(this)
   }
 
-  /** Writes that wait for their turn leave together, as large a frame as may go. */
+  /** Takes a frame from the writes that wait, as large as `maxPayload` and the credit allow. */
   #nextDat(maxPayload: number): FrameParts | undefined {
     const size = this.#window.take(Math.min(maxPayload, this.#waiting))
     if (size === 0) return undefined
     const payload: Array<Uint8Array> = []
     this.#waiting -= size
-    if (this.#waiting > 0 && this.#window.credit === 0) this.#link.stalled()
-    const writes = this.#list
+    if (this.#waiting > 0 && this.#window.credit === 0) this.#context.stalled()
+    const writes = this.#writes!
     let missing = size
     while (missing > 0) {
-      const write = writes[0]!
+      const write = writes.first!
       missing -= write.moveTo(payload, missing)
       if (write.remaining === 0) {
         writes.shift()
@@ -266,12 +261,12 @@ export class SendHalf implements FrameSource {
   #startEnding(): void {
     if (this.#state !== open) return
     this.#state = ending
-    if (this.hasFrame()) this.#link.schedule(this)
+    if (this.hasFrame()) this.#context.scheduler.schedule(this)
   }
 
   #rejectAll(error: (written: number) => WriteError): void {
     this.#waiting = 0
-    for (const write of this.#writes?.splice(0) ?? []) write.done!(Exit.fail(error(write.written)))
+    for (const write of this.#writes?.clear() ?? []) write.done!(Exit.fail(error(write.written)))
   }
 
   #refusal(written: number): WriteError | undefined {

@@ -2,73 +2,79 @@ import * as Effect from "effect/Effect"
 import type { Share } from "../../SharedLimits.js"
 import type { Transport } from "../../Transport.js"
 import type { Counters } from "../observe/counters.js"
+import { Fifo } from "../sync/fifo.js"
 import { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
-import type { FrameParts } from "../wire/frameParts.js"
+import { type FrameParts, payloadSize } from "../wire/frameParts.js"
 import { type CongestionController, smallFrame } from "./congestion.js"
 
-/** A stream as the outbox sees it: a source of frames that waits for its turn. */
+/** A stream that waits for its turn to send a frame. */
 export interface FrameSource {
-  /** Whether it stands in a queue of the outbox; owned by the outbox. */
+  /** Whether the source stands in a queue of the scheduler, which owns this field. */
   queued: boolean
   /** Bytes that wait to be sent. */
   readonly waiting: number
-  /** Takes its next frame, with at most `maxPayload` bytes, or undefined when nothing may go now. */
+  /** Takes the next frame, with at most `maxPayload` bytes. Returns undefined when nothing may be sent now. */
   readonly nextFrame: (maxPayload: number) => FrameParts | undefined
-  /** Whether another frame could go right after the one taken. */
+  /** Whether another frame could follow the one that was taken. */
   readonly hasFrame: () => boolean
 }
 
 /**
- * Who sends next. Control frames go first; then streams with little to send, as far as that does not starve the others;
- * then each of the others gets one bounded frame in turn. Nothing is handed over while the transport holds its highWaterMark,
- * and no data while enough is on its way, so a frame that matters never stands behind more than that.
+ * Decides which stream sends next:
+ *
+ * 1. control frames: SYN, FIN and the ACK that accepts a stream
+ * 2. credit, merged per stream
+ * 3. interactive streams, whose waiting bytes fit into one small frame
+ * 4. bulk streams, one bounded frame each in turn
+ *
+ * After 64 frames of interactive streams in a row, a bulk stream has its turn. Nothing is sent while the transport holds
+ * its high-water mark, and no data beyond the congestion window, so an urgent frame never waits behind more than that.
  */
 export class SendScheduler {
   readonly #transport: Transport
   readonly #maxPayload: number
   readonly #counters: Counters
-  /** Undefined where the transport cannot measure what is on its way. */
-  readonly #flight: CongestionController | undefined
-  #control: Array<Uint8Array> = []
+  /** Undefined where the transport cannot ping. */
+  readonly #congestion: CongestionController | undefined
+  readonly #control = new Fifo<Uint8Array>()
   /** Credit that waits to be returned, merged per stream. */
   readonly #credit = new Map<number, number>()
-  /** Streams whose rest fits into one small frame, and all others. */
-  readonly #light: Array<FrameSource> = []
-  readonly #heavy: Array<FrameSource> = []
-  /** How many small frames have passed the heavy streams since one of those had its turn. */
-  #passed = 0
+  readonly #interactive = new Fifo<FrameSource>()
+  readonly #bulk = new Fifo<FrameSource>()
+  /** How many interactive frames were sent since the last turn of a bulk stream. */
+  #interactiveRun = 0
   readonly #empty = new Notify()
-  /** What the control frames that wait take of the limit for all sessions. */
+  /** The part of the shared limit that the waiting control frames take. */
   readonly #answers: Share
-  #discarding = false
+  #isClosed = false
 
   constructor(
     transport: Transport,
     maxPayload: number,
     counters: Counters,
-    flight: CongestionController | undefined,
+    congestion: CongestionController | undefined,
     answers: Share
   ) {
     this.#transport = transport
     this.#maxPayload = maxPayload
     this.#counters = counters
-    this.#flight = flight
+    this.#congestion = congestion
     this.#answers = answers
   }
 
-  /** How many control frames wait for the socket. */
+  /** How many control frames wait for the transport. */
   get waitingControl(): number {
     return this.#control.length
   }
 
   sendControl(frame: Uint8Array): void {
-    if (this.#discarding) return
+    if (this.#isClosed) return
     this.#control.push(frame)
     this.flush()
   }
 
-  /** Sends what the peer can ask for as often as it likes; false when too many such answers wait for the peer to read. */
+  /** Sends a reply that the peer can cause without limit. Returns false when too many replies wait for the peer to read. */
   sendAnswer(frame: Uint8Array): boolean {
     this.sendControl(frame)
     const waiting = this.#control.length
@@ -77,31 +83,32 @@ export class SendScheduler {
   }
 
   sendCredit(id: number, bytes: number): void {
-    if (this.#discarding) return
-    // Most leave at once. A map that one comes to and goes from is made anew each time.
-    if (this.#isIdle() && this.#transport.pollWritable()) return this.#handOver([Frame.ack(id, bytes)])
+    if (this.#isClosed) return
+    // The fast path skips the map, which V8 would allocate anew at each insertion into an empty one.
+    if (this.#isIdle() && this.#transport.pollWritable()) return this.#transmit([Frame.ack(id, bytes)], 0)
     this.#credit.set(id, Math.min((this.#credit.get(id) ?? 0) + bytes, Frame.maxUint32))
     this.flush()
   }
 
-  /** Whether a frame of a stream, with so many bytes, could leave at once without passing anybody. */
-  isClear(size: number): boolean {
-    return this.#isIdle() && size <= this.#maxPayload && this.#transport.pollWritable() && this.#room(size) === size
+  /**
+   * Sends a DAT frame of `size` bytes, if all of it may be sent now, ahead of no waiting frame. Otherwise sends nothing and
+   * returns false.
+   */
+  trySend(id: number, payload: ReadonlyArray<Uint8Array>, size: number): boolean {
+    if (this.#isClosed || !this.#isIdle() || size > this.#maxPayload || !this.#transport.pollWritable()) return false
+    if (this.#congestion !== undefined && this.#congestion.reserve(size) < size) return false
+    this.#transmit([Frame.datHeader(id), ...payload], size)
+    return true
   }
 
-  /** Hands over a frame of a stream, for which `isClear` has just said yes. */
-  sendNow(frame: FrameParts): void {
-    this.#handOver(frame)
-  }
-
-  /** Gives a sender its place in a queue and sends what may go. */
-  schedule(sender: FrameSource): void {
-    if (this.#discarding) return
-    if (!sender.queued) this.#enqueue(sender)
+  /** Queues a source, unless it is queued already, and sends what may be sent. */
+  schedule(source: FrameSource): void {
+    if (this.#isClosed) return
+    if (!source.queued) this.#enqueue(source)
     this.flush()
   }
 
-  /** Hands over what may go now; the transport's `onWritable` and the flight's `onRoom` bring us back for the rest. */
+  /** Sends what may be sent. The transport's `onWritable` and the controller's `onRoom` call again for the rest. */
   flush(): void {
     while (this.#transport.pollWritable()) {
       const frame = this.#next()
@@ -109,63 +116,58 @@ export class SendScheduler {
         if (this.#isIdle()) this.#empty.notifyAll()
         return
       }
-      this.#handOver(frame)
+      this.#transmit(frame, payloadSize(frame))
     }
   }
 
-  /** The stream is over: the peer may use its id again, for a stream to which this credit does not belong. */
+  /** Drops the credit of a stream that is over: the peer may use the id again, for a stream that this credit is not for. */
   forgetCredit(id: number): void {
     this.#credit.delete(id)
   }
 
-  /** The transport is gone; so is all that waits for it, or will. */
+  /** The transport is closed: drops all that waits, and all that follows. */
   clear(): void {
-    this.#discarding = true
-    this.#control = []
+    this.#isClosed = true
+    this.#control.clear()
     this.#answers.giveBack(this.#answers.held)
     this.#credit.clear()
-    for (const sender of [...this.#light.splice(0), ...this.#heavy.splice(0)]) sender.queued = false
+    for (const source of [...this.#interactive.clear(), ...this.#bulk.clear()]) source.queued = false
     this.#empty.notifyAll()
   }
 
-  /** Waits until everything has been handed to the transport. */
+  /** Waits until all frames have been given to the transport. */
   readonly awaitEmpty: Effect.Effect<void> = this.#empty.waitUntil(() => (this.#isIdle() ? Effect.void : undefined))
 
-  /** How many of so many bytes may leave now as one frame. */
-  #room(wanted: number): number {
-    const most = Math.min(wanted, this.#maxPayload)
-    return this.#flight?.reserve(most) ?? most
-  }
-
   #isIdle(): boolean {
-    return this.#light.length === 0 && this.#heavy.length === 0 && this.#control.length === 0 && this.#credit.size === 0
+    return this.#interactive.length === 0 && this.#bulk.length === 0 && this.#control.length === 0 &&
+      this.#credit.size === 0
   }
 
-  #enqueue(sender: FrameSource): void {
-    sender.queued = true
-    if (sender.waiting <= smallFrame) this.#light.push(sender)
-    else this.#heavy.push(sender)
+  #enqueue(source: FrameSource): void {
+    source.queued = true
+    if (source.waiting <= smallFrame) this.#interactive.push(source)
+    else this.#bulk.push(source)
   }
 
+  /** Takes the next frame. Returns undefined when none may be sent. */
   #next(): FrameParts | undefined {
     if (this.#control.length > 0) return [this.#nextControl()]
     if (this.#credit.size > 0) return this.#nextCredit()
-    return this.#passed < maxPassed
-      ? this.#nextOf(this.#light) ?? this.#nextOf(this.#heavy)
-      : this.#nextOf(this.#heavy) ?? this.#nextOf(this.#light)
+    return this.#interactiveRun < maxInteractiveRun
+      ? this.#nextOf(this.#interactive) ?? this.#nextOf(this.#bulk)
+      : this.#nextOf(this.#bulk) ?? this.#nextOf(this.#interactive)
   }
 
-  /** The next frame of a queue, if there is room for it. */
-  #nextOf(queue: Array<FrameSource>): FrameParts | undefined {
-    while (queue.length > 0) {
-      const room = this.#room(queue === this.#light ? smallFrame : Math.max(queue[0]!.waiting, 1))
+  #nextOf(queue: Fifo<FrameSource>): FrameParts | undefined {
+    for (let source = queue.first; source !== undefined; source = queue.first) {
+      const room = this.#reserve(queue === this.#interactive ? smallFrame : Math.max(source.waiting, 1))
       if (room === 0) return undefined
-      const sender = queue.shift()!
-      sender.queued = false
-      const frame = sender.nextFrame(room)
-      if (sender.hasFrame()) this.#enqueue(sender)
+      queue.shift()
+      source.queued = false
+      const frame = source.nextFrame(room)
+      if (source.hasFrame()) this.#enqueue(source)
       if (frame === undefined) continue
-      this.#passed = queue === this.#light ? this.#passed + 1 : 0
+      this.#interactiveRun = queue === this.#interactive ? this.#interactiveRun + 1 : 0
       return frame
     }
     return undefined
@@ -185,15 +187,22 @@ export class SendScheduler {
     return undefined
   }
 
-  #handOver(frame: FrameParts): void {
-    const payload = this.#counters.sent(frame)
+  /** Returns how many of `wanted` bytes may be sent now as one frame. */
+  #reserve(wanted: number): number {
+    const most = Math.min(wanted, this.#maxPayload)
+    return this.#congestion?.reserve(most) ?? most
+  }
+
+  /** Sends a frame with `size` bytes of payload. */
+  #transmit(frame: FrameParts, size: number): void {
+    this.#counters.sent(frame, size)
     this.#transport.send(frame)
-    if (payload > 0) this.#flight?.onSent(payload)
+    if (size > 0) this.#congestion?.onSent(size)
   }
 }
 
-/** How many small frames may pass those who have more to send: as many bytes as one of their frames. */
-const maxPassed = 64
+/** As many bytes of small frames as one frame of a bulk stream holds. */
+const maxInteractiveRun = 64
 
-/** The control frames that may wait for one peer: far beyond what two honest peers owe each other. */
+/** The control frames that may wait for one peer, far beyond the number that two honest peers owe each other. */
 const maxWaitingControl = 10_000

@@ -96,11 +96,8 @@ export class SessionProtocol implements Listener {
     this.#link = {
       maxPeerWindow: settings.maxPeerWindow,
       discardLimit: settings.discardLimit,
-      schedule: (sender) => this.scheduler.schedule(sender),
-      isClear: (size) => this.scheduler.isClear(size),
+      scheduler: this.scheduler,
       stalled: () => this.counters.creditStalls++,
-      sendNow: (frame) => this.scheduler.sendNow(frame),
-      sendControl: (frame) => this.scheduler.sendControl(frame),
       sendCredit: (id, bytes) => this.scheduler.sendCredit(id, bytes),
       tuner,
       memory: this.#memory,

@@ -13,34 +13,36 @@ import { expectWaiting, start } from "../../../support/observe.js"
 import { dat, fin } from "../../../support/scriptedPeer.js"
 import { settle } from "../../../support/sessions.js"
 
-/** The sending half of stream 7 without a session: what it tells its link and its stream, and what it sends in its turns. */
+/** The send half of stream 7 without a session: the calls to its context and its stream, and the frames of its turns. */
 const makeOutgoing = (credit: number, onSchedule: (outgoing: SendHalf) => void = () => {}) => {
   const events: Array<unknown> = []
-  const asked: Array<number> = []
+  const tried: Array<number> = []
   const link = { isClear: true }
   const outgoing: SendHalf = new SendHalf(7, credit, {
-    schedule: (sender) => {
-      events.push(sender === outgoing ? "asks for a turn" : "a turn for somebody else")
-      onSchedule(outgoing)
+    scheduler: {
+      schedule: (source) => {
+        events.push(source === outgoing ? "is scheduled" : "schedules another source")
+        onSchedule(outgoing)
+      },
+      trySend: (id, payload, size) => {
+        tried.push(size)
+        if (link.isClear) events.push(["now", decode([Frame.datHeader(id), ...payload])])
+        return link.isClear
+      },
+      sendControl: (frame) => events.push(["control", Frame.decode(frame)])
     },
-    isClear: (size) => {
-      asked.push(size)
-      return link.isClear
-    },
-    sendNow: (frame) => events.push(["now", decode(frame)]),
-    sendControl: (frame) => events.push(["control", Frame.decode(frame)]),
     stalled: () => events.push("stalls")
   }, { finSent: () => events.push("FIN sent") })
   const turn = (maxPayload = 1000) => {
     const frame = outgoing.nextFrame(maxPayload)
     return frame === undefined ? undefined : decode(frame)
   }
-  return { outgoing, link, turn, events: () => events.splice(0), asked: () => asked.splice(0) }
+  return { outgoing, link, turn, events: () => events.splice(0), tried: () => tried.splice(0) }
 }
 
 const decode = (frame: FrameParts) => Frame.decode(concat(frame))
 
-/** A sending half whose writes wait, for credit or for their turn, and the fibers that wait. */
+/** A send half whose writes wait for credit or for their turn, and the fibers that wait. */
 const makeWaiting = (credit: number, ...writes: ReadonlyArray<ReadonlyArray<Uint8Array>>) =>
   Effect.gen(function*() {
     const made = makeOutgoing(credit)
@@ -51,7 +53,7 @@ const makeWaiting = (credit: number, ...writes: ReadonlyArray<ReadonlyArray<Uint
     return { ...made, fibers }
   })
 
-/** What a fiber has come to, when everything has run that can: what waits longer fails here, not by its time. */
+/** The result of a fiber after all other fibers have run. A fiber that still waits fails the test at once. */
 const outcome = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<A, E> =>
   Effect.flatMap(settle, () => fiber.unsafePoll() ?? Effect.dieMessage("it still waits"))
 const failure = <A, E>(fiber: Fiber.RuntimeFiber<A, E>): Effect.Effect<E, A> => Effect.flip(outcome(fiber))
@@ -63,18 +65,18 @@ const broken = (written: number) => new BrokenPipe({ streamId: 7, operation: "wr
 const endedHere = (written: number) => new BrokenPipe({ streamId: 7, operation: "write", written, cause: undefined })
 const late = (written: number) => new WriteTimeout({ streamId: 7, written })
 
-describe("the sending half of a stream", () => {
-  it("hands over at once what fits, where nobody is passed", () => {
-    const { asked, events, outgoing } = makeOutgoing(10)
+describe("SendHalf", () => {
+  it("SendHalf sends a write at once when credit and scheduler allow it", () => {
+    const { tried, events, outgoing } = makeOutgoing(10)
     expect([outgoing.queued, outgoing.hasEnded]).toEqual([false, false])
     expect(outgoing.writeNow([bytes("abc")])).toBeUndefined()
-    expect([outgoing.credit, outgoing.waiting, asked()]).toEqual([7, 0, [3]])
+    expect([outgoing.credit, outgoing.waiting, tried()]).toEqual([7, 0, [3]])
     expect(outgoing.writeNow([bytes("defg"), bytes("hij")])).toBeUndefined()
-    expect([outgoing.credit, outgoing.waiting, asked()]).toEqual([0, 0, [7]])
+    expect([outgoing.credit, outgoing.waiting, tried()]).toEqual([0, 0, [7]])
     expect(events()).toEqual([["now", dat(7, bytes("abc"))], ["now", dat(7, bytes("defghij"))]])
   })
 
-  it("does nothing for a write without bytes, with credit or without", () => {
+  it("SendHalf sends nothing for a write of 0 bytes, with credit or without", () => {
     for (const credit of [0, 10]) {
       const { events, outgoing } = makeOutgoing(credit)
       expect([[], [bytes("")], [bytes(""), bytes("")]].map((chunks) => outgoing.writeNow(chunks)))
@@ -83,24 +85,24 @@ describe("the sending half of a stream", () => {
     }
   })
 
-  it.effect("waits for its turn where it would pass somebody", () =>
+  it.effect("SendHalf queues a write when the scheduler refuses it or a write waits", () =>
     Effect.gen(function*() {
       const { events, link, outgoing, turn } = makeOutgoing(10)
       link.isClear = false
       const write = yield* start(outgoing.write([bytes("abc")]))
       yield* expectWaiting(write)
-      expect([outgoing.waiting, outgoing.hasFrame(), events()]).toEqual([3, true, ["asks for a turn"]])
+      expect([outgoing.waiting, outgoing.hasFrame(), events()]).toEqual([3, true, ["is scheduled"]])
       link.isClear = true
       const second = yield* start(outgoing.write([bytes("d")])) // would pass the first
       yield* expectWaiting(write, second)
-      expect(events()).toEqual(["asks for a turn"])
+      expect(events()).toEqual(["is scheduled"])
       expect([turn(), outgoing.waiting, outgoing.credit]).toEqual([dat(7, bytes("abcd")), 0, 6])
       yield* outcome(write)
       yield* outcome(second)
       expect([outgoing.hasFrame(), turn(), events()]).toEqual([false, undefined, []])
     }))
 
-  it.effect("waits for credit, and says once that it does", () =>
+  it.effect("SendHalf reports a stall once when writes wait for credit", () =>
     Effect.gen(function*() {
       const { events, outgoing, turn } = makeOutgoing(0)
       const first = yield* start(outgoing.write([bytes("abc")]))
@@ -109,15 +111,15 @@ describe("the sending half of a stream", () => {
       yield* expectWaiting(first, second)
       expect([events(), outgoing.hasFrame(), turn()]).toEqual([[], false, undefined])
       expect([outgoing.grant(0), events()]).toEqual([true, []])
-      expect([outgoing.grant(4), events(), outgoing.hasFrame()]).toEqual([true, ["asks for a turn"], true])
+      expect([outgoing.grant(4), events(), outgoing.hasFrame()]).toEqual([true, ["is scheduled"], true])
       expect([turn(), events(), outgoing.waiting]).toEqual([dat(7, bytes("abcd")), ["stalls"], 1])
       yield* outcome(first)
       yield* expectWaiting(second)
-      expect([outgoing.grant(1), turn(), events()]).toEqual([true, dat(7, bytes("e")), ["asks for a turn"]])
+      expect([outgoing.grant(1), turn(), events()]).toEqual([true, dat(7, bytes("e")), ["is scheduled"]])
       yield* outcome(second)
     }))
 
-  it.effect("does not call it a stall when its turn was too short, or when all had gone", () =>
+  it.effect("SendHalf reports no stall when the turn was short or all bytes were sent", () =>
     Effect.gen(function*() {
       const { events, turn } = yield* makeWaiting(10, [pattern(10)])
       expect([turn(4), turn(4), turn(4), events()]).toEqual([
@@ -128,13 +130,13 @@ describe("the sending half of a stream", () => {
       ])
     }))
 
-  it("tells a grant that no honest peer makes, and asks for no turn while nothing waits", () => {
+  it("SendHalf refuses credit beyond 2^32-1, and asks for no turn when no write waits", () => {
     const { events, outgoing } = makeOutgoing(10)
     expect([outgoing.grant(Frame.maxUint32 - 10), outgoing.grant(1), outgoing.credit, events()])
       .toEqual([true, false, Frame.maxUint32, []])
   })
 
-  it.effect("cuts chunks where frames are full, and copies none", () =>
+  it.effect("SendHalf cuts chunks where a frame is full, and copies no bytes", () =>
     Effect.gen(function*() {
       const chunks = [bytes("abcdefgh"), bytes(""), bytes("ij")]
       const { fibers, outgoing } = yield* makeWaiting(100, chunks, [bytes("klm")])
@@ -147,13 +149,13 @@ describe("the sending half of a stream", () => {
       for (const fiber of fibers) yield* outcome(fiber)
     }))
 
-  it.effect("cuts a chunk that has begun behind another one", () =>
+  it.effect("SendHalf cuts a chunk that started in the frame before", () =>
     Effect.gen(function*() {
       const { turn } = yield* makeWaiting(100, [bytes("ab"), bytes("cdefg")])
       expect([turn(3), turn(3), turn(3)]).toEqual(["abc", "def", "g"].map((text) => dat(7, bytes(text))))
     }))
 
-  it.effect("is done with a write when its last byte has left, and not before", () =>
+  it.effect("SendHalf completes a write when its last byte is sent", () =>
     Effect.gen(function*() {
       const { fibers: [first, second], turn } = yield* makeWaiting(100, [bytes("abc")], [bytes("def")])
       turn(2)
@@ -165,7 +167,7 @@ describe("the sending half of a stream", () => {
       yield* outcome(second!)
     }))
 
-  it.effect("is done with a write at once when its turn comes at once", () =>
+  it.effect("SendHalf completes a write synchronously when its turn comes at once", () =>
     Effect.gen(function*() {
       const frames: Array<unknown> = []
       const { link, outgoing } = makeOutgoing(100, (outgoing) => frames.push(decode(outgoing.nextFrame(1000)!)))
@@ -176,7 +178,7 @@ describe("the sending half of a stream", () => {
 
   // A fiber that has run for long yields before any step, and much may happen meanwhile.
   for (const incident of ["sent", "sent and interrupted", "interrupted and sent"] as const) {
-    it.effect(`loses no count, at whatever step a write is ${incident}`, () =>
+    it.effect(`SendHalf keeps bytes and credit in step when a write is ${incident} at any step`, () =>
       Effect.gen(function*() {
         for (let at = 0, happened = true; happened; at++) {
           const { link, outgoing, turn } = makeOutgoing(100)
@@ -219,38 +221,38 @@ describe("the sending half of a stream", () => {
       }))
   }
 
-  it.effect("forgets what is interrupted, but for what had gone of it", () =>
+  it.effect("SendHalf drops the unsent bytes of a write when it is interrupted", () =>
     Effect.gen(function*() {
       const { events, fibers, outgoing, turn } = yield* makeWaiting(100, [bytes("abcd")], [bytes("ef")], [bytes("gh")])
       turn(1)
       yield* Fiber.interrupt(fibers[1]!)
-      expect([outgoing.waiting, events()]).toEqual([5, ["asks for a turn"]])
+      expect([outgoing.waiting, events()]).toEqual([5, ["is scheduled"]])
       yield* Fiber.interrupt(fibers[0]!)
-      expect([outgoing.waiting, events()]).toEqual([2, ["asks for a turn"]])
+      expect([outgoing.waiting, events()]).toEqual([2, ["is scheduled"]])
       expect(turn()).toEqual(dat(7, bytes("gh")))
       yield* outcome(fibers[2]!)
     }))
 
-  it.effect("asks for no turn when the last that waits is interrupted, unless a FIN is behind it", () =>
+  it.effect("SendHalf asks for no turn when the last write is interrupted, unless FIN waits", () =>
     Effect.gen(function*() {
       for (const ending of [false, true]) {
         const { events, fibers, outgoing, turn } = yield* makeWaiting(100, [bytes("abc")])
         if (ending) yield* start(outgoing.end)
         events()
         yield* Fiber.interrupt(fibers[0]!)
-        expect([outgoing.waiting, events()]).toEqual([0, ending ? ["asks for a turn"] : []])
+        expect([outgoing.waiting, events()]).toEqual([0, ending ? ["is scheduled"] : []])
         expect(turn()).toEqual(ending ? fin(7) : undefined)
       }
     }))
 })
 
-describe("the end of the sending half", () => {
-  it.effect("is one FIN, in its turn, and is waited for by all who ask", () =>
+describe("SendHalf.end", () => {
+  it.effect("SendHalf end sends one FIN in its turn, and completes every caller", () =>
     Effect.gen(function*() {
       const { events, outgoing, turn } = makeOutgoing(0)
       const ends = [yield* start(outgoing.end), yield* start(outgoing.end)]
       yield* expectWaiting(...ends)
-      expect([outgoing.hasEnded, outgoing.hasFrame(), events()]).toEqual([false, true, ["asks for a turn"]])
+      expect([outgoing.hasEnded, outgoing.hasFrame(), events()]).toEqual([false, true, ["is scheduled"]])
       expect([turn(), outgoing.hasEnded, outgoing.hasFrame(), events()]).toEqual([fin(7), true, false, ["FIN sent"]])
       for (const end of ends) yield* outcome(end)
       yield* run(outgoing.end)
@@ -258,7 +260,7 @@ describe("the end of the sending half", () => {
       expect([turn(), outgoing.hasFrame(), events()]).toEqual([undefined, false, []])
     }))
 
-  it.effect("comes behind the writes that wait, and asks for no turn while they have no credit", () =>
+  it.effect("SendHalf end sends FIN behind the writes that wait for credit", () =>
     Effect.gen(function*() {
       const { events, fibers: [write], outgoing, turn } = yield* makeWaiting(0, [bytes("abc")])
       const end = yield* start(outgoing.end)
@@ -269,7 +271,7 @@ describe("the end of the sending half", () => {
       yield* outcome(end)
     }))
 
-  it.effect("refuses what comes later, even a write that had been about to begin", () =>
+  it.effect("SendHalf refuses writes after end, even a write that was made before", () =>
     Effect.gen(function*() {
       const { link, outgoing } = makeOutgoing(100)
       link.isClear = false
@@ -280,18 +282,18 @@ describe("the end of the sending half", () => {
       expect(yield* refusal(outgoing.write([bytes("abc")]))).toEqual(endedHere(0))
     }))
 
-  it.effect("breaks off what waits when the stream is left, and has its turn then", () =>
+  it.effect("SendHalf abandon fails the waiting writes and sends FIN", () =>
     Effect.gen(function*() {
       const { events, fibers, outgoing, turn } = yield* makeWaiting(2, [bytes("abc")], [bytes("def")])
       expect([turn(), events()]).toEqual([dat(7, bytes("ab")), ["stalls"]])
       outgoing.abandon()
       expect([yield* failure(fibers[0]!), yield* failure(fibers[1]!)]).toEqual([endedHere(2), endedHere(0)])
-      expect([outgoing.waiting, events(), turn(), turn()]).toEqual([0, ["asks for a turn"], fin(7), undefined])
+      expect([outgoing.waiting, events(), turn(), turn()]).toEqual([0, ["is scheduled"], fin(7), undefined])
     }))
 })
 
-describe("the sending half, once the session is over", () => {
-  it.effect("fails what waits, and what comes later, with the cause", () =>
+describe("SendHalf.fail", () => {
+  it.effect("SendHalf fails waiting and later writes with the cause when the session ends", () =>
     Effect.gen(function*() {
       const { events, fibers, link, outgoing, turn } = yield* makeWaiting(2, [bytes("abc")], [bytes("def")])
       turn()
@@ -310,7 +312,7 @@ describe("the sending half, once the session is over", () => {
       expect([outgoing.hasEnded, outgoing.waiting, turn(), events()]).toEqual([true, 0, undefined, []])
     }))
 
-  it.effect("lets a FIN that waited leave with the control frames, and tells who waits for it that it is not known", () =>
+  it.effect("SendHalf sends a waiting FIN as control frame when the session ends", () =>
     Effect.gen(function*() {
       const { events, outgoing, turn } = makeOutgoing(0)
       const end = yield* start(outgoing.end)
@@ -320,7 +322,7 @@ describe("the sending half, once the session is over", () => {
       expect([events(), turn()]).toEqual([[["control", fin(7)]], undefined])
     }))
 
-  it.effect("sends no FIN where bytes before it are lost, or nobody had ended", () =>
+  it.effect("SendHalf sends no FIN when bytes before it are lost or end was not called", () =>
     Effect.gen(function*() {
       const { events, fibers: [write], outgoing } = yield* makeWaiting(0, [bytes("abc")])
       const end = yield* start(outgoing.end)
@@ -331,7 +333,7 @@ describe("the sending half, once the session is over", () => {
       expect(other.events()).toEqual([])
     }))
 
-  it.effect("stays ended where its FIN had gone", () =>
+  it.effect("SendHalf stays ended when its FIN was sent before the session ended", () =>
     Effect.gen(function*() {
       const { events, outgoing, turn } = makeOutgoing(0)
       const end = yield* start(outgoing.end)
@@ -344,8 +346,8 @@ describe("the sending half, once the session is over", () => {
     }))
 })
 
-describe("the sending half, once its time is over", () => {
-  it.effect("fails what waits with how much of it had gone, and what comes until it has more", () =>
+describe("SendHalf.setExpired", () => {
+  it.effect("SendHalf fails waiting and later writes with WriteTimeout(written) when expired", () =>
     Effect.gen(function*() {
       const { events, fibers, link, outgoing, turn } = yield* makeWaiting(4, [bytes("abc")], [bytes("def")])
       turn()
@@ -363,7 +365,7 @@ describe("the sending half, once its time is over", () => {
       expect(events()).toEqual([["now", dat(7, bytes("jkl"))]])
     }))
 
-  it.effect("breaks nothing off when it is given more", () =>
+  it.effect("SendHalf keeps waiting writes when the deadline is moved", () =>
     Effect.gen(function*() {
       const { events, fibers, outgoing, turn } = yield* makeWaiting(100, [bytes("abc")])
       outgoing.setExpired(false)
@@ -371,12 +373,12 @@ describe("the sending half, once its time is over", () => {
       expect([outgoing.waiting, events(), turn()]).toEqual([3, [], dat(7, bytes("abc"))])
     }))
 
-  it.effect("gives a FIN its turn that stood behind what was broken off", () =>
+  it.effect("SendHalf sends a FIN when the writes before it have expired", () =>
     Effect.gen(function*() {
       const { events, fibers: [write], outgoing, turn } = yield* makeWaiting(0, [bytes("abc")])
       const end = yield* start(outgoing.end)
       outgoing.setExpired(true)
-      expect([yield* failure(write!), events(), turn()]).toEqual([late(0), ["asks for a turn"], fin(7)])
+      expect([yield* failure(write!), events(), turn()]).toEqual([late(0), ["is scheduled"], fin(7)])
       yield* outcome(end)
       expect(yield* refusal(outgoing.write([bytes("x")]))).toEqual(endedHere(0))
     }))

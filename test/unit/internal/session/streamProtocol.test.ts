@@ -26,12 +26,16 @@ const makeStream = (state: "Opening" | "AwaitingAccept", window = 100, credit = 
       giveBack: () => {}
     },
     sendCredit: (id, bytes) => events.push(`credit for ${id}: ${bytes}`),
-    schedule: () => {
-      if (!link.isStuck) send()
+    scheduler: {
+      schedule: () => {
+        if (!link.isStuck) send()
+      },
+      trySend: (id, payload) => {
+        if (!link.isStuck) events.push(Frame.decode(concat([Frame.datHeader(id), ...payload])))
+        return !link.isStuck
+      },
+      sendControl: (frame) => events.push(Frame.decode(frame))
     },
-    isClear: () => !link.isStuck,
-    sendNow: (frame) => events.push(Frame.decode(concat(frame))),
-    sendControl: (frame) => events.push(Frame.decode(frame)),
     stalled: () => {},
     over: (over) => events.push(over === stream ? "over" : "another is over")
   })
