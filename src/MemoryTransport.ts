@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { opaque } from "./Address.js"
+import { monotonicMillis } from "./internal/time/clock.js"
 import * as internal from "./internal/transport/memory.js"
 import * as memoryServer from "./internal/transport/memoryServer.js"
 import * as Session from "./Session.js"
@@ -85,7 +86,7 @@ export const makePair = (options: Options = {}): Effect.Effect<Pair, never, Scop
   Effect.gen(function*() {
     const clock = yield* Effect.clock
     const settings = {
-      now: () => Number(clock.unsafeCurrentTimeNanos()) / 1e6,
+      now: () => monotonicMillis(clock),
       capacity: Math.max(options.capacity ?? 64 * 1024, 1),
       latency: Duration.decode(options.latency ?? Duration.zero),
       maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(SessionConfig.defaults),

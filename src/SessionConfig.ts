@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import { InvalidConfiguration, type TerminalError } from "./WsmuxError.js"
 
 /**
@@ -19,10 +20,17 @@ import { InvalidConfiguration, type TerminalError } from "./WsmuxError.js"
  */
 export interface Settings {
   /**
-   * How often the peer is pinged, and how long it may be silent. `Duration.infinity` turns it off. Default 10 s, the
-   * specification's; later Go peers use 20 s.
+   * How often the peer is pinged, and how long it may be silent. Default 10 s, the specification's. Later Go peers use 20 s.
+   *
+   * The session pings at once. It fails with `KeepAliveExpired` when it received nothing between two pings.
+   * `Duration.infinity` turns the keep-alive off.
+   *
+   * A `Schedule` gives the delays between the pings: `Schedule.jittered(Schedule.spaced("8 seconds"))` keeps many clients from
+   * pinging at the same moment. After the end of the schedule, the session no longer pings. A Go peer ends a session in
+   * which it received nothing for an interval of its own, so no delay may be longer than that. `Schedule.fixed` is unsuited: after
+   * a pause of the process it pings twice in a row.
    */
-  readonly keepAliveInterval: Duration.DurationInput
+  readonly keepAliveInterval: Duration.DurationInput | Schedule.Schedule<unknown>
   /** How long `open` waits for the peer to accept. Default 30 s, the specification's. */
   readonly streamAcceptDeadline: Duration.DurationInput
   /** Runs once when the session is over, with what ended it; the session's scope waits for it. Default none. */
@@ -253,6 +261,7 @@ export const validate = (settings: Settings): Effect.Effect<Settings, InvalidCon
   }
   for (const setting of durations) {
     const value = settings[setting]
+    if (Schedule.isSchedule(value)) continue
     const decoded = toDuration(value)
     if (decoded._tag === "None") {
       return invalid(setting, `${String(value)} is not a duration`)

@@ -9,6 +9,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type { SocketError } from "@effect/platform/Socket"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { isHandshake } from "./internal/transport/node/handshake.js"
 import * as Origin from "./Origin.js"
@@ -208,6 +209,7 @@ const lookAfter = (socket: Socket): () => void => {
 
 /** Where a server of another make shows no WebSocket before its first message, TCP notices a peer that vanishes before. */
 const keepPathAlive = (socket: Socket | undefined, settings: SessionConfig.Settings): void => {
-  const interval = Duration.toMillis(settings.keepAliveInterval)
-  if (Number.isFinite(interval)) socket?.setKeepAlive(true, interval)
+  const { keepAliveInterval } = settings
+  const millis = Duration.toMillis(Schedule.isSchedule(keepAliveInterval) ? Duration.seconds(10) : keepAliveInterval)
+  if (Number.isFinite(millis)) socket?.setKeepAlive(true, millis)
 }

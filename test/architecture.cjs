@@ -70,7 +70,7 @@ module.exports = {
     only("text-imports-errors-only", room("text"), room("text"), publicFiles("WsmuxError")),
     only("memory-imports-contracts-only", room("memory"), room("memory"), contracts),
     only("contracts-import-leaves-only", contracts, contracts, room("memory", "text", "wire")),
-    only("recv-imports-what-lies-below", room("recv"), room("recv", "memory", "sync", "wire"), contracts),
+    only("recv-imports-what-lies-below", room("recv"), room("recv", "memory", "sync", "time", "wire"), contracts),
     only("observe-imports-what-lies-below", room("observe"), room("observe", "wire"), contracts),
     only(
       "send-imports-what-lies-below",
@@ -108,6 +108,7 @@ module.exports = {
       "a-memory-link-joins-sessions",
       publicFiles("MemoryTransport"),
       "^src/internal/transport/[^/]+$",
+      "^src/internal/time/clock\\.ts$",
       contracts,
       core
     ),

@@ -1,18 +1,16 @@
-/** What the flight of a session works with. */
-export interface Path {
-  /** Asks the peer, behind all that was sent, and calls back when it has answered. */
-  readonly ping: (answered: () => void) => void
-  /** The time in milliseconds, from whatever start. */
-  readonly now: () => number
-  /** Told when somebody is turned away for the first time. */
+import type { RttEstimator } from "../time/rtt.js"
+
+/** The owner of a congestion controller. */
+export interface CongestionOwner {
+  /** Called when a sender is refused, unless one was refused before and waits for `onRoom`. */
   readonly onFull: () => void
-  /** Told when there is room again. */
+  /** Called when a sender that was refused may try again. */
   readonly onRoom: () => void
-  /** Told when the peer answers no pings, so that the bytes in flight are no longer limited. */
+  /** Called when the peer answers no pings, so that the bytes in flight are unlimited from now on. */
   readonly onBlind: () => void
 }
 
-/** A ping, what had been sent before it, and how much of that was known to have arrived, since when. */
+/** A ping, the bytes sent before it, and how many of those were known to have arrived, since when. */
 interface Probe {
   readonly at: number
   readonly sent: number
@@ -21,128 +19,116 @@ interface Probe {
 }
 
 /**
- * Limits the bytes that are on their way to the peer, so that they do not pile up in the buffers of the network, where no
- * scheduler reaches them and a key stroke would wait behind a file. Whatever waits, waits here, where it can be passed.
+ * Limits the bytes in flight to the peer by a congestion window. Bytes beyond it wait in the scheduler, where a key stroke
+ * can pass a file, and not in the buffers of the network, where nothing can.
  *
- * Pings between the data tell how long it takes to arrive; every WebSocket peer answers them at once, however slowly its
- * streams are read. As in CoDel (RFC 8289), a queue that is short now and then is a good one, and more may be on its way;
- * one that stands is cut down. It stands when even the quickest answer of a round takes longer than a lone ping does, by
- * as much again, or by `allowance` where that is more.
+ * Pings between the data measure how long the data takes to arrive. Every WebSocket peer answers a ping at once, however
+ * slowly its streams are read.
  *
- * While small frames pass, even a queue that is good for the others is in their way. Then no more is on its way than twice
- * what the network carries by itself, which is its rate times its least round trip (Little's law).
+ * - As in CoDel (RFC 8289), a queue that is short now and then is good, and the window grows. A queue that stands for an
+ *   `interval` is bad, and the window shrinks. A queue stands while even the fastest answer of a round takes longer than
+ *   the minimum RTT by as much again, or by `target` where that is more.
+ * - The window doubles per round in slow start, until it shrinks for the first time. Then it grows by a quarter.
+ * - While small frames pass large ones, even a good queue delays them. Then the window is twice the bandwidth-delay
+ *   product: the rate of the network times its minimum RTT (Little's law).
+ * - When a lifetime of the minimum RTT ends while senders are refused, the controller drains half of the queue, so that
+ *   the next sample measures the network alone (as BBR's probe-RTT does).
  */
 export class CongestionController {
-  readonly #flying: Path
+  readonly #rtt: RttEstimator
+  readonly #owner: CongestionOwner
   readonly #probes: Array<Probe> = []
-  #limit = initialLimit
-  #starting = true
+  /** The congestion window. Infinite for a peer that answers no pings. */
+  #window = initialWindow
+  #slowStart = true
+  /** Bytes sent; of these, the bytes before the last probe, and the bytes that are known to have arrived. */
   #sent = 0
   #probed = 0
   #arrived = 0
   #arrivedAt: number | undefined
-  #answers = 0
-  /** Since the last answer: how often one was overdue, and whether the peer has returned credit. */
-  #overdues = 0
-  #hasReturned = false
-  /** The least round trips of this period and of the one before, in milliseconds. */
-  #least = Infinity
-  #leastBefore = Infinity
-  #periodEnds = 0
-  /** Nothing follows until less than this is on its way, so that the next round trip knows nothing of an old queue. */
-  #landing: number | undefined
-  /** The quickest answer of this round, which ends with the answer to a ping that was sent in it. */
-  #quickest = Infinity
-  #roundEnds = 0
-  #standsSince = Infinity
-  /** The limit while small frames pass large ones, until when they do, and what had been sent with the last large one. */
-  #brisk = leastBrisk
-  #briskUntil = 0
-  #large = 0
-  /** Whether somebody was turned away who has not been told of room since; and whether anybody was in this round. */
-  #full = false
-  #wasFull = false
+  /** Whether the peer has ever answered a ping. */
+  #hasAnswered = false
+  /** Since the last answer: how many probes have timed out, and whether the peer has granted credit. */
+  #timeouts = 0
+  #hasGranted = false
+  /** While set, nothing is sent until fewer bytes than this are in flight, so the next sample sees an empty queue. */
+  #drainTarget: number | undefined
+  /** The fastest answer of this round. A round ends with the answer to a ping that was sent in it. */
+  #fastest = Infinity
+  #roundEnd = 0
+  /** Since when the queue stands. */
+  #standingSince = Infinity
+  /** The window while small frames pass large ones, and until when they do. */
+  #bdpWindow = minBdpWindow
+  #interactiveUntil = 0
+  /** Bytes sent up to the end of the last large frame. */
+  #largeSent = 0
+  /** Whether a sender waits for `onRoom`. */
+  #blocked = false
+  /** Whether the window, and not the senders, limited this round. */
+  #windowLimited = false
 
-  constructor(flying: Path) {
-    this.#flying = flying
+  /** @param rtt calls this controller's `onRtt` from now on */
+  constructor(rtt: RttEstimator, owner: CongestionOwner) {
+    this.#rtt = rtt
+    this.#owner = owner
+    rtt.onSample = (_millis, isRenewed) => this.#onRtt(isRenewed)
   }
 
   get window(): number {
-    return this.#limit
+    return this.#window
   }
 
-  /** Bytes that are on their way, as far as the peer's answers tell. */
+  /** Bytes in flight, as far as the peer's answers tell. */
   get inFlight(): number {
     return this.#sent - this.#arrived
   }
 
-  /** The ping on whose answer somebody waits. */
+  /** The probe on whose answer a refused sender waits. */
   get overdueProbe(): object | undefined {
-    return this.#full ? this.#probes[0] : undefined
+    return this.#blocked ? this.#probes[0] : undefined
   }
 
   /**
-   * How many of so many bytes may leave now as one frame; if none, `onRoom` follows. A small frame may pass a full flight,
-   * within reason.
+   * Returns how many of `wanted` bytes may be sent now as one frame. After 0, `onRoom` follows. A small frame may exceed the
+   * window, up to twice its size. The bytes are booked by `onSent`, since a probe has to follow the frame that it measures.
    */
   reserve(wanted: number): number {
-    const limit = this.#inForce
-    const most = Math.min(Math.max(limit / 4, grain), limit)
-    const room = this.inFlight === 0 ? most : Math.min(most, this.#free)
-    if (wanted > most) this.#wasFull = true // a frame is cut: that is a limit, too
-    if (room >= Math.min(wanted, most / 4)) return Math.floor(Math.min(wanted, room))
-    if (wanted <= smallFrame && this.inFlight < 2 * this.#limit) return wanted
-    this.#wasFull = true
-    if (this.#probes.length === 0) this.#probe()
-    if (!this.#full) {
-      this.#full = true
-      this.#flying.onFull()
-    }
+    const window = this.#effectiveWindow
+    const maxFrame = Math.min(Math.max(window / 4, minFrame), window)
+    const room = this.inFlight === 0 ? maxFrame : Math.min(maxFrame, this.#free)
+    if (wanted > maxFrame) this.#windowLimited = true // the frame is cut
+    if (room >= Math.min(wanted, maxFrame / 4)) return Math.floor(Math.min(wanted, room))
+    if (wanted <= smallFrame && this.inFlight < 2 * this.#window) return wanted
+    this.#refuse()
     return 0
   }
 
-  /** Books a frame that has left. */
+  /** Books a frame that was sent, and probes behind it where that is due. */
   onSent(size: number): void {
     this.#sent += size
-    if (size > smallFrame) this.#large = this.#sent
-    else if (this.#isLargeOnItsWay) this.#briskUntil = this.#flying.now() + patience
-    const limit = this.#inForce
-    const due = Math.min(Math.max(limit / 4, this.#isBrisk ? leastBrisk / 2 : worthAPing), limit / 2)
+    if (size > smallFrame) this.#largeSent = this.#sent
+    else if (this.#isLargeInFlight) this.#interactiveUntil = this.#rtt.now() + interval
+    const window = this.#effectiveWindow
+    const due = Math.min(Math.max(window / 4, this.#isInteractive ? minBdpWindow / 2 : probeBytes), window / 2)
     if (this.#sent - this.#probed >= due && this.#probes.length < maxProbes) this.#probe()
   }
 
-  /** A round trip, measured by whatever ping. */
-  onRtt(millis: number): void {
-    this.#answers++
-    this.#overdues = 0
-    this.#hasReturned = false
-    if (this.#limit === Infinity) this.#restart()
-    const now = this.#flying.now()
-    if (now < this.#periodEnds) {
-      this.#least = Math.min(this.#least, millis)
-    } else {
-      if (this.#full) this.#landing = this.#inForce / 2
-      this.#periodEnds = now + period
-      this.#leastBefore = this.#least
-      this.#least = millis
-    }
-  }
-
-  /** The peer has returned credit, which proves that bytes arrive, although the peer may answer no pings. */
+  /** The peer has granted credit: bytes arrive, although the peer may answer no pings. */
   onCredit(): void {
-    this.#hasReturned = true
+    this.#hasGranted = true
   }
 
   /**
-   * An answer is overdue: asks again. Lifts the limit for a peer that has never answered, and for one that has stopped
-   * answering although it reads: to wait for its answer would stop all data.
+   * The answer to a probe is overdue. Probes again. Lifts the limit for a peer that has never answered, and for a peer that
+   * reads without answering: its answer, if awaited, would stop all data.
    */
   onProbeTimeout(): void {
-    if (this.#answers === 0 || (++this.#overdues >= maxOverdues && this.#hasReturned)) {
-      this.#limit = Infinity
-      this.#landing = undefined
+    if (!this.#hasAnswered || (++this.#timeouts >= maxTimeouts && this.#hasGranted)) {
+      this.#window = Infinity
+      this.#drainTarget = undefined
       this.#probes.splice(0)
-      this.#flying.onBlind()
+      this.#owner.onBlind()
     } else {
       if (this.#probes.length === maxProbes) this.#probes.shift()
       this.#probe()
@@ -150,134 +136,142 @@ export class CongestionController {
     this.#release()
   }
 
-  /** A peer that never answers does not tell what has arrived: everything large would be on its way for ever. */
-  get #isLargeOnItsWay(): boolean {
-    return this.#answers > 0 && this.#large > this.#arrived
+  /** False for a peer that has never answered: its bytes would count as in flight without end. */
+  get #isLargeInFlight(): boolean {
+    return this.#hasAnswered && this.#largeSent > this.#arrived
   }
 
-  get #isBrisk(): boolean {
-    return this.#briskUntil > 0 && this.#flying.now() < this.#briskUntil // mostly without asking the clock
+  get #isInteractive(): boolean {
+    return this.#interactiveUntil > 0 && this.#rtt.now() < this.#interactiveUntil // mostly without asking the clock
   }
 
-  get #inForce(): number {
-    return this.#isBrisk ? Math.min(this.#limit, this.#brisk) : this.#limit
+  get #effectiveWindow(): number {
+    return this.#isInteractive ? Math.min(this.#window, this.#bdpWindow) : this.#window
   }
 
   get #free(): number {
-    return (this.#landing ?? this.#inForce) - this.inFlight
+    return (this.#drainTarget ?? this.#effectiveWindow) - this.inFlight
+  }
+
+  #refuse(): void {
+    this.#windowLimited = true
+    if (this.#probes.length === 0) this.#probe()
+    if (this.#blocked) return
+    this.#blocked = true
+    this.#owner.onFull()
   }
 
   #probe(): void {
-    const at = this.#flying.now()
+    const at = this.#rtt.now()
     const probe: Probe = { at, sent: this.#sent, arrived: this.#arrived, arrivedAt: this.#arrivedAt ?? at }
     this.#probes.push(probe)
     this.#probed = this.#sent
-    this.#flying.ping(() => this.#answered(probe))
+    this.#rtt.probe((millis) => this.#onAck(probe, millis))
   }
 
-  #answered(probe: Probe): void {
+  /** A sample of the estimator, by a ping of any origin. */
+  #onRtt(isRenewed: boolean): void {
+    this.#hasAnswered = true
+    this.#timeouts = 0
+    this.#hasGranted = false
+    if (this.#window === Infinity) this.#restart()
+    if (isRenewed && this.#blocked) this.#drainTarget = this.#effectiveWindow / 2
+  }
+
+  #onAck(probe: Probe, millis: number): void {
     const index = this.#probes.indexOf(probe)
-    if (index === -1) return // a later one was answered before
+    if (index === -1) return // a later probe was answered before, or the limit was lifted meanwhile
     this.#probes.splice(0, index + 1)
-    const now = this.#flying.now()
-    const trip = now - probe.at
+    const now = this.#rtt.now()
     this.#arrived = probe.sent
     this.#arrivedAt = now
-    this.onRtt(trip)
-    this.#measure(probe.sent - probe.arrived, now - probe.arrivedAt)
-    if (this.#landing === undefined) {
-      this.#quickest = Math.min(this.#quickest, trip)
-      if (probe.sent >= this.#roundEnds) this.#endRound(now)
+    this.#measureBdp(probe.sent - probe.arrived, now - probe.arrivedAt)
+    if (this.#drainTarget === undefined) {
+      this.#fastest = Math.min(this.#fastest, millis)
+      if (probe.sent >= this.#roundEnd) this.#endRound(now)
     } else if (this.#free > 0) {
-      this.#landing = undefined
+      this.#drainTarget = undefined
       this.#startRound()
       this.#probe() // before more follows
     }
     this.#release()
-    if (this.#full && this.#probes.length === 0) this.#probe()
+    if (this.#blocked && this.#probes.length === 0) this.#probe()
   }
 
-  /** So many bytes arrived in so long; one that took its time says little, so what was known before is given up slowly. */
-  #measure(bytes: number, millis: number): void {
-    const carried = bytes * (millis === 0 ? 1 : Math.min(this.#leastTrip / millis, 1))
-    this.#brisk = Math.max(2 * carried, 0.8 * this.#brisk, leastBrisk)
-  }
-
-  get #leastTrip(): number {
-    return Math.min(this.#least, this.#leastBefore)
+  /** `bytes` arrived in `millis`. A slow answer says little about the network, so a former estimate fades slowly. */
+  #measureBdp(bytes: number, millis: number): void {
+    const carried = bytes * (millis === 0 ? 1 : Math.min(this.#rtt.minimum / millis, 1))
+    this.#bdpWindow = Math.max(2 * carried, 0.8 * this.#bdpWindow, minBdpWindow)
   }
 
   #endRound(now: number): void {
-    const least = this.#leastTrip
-    const good = least + Math.max(least, allowance)
-    if (this.#quickest <= good) {
-      this.#standsSince = Infinity
-      if (this.#wasFull && this.#inForce === this.#limit) {
-        this.#limit = Math.min(this.#limit * (this.#starting ? 2 : 1.25), maxLimit)
+    const { minimum } = this.#rtt
+    const good = minimum + Math.max(minimum, target)
+    if (this.#fastest <= good) {
+      this.#standingSince = Infinity
+      if (this.#windowLimited && this.#effectiveWindow === this.#window) {
+        this.#window = Math.min(this.#window * (this.#slowStart ? 2 : 1.25), maxWindow)
       }
     } else {
-      this.#standsSince = Math.min(this.#standsSince, now - this.#quickest)
-      if (now - this.#standsSince >= patience) {
-        this.#standsSince = now
-        this.#starting = false
-        this.#limit = Math.max(this.#limit * Math.max(good / this.#quickest, 0.7), leastLimit)
-        this.#landing = this.#limit
+      this.#standingSince = Math.min(this.#standingSince, now - this.#fastest)
+      if (now - this.#standingSince >= interval) {
+        this.#standingSince = now
+        this.#slowStart = false
+        this.#window = Math.max(this.#window * Math.max(good / this.#fastest, 0.7), minWindow)
+        this.#drainTarget = this.#window
       }
     }
     this.#startRound()
   }
 
-  /** The peer answers again: begins as for a new session, and asks what has arrived meanwhile. */
+  /** The peer answers again. Begins as a new session does, and probes for the bytes that have arrived meanwhile. */
   #restart(): void {
-    this.#limit = initialLimit
-    this.#starting = true
+    this.#window = initialWindow
+    this.#slowStart = true
     this.#startRound()
     this.#probe()
   }
 
   #startRound(): void {
-    this.#quickest = Infinity
-    this.#wasFull = this.#full
-    this.#roundEnds = this.#sent
+    this.#fastest = Infinity
+    this.#windowLimited = this.#blocked
+    this.#roundEnd = this.#sent
   }
 
   #release(): void {
-    if (!this.#full || this.#free <= 0) return
-    this.#full = false
-    this.#flying.onRoom()
+    if (!this.#blocked || this.#free <= 0) return
+    this.#blocked = false
+    this.#owner.onRoom()
   }
 }
 
-/** What may be on its way before the first answer: about as much as TCP itself begins with. */
-const initialLimit = 16 * 1024
+/** The window before the first answer: about as much as TCP begins with. */
+const initialWindow = 16 * 1024
 
-/** On a link of 20 KiB/s a key stroke still gets through within half a second. */
-const leastLimit = 4 * 1024
+/** On a link of 20 KiB/s a key stroke still arrives within half a second. */
+const minWindow = 4 * 1024
 
-/** What a few steps of both processes take is more than the round trip of a loopback. */
-const leastBrisk = 64 * 1024
+/** Keeps the arithmetic finite, beyond the product of any network. */
+const maxWindow = 2 ** 31
 
-/** Smaller frames than this are only for links that are too slow for it. */
-const grain = 16 * 1024
+/** On loopback, the scheduling of both processes takes longer than the RTT, and would make the estimate too small. */
+const minBdpWindow = 64 * 1024
 
-/** Beyond any network; keeps the arithmetic finite. */
-const maxLimit = 2 ** 31
+/** Frames are cut smaller than this only where the window is smaller. */
+const minFrame = 16 * 1024
 
-/** To hold such a frame back costs its sender more than anybody would gain. */
+/** Frames up to this size may exceed the window. To delay them would save nothing. */
 export const smallFrame = 1024
 
-/** So many bytes are worth a ping. */
-const worthAPing = 256 * 1024
+/** A large window is probed once per this many bytes. */
+const probeBytes = 256 * 1024
 
-/** How many times an answer may be overdue before returned credit is taken for an answer. */
-const maxOverdues = 2
+/** How many probes time out before a peer counts as blind that grants credit. */
+const maxTimeouts = 2
 
-/** How many pings may be unanswered at once; transports remember a few more. */
+/** How many probes may be unanswered. Transports remember a few pings more. */
 const maxProbes = 6
 
-/** For how long a least round trip is believed, in milliseconds, and for how long again. */
-const period = 10_000
-
-/** The queue that is always good, and for how long a larger one may stand, in milliseconds (RFC 8289: target, interval). */
-const allowance = 5
-const patience = 100
+/** The queue that is always good, and for how long a larger queue may stand, in milliseconds (as named in RFC 8289). */
+const target = 5
+const interval = 100

@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Deferred from "effect/Deferred"
@@ -32,11 +31,13 @@ import {
 import { inspectable } from "../observe/inspectable.js"
 import { makeMetricsReporter } from "../observe/metricsReporter.js"
 import { makeSessionLog } from "../observe/sessionLog.js"
-import { type Tuning, WindowTuner } from "../recv/windowTuner.js"
+import { WindowTuner } from "../recv/windowTuner.js"
 import { CongestionController } from "../send/congestion.js"
 import { Notify } from "../sync/notify.js"
-import { keepAlive } from "../time/keepAlive.js"
+import { monotonicMillis } from "../time/clock.js"
+import { keepAlive, toSchedule } from "../time/keepAlive.js"
 import { makeOpenTimeout } from "../time/openTimeout.js"
+import { RttEstimator } from "../time/rtt.js"
 import { unlessClockStandsStill } from "../time/standstill.js"
 import type { Role } from "../wire/streamIds.js"
 import { MuxStreamHandle, type SessionInfo } from "./handle.js"
@@ -57,13 +58,12 @@ export const makeSession = (
     const settings = yield* SessionConfig.validate(SessionConfig.merge(provided, options ?? {}))
     yield* SessionConfig.validateMessageSize(settings, transport)
     const clock = yield* Effect.clock
-    const now = () => millisOf(clock)
+    const now = () => monotonicMillis(clock)
     const journal = yield* makeSessionLog(settings.log, { role, peer: format(transport.remoteAddress) }, now)
-    const probing = makeProbing(transport, clock)
-    const tuner = probing && makeTuner(settings, probing)
+    const rtt = transport.ping && new RttEstimator({ ping: (answered) => transport.ping?.(answered), now })
+    const tuner = rtt && makeTuner(settings, rtt)
     const fullFlights = new Notify()
-    const flight = probing && new CongestionController({
-      ...probing,
+    const flight = rtt && new CongestionController(rtt, {
       onBlind: () =>
         journal.fault("Warning", "the peer answers no ping: the session no longer limits the bytes in flight"),
       onFull: () => fullFlights.notifyOne(),
@@ -112,19 +112,20 @@ export const makeSession = (
     })
     yield* Effect.addFinalizer(() => Effect.zipRight(close, Fiber.await(closer)))
 
-    tuner?.measure()
     const meter = yield* Scope.extend(makeMetricsReporter(role, () => state.snapshot(), () => state.terminal), lifetime)
-    const interval = Duration.decode(settings.keepAliveInterval)
-    const roundTrip = (millis: number) => {
-      meter.roundTrip(millis)
-      flight?.onRtt(millis)
+    const schedule = toSchedule(settings.keepAliveInterval)
+    if (rtt !== undefined && schedule !== undefined) {
+      yield* keepAlive({ transport, rtt, schedule, onTick: meter.report, onRtt: meter.roundTrip }).pipe(
+        Effect.catchAllDefect((cause) =>
+          Effect.fail(new TransportFailure({ code: 1006, reason: "cannot ping", cause }))
+        ),
+        Effect.catchAll((error) => Effect.sync(() => state.terminate(error))),
+        Effect.interruptible,
+        Effect.forkIn(lifetime)
+      )
+    } else if (tuner !== undefined) {
+      rtt?.refresh()
     }
-    yield* keepAlive(transport, interval, meter.report, roundTrip).pipe(
-      Effect.catchAllDefect((cause) => Effect.fail(new TransportFailure({ code: 1006, reason: "cannot ping", cause }))),
-      Effect.catchAll((error) => Effect.sync(() => state.terminate(error))),
-      Effect.interruptible,
-      Effect.forkIn(lifetime)
-    )
     if (flight !== undefined) yield* Effect.forkIn(watchFlight(flight, fullFlights), lifetime)
     journal.debug("the session starts")
 
@@ -259,30 +260,13 @@ const handlerRefs = (streamId: number, scope: Scope.Scope) => (refs: FiberRefs.F
   })
 }
 
-/** How the session asks the peer, beside the keep-alive, where the transport can. */
-const makeProbing = (transport: Transport, clock: Clock.Clock) =>
-  transport.ping && {
-    ping: (answered: () => void) => {
-      try {
-        transport.ping?.(answered)
-      } catch {
-        // the next tick of the keep-alive meets it, too, and ends the session
-      }
-    },
-    now: () => millisOf(clock)
-  }
-
-/** The monotonic time in milliseconds. */
-const millisOf = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6
-
-/** Windows grow if they may. */
-const makeTuner = (
-  { maxStreamBufferSize, streamBufferSize, maxWindowGrowth: maxWindowGrowth }: SessionConfig.Settings,
-  probing: Pick<Tuning, "ping" | "now">
-): WindowTuner | undefined =>
-  maxStreamBufferSize === undefined || maxStreamBufferSize <= streamBufferSize
+/** Makes a tuner where the settings let windows grow. */
+const makeTuner = (settings: SessionConfig.Settings, rtt: RttEstimator): WindowTuner | undefined => {
+  const { maxStreamBufferSize: maxWindow, maxWindowGrowth: budget, streamBufferSize } = settings
+  return maxWindow === undefined || maxWindow <= streamBufferSize
     ? undefined
-    : new WindowTuner({ ...probing, maxWindow: maxStreamBufferSize, budget: maxWindowGrowth })
+    : new WindowTuner({ maxWindow, budget, rtt })
+}
 
 /** Looks after flights that wait for an answer: a Go peer drops a pong that it cannot write within a second. */
 const watchFlight = (flight: CongestionController, full: Notify): Effect.Effect<never> =>

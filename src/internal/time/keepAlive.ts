@@ -3,53 +3,67 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { Transport } from "../../Transport.js"
 import { KeepAliveExpired } from "../../WsmuxError.js"
+import type { RttEstimator } from "./rtt.js"
+
+/** The parts that a keep-alive works with. */
+export interface KeepAliveParts {
+  readonly transport: Pick<Transport, "pong" | "receiveCount">
+  readonly rtt: Pick<RttEstimator, "ping">
+  /** When the ticks after the first one come. */
+  readonly schedule: Schedule.Schedule<unknown>
+  /** Runs at every tick. */
+  readonly onTick: Effect.Effect<void>
+  /** Called with the round-trip time of each ping. */
+  readonly onRtt: (millis: number) => void
+}
+
+/** The schedule of a setting. Undefined for an infinite interval, which turns the keep-alive off. */
+export const toSchedule = (
+  interval: Duration.DurationInput | Schedule.Schedule<unknown>
+): Schedule.Schedule<unknown> | undefined => {
+  if (Schedule.isSchedule(interval)) return interval
+  // `spaced`, not `fixed`: after a pause of this process, `fixed` ticks twice in a row, and the peer seems silent.
+  const duration = Duration.decode(interval)
+  return Duration.isFinite(duration) ? Schedule.spaced(duration) : undefined
+}
 
 /**
- * Pings at once and then at every interval, with a pong halfway where the answer is late, and fails when nothing at all
- * came in between two ticks. Never ends where the interval is infinite or the transport cannot ping: without pings a
- * silent peer may well be alive.
+ * Pings at once and at every tick of the schedule. Fails with `KeepAliveExpired` when nothing was received between two
+ * ticks. Halfway to the next tick, a pong reassures the peer if the ping is still unanswered. Stops with the schedule.
  *
- * Only `lastSeen` is read from the wall clock, which may be set: the beat sleeps, and sleeping measures by itself.
- *
- * @param atTick what else is done at every tick
- * @param answered told how long each ping took to be answered
+ * Only `lastSeen` is read from the wall clock, which may be set. The ticks sleep, which is monotonic.
  */
 export const keepAlive = (
-  transport: Pick<Transport, "ping" | "pong" | "receiveCount">,
-  interval: Duration.Duration,
-  atTick: Effect.Effect<void>,
-  answered: (millis: number) => void
-): Effect.Effect<never, KeepAliveExpired> => {
-  if (transport.ping === undefined || !Duration.isFinite(interval)) return Effect.never
-  const half = Duration.times(interval, 0.5)
-  return Effect.clockWith((clock) => {
+  { onRtt, onTick, rtt, schedule, transport }: KeepAliveParts
+): Effect.Effect<never, KeepAliveExpired> =>
+  Effect.clockWith((clock) => {
     let lastSeen = clock.unsafeCurrentTimeMillis()
-    let known = Number.NaN // nothing is expected before the first tick
-    let isLate = false
-    const isSilent = () => transport.receiveCount() === known
+    let receiveCount = Number.NaN // the first tick expects nothing
+    let intervalMillis = 0
+    let isAnswered = false
+    const isSilent = () => transport.receiveCount() === receiveCount
     const expired = Effect.suspend(() =>
-      isSilent()
-        ? Effect.fail(new KeepAliveExpired({ intervalMillis: Duration.toMillis(interval), lastSeen }))
-        : Effect.void
+      isSilent() ? Effect.fail(new KeepAliveExpired({ intervalMillis, lastSeen })) : Effect.void
     )
-    // After a pause of this process the timer may fire before the socket has been read: let it be read first.
+    // After a pause of this process, the timer may fire before the socket is read. The sleep lets it be read first.
     const check = Effect.suspend(() => isSilent() ? Effect.zipRight(Effect.sleep(0), expired) : Effect.void)
     const ping = Effect.sync(() => {
-      known = transport.receiveCount()
+      receiveCount = transport.receiveCount()
       lastSeen = clock.unsafeCurrentTimeMillis()
-      isLate = true
-      const asked = clock.unsafeCurrentTimeNanos()
-      transport.ping?.(() => {
-        isLate = false
-        answered(Number(clock.unsafeCurrentTimeNanos() - asked) / 1e6)
+      isAnswered = false
+      rtt.ping((millis) => {
+        isAnswered = true
+        onRtt(millis)
       })
     })
-    // While the answer is late the peer hears of us once an interval, which is as often as it looks, and at that moment,
-    // since both have begun together: a little jitter would be silence. So a pong goes halfway.
+    // Both ends ping on the same beat. While our ping is unanswered, the peer would receive one pong per interval, at its
+    // own tick, and jitter would look like silence.
     const reassure = Effect.sync(() => {
-      if (isLate) transport.pong?.()
+      if (!isAnswered) transport.pong?.()
     })
-    const tick = Effect.all([check, ping, atTick, Effect.sleep(half), reassure], { discard: true })
-    return Effect.zipRight(Effect.repeat(tick, Schedule.spaced(half)), Effect.never)
+    const ticks = Schedule.delayedEffect(schedule, (delay) => {
+      intervalMillis = Duration.toMillis(delay)
+      return Effect.as(Effect.fork(Effect.delay(reassure, Duration.times(delay, 0.5))), delay)
+    })
+    return Effect.zipRight(Effect.repeat(Effect.all([check, ping, onTick], { discard: true }), ticks), Effect.never)
   })
-}

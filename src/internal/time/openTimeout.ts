@@ -2,6 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Notify } from "../sync/notify.js"
+import { monotonicMillis } from "./clock.js"
 
 /** Watches opens that wait for the peer, and gives up those that wait too long. */
 export interface OpenTimeout<A> {
@@ -17,8 +18,7 @@ export const makeOpenTimeout = <A>(
   Effect.gen(function*() {
     if (!Duration.isFinite(deadline)) return { watch: () => {}, leave: () => {} }
     const clock = yield* Effect.clock
-    /** By the clock that nobody sets. */
-    const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+    const now = () => monotonicMillis(clock)
     const millis = Duration.toMillis(deadline)
     /** When they are due, in milliseconds, in the order in which they came. */
     const watched = new Map<A, number>()

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { CongestionController } from "../../../../src/internal/send/congestion.js"
+import { RttEstimator } from "../../../../src/internal/time/rtt.js"
 
 const kib = 1024
 
@@ -11,11 +12,10 @@ interface Network {
 }
 
 /**
- * A flight, and a network that carries it: whatever is sent queues up behind what was sent before. `run` lets time go by
- * while a writer sends all that it may, in frames of 64 KiB at most and as its `window` allows, and answers how many bytes
- * arrived.
+ * A controller, and a network in which each frame queues behind the frames before. `run` advances the time while a writer
+ * sends all that it may, in frames of up to 64 KiB and within its `window`. `run` returns how many bytes arrived.
  */
-const makeFlight = ({ rate, trip }: Network, { known = true, window = Infinity } = {}) => {
+const makeNetwork = ({ rate, trip }: Network, { known = true, window = Infinity } = {}) => {
   let now = 0
   let linkFreeAt = 0
   let sent = 0
@@ -29,14 +29,16 @@ const makeFlight = ({ rate, trip }: Network, { known = true, window = Infinity }
     events.push({ at: time, happens })
     events.sort((a, b) => a.at - b.at)
   }
-  const flight = new CongestionController({
+  const rtt = new RttEstimator({
     now: () => now,
-    ping: (answered) => at(Math.max(linkFreeAt, now) + trip, () => answering && answered()),
+    ping: (answered) => at(Math.max(linkFreeAt, now) + trip, () => answering && answered())
+  })
+  const controller = new CongestionController(rtt, {
     onFull: () => full++,
     onBlind: () => blind++,
     onRoom: () => write()
   })
-  if (known) flight.onRtt(trip) // as the session's first ping tells, on a network at rest
+  if (known) rtt.record(trip) // as the session's first ping tells, on a network at rest
   let writing = true
   const send = (size: number) => {
     linkFreeAt = Math.max(linkFreeAt, now) + size / rate
@@ -48,22 +50,23 @@ const makeFlight = ({ rate, trip }: Network, { known = true, window = Infinity }
       credit = arrived
       write()
     })
-    flight.onSent(size)
+    controller.onSent(size)
   }
   const write = () => {
     for (;;) {
       const left = Math.min(64 * kib, window - (sent - credit))
-      const size = writing && left > 0 ? flight.reserve(left) : 0
+      const size = writing && left > 0 ? controller.reserve(left) : 0
       if (size === 0) return
       send(size)
     }
   }
   return {
-    flight,
+    controller,
+    rtt,
     get full() {
       return full
     },
-    /** How long a key stroke would take now, in milliseconds. */
+    /** How many milliseconds a key stroke would take now. */
     get delay() {
       return Math.max(linkFreeAt - now, 0) + trip / 2
     },
@@ -92,9 +95,9 @@ const makeFlight = ({ rate, trip }: Network, { known = true, window = Infinity }
   }
 }
 
-describe("a flight", () => {
-  it("never makes a key stroke wait for a second on a link of 20 KiB/s", () => {
-    const link = makeFlight({ rate: 20, trip: 5 })
+describe("CongestionController", () => {
+  it("CongestionController delays a key stroke by less than 1 s on a link of 20 KiB/s", () => {
+    const link = makeNetwork({ rate: 20, trip: 5 })
     const delays = Array.from({ length: 300 }, () => {
       link.run(100)
       return link.delay
@@ -106,31 +109,31 @@ describe("a flight", () => {
 
   for (
     const [name, network] of Object.entries({
-      "a slow one": { rate: 20, trip: 5 },
-      "a fast and long one": { rate: 50_000, trip: 40 },
+      "a slow network": { rate: 20, trip: 5 },
+      "a fast and long network": { rate: 50_000, trip: 40 },
       "a loopback": { rate: 400_000, trip: 0.1 },
-      "a long and slow one": { rate: 100, trip: 600 }
+      "a long and slow network": { rate: 100, trip: 600 }
     })
   ) {
-    it(`fills a network, and puts little more into it: ${name}`, () => {
+    it(`CongestionController fills ${name} and queues little more`, () => {
       const { rate, trip } = network
-      const link = makeFlight(network)
+      const link = makeNetwork(network)
       link.run(20 * trip + 2000)
       expect(link.run(1000 + 10 * trip)).toBeGreaterThan(0.9 * rate * (1000 + 10 * trip))
       // what it holds, as much again or what passes in 5 ms, and the least that is worth while
-      expect(link.flight.window).toBeLessThan(2 * (rate * (trip + Math.max(trip, 5)) + 8 * kib))
+      expect(link.controller.window).toBeLessThan(2 * (rate * (trip + Math.max(trip, 5)) + 8 * kib))
     })
   }
 
   describe.each([
     ["a loopback", { rate: 400_000, trip: 0.1 }],
     ["a fast local network", { rate: 1_000_000, trip: 0.2 }],
-    ["a fast and long one", { rate: 50_000, trip: 40 }],
-    ["a slow one", { rate: 20, trip: 5 }]
-  ])("while small frames pass large ones on %s", (_name, network) => {
+    ["a fast and long network", { rate: 50_000, trip: 40 }],
+    ["a slow network", { rate: 20, trip: 5 }]
+  ])("CongestionController on %s", (_name, network) => {
     const { rate, trip } = network
-    /** Types for so long, every 10 ms, and answers how much arrived and how long each key stroke takes. */
-    const typing = (link: ReturnType<typeof makeFlight>, millis: number) => {
+    /** Types every 10 ms. Returns how many bytes arrived, and the time of the slowest key stroke. */
+    const typing = (link: ReturnType<typeof makeNetwork>, millis: number) => {
       const delays: Array<number> = []
       let bytes = 0
       for (let i = 0; i < millis / 10; i++) {
@@ -141,131 +144,131 @@ describe("a flight", () => {
       return { bytes, longest: Math.max(...delays) }
     }
 
-    it("keeps little more on its way than the network carries and as much again, and still fills most of it", () => {
-      const link = makeFlight(network)
+    it("CongestionController sends at most twice the BDP while small frames pass large ones", () => {
+      const link = makeNetwork(network)
       link.run(20 * trip + 2000)
       typing(link, 10 * trip + 1000)
       const { bytes, longest } = typing(link, 10 * trip + 1000)
-      expect(longest).toBeLessThan(1.5 * Math.max(trip, Math.min(link.flight.window, 64 * kib) / rate))
+      expect(longest).toBeLessThan(1.5 * Math.max(trip, Math.min(link.controller.window, 64 * kib) / rate))
       expect(bytes).toBeGreaterThan(0.7 * rate * (10 * trip + 1000))
     })
 
-    it("does so, too, where the window of a stream had kept less on its way than the network may hold", () => {
-      const link = makeFlight(network, { window: 512 * kib })
+    it("CongestionController does so when the window of a stream had limited it before", () => {
+      const link = makeNetwork(network, { window: 512 * kib })
       link.run(20 * trip + 2000)
       typing(link, 10 * trip + 1000)
       const { longest } = typing(link, 10 * trip + 1000)
-      expect(longest).toBeLessThan(1.5 * Math.max(trip, Math.min(link.flight.window, 64 * kib) / rate))
+      expect(longest).toBeLessThan(1.5 * Math.max(trip, Math.min(link.controller.window, 64 * kib) / rate))
     })
 
-    it("goes back to what is good for large ones 100 ms after the last of them", () => {
-      const link = makeFlight(network)
+    it("CongestionController returns to its window 100 ms after the last small frame", () => {
+      const link = makeNetwork(network)
       link.run(20 * trip + 2000)
       typing(link, 100)
-      const { inFlight } = link.flight
+      const { inFlight } = link.controller
       link.run(80)
-      expect(link.flight.inFlight).toBeLessThan(1.3 * inFlight + 16 * kib)
+      expect(link.controller.inFlight).toBeLessThan(1.3 * inFlight + 16 * kib)
       link.run(20 + 2 * trip)
-      expect(link.flight.inFlight).toBeGreaterThan(0.6 * link.flight.window)
+      expect(link.controller.inFlight).toBeGreaterThan(0.6 * link.controller.window)
     })
   })
 
-  it("follows a network that carries less than it did", () => {
+  it("CongestionController shrinks its window when the network becomes slower", () => {
     const network = { rate: 10_000, trip: 20 }
-    const link = makeFlight(network)
+    const link = makeNetwork(network)
     link.run(2000)
     network.rate = 100
-    const slow = makeFlight(network)
+    const slow = makeNetwork(network)
     slow.run(2000)
-    expect(slow.flight.window).toBeLessThan(link.flight.window / 20)
+    expect(slow.controller.window).toBeLessThan(link.controller.window / 20)
   })
 
-  it("does not grow for a writer that it does not hold back", () => {
-    const link = makeFlight({ rate: 1000, trip: 10 })
-    const { window: limit } = link.flight
+  it("CongestionController keeps its window when the writer is the limit", () => {
+    const link = makeNetwork({ rate: 1000, trip: 10 })
+    const { window: limit } = link.controller
     link.rest()
     for (let i = 0; i < 100; i++) {
       link.send(8 * kib)
       link.run(100)
     }
-    expect(link.flight.window).toBe(limit)
+    expect(link.controller.window).toBe(limit)
   })
 
-  it("lets small frames pass when it is full, within reason", () => {
-    const link = makeFlight({ rate: 1, trip: 10 })
+  it("CongestionController lets small frames exceed the window up to twice its size", () => {
+    const link = makeNetwork({ rate: 1, trip: 10 })
     link.run(0)
-    expect([link.full, link.flight.reserve(64 * kib), link.flight.reserve(64)]).toEqual([1, 0, 64])
-    for (let i = 0; i < 1000 && link.flight.reserve(kib) > 0; i++) link.send(kib)
-    expect(link.flight.inFlight).toBeLessThanOrEqual(2 * link.flight.window + kib)
-    expect(link.flight.reserve(1)).toBe(0)
+    expect([link.full, link.controller.reserve(64 * kib), link.controller.reserve(64)]).toEqual([1, 0, 64])
+    for (let i = 0; i < 1000 && link.controller.reserve(kib) > 0; i++) link.send(kib)
+    expect(link.controller.inFlight).toBeLessThanOrEqual(2 * link.controller.window + kib)
+    expect(link.controller.reserve(1)).toBe(0)
   })
 
-  it("stands aside for a peer that has never answered a ping", () => {
-    const link = makeFlight({ rate: 1000, trip: 10 }, { known: false })
+  it("CongestionController lifts its limit when a peer has never answered a ping", () => {
+    const link = makeNetwork({ rate: 1000, trip: 10 }, { known: false })
     link.silence()
     link.run(100)
-    expect(link.flight.overdueProbe).toBeDefined()
+    expect(link.controller.overdueProbe).toBeDefined()
     link.rest()
-    link.flight.onProbeTimeout()
-    expect([link.flight.overdueProbe, link.flight.reserve(1e9)]).toEqual([undefined, 1e9])
+    link.controller.onProbeTimeout()
+    expect([link.controller.overdueProbe, link.controller.reserve(1e9)]).toEqual([undefined, 1e9])
   })
 
-  it("does not hold large frames back for small ones of a peer that never answers", () => {
-    const link = makeFlight({ rate: 1000, trip: 10 }, { known: false })
+  it("CongestionController ignores small frames when a peer never answers", () => {
+    const link = makeNetwork({ rate: 1000, trip: 10 }, { known: false })
     link.silence()
     link.run(100)
     link.send(64)
     link.rest()
-    link.flight.onProbeTimeout()
+    link.controller.onProbeTimeout()
     link.send(1e6)
     link.send(64)
-    expect([link.flight.overdueProbe, link.flight.reserve(64 * kib)]).toEqual([undefined, 64 * kib])
+    expect([link.controller.overdueProbe, link.controller.reserve(64 * kib)]).toEqual([undefined, 64 * kib])
   })
 
-  it("asks again when the answers of a peer got lost that has answered before", () => {
-    const link = makeFlight({ rate: 1000, trip: 10 })
+  it("CongestionController probes again when answers are lost", () => {
+    const link = makeNetwork({ rate: 1000, trip: 10 })
     link.silence()
     link.run(100)
-    const { overdueProbe: overdue } = link.flight
-    expect([overdue !== undefined, link.flight.reserve(64 * kib)]).toEqual([true, 0])
-    link.flight.onProbeTimeout()
-    expect(link.flight.reserve(64 * kib)).toBe(0)
-    expect(link.flight.overdueProbe).toBe(overdue)
+    const { overdueProbe: overdue } = link.controller
+    expect([overdue !== undefined, link.controller.reserve(64 * kib)]).toEqual([true, 0])
+    link.controller.onProbeTimeout()
+    expect(link.controller.reserve(64 * kib)).toBe(0)
+    expect(link.controller.overdueProbe).toBe(overdue)
   })
 
-  it("Flight lifts its limit when answers are overdue twice and the peer returns credit", () => {
-    const link = makeFlight({ rate: 1000, trip: 10 })
-    link.silence()
-    link.run(100)
-    link.rest()
-    link.flight.onCredit()
-    link.flight.onProbeTimeout()
-    expect([link.flight.reserve(64 * kib), link.blind]).toEqual([0, 0])
-    link.flight.onProbeTimeout()
-    expect([link.flight.overdueProbe, link.flight.reserve(1e9), link.blind]).toEqual([undefined, 1e9, 1])
-  })
-
-  it("Flight keeps its limit when answers are overdue and no credit comes back", () => {
-    const link = makeFlight({ rate: 1000, trip: 10 })
-    link.silence()
-    link.run(100)
-    for (let i = 0; i < 10; i++) link.flight.onProbeTimeout()
-    expect([link.flight.reserve(64 * kib), link.blind]).toEqual([0, 0])
-  })
-
-  it("Flight limits again from its start when a peer answers that had stopped", () => {
-    const link = makeFlight({ rate: 1000, trip: 10 })
+  it("CongestionController lifts its limit when 2 probes time out and credit comes back", () => {
+    const link = makeNetwork({ rate: 1000, trip: 10 })
     link.silence()
     link.run(100)
     link.rest()
-    link.flight.onCredit()
-    link.flight.onProbeTimeout()
-    link.flight.onProbeTimeout()
-    expect(link.flight.window).toBe(Infinity)
+    link.controller.onCredit()
+    link.controller.onProbeTimeout()
+    expect([link.controller.reserve(64 * kib), link.blind]).toEqual([0, 0])
+    link.controller.onProbeTimeout()
+    expect([link.controller.overdueProbe, link.controller.reserve(1e9), link.blind]).toEqual([undefined, 1e9, 1])
+  })
+
+  it("CongestionController keeps its limit when probes time out without credit", () => {
+    const link = makeNetwork({ rate: 1000, trip: 10 })
+    link.silence()
+    link.run(100)
+    for (let i = 0; i < 10; i++) link.controller.onProbeTimeout()
+    expect([link.controller.reserve(64 * kib), link.blind]).toEqual([0, 0])
+  })
+
+  it("CongestionController restarts when a peer answers again", () => {
+    const link = makeNetwork({ rate: 1000, trip: 10 })
+    link.silence()
+    link.run(100)
+    link.rest()
+    link.controller.onCredit()
+    link.controller.onProbeTimeout()
+    link.controller.onProbeTimeout()
+    expect(link.controller.window).toBe(Infinity)
     link.silence(false)
-    link.flight.onRtt(10) // the keep-alive's ping has been answered
-    expect(link.flight.window).toBe(16 * kib)
+    link.rtt.record(10) // the keep-alive's ping has been answered
+    expect(link.controller.window).toBe(16 * kib)
     link.run(100)
-    expect([link.flight.inFlight, link.flight.reserve(64 * kib)]).toEqual([0, 16 * kib])
+    expect([link.controller.inFlight, link.controller.reserve(64 * kib)]).toEqual([0, 16 * kib])
   })
 })

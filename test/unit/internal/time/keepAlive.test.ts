@@ -18,7 +18,7 @@ import { ack } from "../../../support/scriptedPeer.js"
 import { makeSessions, makeStreams, settle } from "../../../support/sessions.js"
 import { withParts } from "../../../support/withParts.js"
 
-/** A session whose pings are counted and, if `lost`, go nowhere; and the other end of its link. */
+/** A session whose pings are counted and, if `lost`, dropped; and the other end of its link. */
 const makeWatched = (options?: SessionConfig.Options & { readonly lost?: boolean }) =>
   Effect.gen(function*() {
     const pair = yield* MemoryTransport.makePair()
@@ -42,8 +42,8 @@ const makeWatched = (options?: SessionConfig.Options & { readonly lost?: boolean
     return { session, pings, pair, far: pair.server, ended: Deferred.await(ended) }
   })
 
-describe("the keep-alive", () => {
-  it.scoped("pings at once and then every 10 s, for as long as the peer answers", () =>
+describe("keepAlive", () => {
+  it.scoped("keepAlive pings at once and then every 10 s while the peer answers", () =>
     Effect.gen(function*() {
       const { pings, session } = yield* makeWatched()
       expect(pings).toEqual([0])
@@ -56,14 +56,57 @@ describe("the keep-alive", () => {
       expect(yield* session.isClosed).toBe(false)
     }))
 
-  it.scoped("takes its interval from the configuration", () =>
+  it.scoped("keepAlive pings at the configured interval", () =>
     Effect.gen(function*() {
       const { pings } = yield* makeWatched({ keepAliveInterval: "3 seconds" })
       yield* TestClock.adjust("10 seconds")
       expect(pings).toEqual([0, 3000, 6000, 9000])
     }))
 
-  it.scoped("expires at the first tick for a peer that never says anything", () =>
+  it.scoped("keepAlive pings by a schedule until the schedule ends", () =>
+    Effect.gen(function*() {
+      const beat = Schedule.intersect(Schedule.linear("1 second"), Schedule.recurs(3))
+      const { pings, session } = yield* makeWatched({ keepAliveInterval: beat, lost: true })
+      expect(pings).toEqual([0])
+      yield* TestClock.adjust("999 millis")
+      expect(yield* session.isClosed).toBe(false)
+      yield* TestClock.adjust(1)
+      expect(yield* session.awaitClosed).toEqual(new KeepAliveExpired({ intervalMillis: 1000, lastSeen: 0 }))
+      const answered = yield* makeWatched({ keepAliveInterval: beat })
+      yield* TestClock.adjust("1 minute")
+      expect(answered.pings).toEqual([1000, 2000, 4000, 7000])
+      expect(yield* answered.session.isClosed).toBe(false)
+    }))
+
+  it.scoped("keepAlive pings at jittered intervals when its schedule is jittered", () =>
+    Effect.gen(function*() {
+      const keepAliveInterval = Schedule.jitteredWith(Schedule.spaced("10 seconds"), { min: 0.5, max: 1 })
+      const { pings, session } = yield* makeWatched({ keepAliveInterval })
+      yield* TestClock.adjust("1 hour")
+      const delays = pings.slice(1).map((at, i) => at - pings[i]!)
+      expect([Math.min(...delays) >= 5000, Math.max(...delays) <= 10_000]).toEqual([true, true])
+      expect(new Set(delays).size).toBeGreaterThan(delays.length / 2)
+      expect(yield* session.isClosed).toBe(false)
+    }))
+
+  it.scoped("keepAlive sends a pong halfway through each delay of its schedule", () =>
+    Effect.gen(function*() {
+      const pair = yield* MemoryTransport.makePair()
+      const clock = yield* Effect.clock
+      const pongs: Array<number> = []
+      let received = 0
+      const transport = withParts(pair.client, {
+        receiveCount: () => ++received,
+        ping: () => {},
+        pong: () => pongs.push(clock.unsafeCurrentTimeMillis())
+      })
+      const keepAliveInterval = Schedule.linear("1 second") // ticks after 1, 3 and 6 s
+      yield* Effect.provideService(Session.makeClient({ keepAliveInterval }), Transport, transport)
+      yield* TestClock.adjust("6 seconds")
+      expect(pongs).toEqual([500, 2000, 4500])
+    }))
+
+  it.scoped("keepAlive expires at the first tick when nothing was ever received", () =>
     Effect.gen(function*() {
       const { ended, session } = yield* makeWatched({ lost: true })
       yield* TestClock.adjust(9999)
@@ -73,7 +116,7 @@ describe("the keep-alive", () => {
       expect(yield* ended).toBe(1001)
     }))
 
-  it.scoped("expires at the tick that ends an interval of silence", () =>
+  it.scoped("keepAlive expires at the tick that ends an interval of silence", () =>
     Effect.gen(function*() {
       const { client, pair } = yield* makeSessions({ server: quiet })
       yield* Effect.addFinalizer(() => pair.cut)
@@ -87,7 +130,7 @@ describe("the keep-alive", () => {
       expect(yield* client.awaitClosed).toEqual(new KeepAliveExpired({ intervalMillis: 10_000, lastSeen: 30_000 }))
     }))
 
-  it.scoped("forgives a silence that is shorter than an interval", () =>
+  it.scoped("keepAlive forgives a silence shorter than an interval", () =>
     Effect.gen(function*() {
       const { client, pair } = yield* makeSessions({ server: quiet })
       yield* Effect.addFinalizer(() => pair.cut)
@@ -102,11 +145,11 @@ describe("the keep-alive", () => {
     }))
 
   const signs = {
-    "a message that is worth nothing": (far: Transport) => far.send([encode(ack(77, 1))]),
+    "an ignored message": (far: Transport) => far.send([encode(ack(77, 1))]),
     "a pong": (far: Transport) => far.ping?.() // a ping and an unsolicited pong
   }
   for (const [name, show] of Object.entries(signs)) {
-    it.scoped(`counts ${name} as life, and its absence as death`, () =>
+    it.scoped(`keepAlive takes ${name} for a sign of life`, () =>
       Effect.gen(function*() {
         const { far, session } = yield* makeWatched({ lost: true })
         yield* TestClock.adjust(5000)
@@ -120,7 +163,7 @@ describe("the keep-alive", () => {
       }))
   }
 
-  it.scoped("says twice an interval that it lives while its pings wait for an answer, and only then", () =>
+  it.scoped("keepAlive sends a pong halfway to the next tick when its ping is unanswered", () =>
     Effect.gen(function*() {
       const pair = yield* MemoryTransport.makePair()
       const clock = yield* Effect.clock
@@ -142,7 +185,7 @@ describe("the keep-alive", () => {
       expect(pongs).toEqual([5000, 15_000, 25_000])
     }))
 
-  it.scoped("lasts where nothing but the peer's keep-alive comes, at the very moment of its own", () =>
+  it.scoped("keepAlive survives when only the peer's keep-alive comes, at the same tick", () =>
     Effect.gen(function*() {
       const pair = yield* MemoryTransport.makePair()
       let heard = 0
@@ -161,7 +204,7 @@ describe("the keep-alive", () => {
       expect(yield* session.isClosed).toBe(false)
     }))
 
-  it.scoped("lasts under load", () =>
+  it.scoped("keepAlive survives under load", () =>
     Effect.gen(function*() {
       const { client, far, near, server } = yield* makeStreams()
       yield* Effect.fork(Stream.run(far.readable, far.writable))
@@ -177,7 +220,7 @@ describe("the keep-alive", () => {
       expect([yield* client.isClosed, yield* server.isClosed]).toEqual([false, false])
     }))
 
-  it.scoped("is turned off by an infinite interval", () =>
+  it.scoped("keepAlive does not run when its interval is infinite", () =>
     Effect.gen(function*() {
       const { pings, session } = yield* makeWatched({ ...quiet, lost: true })
       expect(Array.from(yield* TestClock.sleeps())).toEqual([])
@@ -186,7 +229,7 @@ describe("the keep-alive", () => {
       expect(yield* session.isClosed).toBe(false)
     }))
 
-  it.scoped("does not exist where the transport cannot ping", () =>
+  it.scoped("keepAlive does not run when the transport cannot ping", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions({ link: { ping: false } })
       yield* settle
@@ -195,7 +238,7 @@ describe("the keep-alive", () => {
       expect([yield* client.isClosed, yield* server.isClosed]).toEqual([false, false])
     }))
 
-  it.scoped("closes the session when it expires, and everything that waits hears why", () =>
+  it.scoped("keepAlive fails all that waits with its cause when it expires", () =>
     Effect.gen(function*() {
       const heard: Array<unknown> = []
       const closeCallback = (cause: unknown) => Effect.sync(() => heard.push(cause))
@@ -222,7 +265,7 @@ describe("the keep-alive", () => {
       expect(yield* server.awaitClosed).toEqual(new SessionClosed({ by: "peer", code: 1001, reason: "" }))
     }))
 
-  it.scoped("stops with the session", () =>
+  it.scoped("keepAlive stops when the session closes", () =>
     Effect.gen(function*() {
       const { pings, session } = yield* makeWatched()
       yield* session.close
@@ -230,7 +273,7 @@ describe("the keep-alive", () => {
       expect(pings).toEqual([0])
     }))
 
-  it.scoped("ends the session when the transport cannot ping after all, instead of going without", () =>
+  it.scoped("keepAlive fails the session when the transport throws at a ping", () =>
     Effect.gen(function*() {
       const pair = yield* MemoryTransport.makePair()
       const cause = new Error("no")
