@@ -53,7 +53,7 @@ const instrumented: Plugin = {
   name: "instrumented",
   setup({ onLoad }) {
     let branches = 0
-    onLoad({ filter: /\/src\/(Frame\.ts|internal\/[a-zA-Z]+\.ts)$/ }, async ({ path }) => {
+    onLoad({ filter: /\/src\/internal\/(wire|recv|send|session|time|memory|sync)\/[a-zA-Z]+\.ts$/ }, async ({ path }) => {
       const { outputText } = ts.transpileModule(await readFile(path, "utf8"), {
         fileName: path,
         compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
