@@ -61,7 +61,7 @@ export default defineConfig({
       // Unit tests share the modules of their worker: importing Effect costs more than most of them.
       threads: { isolate: false, minThreads: 1, maxThreads: availableParallelism() },
       // Most suites wait for timers, sockets and other processes, so more of them run than there are cores.
-      forks: { minForks: 1, maxForks: availableParallelism() + 1 }
+      forks: { minForks: 1, maxForks: availableParallelism() + 1, execArgv: ["--expose-gc"] }
     },
     // A test that awaits an event names it by `within` of test/support and fails sooner.
     projects: [

@@ -91,31 +91,6 @@ describe("a byte queue", () => {
     expect(retained(queue.takeAll())).toBe(102_500)
   })
 
-  it("gives the first of very many chunks as cheaply as of few", () => {
-    const chunk = pattern(1024)
-    const cost = (count: number) => {
-      const queue = new BoundedByteQueue()
-      for (let i = 0; i < count; i++) queue.push(chunk)
-      const since = performance.now()
-      while (queue.shift() !== undefined);
-      return (performance.now() - since) / count
-    }
-    const few = Math.min(...Array.from({ length: 50 }, () => cost(4000)))
-    expect(cost(200_000)).toBeLessThan(20 * few)
-  })
-
-  it("keeps no place of a chunk that was taken, though it is never empty", () => {
-    const chunk = pattern(1024)
-    const queue = queueOf(chunk)
-    const before = process.memoryUsage().heapUsed
-    for (let i = 0; i < 10_000_000; i++) {
-      queue.push(chunk)
-      queue.shift()
-    }
-    expect(queue.size).toBe(1024)
-    expect(process.memoryUsage().heapUsed - before).toBeLessThan(40e6) // places alone would be 80 MB
-  })
-
   it("keeps the order of very many chunks, however they are taken", () => {
     const sizes = Array.from({ length: 5000 }, (_, i) => i % 3 === 0 ? 1 : 1024 + i % 7)
     const queue = new BoundedByteQueue()

@@ -5,25 +5,25 @@ import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import * as Frame from "../../../../../src/internal/wire/frame.js"
-import { pattern } from "../../../../support/bytes.js"
-import { count } from "../../../../support/count.js"
-import { ack, dat, fin, makePeer, syn } from "../../../../support/scriptedPeer.js"
-import { settle } from "../../../../support/sessions.js"
-import { type Activity, checkBounds, checkOver, tight, whole } from "../../../../support/withstanding.js"
+import * as Frame from "../../../src/internal/wire/frame.js"
+import { pattern } from "../../support/bytes.js"
+import { count } from "../../support/count.js"
+import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
+import { settle } from "../../support/sessions.js"
+import { type Activity, checkBounds, checkOver, tight, whole } from "../../support/withstanding.js"
 
-/** A peer that sends whatever it likes: `WSMUX_HOSTILE_FRAMES` messages at least, in all. */
+/** The number of random messages of hostile peers, which `WSMUX_HOSTILE_FRAMES` sets. */
 const total = count("WSMUX_HOSTILE_FRAMES", 20_000)
 const perRun = 100
 
 type Role = "client" | "server"
 
-/** Few ids, so that frames meet streams in every state. */
+/** Few ids, so that frames reach streams in every state. */
 const id = FastCheck.oneof(
   { weight: 80, arbitrary: FastCheck.nat(12) },
   { weight: 1, arbitrary: FastCheck.integer({ min: 0, max: Frame.maxUint32 }) }
 )
-/** Ids that the peer of this role may open; now and then one that it may not, which ends the session. */
+/** Ids that the peer of this role may open, and seldom a wrong id, which ends the session. */
 const opened = (role: Role) => {
   const parity = role === "client" ? 0 : 1
   return FastCheck.oneof(
@@ -44,7 +44,7 @@ const frame = (role: Role): FastCheck.Arbitrary<Frame.Frame> =>
     { weight: 3, arbitrary: FastCheck.tuple(id, credit).map(([id, credit]) => ack(id, credit)) },
     { weight: 2, arbitrary: id.map(fin) }
   )
-/** A valid frame, or one that was cut off or bent. */
+/** A valid frame, or seldom a truncated or altered one. */
 const message = (role: Role) =>
   FastCheck.oneof(
     { weight: 300, arbitrary: frame(role).map(Frame.encode) },
@@ -61,10 +61,10 @@ const message = (role: Role) =>
 const attacks = FastCheck.constantFrom<Role>("client", "server").chain((role) =>
   FastCheck.record({
     role: FastCheck.constant(role),
-    handler: FastCheck.constantFrom("echo" as const, "ignore" as const, "leave" as const, "nobody" as const),
+    handler: FastCheck.constantFrom("echo" as const, "ignore" as const, "leave" as const, "none" as const),
     opens: FastCheck.nat(4),
     capacity: FastCheck.constantFrom(30, 64 * 1024),
-    /** How many messages come at once. */
+    /** The number of messages that come at once. */
     burst: FastCheck.integer({ min: 1, max: 20 }),
     messages: FastCheck.array(message(role), { minLength: perRun, maxLength: perRun, size: "max" })
   })
@@ -76,10 +76,10 @@ const handlers: Record<Attack["handler"], ((stream: MuxStream) => Effect.Effect<
   echo: (stream) => Stream.run(stream.readable, stream.writable),
   ignore: () => Effect.never,
   leave: () => Effect.void,
-  nobody: undefined
+  none: undefined
 }
 
-/** How many messages did not end the session that they came to. */
+/** The number of messages that did not end their session. */
 let survived = 0
 
 const withstand = ({ burst, capacity, handler, messages, opens, role }: Attack) =>
@@ -105,14 +105,14 @@ const withstand = ({ burst, capacity, handler, messages, opens, role }: Attack) 
       yield* checkBounds(session, { ...tight, opens, window: tight.maxPeerWindow, session: whole })
     }
     yield* pair.cut
-    yield* TestClock.adjust("1 minute") // whatever has a time limit comes to it
+    yield* TestClock.adjust("1 minute") // every time limit passes
     if (handler === "ignore" || work === undefined) yield* Fiber.interrupt(running)
     yield* settle
     yield* checkOver(session, [["run", running], ...opening.map((fiber): Activity => ["open", fiber])])
   })
 
 it.scoped.prop(
-  "no peer makes a session throw, hang, or hold more than it may",
+  "session neither throws, hangs nor exceeds its bounds when a peer sends random frames",
   [attacks],
   ([attack]) => Effect.scoped(withstand(attack)),
   { timeout: 60_000 + 5 * total, fastCheck: { numRuns: Math.ceil(total / perRun) } }
@@ -120,5 +120,5 @@ it.scoped.prop(
 
 afterAll(() => {
   console.log(`hostile peers: ${survived} of ${total} messages did not end their session`)
-  expect(survived).toBeGreaterThan(total / 2) // or the attacks are too dull
+  expect(survived).toBeGreaterThan(total / 2) // fewer would mean that the attacks are too short
 })

@@ -12,17 +12,17 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import { bytes } from "../../../../support/bytes.js"
-import { type End, getEnd, other, type Side, Wire } from "../../../../support/numberedEnds.js"
-import { quiet } from "../../../../support/observe.js"
-import { readAll } from "../../../../support/sessions.js"
+import { bytes } from "../../support/bytes.js"
+import { type End, getEnd, other, type Side, Wire } from "../../support/numberedEnds.js"
+import { quiet } from "../../support/observe.js"
+import { readAll } from "../../support/sessions.js"
 
 type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 const sides = ["client", "server"] as const
 
 const side = FastCheck.constantFrom(...sides)
-/** Which of the ends, or of the opens, that exist by then. */
+/** The index of an end, or of an open, among those that exist at that step. */
 const at = FastCheck.nat(9)
 const millis = FastCheck.nat(40)
 const doing = <const Do extends string>(...what: ReadonlyArray<Do>) => FastCheck.constantFrom(...what)
@@ -248,16 +248,16 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
 
 const links = {
   "a link without latency": { latency: FastCheck.constant(0), maxBuffer: 4096, maxSteps: 40, numRuns: 120 },
-  // a step of the TestClock takes milliseconds, and every message that travels needs one
+  // a step of the TestClock takes milliseconds, and each message on its way needs a step
   "a slow link": { latency: FastCheck.integer({ min: 1, max: 20 }), maxBuffer: 256, maxSteps: 15, numRuns: 20 }
 }
 
 for (const [link, { numRuns, ...scale }] of Object.entries(links)) {
   it.scoped.prop(
-    `over ${link} any program reads what was written, in order, and all of it at an end`,
+    `streams deliver all bytes in order in random programs over ${link}`,
     [programs(scale)],
     ([program]) => execute(program),
-    // a failing program is made smaller for as long as the time limit lets it
-    { timeout: 60_000, fastCheck: { numRuns, interruptAfterTimeLimit: 40_000, markInterruptAsFailure: true } }
+    // the time limit bounds the search for a smaller failing program
+    { timeout: 180_000, fastCheck: { numRuns, interruptAfterTimeLimit: 120_000, markInterruptAsFailure: true } }
   )
 }
