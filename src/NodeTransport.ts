@@ -1,8 +1,9 @@
 /**
- * Transports over the package `ws`, for Node: dialled, or of a socket that was accepted elsewhere.
+ * Transports over the package `ws`, for Node: dialled by `connect`, or made of a WebSocket that was accepted elsewhere.
  *
  * @since 0.1.0
  */
+import type * as PlatformSocket from "@effect/platform/Socket"
 import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -16,10 +17,10 @@ import { WebSocket } from "ws"
 import { redacted } from "./Address.js"
 import { maxFragments } from "./internal/transport/node/frameReader.js"
 import { NodeTransport } from "./internal/transport/node/transport.js"
-import { isWebSocketUrl, notConstructed } from "./internal/transport/standard.js"
-import * as SessionConfig from "./SessionConfig.js"
-import { SharedLimits } from "./SharedLimits.js"
-import { defaultHighWaterMark, Transport } from "./Transport.js"
+import * as upgradedSocket from "./internal/transport/node/upgradedSocket.js"
+import { resolve } from "./internal/transport/options.js"
+import { constructorFailure, isWebSocketUrl } from "./internal/transport/webSocketUrl.js"
+import { Transport } from "./Transport.js"
 import { ConnectFailure } from "./WsmuxError.js"
 
 /**
@@ -27,9 +28,9 @@ import { ConnectFailure } from "./WsmuxError.js"
  * @category models
  */
 export interface Options {
-  /** Unsent bytes from which on the transport is not writable. Default `Transport.defaultHighWaterMark`. */
+  /** The unsent bytes at which the transport stops being writable. Default `Transport.defaultHighWaterMark`. */
   readonly highWaterMark?: number | undefined
-  /** The largest message let in. Default what the `SessionConfig` in the context needs. */
+  /** The largest message in bytes that the transport lets in. Default: the need of the `SessionConfig` in the context. */
   readonly maxMessageSize?: number | undefined
 }
 
@@ -44,16 +45,16 @@ export interface ConnectOptions extends Options {
   readonly protocols?: ReadonlyArray<string> | undefined
   /** For `wss://`: authorities to trust, a client certificate, and the like, as for `tls.connect`. */
   readonly tls?: Tls.ConnectionOptions | undefined
-  /** How long the connection and the upgrade may take together. Default 10 s. */
+  /** How long the TCP connection and the upgrade may take together. Default 10 s. */
   readonly openTimeout?: Duration.DurationInput | undefined
 }
 
 /**
- * Dials a WebSocket. Per-message compression is off: the streams' bytes are compressed already, or do not gain enough.
+ * Dials a WebSocket, and completes when it is open. Fails with `ConnectFailure`, whose `reason` and `status` tell why.
+ * Interruption gives the attempt up.
  *
- * The answer's headers are in `Transport.upgrade`. Fails with `ConnectFailure`, whose `reason` and `status` tell why.
- * Interrupting it gives the attempt up. When the scope closes, the connection is terminated; a session on it has closed
- * it properly by then.
+ * The headers of the answer are in `Transport.upgrade`. The connection is terminated when the scope closes; a session over it
+ * has closed it properly by then. Per-message compression is off: most bytes of streams are compressed already.
  *
  * @since 0.1.0
  * @category constructors
@@ -68,7 +69,7 @@ export const connect = (
     const attempt = yield* Effect.acquireRelease(
       Effect.try({
         try: () => {
-          if (!isWebSocketUrl(url)) throw new SyntaxError() // the package takes http://, too
+          if (!isWebSocketUrl(url)) throw new SyntaxError() // `ws` accepts http://, too
           const ws = new WebSocket(url, [...options.protocols ?? []], {
             ...attempts,
             ...options.tls,
@@ -77,10 +78,10 @@ export const connect = (
             maxPayload: settings.maxMessageSize,
             maxFragments: maxFragments(settings.maxMessageSize)
           })
-          // watched in the same step: a failure to connect may follow at once
+          // The listeners are attached in this step, since a failure to connect may follow in the next one.
           return { transport: new NodeTransport(ws, "client", settings), opened: watchOpening(ws, url, clock) }
         },
-        catch: (cause) => notConstructed(url, cause)
+        catch: (cause) => constructorFailure(url, cause)
       }),
       ({ transport }) => transport.terminate
     )
@@ -94,13 +95,15 @@ export const connect = (
     )
     transport.upgrade = { headers: response.headers }
     transport.connected(response.socket)
-    yield* transport.logDetour
+    yield* transport.logSlowPath
     return transport
   })
 
 /**
- * A transport of a `ws` socket that was accepted elsewhere, such as by a `WebSocketServer` of your own. Call it in the
- * handler of the `connection` event: messages that come before are lost. The upgrade request tells the addresses.
+ * Makes a transport of a WebSocket that a `WebSocketServer` of your own has accepted. The scope owns the WebSocket.
+ *
+ * Call this in the handler of the `connection` event: messages that arrived before are lost. The transport reads the messages
+ * itself, so your own `message` listener receives none. A second transport of the same WebSocket is a defect.
  *
  * @since 0.1.0
  * @category constructors
@@ -114,10 +117,27 @@ export const fromWebSocket = (
     Effect.flatMap(resolve(options), (settings) => {
       const transport = new NodeTransport(ws, "server", settings)
       transport.connected(request.socket)
-      return Effect.as(transport.logDetour, transport)
+      return Effect.as(transport.logSlowPath, transport)
     }),
     (transport) => transport.terminate
   )
+
+/**
+ * Makes a transport over the platform `Socket` of an upgraded request, once the socket is open. The scope owns the socket.
+ * Fails with the `SocketError` of the upgrade.
+ *
+ * Call this in the handler of the request, with the socket of `HttpServerRequest.upgrade`. Where the platform's server is
+ * Node's, the transport uses the WebSocket from the start: with pings, and with its own limit on messages. Elsewhere it does
+ * what `WebSocketTransport.fromSocket` does.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const fromSocket = (
+  socket: PlatformSocket.Socket,
+  options: Options = {}
+): Effect.Effect<Transport, PlatformSocket.SocketError, Scope.Scope> =>
+  Effect.flatMap(resolve(options), (settings) => upgradedSocket.fromSocket(socket, settings))
 
 /**
  * Provides a dialled `Transport`.
@@ -129,19 +149,12 @@ export const layer = (url: string, options?: ConnectOptions): Layer.Layer<Transp
   Layer.scoped(Transport, connect(url, options))
 
 /**
- * How long an attempt to reach one of a host's addresses may take before the next one is tried, in milliseconds. Node's 250
- * give up a connection that has lost a single packet: the kernel sends it again after one second.
+ * How many milliseconds an attempt to reach one address of a host may take before the next address is tried. With Node's
+ * default of 250 a single lost packet fails the attempt, since the kernel sends the packet again after one second.
  */
 const attempts = { autoSelectFamilyAttemptTimeout: 2000 }
 
-const resolve = (options: Options) =>
-  Effect.map(Effect.all([SessionConfig.SessionConfig, SharedLimits]), ([config, { partialMessages }]) => ({
-    partialMessages,
-    highWaterMark: Math.max(options.highWaterMark ?? defaultHighWaterMark, 1),
-    maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config)
-  }))
-
-/** What is kept of the answer: it lives as long as the transport. */
+/** The parts of the answer that are kept for as long as the transport lives. */
 type Answer = Pick<Http.IncomingMessage, "headers" | "socket">
 
 const watchOpening = (ws: WebSocket, url: string, clock: Clock.Clock): Deferred.Deferred<Answer, ConnectFailure> => {
@@ -166,7 +179,10 @@ const watchOpening = (ws: WebSocket, url: string, clock: Clock.Clock): Deferred.
   return opened
 }
 
-/** `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, which the server's own clock tells best how far away it is. */
+/**
+ * Returns the milliseconds of `Retry-After` (RFC 9110, 10.2.3), which is a number of seconds or a date. The date is compared
+ * with that of the server's clock, where the answer has one.
+ */
 const retryAfter = (headers: Http.IncomingHttpHeaders, now: number): number | undefined => {
   const value = headers["retry-after"]?.trim() ?? ""
   if (/^\d+$/.test(value)) return Number(value) * 1000

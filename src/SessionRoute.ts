@@ -12,12 +12,13 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { isHandshake } from "./internal/transport/node/handshake.js"
+import * as NodeTransport from "./NodeTransport.js"
 import * as Origin from "./Origin.js"
 import * as Session from "./Session.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { SharedLimits } from "./SharedLimits.js"
 import { Transport } from "./Transport.js"
-import * as WebSocketTransport from "./WebSocketTransport.js"
+import type * as WebSocketTransport from "./WebSocketTransport.js"
 import type { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
@@ -117,7 +118,7 @@ export const make = <E, R, R2 = never, P = unknown>(
     upgraded?.()
     keepPathAlive(socket, settings)
     const transport = yield* Effect.flatMap(request.upgrade, (socket) =>
-      WebSocketTransport.fromSocket(socket, {
+      NodeTransport.fromSocket(socket, {
         maxMessageSize: SessionConfig.maxMessageSize(settings),
         ...options
       }))

@@ -1,6 +1,7 @@
 /**
- * Transports over a standard `WebSocket` (browsers, Deno, Bun, Node 22) or over a `Socket` of `@effect/platform`, so that a
- * route of an `HttpServer` can become a session.
+ * Transports over a standard `WebSocket` (browsers, Deno, Bun, Node 22) or over a `Socket` of `@effect/platform`.
+ *
+ * This module runs everywhere and imports nothing of Node. A program on Node dials faster by `NodeTransport`.
  *
  * @since 0.1.0
  */
@@ -9,11 +10,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { fromSocket as fromPlatformSocket } from "./internal/transport/platformSocket.js"
-import * as internal from "./internal/transport/standard.js"
-import * as SessionConfig from "./SessionConfig.js"
-import { SharedLimits } from "./SharedLimits.js"
-import { defaultHighWaterMark, Transport } from "./Transport.js"
+import * as internal from "./internal/transport/connect.js"
+import { resolve } from "./internal/transport/options.js"
+import * as platformSocket from "./internal/transport/platformSocket.js"
+import { Transport } from "./Transport.js"
 import type { ConnectFailure } from "./WsmuxError.js"
 
 /**
@@ -21,11 +21,11 @@ import type { ConnectFailure } from "./WsmuxError.js"
  * @category models
  */
 export interface Options {
-  /** Unsent bytes from which on the transport is not writable. Default `Transport.defaultHighWaterMark`. */
+  /** The unsent bytes at which the transport stops being writable. Default `Transport.defaultHighWaterMark`. */
   readonly highWaterMark?: number | undefined
-  /** The largest message let in. Default what the `SessionConfig` in the context needs. */
+  /** The largest message in bytes that the transport lets in. Default: the need of the `SessionConfig` in the context. */
   readonly maxMessageSize?: number | undefined
-  /** How long it may take to open. Default 10 s. */
+  /** How long the WebSocket may take to open. Default 10 s. */
   readonly openTimeout?: Duration.DurationInput | undefined
 }
 
@@ -40,15 +40,18 @@ export interface ConnectOptions extends Options {
 
 /**
  * Dials with the `WebSocketConstructor` in the context: `Socket.layerWebSocketConstructorGlobal` for the platform's own.
+ * Fails with `ConnectFailure`; browsers do not tell why.
  *
- * Node's WebSocket lets in messages of up to 128 MiB, so a session with larger windows fails with `InvalidConfiguration`.
+ * A standard WebSocket has no pings, so a session over it has no keep-alive. The server's pings keep the path open. A
+ * WebSocket of the package `ws` (`NodeSocket.layerWebSocketConstructor`) has pings, and the session uses them.
  *
- * Closing is bounded by the session's `closeTimeout`, also when the peer does not answer. In a browser, and on Node for a
- * connection that a `fetch` had made before, the platform then holds the socket until the peer or the network ends TCP; Node's
- * process does not exit meanwhile. `NodeTransport` has no such case.
+ * The WebSocket reads a message whole before the transport can refuse it, so the WebSocket's own limit bounds the memory for
+ * one message: 128 MiB for Node's, 100 MiB for that of `ws`. A session with larger windows over Node's fails with
+ * `InvalidConfiguration`.
  *
- * There is no ping in a browser, so a session there has no keep-alive of its own; the pings of its server keep the path
- * open all the same. Fails with `ConnectFailure`; browsers do not tell why.
+ * The session's `closeTimeout` bounds closing, also when the peer does not answer. In a browser, and on Node for a connection
+ * that a `fetch` made before, the platform then holds the socket until the peer or the network ends TCP. Node's process does
+ * not exit meanwhile. `NodeTransport` has no such case.
  *
  * @since 0.1.0
  * @category constructors
@@ -59,17 +62,19 @@ export const connect = (
 ): Effect.Effect<Transport, ConnectFailure, PlatformSocket.WebSocketConstructor | Scope.Scope> =>
   Effect.gen(function*() {
     const construct = yield* PlatformSocket.WebSocketConstructor
-    const settings = yield* resolve(options)
-    return yield* internal.connect(
+    return yield* dial(
       url,
       () => construct(url, options.protocols === undefined ? undefined : [...options.protocols]),
-      settings
+      options
     )
   })
 
 /**
- * A transport over a standard `WebSocket` that is connecting or open. Messages that came before this call are lost, so
- * call it in the turn in which the socket was made. The scope owns the socket.
+ * Makes a transport over a standard `WebSocket`, once that is open. The scope owns the WebSocket. Fails with
+ * `ConnectFailure` when the WebSocket does not open.
+ *
+ * Call this in the turn in which the WebSocket was made: messages that arrived before are lost. For a WebSocket that the
+ * package `ws` has accepted use `NodeTransport.fromWebSocket`.
  *
  * @since 0.1.0
  * @category constructors
@@ -78,21 +83,17 @@ export const fromWebSocket = (
   ws: globalThis.WebSocket,
   options: Options = {}
 ): Effect.Effect<Transport, ConnectFailure, Scope.Scope> =>
-  Effect.flatMap(
-    resolve(options),
-    (settings) => internal.connect((ws.url as string | null | undefined) ?? "", () => ws, settings)
-  )
+  dial((ws.url as string | null | undefined) ?? "", () => ws, options)
 
 /**
- * A transport over a platform `Socket` that carries a WebSocket, such as `HttpServerRequest.upgrade` gives. The scope owns
- * it. Fails with the `SocketError` of the upgrade.
+ * Makes a transport over a platform `Socket` that carries a WebSocket, once the socket is open. The scope owns the socket.
+ * Fails with the `SocketError` of the socket.
  *
- * The transport reads from and writes to the WebSocket of an upgraded request directly from the start: with back-pressure and
- * pings, and with its own limit of a message. Call `fromSocket` in the handler of that request for this.
+ * A platform `Socket` shows its WebSocket with the first message. Until then a session sends opening frames only and has no
+ * keep-alive. The WebSocket's own limit bounds the memory for one message.
  *
- * Any other platform `Socket` shows its WebSocket to its first message only, and so does that of a server which is not Node's.
- * Until then a session sends opening frames only, has no keep-alive, and the first message may be as large as the WebSocket
- * was made for.
+ * On Node, use `NodeTransport.fromSocket` in the handler of an upgraded request: that transport uses the WebSocket from the
+ * start, and refuses a message that is too large by its header.
  *
  * @since 0.1.0
  * @category constructors
@@ -101,7 +102,7 @@ export const fromSocket = (
   socket: PlatformSocket.Socket,
   options: Options = {}
 ): Effect.Effect<Transport, PlatformSocket.SocketError, Scope.Scope> =>
-  Effect.flatMap(resolve(options), (settings) => fromPlatformSocket(socket, settings))
+  Effect.flatMap(resolve(options), (settings) => platformSocket.fromSocket(socket, settings))
 
 /**
  * Provides a dialled `Transport`.
@@ -115,10 +116,9 @@ export const layer = (
 ): Layer.Layer<Transport, ConnectFailure, PlatformSocket.WebSocketConstructor> =>
   Layer.scoped(Transport, connect(url, options))
 
-const resolve = (options: Options): Effect.Effect<internal.Settings> =>
-  Effect.map(Effect.all([SessionConfig.SessionConfig, SharedLimits]), ([config, { partialMessages }]) => ({
-    partialMessages,
-    highWaterMark: Math.max(options.highWaterMark ?? defaultHighWaterMark, 1),
-    maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
-    openTimeout: Duration.decode(options.openTimeout ?? Duration.seconds(10))
-  }))
+const dial = (url: string, construct: () => globalThis.WebSocket, options: Options) =>
+  Effect.flatMap(resolve(options), (settings) =>
+    internal.connect(url, construct, {
+      ...settings,
+      openTimeout: Duration.decode(options.openTimeout ?? Duration.seconds(10))
+    }))

@@ -1,6 +1,6 @@
 /**
- * The portable part of effect-wsmux: everything but what needs Node, which has its own entry points
- * (`effect-wsmux/NodeTransport`, `effect-wsmux/NodeTransportServer`, `effect-wsmux/NodeDuplex`, `effect-wsmux/MuxHttp`).
+ * The portable part of effect-wsmux. Modules for Node are entry points of their own: `effect-wsmux/NodeTransport`,
+ * `effect-wsmux/NodeTransportServer`, `effect-wsmux/SessionRoute`, `effect-wsmux/NodeDuplex`, and `effect-wsmux/MuxHttp`.
  *
  * @since 0.1.0
  */
@@ -14,7 +14,6 @@ export * as ReconnectingSession from "./ReconnectingSession.js"
 export * as Session from "./Session.js"
 export * as SessionConfig from "./SessionConfig.js"
 export * as SessionMetrics from "./SessionMetrics.js"
-export * as SessionRoute from "./SessionRoute.js"
 export * as SessionServer from "./SessionServer.js"
 export * as SessionSnapshot from "./SessionSnapshot.js"
 export * as SharedLimits from "./SharedLimits.js"

@@ -48,6 +48,19 @@ const isSpecifier = (parent: ts.Node): boolean =>
 const portable = /^(effect|@effect\/platform)\//
 
 describe("the portable root", () => {
+  it("index.ts reaches no file or package of Node, by a value or by a type", () => {
+    const { files, foreign } = reach("src/index.ts")
+    expect(files).toContain("src/internal/transport/standardTransport.ts")
+    expect(files.filter((file) => file.startsWith("src/internal/transport/node/"))).toEqual([])
+    expect(foreign.filter((name) => !portable.test(name))).toEqual([])
+  })
+
+  it("the check of index.ts sees the files and packages of Node in another module", () => {
+    const { files, foreign } = reach("src/NodeTransport.ts")
+    expect(files).toContain("src/internal/transport/node/frameReader.ts")
+    expect(foreign).toEqual(expect.arrayContaining(["ws", "node:http"]))
+  })
+
   for (const [what, extension] of [["code", ".js"], ["types", ".d.ts"]] as const) {
     it(`portable root imports only effect and @effect/platform in its ${what}`, () => {
       const { files, foreign } = reach(`dist/index${extension}`)

@@ -244,7 +244,7 @@ export const acceptWebSocket: Acceptor = (options) =>
   })
 
 /** A route of an HTTP server of the platform. */
-export const acceptPlatform: Acceptor = (options) =>
+const acceptRoute = (fromSocket: typeof NodeTransport.fromSocket): Acceptor => (options) =>
   Effect.gen(function*() {
     const accepted = yield* Deferred.make<Transport>()
     const over = yield* Deferred.make<void>()
@@ -254,7 +254,7 @@ export const acceptPlatform: Acceptor = (options) =>
     yield* server.serve(
       Effect.gen(function*() {
         const request = yield* HttpServerRequest.HttpServerRequest
-        const transport = yield* WebSocketTransport.fromSocket(yield* request.upgrade, options)
+        const transport = yield* fromSocket(yield* request.upgrade, options)
         yield* Deferred.succeed(accepted, transport)
         yield* Deferred.await(over)
         return HttpServerResponse.empty()
@@ -265,6 +265,11 @@ export const acceptPlatform: Acceptor = (options) =>
     const { port } = server.address as Extract<typeof server.address, { readonly _tag: "TcpAddress" }>
     return { url: `ws://127.0.0.1:${port}`, accepted: Deferred.await(accepted) }
   })
+
+export const acceptPlatform = acceptRoute(NodeTransport.fromSocket)
+
+/** A route whose transport is the portable one. */
+export const acceptPortable = acceptRoute(WebSocketTransport.fromSocket)
 
 export const joined = (dial: Dialler, accept: Acceptor): AcquireEnds => (options) =>
   Effect.gen(function*() {
@@ -285,5 +290,6 @@ export const wired: Readonly<Record<string, AcquireEnds>> = {
   "ws, accepted elsewhere": joined(dialWs, acceptWebSocket),
   "a WebSocket made by the package ws": joined(dialWsConstructor, acceptWsServer),
   "a standard WebSocket": joined(dialStandard, acceptWsServer),
-  "platform sockets": joined(dialPlatform, acceptPlatform)
+  "platform sockets": joined(dialPlatform, acceptPlatform),
+  "portable platform sockets": joined(dialPlatform, acceptPortable)
 }

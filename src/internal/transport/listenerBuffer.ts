@@ -4,25 +4,37 @@ import type { CloseInfo, Listener } from "../../Transport.js"
 import { Notify } from "../sync/notify.js"
 import { plainText } from "../text/plainText.js"
 
+/** The events that carry what the peer has sent. */
+export type Receiver = Pick<Listener, "onMessage" | "onText">
+
 /**
- * Where the one listener of a transport sits. What happens before it comes is kept, within a limit, and delivered to it
- * first; nothing is delivered after the end.
+ * Holds the one listener of a transport. Events before `listen` are buffered up to a limit, and delivered to the listener
+ * first. Events after the end are ignored.
  */
 export class ListenerBuffer {
+  /**
+   * Takes the next message: the buffer before `listen`, then the listener itself, and a receiver that ignores all after the
+   * end. A transport asks for it at every message, so that a message costs no further call.
+   */
+  receiver: Receiver
   readonly #limit: number
-  readonly #overflow: () => void
+  readonly #onOverflow: () => void
   readonly #early: Array<(listener: Listener) => void> = []
   #earlyBytes = 0
-  #taken = false
-  /** Set once it has heard what came before it. */
+  #hasListener = false
+  /** Set once the listener has received the early events. */
   #listener: Listener | undefined
   #end: CloseInfo | undefined
-  readonly #enders = new Notify()
+  readonly #waiters = new Notify()
 
-  /** @param overflow told when something came although more than `limit` bytes wait already */
-  constructor(limit: number, overflow: () => void) {
+  /** @param onOverflow called when an event comes although more than `limit` bytes are buffered */
+  constructor(limit: number, onOverflow: () => void) {
     this.#limit = limit
-    this.#overflow = overflow
+    this.#onOverflow = onOverflow
+    this.receiver = {
+      onMessage: (message) => this.#keep(message.byteLength, (listener) => listener.onMessage(message)),
+      onText: () => this.#keep(0, (listener) => listener.onText())
+    }
   }
 
   get ended(): boolean {
@@ -30,42 +42,32 @@ export class ListenerBuffer {
   }
 
   listen(listener: Listener): void {
-    if (this.#taken) throw new Error("a transport has one listener, and this one has it already")
-    this.#taken = true
-    // What a listener brings about while it hears of earlier events queues up behind them.
+    if (this.#hasListener) throw new Error("Transport.listen: the transport has one listener already")
+    this.#hasListener = true
+    // Events that the listener causes while it receives the early ones are buffered behind them.
     while (this.#early.length > 0) this.#early.shift()!(listener)
     this.#listener = listener
     if (this.#end !== undefined) listener.onClose(this.#end)
-  }
-
-  message(message: Uint8Array): void {
-    if (this.#end !== undefined) return
-    if (this.#listener !== undefined) this.#listener.onMessage(message)
-    else this.#keep(message.byteLength, (listener) => listener.onMessage(message))
-  }
-
-  text(): void {
-    if (this.#end !== undefined) return
-    if (this.#listener !== undefined) this.#listener.onText()
-    else this.#keep(0, (listener) => listener.onText())
+    else this.receiver = listener
   }
 
   writable(): void {
     if (this.#end === undefined) this.#listener?.onWritable()
   }
 
-  /** The last event; only the first call counts. The reason is the peer's text, which may hold anything. */
+  /** Delivers the last event; only the first call counts. The reason is text of the peer and may hold any character. */
   close(end: CloseInfo): void {
     if (this.#end !== undefined) return
     this.#end = { ...end, reason: plainText(end.reason) }
+    this.receiver = ignoring
     this.#listener?.onClose(this.#end)
-    this.#enders.notifyAll()
+    this.#waiters.notifyAll()
   }
 
   /** Waits for the last event. */
-  readonly awaitEnd: Effect.Effect<void> = this.#enders.waitUntil(() => this.ended ? Effect.void : undefined)
+  readonly awaitEnd: Effect.Effect<void> = this.#waiters.waitUntil(() => this.ended ? Effect.void : undefined)
 
-  /** Starts to close, waits for the end up to `timeout`, and terminates what has not ended by then, or is interrupted. */
+  /** Starts to close, waits for the end up to `timeout`, and then terminates. Interruption terminates at once. */
   closing(
     start: () => void,
     timeout: Duration.DurationInput,
@@ -84,14 +86,16 @@ export class ListenerBuffer {
   }
 
   #keep(bytes: number, event: (listener: Listener) => void): void {
-    if (this.#earlyBytes > this.#limit) return this.#overflow()
-    this.#earlyBytes += bytes + perEvent
+    if (this.#earlyBytes > this.#limit) return this.#onOverflow()
+    this.#earlyBytes += bytes + eventOverhead
     this.#early.push(event)
   }
 }
 
-/** How a connection ends at a message that is too large: it is this end that gives it up. */
+const ignoring: Receiver = { onMessage: () => {}, onText: () => {} }
+
+/** How a connection ends at a message above the limit. This end closes, so there is no code of the peer's. */
 export const tooBig: CloseInfo = { code: 1009, reason: "message too big", cause: new RangeError("message too big") }
 
-/** What an event costs beside its bytes, so that empty messages have a bound, too. */
-const perEvent = 256
+/** The bytes that an event takes beside its message, so that empty messages are bounded, too. */
+const eventOverhead = 256

@@ -170,7 +170,7 @@ class MemoryTransport implements Transport {
           this.#closing = true
           return this.#slot.close(tooBig)
         }
-        return this.#slot.message(packet.bytes)
+        return this.#slot.receiver.onMessage(packet.bytes)
       case "Ping":
         return this.#post({ _tag: "Pong", answered: packet.answered })
       case "Pong":

@@ -1,49 +1,62 @@
 import * as PlatformSocket from "@effect/platform/Socket"
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { type Address, opaque } from "../../Address.js"
 import { type CloseInfo, type Listener, type Transport, TypeId } from "../../Transport.js"
 import { Notify } from "../sync/notify.js"
 import { concatBytes } from "./concatBytes.js"
 import { ListenerBuffer, tooBig } from "./listenerBuffer.js"
-import { upgradedTo } from "./node/wsInternals.js"
-import { adoptOpen, isNodeWebSocket, type Settings, type Terminable } from "./standard.js"
+import { noListener, type Settings, StandardTransport, type Terminable } from "./standardTransport.js"
+
+/** How a platform `Socket` shows its WebSocket, and which transport carries on over that WebSocket. */
+export interface Adopter {
+  /** Called just before the socket runs. The returned function is called when the socket is open, and returns its WebSocket. */
+  readonly watchUpgrade: () => () => globalThis.WebSocket | undefined
+  /** Returns the transport of the open WebSocket, which the scope owns. */
+  readonly adopt: (ws: globalThis.WebSocket) => Effect.Effect<Terminable, never, Scope.Scope>
+}
+
+/** Runs everywhere: the first message shows the WebSocket. */
+export const portableAdopter = (settings: Settings): Adopter => ({
+  watchUpgrade: () => () => undefined,
+  adopt: (ws) =>
+    Effect.suspend(() => {
+      const transport = new StandardTransport(ws, settings)
+      return Effect.as(transport.begin, transport)
+    })
+})
 
 /**
- * A transport over a platform `Socket`, once it is open.
+ * Makes a transport over a platform `Socket`, once the socket is open.
  *
- * Such a socket runs an effect per message and writes by effects, so the transport goes on with the WebSocket below as soon as
- * that is known. For an upgraded request on Node that is at once: the package `ws` notes the WebSocket at the TCP socket. All
- * others show their WebSocket to the effect of a message only, so the first message tells, and until then a session has
- * nothing to send but frames that open streams.
+ * A platform socket runs an effect per message and writes by effects, so the transport carries on over the WebSocket below as
+ * soon as the adopter or the effect of the first message shows it. Until then a session sends opening frames only.
  */
 export const fromSocket = (
   socket: PlatformSocket.Socket,
-  settings: Settings
+  settings: Settings,
+  adopter: Adopter = portableAdopter(settings)
 ): Effect.Effect<Transport, PlatformSocket.SocketError, Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
     const write = yield* socket.writer
-    const request = yield* Effect.serviceOption(HttpServerRequest)
     const transport = new PlatformTransport(settings)
     const opened = yield* Deferred.make<void, PlatformSocket.SocketError>()
     const adopt = (ws: globalThis.WebSocket) =>
-      Effect.map(Scope.extend(adoptOpen(ws, settings), scope), (below) => transport.settle(below))
+      Effect.map(Scope.extend(adopter.adopt(ws), scope), (below) => transport.carryOn(below))
     const adoptShown = Effect.flatMap(Effect.serviceOption(PlatformSocket.WebSocket), (ws) => {
-      if (ws._tag === "None") return Effect.void // all goes on by effects
+      if (ws._tag === "None") return Effect.void // the transport stays with the platform's effects
       if (ws.value.binaryType === "blob") {
         return Effect.fail(new PlatformSocket.SocketGenericError({ reason: "Read", cause: new Error(blobs) }))
       }
       return adopt(ws.value)
     })
     const run = Effect.suspend(() => {
-      const upgraded = watchUpgrade(request)
+      const upgraded = adopter.watchUpgrade()
       return socket.runRaw(
         (message: string | Uint8Array | ArrayBuffer) => transport.arrive(message) ? adoptShown : undefined,
         {
@@ -65,11 +78,11 @@ export const fromSocket = (
       Effect.forkScoped
     )
     transport.stopReading = Fiber.interrupt(reading)
-    yield* transport.departures.waitUntil(() => transport.next()).pipe(
+    yield* transport.outboundReady.waitUntil(() => transport.next()).pipe(
       Effect.flatMap((message) => write(message)),
-      Effect.zipRight(Effect.sync(() => transport.departed())),
+      Effect.zipRight(Effect.sync(() => transport.written())),
       Effect.forever,
-      Effect.catchAllCause(() => transport.terminate), // browsers refuse to send some close codes, and throw
+      Effect.catchAllCause(() => transport.terminate), // browsers throw at close codes below 3000 but 1000
       Effect.interruptible,
       Effect.forkScoped
     )
@@ -78,59 +91,35 @@ export const fromSocket = (
     return transport
   })
 
-/** The platform's own tag, by its key: its module would be a large part of a page's bundle, for what a page never has. */
-const HttpServerRequest = Context.GenericTag<Request, Request>("@effect/platform/HttpServerRequest")
-
-interface Request {
-  /** Node's request, on Node. */
-  readonly source: { readonly socket?: object }
-}
-
-/**
- * Answers the WebSocket to which the request was upgraded since, if that has happened in this very step: only then is it
- * the platform socket that runs here which has done it.
- */
-const watchUpgrade = (request: Option.Option<Request>): () => globalThis.WebSocket | undefined => {
-  const tcp = Option.getOrUndefined(request)?.source.socket
-  let isOver = tcp === undefined || upgradedTo(tcp) !== undefined
-  queueMicrotask(() => {
-    isOver = true
-  })
-  return () => {
-    const ws = isOver ? undefined : upgradedTo(tcp!)
-    return isNodeWebSocket(ws) ? ws as unknown as globalThis.WebSocket : undefined
-  }
-}
-
 const blobs = "the WebSocket delivers Blobs, whose order is not kept: set its binaryType to \"arraybuffer\""
 
 type Outbound = Uint8Array | PlatformSocket.CloseEvent
 
-/** A transport that goes on with another one as soon as that is known. */
+/** A transport that sends and receives by effects until the transport below it is known. */
 class PlatformTransport implements Terminable {
   readonly [TypeId]: TypeId = TypeId
   readonly maxMessageSize: number
-  /** Woken when there is something to write, or a transport to go on with. */
-  readonly departures = new Notify()
+  /** Woken when a message has to be written by effect. */
+  readonly outboundReady = new Notify()
   stopReading: Effect.Effect<unknown> = Effect.void
   readonly #highWaterMark: number
-  readonly #slot: ListenerBuffer
+  readonly #listeners: ListenerBuffer
   readonly #outbound: Array<Outbound> = []
   #outboundBytes = 0
   #writing = false
   #blocked = false
-  /** Known from the upgrade or the first message on; used once what was written before it is out. */
+  /** Known from the upgrade or the first message on, and used once the effect that writes has completed. */
   #below: Terminable | undefined
-  #asked = false
+  #hasAsked = false
   #refused = false
-  #signs = 0
+  #asks = 0
 
   constructor(settings: Settings) {
     this.maxMessageSize = settings.maxMessageSize
     this.#highWaterMark = settings.highWaterMark
-    this.#slot = new ListenerBuffer(
+    this.#listeners = new ListenerBuffer(
       settings.maxMessageSize,
-      () => this.#push(new PlatformSocket.CloseEvent(1008, "nobody listens"))
+      () => this.#push(new PlatformSocket.CloseEvent(1008, noListener))
     )
   }
 
@@ -142,48 +131,51 @@ class PlatformTransport implements Terminable {
     return this.#below?.remoteAddress ?? opaque("socket")
   }
 
-  /** A message of the platform's socket; true when the WebSocket shall be asked for. */
+  /** Handles a message of the platform's socket. Returns true for the first one, which shows the WebSocket. */
   arrive(message: string | Uint8Array | ArrayBuffer): boolean {
-    if (this.#below !== undefined || this.#refused) return false // the one below hears of everything itself
-    if (typeof message === "string") this.#slot.text()
+    if (this.#below !== undefined || this.#refused) return false // the transport below receives it, too
+    if (typeof message === "string") this.#listeners.receiver.onText()
     else if (message.byteLength > this.maxMessageSize) this.#refuse()
-    else this.#slot.message(message instanceof Uint8Array ? message : new Uint8Array(message))
-    const first = !this.#asked
-    this.#asked = true
+    else this.#listeners.receiver.onMessage(message instanceof Uint8Array ? message : new Uint8Array(message))
+    const first = !this.#hasAsked
+    this.#hasAsked = true
     return first
   }
 
-  /** Goes on with the WebSocket of the socket. */
-  settle(below: Terminable): void {
+  /** Carries on with the transport below. */
+  carryOn(below: Terminable): void {
     this.#below = below
     below.listen({
-      onMessage: (message) => this.#refused || this.#slot.message(message),
-      onText: () => this.#refused || this.#slot.text(),
-      onWritable: () => this.#slot.writable(),
+      onMessage: (message) => this.#refused || this.#listeners.receiver.onMessage(message),
+      onText: () => this.#refused || this.#listeners.receiver.onText(),
+      onWritable: () => this.#listeners.writable(),
       onClose: (end) => this.end(end)
     })
-    if (!this.#writing) this.#hurry(below)
+    if (!this.#writing) this.#flush(below)
   }
 
   listen(listener: Listener): void {
-    this.#slot.listen(listener)
+    this.#listeners.listen(listener)
   }
 
   send(parts: ReadonlyArray<Uint8Array>): void {
-    if (this.#isSettled()) this.#below!.send(parts)
+    if (this.#hasBelow()) this.#below!.send(parts)
     else this.#push(concatBytes(parts))
   }
 
   pollWritable(): boolean {
-    if (this.#slot.ended) return false
-    if (this.#isSettled()) return this.#below!.pollWritable()
+    if (this.#listeners.ended) return false
+    if (this.#hasBelow()) return this.#below!.pollWritable()
     this.#blocked = this.#outboundBytes >= this.#highWaterMark
     return !this.#blocked
   }
 
-  /** Where nothing can be asked of the peer, as in browsers, and before the WebSocket is known, the peer is taken to be alive. */
+  /**
+   * Changes with every call while the transport below is unknown or has no pings, as in a browser: the session cannot ask
+   * the peer for a sign of life, and takes the peer to be alive.
+   */
   receiveCount(): number {
-    return this.#below?.ping === undefined ? ++this.#signs : this.#signs + this.#below.receiveCount()
+    return this.#below?.ping === undefined ? ++this.#asks : this.#asks + this.#below.receiveCount()
   }
 
   readonly ping = (answered?: () => void): void => this.#below?.ping?.(answered)
@@ -192,9 +184,13 @@ class PlatformTransport implements Terminable {
 
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
     return Effect.suspend(() =>
-      this.#isSettled()
+      this.#hasBelow()
         ? Effect.ensuring(this.#below!.close(code, reason, timeout), this.terminate)
-        : this.#slot.closing(() => this.#push(new PlatformSocket.CloseEvent(code, reason)), timeout, this.terminate)
+        : this.#listeners.closing(
+          () => this.#push(new PlatformSocket.CloseEvent(code, reason)),
+          timeout,
+          this.terminate
+        )
     )
   }
 
@@ -202,7 +198,7 @@ class PlatformTransport implements Terminable {
     Effect.zipRight(this.#below?.terminate ?? Effect.void, this.stopReading)
   )
 
-  /** The next message to write by effect. */
+  /** Returns the next message to write by effect. */
   next(): Effect.Effect<Outbound> | undefined {
     const message = this.#outbound.shift()
     if (message === undefined) return undefined
@@ -210,16 +206,16 @@ class PlatformTransport implements Terminable {
     return Effect.succeed(message)
   }
 
-  /** It is written. */
-  departed(): void {
+  /** Called when the message is written. */
+  written(): void {
     this.#writing = false
-    if (this.#below !== undefined) return this.#hurry(this.#below)
+    if (this.#below !== undefined) return this.#flush(this.#below)
     this.#outboundBytes = this.#outbound.reduce((sum, message) => sum + sizeOf(message), 0)
-    if (this.#blocked && this.pollWritable()) this.#slot.writable()
+    if (this.#blocked && this.pollWritable()) this.#listeners.writable()
   }
 
   end(end: CloseInfo): void {
-    this.#slot.close(end)
+    this.#listeners.close(end)
   }
 
   #refuse(): void {
@@ -228,32 +224,32 @@ class PlatformTransport implements Terminable {
     this.end(tooBig)
   }
 
-  #isSettled(): boolean {
+  #hasBelow(): boolean {
     return this.#below !== undefined && !this.#writing
   }
 
-  /** Frames that still wait go ahead of everything else; a close frame is written as it would have been. */
-  #hurry(below: Terminable): void {
+  /** Sends the waiting messages by the transport below, ahead of new ones. A close frame is still written by effect. */
+  #flush(below: Terminable): void {
     const closing: Array<Outbound> = []
     for (const message of this.#outbound.splice(0)) {
       if (message instanceof Uint8Array) below.send([message])
       else closing.push(message)
     }
     this.#outbound.push(...closing)
-    if (this.#blocked && this.pollWritable()) this.#slot.writable()
+    if (this.#blocked && this.pollWritable()) this.#listeners.writable()
   }
 
   #push(message: Outbound): void {
-    if (this.#slot.ended) return
+    if (this.#listeners.ended) return
     this.#outbound.push(message)
     this.#outboundBytes += sizeOf(message)
-    this.departures.notifyOne()
+    this.outboundReady.notifyOne()
   }
 }
 
 const sizeOf = (message: Outbound): number => message instanceof Uint8Array ? message.byteLength : 0
 
-/** The platform counts 1006 among the clean ends and then does not tell it from 1000; a loss is what we must assume. */
+/** The platform takes 1006 for a clean end and reports it like 1000. A clean end is therefore reported as a loss. */
 const endOf = (exit: Exit.Exit<void, PlatformSocket.SocketError>): CloseInfo => {
   if (Exit.isSuccess(exit) || exit.cause._tag !== "Fail") return { code: 1006, reason: "" }
   const error = exit.cause.error

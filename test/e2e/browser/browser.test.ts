@@ -5,7 +5,7 @@ import { once } from "node:events"
 import { readFileSync } from "node:fs"
 import { type Browser, chromium } from "playwright-core"
 import { programs } from "../../support/programs.js"
-import { buildPage, buildServer, bundleSize } from "./build.js"
+import { buildPage, buildServer, bundleOf } from "./build.js"
 import { content } from "./content.js"
 import type { Page } from "./page.js"
 
@@ -100,10 +100,17 @@ describe.skipIf(programs.Chromium === undefined)("a page in a browser", () => {
 })
 
 describe("the bundle for browsers", () => {
-  it("bundle for browsers has the size of the README and no code of Node", async () => {
+  it("bundle for browsers holds no file of src/internal/transport/node", async () => {
+    const { inputs } = await bundleOf(false)
+    const ours = inputs.filter((file) => file.includes("internal/transport/"))
+    expect(ours).toContain("src/internal/transport/standardTransport.ts")
+    expect(ours.filter((file) => file.includes("/node/"))).toEqual([])
+  })
+
+  it("bundle for browsers has the size that the README names", async () => {
     const readme = readFileSync(new URL("../../../README.md", import.meta.url), "utf8")
     const [, alone, whole] = /(\d+) KB without Effect, (\d+) KB with it/.exec(readme)!
-    const sizes = [await bundleSize(false), await bundleSize(true)]
+    const sizes = [(await bundleOf(false)).size, (await bundleOf(true)).size]
     console.log(`bundle, minified and gzipped: ${sizes[0]} bytes without Effect, ${sizes[1]} with it`)
     expect(sizes[0]! / 1000 / Number(alone)).toBeCloseTo(1, 1)
     expect(sizes[1]! / 1000 / Number(whole)).toBeCloseTo(1, 1)

@@ -30,9 +30,9 @@ const bundle = async (name: string, options: BuildOptions): Promise<string> => {
   return here(`../../../${Object.keys(metafile!.outputs)[0]}`)
 }
 
-/** How many bytes a program that dials and opens a stream is, minified and gzipped, with Effect or without. */
-export const bundleSize = async (withEffect: boolean): Promise<number> => {
-  const { outputFiles } = await build({
+/** Bundles a program that dials and opens a stream, minified. Returns its gzipped size and the source files in it. */
+export const bundleOf = async (withEffect: boolean): Promise<{ size: number; inputs: ReadonlyArray<string> }> => {
+  const { metafile, outputFiles } = await build({
     ...common,
     write: false,
     stdin: {
@@ -41,8 +41,9 @@ export const bundleSize = async (withEffect: boolean): Promise<number> => {
       loader: "ts"
     },
     platform: "browser",
+    metafile: true,
     minify: true,
     external: withEffect ? [] : ["effect/*", "@effect/*"]
   })
-  return gzipSync(outputFiles[0]!.contents, { level: 9 }).length
+  return { size: gzipSync(outputFiles[0]!.contents, { level: 9 }).length, inputs: Object.keys(metafile.inputs) }
 }

@@ -1,16 +1,19 @@
 import type * as Net from "node:net"
 import type { WebSocket } from "ws"
+import { binary, headerSize, type ping, type pong, writeHeader } from "./frameHeader.js"
 import { mask } from "./mask.js"
 
 /**
- * Writes binary messages to the socket of an established WebSocket, each as one frame (RFC 6455, 5.2), in the place of
- * the sender of `ws`: that one copies a message once more in order to mask it, byte by byte, which costs a client more
- * than all the rest. Here a message is copied once, next to those of the same turn, masked where it lies, by words, and
- * leaves with them in one write. Only where the turn before had a single frame is the first message of a turn not kept
- * waiting for more: it is most likely a key stroke, the answer to one, or the credit for which a writer waits.
+ * Writes binary messages to the socket of an established WebSocket, each as one frame (RFC 6455, 5.2), in the place of the
+ * sender of `ws`. That sender copies a message once more and masks it byte by byte, which costs a client more than all the
+ * rest.
  *
- * `ws` writes its own control frames to the same socket. Both write whole frames in one step, so they never mix; and neither
- * sends data behind a close frame.
+ * This writer copies a message once, into the batch of the turn, and masks it there by words. A batch is one write. The first
+ * message of a turn is written at once when the turn before had a single frame. Such a message is most likely a key stroke,
+ * the answer to one, or credit for which a writer waits.
+ *
+ * `ws` writes its own control frames to the same socket. Both write whole frames in one step, so that frames never mix.
+ * Neither sends data behind a close frame.
  */
 export class FrameWriter {
   readonly #ws: WebSocket
@@ -18,16 +21,16 @@ export class FrameWriter {
   readonly #masked: boolean
   readonly #toKernel: boolean
   readonly #written: () => void
-  /** The frames of this turn, up to `#size`. */
+  /** The unwritten frames of this turn, up to `#size`. */
   #batch: Buffer | undefined
   #size = 0
-  /** How many frames this turn has had, and whether the turn before had one only. */
+  /** The frames of this turn, and whether the turn before had a single one. */
   #frames = 0
   #wasAlone = false
 
   /**
-   * @param masked whether this end is the client, which has to mask what it sends
-   * @param written told when the kernel has taken more
+   * @param masked whether this end is the client, which masks what it sends
+   * @param written called when the kernel has taken more bytes
    */
   constructor(ws: WebSocket, socket: Net.Socket, masked: boolean, written: () => void) {
     this.#ws = ws
@@ -37,7 +40,7 @@ export class FrameWriter {
     this.#written = written
   }
 
-  /** Bytes that the kernel has not taken. */
+  /** The bytes that the kernel has not taken. */
   get unsent(): number {
     return this.#socket.writableLength + this.#size
   }
@@ -47,7 +50,7 @@ export class FrameWriter {
     this.#send(binary, parts)
   }
 
-  /** Sends a control frame, with at most 125 bytes, in its place between the messages. */
+  /** Sends a control frame of at most 125 bytes, in its place between the messages. */
   control(opcode: typeof ping | typeof pong, payload: Uint8Array): void {
     this.#send(opcode, [payload])
   }
@@ -57,39 +60,39 @@ export class FrameWriter {
     for (const part of parts) length += part.byteLength
     const size = headerSize(length, this.#masked) + length
     if (this.#batch !== undefined && size > this.#batch.byteLength - this.#size) this.flush()
-    this.#batch ??= takeBatch(size)
-    // Fibers run in microtasks, so the turn is over when those that are ready now have run.
+    this.#batch ??= acquireBatch(size)
+    // Fibers run in microtasks, so the turn ends when those that are ready now have run.
     if (this.#frames === 0) void resolved.then(this.#schedule)
     this.#size = writeFrame(this.#batch, this.#size, opcode, parts, length, this.#masked ? randomKey() : undefined)
     this.#frames++
     const urgent = this.#wasAlone && this.#frames === 1
-    if (urgent || this.#size >= worthAWrite) this.flush()
+    if (urgent || this.#size >= flushSize) this.flush()
   }
 
-  /** Writes what has come together. */
+  /** Writes the batch. */
   flush(): void {
     const batch = this.#batch
     if (batch === undefined) return
     const size = this.#size
     this.#batch = undefined
     this.#size = 0
-    if (this.#ws.readyState !== 1) return giveBack(batch)
+    if (this.#ws.readyState !== 1) return recycle(batch)
     const frames = batch.subarray(0, size)
-    // What has to wait in line keeps no larger buffer from others than itself.
+    // A batch that has to queue is copied, so that it does not hold a pooled buffer.
     if (!this.#toKernel || (this.#socket.writableLength > 0 && size <= batchSize)) {
       this.#socket.write(Buffer.from(frames), this.#written)
-      return giveBack(batch)
+      return recycle(batch)
     }
-    let lent = true
+    let isLent = true
     const release = () => {
-      if (lent) giveBack(batch)
-      lent = false
+      if (isLent) recycle(batch)
+      isLent = false
     }
     this.#socket.write(frames, () => {
       release()
       this.#written()
     })
-    if (this.#socket.writableLength === 0) release() // the kernel has it already, as nearly always
+    if (this.#socket.writableLength === 0) release() // the kernel has taken it at once, as nearly always
   }
 
   readonly #schedule = (): void => process.nextTick(this.#endTurn)
@@ -101,31 +104,31 @@ export class FrameWriter {
   }
 }
 
-/** Whether nothing refers to what was written once `writableLength` is 0. A stream that is no socket may pass it on as it is. */
+/** Whether the written bytes are free once `writableLength` is 0. A stream other than a socket may keep a reference to them. */
 const writesToKernel = (socket: Net.Socket & { readonly _handle?: unknown }): boolean => socket._handle != null
 
-/** Costs less than `queueMicrotask`, which keeps an `AsyncResource` for each. */
+/** Cheaper than `queueMicrotask`, which makes an `AsyncResource` for each call. */
 const resolved = Promise.resolve()
 
-/** A system call for so many bytes is cheap; to wait for more would let the peer be idle until this end's turn is over. */
-const worthAWrite = 8 * 1024
+/** At this size the cost of a system call is small, and waiting for more would leave the peer idle until the turn ends. */
+const flushSize = 8 * 1024
 
-/** Up to this size a batch is copied when it is written, so that it keeps no larger buffer than itself from others. */
+/** A batch up to this size is copied when it has to queue. */
 const batchSize = 64 * 1024
 
-/** Buffers that wait to be used again: memory that is still in the processor's cache, and no work for the collector. */
-const spare: Array<Buffer> = []
-const spareCapacity = 2 * batchSize
-const maxSpare = 16
+/** Pooled buffers: their memory is still in the processor's cache, and costs the collector no work. */
+const pool: Array<Buffer> = []
+const pooledSize = 2 * batchSize
+const maxPooled = 16
 
-const takeBatch = (size: number): Buffer =>
-  size <= spareCapacity ? spare.pop() ?? Buffer.allocUnsafeSlow(spareCapacity) : Buffer.allocUnsafeSlow(size)
+const acquireBatch = (size: number): Buffer =>
+  size <= pooledSize ? pool.pop() ?? Buffer.allocUnsafeSlow(pooledSize) : Buffer.allocUnsafeSlow(size)
 
-const giveBack = (batch: Buffer): void => {
-  if (batch.byteLength === spareCapacity && spare.length < maxSpare) spare.push(batch)
+const recycle = (batch: Buffer): void => {
+  if (batch.byteLength === pooledSize && pool.length < maxPooled) pool.push(batch)
 }
 
-/** Writes a frame at `at`, and answers where it ends. */
+/** Writes a frame at `at`, and returns where the frame ends. */
 const writeFrame = (
   batch: Buffer,
   at: number,
@@ -144,47 +147,15 @@ const writeFrame = (
   return end
 }
 
-/** Opcodes. */
-const binary = 0x2
-export const ping = 0x9
-export const pong = 0xa
-
-const headerSize = (length: number, masked: boolean): number =>
-  (length < 126 ? 2 : length < 65536 ? 4 : 10) + (masked ? 4 : 0)
-
-const writeHeader = (
-  batch: Buffer,
-  at: number,
-  opcode: number,
-  length: number,
-  key: Uint8Array | undefined
-): number => {
-  const masked = key === undefined ? 0 : 0x80
-  batch[at++] = 0x80 | opcode // the only frame of its message
-  if (length < 126) {
-    batch[at++] = masked | length
-  } else if (length < 65536) {
-    batch[at++] = masked | 126
-    at = batch.writeUInt16BE(length, at)
-  } else {
-    batch[at++] = masked | 127
-    at = batch.writeUInt32BE(Math.floor(length / 2 ** 32), at)
-    at = batch.writeUInt32BE(length % 2 ** 32, at)
-  }
-  if (key === undefined) return at
-  batch.set(key, at)
-  return at + key.byteLength
-}
-
-/** Random bytes, drawn many keys at a time: a key must not be foreseeable by who chooses the payload. */
+/** Random bytes for many keys. The author of a payload must not be able to predict its key (RFC 6455, 10.3). */
 const keys = new Uint8Array(8192)
-let spent = keys.byteLength
+let usedBytes = keys.byteLength
 
 const randomKey = (): Uint8Array => {
-  if (spent === keys.byteLength) {
+  if (usedBytes === keys.byteLength) {
     crypto.getRandomValues(keys)
-    spent = 0
+    usedBytes = 0
   }
-  spent += 4
-  return keys.subarray(spent - 4, spent)
+  usedBytes += 4
+  return keys.subarray(usedBytes - 4, usedBytes)
 }

@@ -16,9 +16,10 @@ import type { Transport } from "../../../Transport.js"
 import type { Connection, Rejection, TransportServer } from "../../../TransportServer.js"
 import { ListenFailure } from "../../../WsmuxError.js"
 import { Notify } from "../../sync/notify.js"
+import type { Settings as TransportSettings } from "../options.js"
 import { maxFragments } from "./frameReader.js"
 import { rejectionFault, rejectionText, upgradeFault } from "./httpAnswer.js"
-import { NodeTransport, type Settings as TransportSettings } from "./transport.js"
+import { NodeTransport } from "./transport.js"
 
 type Settings<R, P> = Options<R, P> & TransportSettings & {
   readonly port: number
@@ -104,7 +105,7 @@ export const make = <R, P>(
               (transport) =>
                 transport === undefined
                   ? Effect.void
-                  : Effect.zipRight(transport.logDetour, handle(transport, upgrade))
+                  : Effect.zipRight(transport.logSlowPath, handle(transport, upgrade))
             )
         }),
         Effect.scoped,

@@ -2,32 +2,33 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Net from "node:net"
 import type { WebSocket } from "ws"
-import type { Address } from "../../../Address.js"
-import { opaque, tcp, unix } from "../../../Address.js"
-import type { Budget } from "../../../SharedLimits.js"
+import { type Address, opaque } from "../../../Address.js"
 import { type Listener, type Transport, TypeId, type UpgradeAnswer } from "../../../Transport.js"
 import { Notify } from "../../sync/notify.js"
 import { concatBytes } from "../concatBytes.js"
 import { ListenerBuffer } from "../listenerBuffer.js"
+import type { Settings } from "../options.js"
+import { PendingPings } from "../pendingPings.js"
+import { socketAddress } from "../socketAddress.js"
+import { noListener } from "../standardTransport.js"
+import { ping, pong } from "./frameHeader.js"
 import { type Fault, FrameReader, maxFragments } from "./frameReader.js"
-import { FrameWriter, ping, pong } from "./frameWriter.js"
+import { FrameWriter } from "./frameWriter.js"
 import { SlicedReader } from "./readBudget.js"
 import { readIntoSharedBuffer } from "./sharedReadBuffer.js"
 import { isReplaceable, neverDrains, type Parser, parserOf, restrain, tcpOf } from "./wsInternals.js"
 
-export interface Settings {
-  readonly highWaterMark: number
-  readonly maxMessageSize: number
-  /** What the unfinished messages of all connections may take. */
-  readonly partialMessages: Budget
-}
-
-/** Which end of the WebSocket this is; the client is the end that masks what it sends. Nothing to do with a session's role. */
+/** The end of the WebSocket: the client masks what it sends. A session's role is independent of it. */
 export type End = "client" | "server"
 
+/** The WebSockets that have a transport. */
+const taken = new WeakSet<WebSocket>()
+
 /**
- * A transport over a `WebSocket` of the package `ws`. It listens from its construction on, so nothing is missed, and knows
- * the TCP socket below, since only that tells what is on its way in and out.
+ * A transport over a WebSocket of the package `ws`, which it listens to from its construction on.
+ *
+ * On the fast path it reads and writes frames at the TCP socket itself, and `ws` handles text and control frames. On the slow
+ * path `ws` carries the messages.
  */
 export class NodeTransport implements Transport {
   readonly [TypeId]: TypeId = TypeId
@@ -38,135 +39,134 @@ export class NodeTransport implements Transport {
   upgrade: UpgradeAnswer | undefined
   readonly #ws: WebSocket
   readonly #end: End
-  readonly #highWaterMark: number
-  readonly #partialMessages: Budget
-  readonly #slot: ListenerBuffer
-  readonly #leavers = new Notify()
+  readonly #settings: Settings
+  readonly #listeners: ListenerBuffer
+  readonly #closeWaiters = new Notify()
+  readonly #pings = new PendingPings()
   #socket: Net.Socket | undefined
-  #sender: FrameWriter | undefined
+  #writer: FrameWriter | undefined
   #reader: SlicedReader | undefined
-  #detour: string | undefined = "the TCP socket is unknown"
+  #slowPath: string | undefined = "the TCP socket is unknown"
   #cause: unknown
-  #signs = 0
+  #events = 0
   #blocked = false
-  /** Pings that want to know when they are answered, oldest first. */
-  readonly #asked: Array<{ readonly payload: string; readonly answered: () => void }> = []
-  #asking = 0
 
+  /** Throws when the WebSocket has a transport already: the first one reads the messages, and the second would get none. */
   constructor(ws: WebSocket, end: End, settings: Settings) {
+    if (taken.has(ws)) throw new Error("NodeTransport: the WebSocket has a transport already")
+    taken.add(ws)
     this.#ws = ws
     this.#end = end
-    this.#highWaterMark = settings.highWaterMark
-    this.#partialMessages = settings.partialMessages
+    this.#settings = settings
     this.maxMessageSize = settings.maxMessageSize
-    this.#slot = new ListenerBuffer(settings.maxMessageSize, () => this.#giveUp(1008, new Error("nobody listens")))
-    ws.binaryType = "nodebuffer" // the application may have set another
+    this.#listeners = new ListenerBuffer(settings.maxMessageSize, () => this.#giveUp(1008, new Error(noListener)))
+    ws.binaryType = "nodebuffer" // the program may have set another type
     ws.on("message", (data: Buffer, isBinary: boolean) => {
-      this.#signs++
-      if (this.#cause !== undefined) return // behind a message that was not delivered
-      if (!isBinary) return this.#slot.text()
-      if (data.byteLength <= this.maxMessageSize) return this.#slot.message(data)
-      this.#giveUp(1009, tooBig()) // the parser refuses it earlier, unless this transport knows nothing of the parser
+      this.#events++
+      if (!isBinary) return this.#listeners.receiver.onText()
+      if (data.byteLength <= this.maxMessageSize) return this.#listeners.receiver.onMessage(data)
+      this.#giveUp(1009, tooBig()) // reached on the slow path alone, where the parser of `ws` is unknown
     })
-    ws.on("ping", this.#onSign)
+    ws.on("ping", this.#onEvent)
     ws.on("pong", (payload: Buffer) => {
-      this.#signs++
-      this.#answer(payload.toString())
+      this.#events++
+      this.#pings.onPong(payload.toString())
     })
     ws.on("error", (error: Error) => {
-      // The package sends a close frame and then waits for the peer to end TCP, which a peer may never do.
+      // `ws` sends a close frame and then waits for the peer to end TCP, which the peer may never do.
       this.#cause ??= error
       this.#halfClose()
       this.#conclude(1006, "")
     })
     ws.on("close", (code: number, reason: Buffer) => {
       this.#conclude(code, reason.toString())
-      this.#leavers.notifyAll()
+      this.#closeWaiters.notifyAll()
     })
     if (ws.readyState === 3) this.#conclude(1006, "")
     else if (ws.readyState === 0) ws.once("open", this.#replaceParser)
     else this.#replaceParser()
   }
 
-  /** Tells the transport of the socket that its WebSocket is established over. */
+  /** Sets the TCP socket of the WebSocket, and takes the fast path where nothing speaks against it. */
   connected(socket: Net.Socket): void {
     this.#socket = socket
     const reader = this.#reader
-    // Before the package hears of it: what has come before a loss counts, such as the peer's close frame. The peer's end comes
-    // behind all that, so a socket that closes before was destroyed here.
+    // These listeners run before those of `ws`. All that the peer sent before its end of TCP counts, such as a close frame. A
+    // socket that closes without that end was destroyed by this process.
     socket.prependListener("close", () => reader?.drop())
-    socket.prependListener("end", () => reader?.finish()) // TLS tells of it while the socket is paused
-    socket.prependListener("error", (error: Error) => { // the package keeps the error to itself
+    socket.prependListener("end", () => reader?.finish()) // TLS emits `end` while the socket is paused
+    socket.prependListener("error", (error: Error) => { // `ws` does not report the error
       reader?.finish()
       this.#cause ??= error
     })
-    // An extension would have to have its way with every message.
+    // An extension transforms every message.
     if (this.#ws.extensions === "") {
-      this.#sender = new FrameWriter(this.#ws, socket, this.#end === "client", this.#onSent)
+      this.#writer = new FrameWriter(this.#ws, socket, this.#end === "client", this.#onSent)
     }
     const isShared = reader !== undefined && readIntoSharedBuffer(socket, (bytes) => reader.take(bytes))
-    this.localAddress = toAddress(socket.localAddress, socket.localPort)
-    this.remoteAddress = toAddress(socket.remoteAddress, socket.remotePort)
-    this.#detour = this.#ws.extensions !== ""
+    this.localAddress = socketAddress(socket.localAddress, socket.localPort)
+    this.remoteAddress = socketAddress(socket.remoteAddress, socket.remotePort)
+    this.#slowPath = this.#ws.extensions !== ""
       ? `the extension ${this.#ws.extensions} is in use`
       : reader === undefined
       ? "the parser of this version of ws is unknown, or it was made with allowSynchronousEvents: false"
       : !isShared && !("encrypted" in socket)
-      ? "the TCP socket has other readers, is paused, or is none of Node's"
+      ? "the TCP socket has other readers, is paused, or does not come from node:net"
       : undefined
   }
 
-  /** Why the package `ws`, which is slower, or Node's stream carries the messages; undefined on the direct path. */
-  get detour(): string | undefined {
-    return this.#detour
+  /** The reason why messages take the slow path: through `ws`, or through Node's stream; undefined on the fast path. */
+  get slowPath(): string | undefined {
+    return this.#slowPath
   }
 
-  /** Logs at debug level where the direct path is not in use. */
-  readonly logDetour: Effect.Effect<void> = Effect.suspend(() =>
-    this.#detour === undefined
+  /** Logs the reason for the slow path at debug level. */
+  readonly logSlowPath: Effect.Effect<void> = Effect.suspend(() =>
+    this.#slowPath === undefined
       ? Effect.void
-      : Effect.logDebug(`NodeTransport: messages go a slower way: ${this.#detour}`)
+      : Effect.logDebug(`NodeTransport: messages take the slow path: ${this.#slowPath}`)
   )
 
   listen(listener: Listener): void {
-    this.#slot.listen(listener)
+    this.#listeners.listen(listener)
   }
 
   send(parts: ReadonlyArray<Uint8Array>): void {
     if (!this.#isOpen()) return
-    if (this.#sender === undefined) this.#ws.send(concatBytes(parts), this.#onSent)
-    else this.#sender.send(parts)
+    if (this.#writer === undefined) this.#ws.send(concatBytes(parts), this.#onSent)
+    else this.#writer.send(parts)
   }
 
   pollWritable(): boolean {
     if (!this.#isOpen()) return false
-    this.#blocked = (this.#sender?.unsent ?? this.#ws.bufferedAmount) >= this.#highWaterMark
+    this.#blocked = (this.#writer?.unsent ?? this.#ws.bufferedAmount) >= this.#settings.highWaterMark
     return !this.#blocked
   }
 
+  /** Changes with every byte of the TCP socket, and with every event while the socket is unknown. */
   receiveCount(): number {
-    return (this.#socket?.bytesRead ?? 0) + this.#signs
+    return (this.#socket?.bytesRead ?? 0) + this.#events
   }
 
   ping(answered?: () => void): void {
     if (!this.#isOpen()) return
-    const payload = answered === undefined ? "" : String(++this.#asking)
-    if (answered !== undefined && this.#asked.push({ payload, answered }) > maxAsked) this.#asked.shift()
-    if (this.#sender === undefined) this.#ws.ping(payload, undefined, ignoreFailure)
-    else this.#sender.control(ping, Buffer.from(payload))
+    const payload = this.#pings.add(answered)
+    if (this.#writer === undefined) this.#ws.ping(payload, undefined, ignoreFailure)
+    else this.#writer.control(ping, Buffer.from(payload))
     this.pong()
   }
 
   pong(): void {
     if (!this.#isOpen()) return
-    if (this.#sender === undefined) this.#ws.pong(ignoreFailure)
-    else this.#sender.control(pong, empty)
+    if (this.#writer === undefined) this.#ws.pong(ignoreFailure)
+    else this.#writer.control(pong, empty)
   }
 
   /**
-   * Reads before the parser of the package does, if the parser is of a kind that is known. And listens to the parser: the
-   * package tells of the peer's close frame when TCP has ended, too, which a peer may leave open, or reset. But the frame is
-   * the end. Without its parser the transport hears of the frame later, and of a reset instead.
+   * Puts the frame reader before the parser of `ws`, where the parser is of a known kind.
+   *
+   * The peer's close frame is the end of the connection, and the parser tells of it by `conclude`. `ws` tells of it after the
+   * end of TCP, which the peer may delay or replace by a reset.
    */
   readonly #replaceParser = (): void => {
     const parser = parserOf(this.#ws)
@@ -175,12 +175,16 @@ export class NodeTransport implements Transport {
     const isWithin = restrain(parser, this.maxMessageSize, maxFragments(this.maxMessageSize))
     if (!isWithin) return this.#refuse(parser, "too big")
     if (!isReplaceable(parser) || this.#ws.extensions !== "") return
-    const refuse = (fault: Fault) => this.#refuse(parser, fault)
-    const share = this.#partialMessages.join()
-    const receiver = new FrameReader(parser, this.#end === "server", parser._maxPayload!, refuse, share)
-    this.#ws.once("close", () => receiver.release())
+    const frames = new FrameReader(parser, {
+      masked: this.#end === "server",
+      limit: parser._maxPayload!,
+      listeners: this.#listeners,
+      refuse: (fault) => this.#refuse(parser, fault),
+      share: this.#settings.partialMessages.join()
+    })
+    this.#ws.once("close", () => frames.release())
     const reader = new SlicedReader(
-      (bytes, frames) => receiver.read(bytes, frames),
+      (bytes, count) => frames.read(bytes, count),
       () => this.#ws.isPaused || tcpOf(this.#ws)?.resume()
     )
     neverDrains(parser)
@@ -188,79 +192,73 @@ export class NodeTransport implements Transport {
     this.#reader = reader
   }
 
-  /** Ends the connection as the package does at a fault that it finds. */
+  /** Ends the connection as `ws` does at a fault that its parser finds. */
   #refuse(parser: Parser, fault: Fault): void {
     const { code, error } = faults[fault]()
     this.#giveUp(code, error)
     parser.destroy(error)
   }
 
-  /** Ends the connection with a close frame, and waits for nothing: a peer at fault may not answer, and leave TCP open. */
+  /** Sends a close frame and ends without waiting: a peer at fault may neither answer nor end TCP. */
   #giveUp(code: number, error: Error): void {
     this.#cause ??= error
     this.#close(code, error.message)
     this.#conclude(1006, "")
   }
 
-  /** A pong may stand for several pings (RFC 6455, 5.5.3): the one it repeats, and those before. */
-  #answer(pong: string): void {
-    const last = this.#asked.findIndex(({ payload }) => payload === pong)
-    for (const { answered } of this.#asked.splice(0, last + 1)) answered()
-  }
-
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
-    return this.#slot.closing(() => this.#close(code, reason), timeout, this.terminate, this.#gone)
+    return this.#listeners.closing(() => this.#close(code, reason), timeout, this.terminate, this.#awaitClosed)
   }
 
-  /** Waits until nothing is left of the socket, which may take longer than the end of the connection. */
-  readonly #gone: Effect.Effect<void> = this.#leavers.waitUntil(() =>
+  /** Waits until the WebSocket is closed, which may take longer than the end of the connection. */
+  readonly #awaitClosed: Effect.Effect<void> = this.#closeWaiters.waitUntil(() =>
     this.#ws.readyState === 3 ? Effect.void : undefined
   )
 
-  /** Ends the connection at once, and waits until it has been reported. */
+  /** Ends the connection, and completes when the end has been delivered. */
   readonly terminate: Effect.Effect<void> = Effect.suspend(() => {
     if (this.#ws.readyState !== 3) this.#ws.terminate()
-    return this.#gone
+    return this.#awaitClosed
   })
 
-  /** Sends a close frame behind all that has been sent. */
+  /** Sends a close frame behind all messages. */
   #close(code: number, reason: string): void {
-    this.#sender?.flush()
+    this.#writer?.flush()
     this.#ws.close(code, reason)
     this.#halfClose()
   }
 
   /**
-   * Ends this direction of TCP behind the close frame, after which nothing may be sent (RFC 6455, 5.5.1). A Go peer answers no
-   * close frame and leaves TCP open until it reads the end. With an extension the frame may still wait for its compressor.
+   * Ends this direction of TCP behind the close frame, which is the last frame (RFC 6455, 5.5.1). A Go peer answers no close
+   * frame, and ends TCP when it has read the end. With an extension the close frame may still wait for the compressor.
    */
   #halfClose(): void {
-    if (this.#sender !== undefined && this.#ws.readyState > 1) this.#socket?.end()
+    if (this.#writer !== undefined && this.#ws.readyState > 1) this.#socket?.end()
   }
 
   #isOpen(): boolean {
-    return this.#ws.readyState === 1 && !this.#slot.ended
+    return this.#ws.readyState === 1 && !this.#listeners.ended
   }
 
   #conclude(code: number, reason: string): void {
     const cause = this.#cause
-    this.#slot.close({ code, reason, ...(cause === undefined ? {} : { cause }) })
+    this.#listeners.close({ code, reason, ...(cause === undefined ? {} : { cause }) })
   }
 
-  readonly #onSign = (): void => {
-    this.#signs++
+  readonly #onEvent = (): void => {
+    this.#events++
   }
 
-  /** A failure to send ends the connection, which is reported as such. */
+  /** Called when bytes have left, and when they could not: that ends the connection, which `close` reports. */
   readonly #onSent = (): void => {
     if (!this.#blocked || !this.pollWritable()) return
-    this.#slot.writable()
+    this.#listeners.writable()
   }
 }
 
 const tooBig = (): Error => new RangeError("message too big")
 
-/** How the connection ends at what a receiver refuses. */
+/** The close code and the error for each fault of a message. */
 const faults: Record<Fault, () => { readonly code: number; readonly error: Error }> = {
   "too big": () => ({ code: 1009, error: tooBig() }),
   "too many fragments": () => ({ code: 1008, error: new Error("too many fragments") }),
@@ -271,9 +269,3 @@ const faults: Record<Fault, () => { readonly code: number; readonly error: Error
 const empty = new Uint8Array(0)
 
 const ignoreFailure = (): void => {}
-
-const toAddress = (host: string | undefined, port: number | undefined): Address =>
-  host === undefined || port === undefined ? unix("") : tcp(host, port)
-
-/** How many pings are remembered of a peer that answers none. */
-const maxAsked = 16

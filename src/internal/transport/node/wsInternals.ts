@@ -1,26 +1,22 @@
 /**
- * The facts about the package `ws` that no interface of the package tells. Every use of them stands in this file, and each has
- * a way without, should a later version differ.
+ * The private parts of the package `ws` that the fast path uses. Where a later version lacks one, the slow path takes over.
+ * `test/package/ws.test.ts` names the versions that the suites have run with.
  */
 import type * as Net from "node:net"
 import type * as Stream from "node:stream"
 import type { WebSocket } from "ws"
 
-/** The TCP socket of an established WebSocket. */
+/** Returns the TCP socket of an established WebSocket. */
 export const tcpOf = (ws: WebSocket): Net.Socket | undefined =>
   (ws as unknown as { readonly _socket?: Net.Socket | null })._socket ?? undefined
 
-/** Whether the WebSocket was accepted, so that its peer is the one that masks. A dialled one alone has a URL. */
-export const isAccepted = (ws: WebSocket): boolean =>
-  (ws as unknown as { readonly _isServer?: boolean })._isServer ?? typeof ws.url !== "string"
-
-/** The WebSocket that a TCP socket has been upgraded to; the package notes it there. */
+/** Returns the WebSocket that `ws` noted at the TCP socket of an upgraded request. */
 export const upgradedTo = (socket: object): unknown => {
   const note = Object.getOwnPropertySymbols(socket).find(({ description }) => description === "websocket")
   return note && (socket as Record<symbol, unknown>)[note]
 }
 
-/** The parser, with the fields in which the package keeps its state. */
+/** The parser of `ws`, with the fields of its state. */
 export interface Parser extends Stream.Writable {
   _maxPayload?: number
   _maxFragments?: number
@@ -32,22 +28,22 @@ export interface Parser extends Stream.Writable {
   readonly _fragmented?: number
 }
 
-/** The parser of an established WebSocket. */
+/** Returns the parser of an established WebSocket. */
 export const parserOf = (ws: WebSocket): Parser | undefined =>
   (ws as unknown as { readonly _receiver?: Parser | null })._receiver ?? undefined
 
 /**
- * Whether the parser can be replaced: the package works as known here, no other transport has replaced the parser, and the
- * parser tells of a message in the step in which the message ends. A parser made with `allowSynchronousEvents: false` tells
- * of it in a later turn, and fails when another reader has emitted messages meanwhile.
+ * Whether a frame reader can stand before the parser: the fields of its state are there, no other copy of this package has
+ * replaced `write`, and the parser emits events synchronously. A parser made with `allowSynchronousEvents: false` emits them in later turns, out of order with messages
+ * that the frame reader delivers.
  */
 export const isReplaceable = (parser: Parser): boolean =>
   parser._allowSynchronousEvents === true && !Object.hasOwn(parser, "write") &&
   [parser._state, parser._bufferedBytes, parser._payloadLength, parser._fragmented].every(Number.isInteger)
 
 /**
- * Lowers the limits of a parser that may have been made with others. False when the message that has begun is beyond them
- * already, since the parser looks at a header only once.
+ * Lowers the limits of a parser that was made with higher ones. Returns false when the message under way is above the limit:
+ * the parser has checked its header already.
  */
 export const restrain = (parser: Parser, maxPayload: number, maxFragments: number): boolean => {
   parser._maxPayload = Math.min(parser._maxPayload || Infinity, maxPayload)
@@ -55,21 +51,18 @@ export const restrain = (parser: Parser, maxPayload: number, maxFragments: numbe
   return (parser._totalPayloadLength ?? 0) <= parser._maxPayload
 }
 
-/**
- * Keeps a parser from emitting `drain`: the package would let the socket read again, although the reader before the parser has
- * stopped it.
- */
+/** Keeps a parser from emitting `drain`, at which `ws` would resume a socket that the reader before the parser has paused. */
 export const neverDrains = (parser: Parser): void => {
   const state = (parser as unknown as { readonly _writableState?: { highWaterMark: number } })._writableState
   if (state !== undefined) state.highWaterMark = Infinity
 }
 
-/** The states of the parser in which it waits for bytes. */
+/** The states in which the parser waits for bytes. */
 const [inHeader, inLength16, inLength64, inMask] = [0, 1, 2, 3]
 
 /**
- * How many bytes the parser needs for its next step, or 0 between two messages, with nothing kept. Fed by such portions, it
- * comes to rest at the end of the message that it has begun.
+ * Returns how many bytes the parser needs for its next step; 0 between two messages, when the parser holds no byte. A parser
+ * that gets such portions stops at the end of its message.
  */
 export const neededBytes = (parser: Parser): number => {
   const kept = parser._bufferedBytes ?? 0

@@ -27,6 +27,7 @@ import { listen, transportSuite } from "../../../support/transportSuite.js"
 import { encodeFrame } from "../../../support/webSocketFrames.js"
 
 transportSuite("platform sockets", wired["platform sockets"]!, { addresses: false })
+transportSuite("portable platform sockets", wired["portable platform sockets"]!, { addresses: false })
 
 const dialStandard = (url: string, binaryType: BinaryType) =>
   Socket.makeWebSocket(url).pipe(
@@ -163,20 +164,6 @@ describe("a transport over a platform socket", () => {
       yield* Fiber.join(opening)
       yield* TestClock.adjust("1 minute")
       expect(yield* session.isClosed).toBe(false)
-    }))
-
-  it.scopedLive("refuses a later message by its header when the WebSocket was made without a limit", () =>
-    Effect.gen(function*() {
-      const { connected, url } = yield* makePeer
-      const events = yield* listen(yield* dialPlatform(url, { maxMessageSize: 1000 }))
-      const [peer, request] = yield* connected
-      const unfinished = encodeFrame({ opcode: 0x2, payload: new Uint8Array(1001) }).subarray(0, 200)
-      const first = [1, 2, 3].map((n) => encodeFrame({ opcode: 0x2, payload: new Uint8Array(n) }))
-      const closed = signal(peer, "close")
-      request.socket.write(Buffer.concat([...first, unfinished])) // the parser is replaced while it tells of the first
-      expect(yield* events.ended).toMatchObject({ code: 1006, cause: expect.any(RangeError) })
-      expect(events.told).toEqual(["message", "message", "message", "close"])
-      yield* closed
     }))
 
   it.scopedLive("ends at a first message that is too large where it may not say why", () =>

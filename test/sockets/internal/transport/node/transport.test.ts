@@ -6,6 +6,7 @@ import { SessionClosed } from "effect-wsmux/WsmuxError"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
@@ -324,22 +325,30 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       expect(events.told).toEqual(["message", "close"])
     }))
 
-  it.scopedLive("reads a message whose beginning another transport of its ws has read", () =>
+  it.scopedLive("NodeTransport dies when its WebSocket has a transport already", () =>
+    Effect.gen(function*() {
+      const { client, request, ws } = yield* acceptedElsewhere()
+      const events = yield* listen(yield* NodeTransport.fromWebSocket(ws, request))
+      const second = yield* Effect.exit(NodeTransport.fromWebSocket(ws, request))
+      expect(second).toEqual(Exit.die(new Error("NodeTransport: the WebSocket has a transport already")))
+      client.send(bytes("hello"))
+      expect(text(yield* events.next)).toBe("hello")
+    }))
+
+  it.scopedLive("NodeTransport receives a message whose first bytes the parser of ws has read", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
       const { answer, socket } = yield* rawClient(url)
       const [ws, request] = yield* connected
       yield* answer
-      const first = yield* listen(yield* NodeTransport.fromWebSocket(ws, request))
       const read = request.socket.bytesRead
       const rest = frame(binary, "!") // what looks like a message within the message
       socket.write(frame(binary, "in ", 3 + rest.byteLength))
       yield* eventually(() => request.socket.bytesRead > read)
-      const second = yield* listen(yield* NodeTransport.fromWebSocket(ws, request))
+      const events = yield* listen(yield* NodeTransport.fromWebSocket(ws, request))
       socket.write(rest)
-      const whole = new Uint8Array(Buffer.concat([Buffer.from("in "), rest]))
-      expect([yield* first.next, yield* second.next].map((message) => new Uint8Array(message))).toEqual([whole, whole])
+      expect(new Uint8Array(yield* events.next)).toEqual(new Uint8Array(Buffer.concat([Buffer.from("in "), rest])))
     }))
 
   it.scopedLive("takes messages of a ws that was told to deliver them otherwise", () =>

@@ -204,14 +204,15 @@ describe("a transport of a ws that tells of events in later turns", () => {
 })
 
 describe("the direct path of messages", () => {
-  const detourOf = (transport: Transport) => (transport as unknown as { readonly detour: string | undefined }).detour
+  const slowPathOf = (transport: Transport) =>
+    (transport as unknown as { readonly slowPath: string | undefined }).slowPath
 
   it.scopedLive("is in use at both ends that dial and listen", () =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptWsServer()
       const ends = [yield* NodeTransport.connect(url), yield* accepted]
-      expect(ends.map((end) => "detour" in end)).toEqual([true, true])
-      expect(ends.map(detourOf)).toEqual([undefined, undefined])
+      expect(ends.map((end) => "slowPath" in end)).toEqual([true, true])
+      expect(ends.map(slowPathOf)).toEqual([undefined, undefined])
     }))
 
   it.scopedLive("is in use by both ends with TLS", () =>
@@ -220,7 +221,7 @@ describe("the direct path of messages", () => {
       const accepted = yield* firstOf(server)
       const url = urlOf(server).replace("ws:", "wss:")
       const ends = [yield* NodeTransport.connect(url, { tls: { ca: cert, servername: "localhost" } }), yield* accepted]
-      expect(ends.map(detourOf)).toEqual([undefined, undefined])
+      expect(ends.map(slowPathOf)).toEqual([undefined, undefined])
     }))
 
   it.scopedLive("is in use by a ws that was accepted elsewhere, unless that has an extension or other readers", () =>
@@ -240,7 +241,7 @@ describe("the direct path of messages", () => {
           yield* rawClient(url, headers)
           const [ws, request] = yield* connected
           prepare(request)
-          return detourOf(yield* NodeTransport.fromWebSocket(ws, request))
+          return slowPathOf(yield* NodeTransport.fromWebSocket(ws, request))
         })
       expect(yield* accept(() => {})).toBe(undefined)
       expect(yield* accept(({ socket }) => void socket.on("data", () => {}))).toContain("other readers")

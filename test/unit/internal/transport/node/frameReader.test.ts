@@ -24,20 +24,34 @@ const listenTo = (parser: Parser): Array<string> => {
   return told
 }
 
-const makeReceiver = (masked: boolean, options: object = {}, budget = new SharedBudget(1e9)) => {
-  const parser = new Receiver({ isServer: masked, maxPayload: limit, ...options })
+/** A listener that notes each message as `listenTo` does. */
+const noting = (told: Array<string>) => ({
+  receiver: {
+    onMessage: (message: Uint8Array) => told.push(`message true ${Buffer.from(message).toString("base64")}`),
+    onText: () => {}
+  }
+})
+
+const makeReader = (masked: boolean, budget = new SharedBudget(1e9)) => {
+  const parser = new Receiver({ isServer: masked, maxPayload: limit })
   const told = listenTo(parser)
   const faults: Array<Fault> = []
-  const receiver = new FrameReader(parser, masked, limit, (fault) => faults.push(fault), budget.join())
-  return { parser, told, faults, receiver, budget }
+  const reader = new FrameReader(parser, {
+    masked,
+    limit,
+    listeners: noting(told),
+    refuse: (fault) => faults.push(fault),
+    share: budget.join()
+  })
+  return { parser, told, faults, reader, budget }
 }
 
 /** Cuts bytes where the numbers say; each piece lies in memory that is used for something else afterwards. */
-const feed = (receiver: FrameReader, bytes: Buffer, cuts: ReadonlyArray<number>): void => {
+const feed = (reader: FrameReader, bytes: Buffer, cuts: ReadonlyArray<number>): void => {
   let at = 0
   for (let i = 0; at < bytes.length; i++) {
     const piece = Buffer.from(bytes.subarray(at, at + (cuts[i % cuts.length] ?? bytes.length)))
-    receiver.read(piece)
+    reader.read(piece)
     at += piece.length
     piece.fill(0xee)
   }
@@ -45,7 +59,7 @@ const feed = (receiver: FrameReader, bytes: Buffer, cuts: ReadonlyArray<number>)
 
 const [continuation, text, binary, close, ping] = [0x0, 0x1, 0x2, 0x8, 0x9]
 
-describe.each([["a server", true], ["a client", false]])("the receiver of %s", (_role, masked) => {
+describe.each([["a server", true], ["a client", false]])("the reader of %s", (_role, masked) => {
   const key = masked ? Buffer.from([1, 20, 150, 255]) : undefined
   const frame = (opcode: number, payload: Uint8Array, fin = true) => encodeFrame({ opcode, payload, fin, key })
 
@@ -76,8 +90,8 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
         const expected = listenTo(plain)
         plain.write(Buffer.from(bytes)) // it unmasks where they lie
         fc.pre(!expected.some((event) => event.startsWith("Max payload")))
-        const { faults, receiver, told } = makeReceiver(masked)
-        feed(receiver, bytes, cuts)
+        const { faults, reader, told } = makeReader(masked)
+        feed(reader, bytes, cuts)
         if (faults.length === 0) expect(told).toEqual(expected)
         else expect(faults).toEqual(["too big"])
       }),
@@ -111,8 +125,8 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
           const plain = new Receiver({ isServer: masked, maxPayload: limit })
           const expected = listenTo(plain)
           plain.write(Buffer.from(bytes))
-          const { faults, receiver, told } = makeReceiver(masked)
-          feed(receiver, bytes, cuts)
+          const { faults, reader, told } = makeReader(masked)
+          feed(reader, bytes, cuts)
           await new Promise((resolve) => setImmediate(resolve))
           const isEvent = (event: string) => /^(message|ping|pong|close) /.test(event)
           expect([...told, ...faults].map((event) => isEvent(event) ? event : "given up"))
@@ -125,8 +139,8 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
 
   it("reads byte by byte", () => {
     const payloads = [0, 3, 126, 700].map((length) => pattern(length))
-    const { receiver, told } = makeReceiver(masked)
-    feed(receiver, Buffer.concat(payloads.map((payload) => frame(binary, payload))), [1])
+    const { reader, told } = makeReader(masked)
+    feed(reader, Buffer.concat(payloads.map((payload) => frame(binary, payload))), [1])
     expect(told).toEqual(payloads.map((payload) => `message true ${Buffer.from(payload).toString("base64")}`))
   })
 
@@ -137,31 +151,31 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
       { opcode: continuation, payload: new Uint8Array(1) }
     ]]
   ])("gives up at a message that is too big %s, and reads no more", (_how, frames) => {
-    const { faults, receiver, told } = makeReceiver(masked)
-    feed(receiver, Buffer.concat([...frames.map((each) => encodeFrame({ ...each, key })), frame(ping, pattern(3))]), [])
+    const { faults, reader, told } = makeReader(masked)
+    feed(reader, Buffer.concat([...frames.map((each) => encodeFrame({ ...each, key })), frame(ping, pattern(3))]), [])
     expect(faults).toEqual(["too big"])
     expect(told).toEqual([])
   })
 
   it("gives up at fragments without end, even if they are empty", () => {
-    const { faults, receiver } = makeReceiver(masked)
-    receiver.read(frame(binary, pattern(1), false))
-    for (let i = 2; i <= maxFragments(limit); i++) receiver.read(frame(continuation, new Uint8Array(0), false))
+    const { faults, reader } = makeReader(masked)
+    reader.read(frame(binary, pattern(1), false))
+    for (let i = 2; i <= maxFragments(limit); i++) reader.read(frame(continuation, new Uint8Array(0), false))
     expect(faults).toEqual([])
-    receiver.read(frame(continuation, new Uint8Array(0), false))
+    reader.read(frame(continuation, new Uint8Array(0), false))
     expect(faults).toEqual(["too many fragments"])
   })
 
   it("takes one of just the limit", () => {
-    const { faults, receiver, told } = makeReceiver(masked)
-    feed(receiver, frame(binary, new Uint8Array(limit)), [])
+    const { faults, reader, told } = makeReader(masked)
+    feed(reader, frame(binary, new Uint8Array(limit)), [])
     expect(faults).toEqual([])
     expect(told).toHaveLength(1)
   })
 
   it.each([["binary", binary], ["text", text]])("gives up where a %s message comes within another", (_name, opcode) => {
-    const { faults, receiver, told } = makeReceiver(masked)
-    feed(receiver, Buffer.concat([frame(binary, pattern(9), false), frame(opcode, pattern(9))]), [])
+    const { faults, reader, told } = makeReader(masked)
+    feed(reader, Buffer.concat([frame(binary, pattern(9), false), frame(opcode, pattern(9))]), [])
     expect(faults).toEqual(["interrupted"])
     expect(told).toEqual([])
   })
@@ -177,18 +191,18 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
       [frame(ping, pattern(126)), "invalid payload length"]
     ]
     for (const [bytes, complaint] of malformed) {
-      const { receiver, told } = makeReceiver(masked)
-      feed(receiver, Buffer.concat([bytes, frame(binary, pattern(5))]), [])
+      const { reader, told } = makeReader(masked)
+      feed(reader, Buffer.concat([bytes, frame(binary, pattern(5))]), [])
       await new Promise((resolve) => setImmediate(resolve))
       expect(told).toEqual([expect.stringContaining(complaint)])
     }
   })
 
   it("tells nothing of what comes behind a close frame", () => {
-    const { receiver, told } = makeReceiver(masked)
+    const { reader, told } = makeReader(masked)
     const closing = frame(close, Buffer.from([0x03, 0xe8]))
-    feed(receiver, Buffer.concat([closing, frame(binary, pattern(5))]), [])
-    feed(receiver, frame(binary, pattern(5)), [])
+    feed(reader, Buffer.concat([closing, frame(binary, pattern(5))]), [])
+    feed(reader, frame(binary, pattern(5)), [])
     expect(told).toEqual(["close 1000"])
   })
 
@@ -210,8 +224,14 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
         const parser = new Receiver({ isServer: masked })
         const told = listenTo(parser)
         parser.write(Buffer.from(bytes.subarray(0, cut)))
-        const receiver = new FrameReader(parser, masked, limit, () => {}, new SharedBudget(1e6).join())
-        feed(receiver, bytes.subarray(cut), cuts)
+        const reader = new FrameReader(parser, {
+          masked,
+          limit,
+          listeners: noting(told),
+          refuse: () => {},
+          share: new SharedBudget(1e6).join()
+        })
+        feed(reader, bytes.subarray(cut), cuts)
         expect(told).toEqual(expected)
       }),
       { numRuns: 300 }
@@ -219,9 +239,9 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
   })
 
   it("WsReceiver books what it keeps of an unfinished message, until the message ends", () => {
-    const { budget, faults, receiver, told } = makeReceiver(masked)
+    const { budget, faults, reader, told } = makeReader(masked)
     const message = frame(binary, pattern(300))
-    const piece = (from: number, to?: number) => receiver.read(Buffer.from(message.subarray(from, to)))
+    const piece = (from: number, to?: number) => reader.read(Buffer.from(message.subarray(from, to)))
     piece(0, 100)
     expect([budget.used, told.length]).toEqual([300, 0])
     piece(100)
@@ -229,26 +249,26 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
   })
 
   it("WsReceiver books what the parser keeps of a text message that has not ended", () => {
-    const { budget, receiver, told } = makeReceiver(masked)
+    const { budget, reader, told } = makeReader(masked)
     const message = Buffer.concat([
       frame(text, Buffer.from("a".repeat(200)), false),
       frame(continuation, Buffer.from("b"))
     ])
-    receiver.read(Buffer.from(message.subarray(0, 150)))
+    reader.read(Buffer.from(message.subarray(0, 150)))
     expect(budget.used).toBe(200)
-    receiver.read(Buffer.from(message.subarray(150)))
+    reader.read(Buffer.from(message.subarray(150)))
     expect([budget.used, told.length]).toEqual([0, 1])
   })
 
   it("WsReceiver books what it keeps when it stops within an unfinished message", () => {
-    const { budget, receiver } = makeReceiver(masked)
+    const { budget, reader } = makeReader(masked)
     const frames = [frame(binary, pattern(300), false), frame(ping, pattern(1)), frame(ping, pattern(1))]
-    receiver.read(Buffer.concat(frames), 2)
+    reader.read(Buffer.concat(frames), 2)
     expect(budget.used).toBeGreaterThanOrEqual(300)
   })
 
   it("WsReceiver's parser emits no drain when much is passed on to it", async () => {
-    const { parser, told } = makeReceiver(masked)
+    const { parser, told } = makeReader(masked)
     neverDrains(parser)
     parser.on("drain", () => told.push("drain"))
     expect(parser.write(frame(text, Buffer.alloc(70_000, "x"), false))).toBe(true)
@@ -257,17 +277,17 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
   })
 
   it("WsReceiver gives the connection up when all unfinished messages together are too large", () => {
-    const { budget, faults, receiver } = makeReceiver(masked, {}, new SharedBudget(1000))
+    const { budget, faults, reader } = makeReader(masked, new SharedBudget(1000))
     expect(budget.take(800)).toBe(true)
     const message = frame(binary, pattern(600))
-    receiver.read(Buffer.from(message.subarray(0, 100)))
+    reader.read(Buffer.from(message.subarray(0, 100)))
     expect([faults, budget.used]).toEqual([["no room"], 800])
   })
 
   it("WsReceiver gives back what it has booked when the connection is over", () => {
-    const { budget, receiver } = makeReceiver(masked)
-    receiver.read(Buffer.from(frame(binary, pattern(300)).subarray(0, 100)))
-    receiver.release()
+    const { budget, reader } = makeReader(masked)
+    reader.read(Buffer.from(frame(binary, pattern(300)).subarray(0, 100)))
+    reader.release()
     expect([budget.used, budget.holders]).toEqual([0, 0])
   })
 
@@ -281,10 +301,10 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
       frame(binary, pattern(9))
     ]
     const bytes = Buffer.concat(frames)
-    const { receiver, told } = makeReceiver(masked)
+    const { reader, told } = makeReader(masked)
     const taken: Array<number> = []
     for (let at = 0; at < bytes.length; at += taken.at(-1)!) {
-      taken.push(receiver.read(Buffer.from(bytes.subarray(at)), 2))
+      taken.push(reader.read(Buffer.from(bytes.subarray(at)), 2))
     }
     const sizes = frames.map(({ length }) => length)
     expect(taken).toEqual([sizes[0]! + sizes[1]!, sizes[2]! + sizes[3]!, sizes[4]! + sizes[5]!])
@@ -297,12 +317,19 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
       fc.property(fc.array(fragments, { minLength: 1, maxLength: 10 }), (messages) => {
         const parser = new Receiver({ isServer: masked })
         const queue = new BoundedByteQueue()
-        parser.on("message", (message: Buffer) => queue.push(message.subarray(5)))
-        const receiver = new FrameReader(parser, masked, limit, () => {}, new SharedBudget(1e9).join())
+        const reader = new FrameReader(parser, {
+          masked,
+          limit,
+          listeners: {
+            receiver: { onMessage: (message: Uint8Array) => queue.push(message.subarray(5)), onText: () => {} }
+          },
+          refuse: () => {},
+          share: new SharedBudget(1e9).join()
+        })
         for (const sizes of messages) {
           sizes.forEach((size, i) => {
             const isLast = i === sizes.length - 1
-            receiver.read(frame(i === 0 ? binary : continuation, new Uint8Array(i === 0 ? size + 5 : size), isLast))
+            reader.read(frame(i === 0 ? binary : continuation, new Uint8Array(i === 0 ? size + 5 : size), isLast))
           })
         }
         const { size } = queue
@@ -316,10 +343,10 @@ describe.each([["a server", true], ["a client", false]])("the receiver of %s", (
 
   it("keeps at most four times of what has come of a message", () => {
     const started = frame(binary, pattern(65536)).subarray(0, 2000)
-    const receivers = Array.from({ length: 500 }, () => makeReceiver(masked).receiver)
+    const readers = Array.from({ length: 500 }, () => makeReader(masked).reader)
     const before = process.memoryUsage().arrayBuffers
-    for (const receiver of receivers) receiver.read(started)
+    for (const reader of readers) reader.read(started)
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(500 * 4 * 2000 + 1e6)
-    expect(receivers).toHaveLength(500)
+    expect(readers).toHaveLength(500)
   })
 })
