@@ -1,15 +1,11 @@
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import { opaque } from "../../Address.js"
 import type { Pair, Server, ServerOptions } from "../../MemoryTransport.js"
-import type { Transport } from "../../Transport.js"
 import type { Connection, UpgradeRequest } from "../../TransportServer.js"
 import { ConnectFailure } from "../../WsmuxError.js"
-import { Notify } from "../sync/notify.js"
-
-type Handler<P> = (transport: Transport, connection: Connection<P>) => Effect.Effect<void>
+import { ConnectionHandler } from "./connectionHandler.js"
 
 const url = "memory:server"
 
@@ -27,8 +23,7 @@ export const makeServer = <R, P>(
       })
     )
     const connections = yield* FiberSet.make<void>()
-    const handlers = new Notify()
-    let handler: Handler<P> | undefined
+    const handler = new ConnectionHandler<P>()
 
     const admit = (request: UpgradeRequest): Effect.Effect<P, ConnectFailure> =>
       authorize === undefined
@@ -37,13 +32,13 @@ export const makeServer = <R, P>(
           Effect.mapError(({ status }) => new ConnectFailure({ url, reason: "Rejected", status })),
           Effect.provide(context)
         )
-    // Forked within the mask, so that a fiber that is interrupted before its first step ends its connection, too.
+    // The finaliser is installed within the mask, so that an interruption before the first step ends the connection, too.
     const serve = ({ server }: Pair, connection: Connection<P>) =>
       Effect.uninterruptibleMask((restore) =>
-        handlers.waitUntil(() => handler && Effect.succeed(handler)).pipe(
-          Effect.flatMap((handle) => handle(server, connection)),
+        handler.awaitHandler.pipe(
+          Effect.flatMap((handle) => handle(server, () => connection)),
           restore,
-          Effect.ensuring(server.close(1006, "", 0)), // ends at once what the handler has not closed
+          Effect.ensuring(server.close(1006, "", 0)), // ends a connection that the handler has left open
           FiberSet.run(connections)
         )
       )
@@ -56,31 +51,10 @@ export const makeServer = <R, P>(
         yield* serve(pair, { principal, request })
         return pair
       })
-
-    const run = <E, R2>(
-      handle: (transport: Transport, connection: Connection<P>) => Effect.Effect<unknown, E, R2>
-    ) =>
-      Effect.acquireUseRelease(
-        Effect.map(Effect.context<R2>(), (context) => {
-          handler = (transport, connection) =>
-            Effect.suspend(() => handle(transport, connection)).pipe(
-              Effect.scoped,
-              Effect.provide(context),
-              Effect.catchAllCause((cause) =>
-                Cause.isInterruptedOnly(cause)
-                  ? Effect.void
-                  : Effect.logDebug("the handler of a connection failed", cause)
-              ),
-              Effect.asVoid
-            )
-          handlers.notifyAll()
-        }),
-        () => Effect.never,
-        () =>
-          Effect.suspend(() => {
-            handler = undefined
-            return FiberSet.clear(connections)
-          })
-      )
-    return { address: opaque(url), maxMessageSize, run: run as Server<P>["run"], connect }
+    return {
+      address: opaque(url),
+      maxMessageSize,
+      run: (handle) => handler.run(handle, FiberSet.clear(connections)),
+      connect
+    }
   })

@@ -1,0 +1,52 @@
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Transport } from "../../Transport.js"
+import type { Connection } from "../../TransportServer.js"
+import { Notify } from "../sync/notify.js"
+
+/**
+ * Serves a connection, and never fails. The handler calls `takeConnection` when it starts, so that no stack frame keeps the
+ * headers of a request for as long as its session lives.
+ */
+export type Handler<P> = (transport: Transport, takeConnection: () => Connection<P>) => Effect.Effect<void>
+
+/** The handler of a server's connections, which `TransportServer.run` sets. */
+export class ConnectionHandler<P> {
+  #handler: Handler<P> | undefined
+  readonly #changes = new Notify()
+
+  /** Waits until a handler is set. */
+  readonly awaitHandler: Effect.Effect<Handler<P>> = this.#changes.waitUntil(() =>
+    this.#handler === undefined ? undefined : Effect.succeed(this.#handler)
+  )
+
+  /** Sets the handler until it is interrupted, and then ends the connections. */
+  run<E, R>(
+    handle: (transport: Transport, connection: Connection<P>) => Effect.Effect<unknown, E, R>,
+    endConnections: Effect.Effect<void>
+  ): Effect.Effect<never, never, Exclude<R, Scope.Scope>> {
+    return Effect.acquireUseRelease(
+      Effect.map(Effect.context<Exclude<R, Scope.Scope>>(), (context) => {
+        this.#handler = (transport, takeConnection) =>
+          Effect.suspend(() => handle(transport, takeConnection())).pipe(
+            Effect.scoped, // the context may hold the scope of the server
+            Effect.provide(context),
+            Effect.catchAllCause(logFailure),
+            Effect.asVoid
+          )
+        this.#changes.notifyAll()
+      }),
+      () => Effect.never,
+      () =>
+        Effect.suspend(() => {
+          this.#handler = undefined
+          return endConnections
+        })
+    )
+  }
+}
+
+/** A failure of a handler ends its own connection only. */
+const logFailure = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logDebug("the handler of a connection failed", cause)
