@@ -2,7 +2,7 @@ import * as vega from "vega"
 import { compile, type TopLevelSpec } from "vega-lite"
 import type { Report } from "./report.js"
 
-/** A panel for each metric of each workload: a bar to the median, a line from the least to the most. */
+/** A panel for each metric of each workload: a bar to the median, and a line from the lowest to the highest value. */
 export const chart = ({ environment, results }: Report, caption: ReadonlyArray<string>): Promise<string> => {
   const panels = [...new Set(results.map(panelOf))]
   const spec: TopLevelSpec = {

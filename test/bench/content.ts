@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib"
 
-/** Noise of which all content consists. It does not repeat within a MiB, so that lost or swapped pieces show. */
+/** The noise of all content. A MiB has no repetition, so that the checksum finds lost and swapped pieces. */
 const pool = (() => {
   const words = new Uint32Array(1 << 18)
   let x = 1
@@ -15,7 +15,7 @@ const pool = (() => {
 
 const cut = new Map<number, ReadonlyArray<Buffer>>()
 
-/** The pool in pieces, cut once: a writer's loop shall cost no allocations. */
+/** The pool in pieces, cut once, so that the loop of a writer allocates nothing. */
 const pieces = (size: number): ReadonlyArray<Buffer> => {
   let found = cut.get(size)
   if (found === undefined) {
@@ -25,12 +25,12 @@ const pieces = (size: number): ReadonlyArray<Buffer> => {
   return found
 }
 
-/** What a stream is to carry: writes of a size, except for the last. */
+/** The content of a stream: writes of one size, except for the last. */
 export interface Source extends Iterable<Uint8Array> {
   readonly size: number
 }
 
-/** So many bytes, in writes of the given size. */
+/** This many bytes, in writes of the given size. */
 export const content = (bytes: number, size: number): Source => ({
   size,
   *[Symbol.iterator]() {
@@ -47,7 +47,7 @@ export const content = (bytes: number, size: number): Source => ({
 /** A single write. */
 export const single = (bytes: Uint8Array): Source => ({ size: bytes.length, [Symbol.iterator]: () => [bytes].values() })
 
-/** What was received: how many bytes, and the checksum of them all. */
+/** The number and the checksum of the received bytes. */
 export class Tally {
   bytes = 0
   crc = 0
@@ -71,7 +71,7 @@ export const tallyOf = (chunks: Iterable<Uint8Array>): Tally => {
   return tally
 }
 
-/** Fails unless the bytes that arrived are those that were sent. */
+/** Throws when the received bytes differ from the sent ones. */
 export const verify = (what: string, got: Uint8Array, expected: Tally): void => {
   const want = expected.encode()
   if (Buffer.compare(got, want) === 0) return
@@ -82,7 +82,7 @@ export const verify = (what: string, got: Uint8Array, expected: Tally): void => 
   )
 }
 
-/** What the checksum costs a receiver, which is the same for all peers: GB/s in pieces of 64 KiB and of 1 KiB. */
+/** The speed of the checksum, the same for all peers: GB/s in pieces of 64 KiB and of 1 KiB. */
 export const checksumSpeed = (): Record<"64 KiB" | "1 KiB", number> => {
   const speed = (size: number) => {
     const total = 256 << 20

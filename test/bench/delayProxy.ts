@@ -1,10 +1,10 @@
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 
-/** What may be under way in one direction: more than any window that is measured. */
+/** The most bytes on their way in one direction: more than any measured window. */
 const capacity = 128 << 20
 
 /**
- * Passes on, after the delay and in order, what comes from one socket to the other; at its capacity it stops reading.
+ * Passes the bytes of one socket on to the other after the delay and in order, and stops reading at its capacity.
  */
 const forward = (from: Socket, to: Socket, delay: number): void => {
   const queue: Array<{ readonly chunk: Buffer | undefined; readonly due: number }> = []
@@ -52,7 +52,7 @@ const forward = (from: Socket, to: Socket, delay: number): void => {
   })
 }
 
-/** A loopback TCP proxy that delays each direction by so many milliseconds. */
+/** A TCP proxy on the loopback that delays each direction by this many milliseconds. */
 export const delayProxy = (target: number, delay: number): Promise<{ readonly port: number; close(): void }> =>
   new Promise((resolve, reject) => {
     const sockets = new Set<Socket>()

@@ -3,7 +3,7 @@ import type { Options, Settings } from "./options.js"
 import { bare, peers } from "./peers/index.js"
 import type { Workload } from "./workloads.js"
 
-/** Who runs a workload: a peer at each end, as it is named in the report. */
+/** The peers of a workload, one at each end, with the name for the report. */
 export interface Entrant {
   readonly name: string
   readonly client: string
@@ -50,7 +50,7 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
       ].filter(({ client }) => wanted(client))
     case "A1":
     case "A1r":
-      // The other end is the plain stream, so that each adapter is seen sending in the one, and receiving in the other.
+      // the other end is a plain stream, so that one row shows the adapter sending and one receiving
       return [
         both("ours", standard),
         ...Object.keys(adapters).map((name) => ({ name, client: adapters[name]!, server: "ours", settings: standard }))
@@ -58,7 +58,7 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
     default:
       return Object.keys(peers)
         .filter((name) => wanted(name) && (workload.bare || !bare.includes(name)))
-        // What an Effect stream costs to begin with shows where there are many.
+        // workloads with many streams show the cost of starting an Effect stream
         .filter((name) => !name.startsWith("ours-") || (["W2", "W4"].includes(workload.id) && name === "ours-plain"))
         .map((name) => both(name, standard))
   }

@@ -28,7 +28,7 @@ const version = (name: string): string => {
 
 const packages = ["effect-wsmux", "effect", "ws", "@libp2p/yamux", "bpmux"]
 
-/** What the chart shows of it. */
+/** The part of the environment that the chart shows. */
 export const caption = ["machine", "versions", "masking", "date"]
 
 export const describe = async (options: Options, go: GoPeer | undefined): Promise<Environment> => {

@@ -2,15 +2,15 @@ import { spawnSync } from "node:child_process"
 import { copyFileSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
 
-/** The Go program, and whose wsmux is in it: the published package's, or the tests' own. */
+/** The Go program, and its wsmux: the published package or the stand-in of the tests. */
 export interface GoPeer {
   readonly path: string
   readonly kind: "reference" | "stand-in"
 }
 
 /**
- * Builds the program, with the published package where this machine can have it; nothing where Go is missing.
- * `WSMUX_GO_REFERENCE=1` insists on the package, `WSMUX_GO_REFERENCE=0` does not try.
+ * Builds the program, with the published package when a module proxy serves it. Without Go there is no program.
+ * `WSMUX_GO_REFERENCE=1` demands the package, and `WSMUX_GO_REFERENCE=0` does not try.
  */
 export const buildGo = (source: string, output: string): GoPeer | undefined => {
   const go = (...args: ReadonlyArray<string>) =>
@@ -24,7 +24,7 @@ export const buildGo = (source: string, output: string): GoPeer | undefined => {
   mkdirSync(output, { recursive: true })
   const wish = process.env.WSMUX_GO_REFERENCE
   if (wish !== "0") {
-    // go adds the sums that it has verified, so it gets copies
+    // go adds verified sums to these files, so the build uses copies
     for (const file of ["reference.mod", "reference.sum"]) copyFileSync(join(source, file), join(output, file))
     const path = join(output, "go-reference")
     const built = go(

@@ -1,6 +1,5 @@
 /**
- * `npm run bench`: every peer runs every workload, round by round. What they are, and what must be reached, is said in
- * workloads.ts.
+ * `npm run bench` runs every workload with every peer, round by round. `workloads.ts` has the workloads and the bars.
  */
 import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
@@ -16,7 +15,7 @@ import { resultsOf, verdictsOf } from "./results.js"
 import { run } from "./run.js"
 import { type Sample, workloads } from "./workloads.js"
 
-/** The sources, of which this is a build. */
+/** The sources of this build. */
 const home = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
 const bench = async (options: Options): Promise<Report> => {
@@ -58,13 +57,13 @@ const bench = async (options: Options): Promise<Report> => {
     environment: { ...environment, took: `${Math.round(seconds())} s` },
     titles: Object.fromEntries(chosen.map(({ id, title }) => [id, title(options.sizes)])),
     results: field.flatMap(({ samples, workload }) => resultsOf(workload, samples)),
-    // The bars are for warm processes.
+    // the bars apply to warm processes
     verdicts: options.quick ? [] : field.flatMap(({ samples, workload }) => verdictsOf(workload, samples, bufferutil)),
     failures
   }
 }
 
-/** Before anything runs that could be lost. */
+/** Checks the output files before a run whose results could be lost. */
 const makeFolder = (option: string, folder: string): void => {
   try {
     mkdirSync(folder, { recursive: true })

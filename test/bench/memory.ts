@@ -3,11 +3,11 @@ import { setTimeout } from "node:timers/promises"
 export interface Memory {
   /** Bytes of the process that are in RAM. */
   readonly resident: number
-  /** Bytes that are in use: of the heap, and of buffers beside it. */
+  /** Bytes in use: of the heap, and of buffers beside the heap. */
   readonly heap: number
 }
 
-/** This process's memory, after everything that is garbage has been collected. */
+/** The memory of this process after a collection of garbage. */
 export const memory = async (): Promise<Memory> => {
   for (let i = 0; i < 5; i++) {
     globalThis.gc!()

@@ -1,14 +1,14 @@
 import { parseArgs } from "node:util"
 
-/** What a peer is told. It uses what it has, and states it. */
+/** The settings of a peer. A peer uses those that it supports, and reports them. */
 export interface Settings {
   /** Bytes of a stream's window. */
   readonly window: number
-  /** Up to where our windows may grow by themselves, from the default size on. */
+  /** The largest window of effect-wsmux, whose windows grow from the default size. */
   readonly maxWindow?: number
 }
 
-/** The sizes of the workloads: what they are, in full, and with --quick. */
+/** The sizes of the workloads, in full and with --quick. */
 const sizes = {
   "bulk-mib": ["MiB of W1, W1r and W8", 512, 32],
   "chunk-kib": ["KiB of a large write", 64, 64],
@@ -32,15 +32,15 @@ export type Sizes = { readonly [K in keyof typeof sizes]: number }
 export interface Options {
   readonly sizes: Sizes
   readonly quick: boolean
-  /** Whether nothing was asked for but all of it. */
+  /** Whether the run has all workloads and peers. */
   readonly whole: boolean
   readonly rounds: number
   readonly only: ReadonlyArray<string>
   readonly peers: ReadonlyArray<string>
-  /** Seconds that a run may take, and after which none is started. */
+  /** The most seconds of the whole run, after which no further run starts. */
   readonly timeout: number
   readonly budget: number
-  /** Where to write profiles of the processes of ours and of the Node peers. */
+  /** The folder for profiles of the Node processes. */
   readonly profile: string | undefined
   readonly out: string | undefined
 }
@@ -67,13 +67,13 @@ export const usage = (): string => {
   ].join("\n")
 }
 
-/** What may be chosen from. */
+/** The names of workloads and peers. */
 export interface Known {
   readonly workloads: ReadonlyArray<string>
   readonly peers: ReadonlyArray<string>
 }
 
-/** The options, or undefined where help is asked for. */
+/** The options, or undefined when the arguments ask for help. */
 export const parse = (known: Known): Options | undefined => {
   const names = [...Object.keys(flags), ...Object.keys(sizes)]
   const isSwitch = (name: string) => name === "quick" || name === "help"

@@ -14,7 +14,7 @@ export interface Command {
   readonly args: ReadonlyArray<string>
 }
 
-/** A process that tells its events on standard output, and ends when its standard input does. */
+/** A process that writes its events to standard output, and ends with its standard input. */
 export class Side {
   readonly #child: ChildProcess
   readonly #events: Array<Event> = []
@@ -41,7 +41,7 @@ export class Side {
     this.#wake?.()
   }
 
-  /** The next event; fails when the process says that it failed, or is gone. */
+  /** Takes the next event, and rejects when the process reports a failure or has ended. */
   async next(): Promise<Event> {
     while (this.#events.length === 0) {
       if (this.#gone !== undefined) throw new Error(`${this.name} ${this.#gone} ${gist(this.#complaints)}`.trim())
@@ -64,7 +64,7 @@ export class Side {
     this.#child.stdin!.write(`${JSON.stringify(message)}\n`)
   }
 
-  /** Lets it end by itself, or else kills it. */
+  /** Ends the input of the process, and kills the process when it does not end. */
   async stop(): Promise<void> {
     if (this.#gone !== undefined) return
     this.#child.stdin!.end()
@@ -74,6 +74,6 @@ export class Side {
   }
 }
 
-/** Of all that a process has complained about the error, without where in the files of this machine it came from. */
+/** The error message in the output of a process, without paths of this machine. */
 const gist = (complaints: string): string =>
   /^\w*Error\b.*$/m.exec(complaints)?.[0] ?? complaints.trim().split("\n", 1)[0]!

@@ -1,7 +1,7 @@
 import type { Result, Verdict } from "./results.js"
 import type { Summary } from "./statistics.js"
 
-/** Where and how it was measured: name and value. */
+/** The conditions of the measurement: name and value. */
 export type Environment = Readonly<Record<string, string>>
 
 export interface Report {
@@ -52,7 +52,7 @@ const table = (id: string, all: ReadonlyArray<Result>): ReadonlyArray<string> =>
 const text = ({ max, median, min }: Summary, ratio: Summary | undefined): string =>
   `${round(median)} (${round(min)}–${round(max)})${ratio === undefined ? "" : ` ${ratio.median.toFixed(2)}x`}`
 
-/** Three digits that matter. */
+/** Three significant digits. */
 const round = (value: number): string =>
   Math.abs(value) >= 100
     ? Math.round(value).toLocaleString("en")

@@ -2,14 +2,14 @@ import { bare } from "./peers/index.js"
 import { summarise, type Summary } from "./statistics.js"
 import { type Bar, bestOther, type Sample, type Workload } from "./workloads.js"
 
-/** What an entrant reached in a metric of a workload. */
+/** The result of an entrant in a metric of a workload. */
 export interface Result {
   readonly workload: string
   readonly metric: string
   readonly better: "more" | "less"
   readonly entrant: string
   readonly values: Summary
-  /** By what it is divided, round by round, and what that gives. */
+  /** The entrant to compare with, and the ratio, round by round. */
   readonly against?: string
   readonly ratio?: Summary
 }
@@ -21,10 +21,10 @@ export interface Verdict {
   readonly met: boolean
 }
 
-/** The samples of one workload: of each entrant, one a round; none where a run failed. */
+/** The samples of one workload: one of each entrant a round, none for a failed run. */
 export type Samples = ReadonlyMap<string, ReadonlyArray<Sample | undefined>>
 
-/** Whom the others are compared with, the first that takes part. */
+/** The entrants to compare with, of which the first that takes part counts. */
 const limits = ["Go to Go", "window 16 MiB", "ws", "ours"]
 
 export const resultsOf = (workload: Workload, samples: Samples): Array<Result> => {
@@ -46,7 +46,7 @@ export const resultsOf = (workload: Workload, samples: Samples): Array<Result> =
   )
 }
 
-/** Compared within each round, so that what the machine does meanwhile falls out. */
+/** Compares within each round, so that other load of the machine cancels out. */
 const ratiosOf = (
   metric: string,
   rounds: ReadonlyArray<Sample | undefined>,
@@ -57,7 +57,7 @@ const ratiosOf = (
     return sample === undefined || other === undefined ? [] : [sample[metric]! / other[metric]!]
   })
 
-/** Which bars were met, of those for which all that they compare was run. */
+/** The outcome of each bar whose entrants have all run. */
 export const verdictsOf = (workload: Workload, samples: Samples, bufferutil: boolean): Array<Verdict> => {
   const results = resultsOf(workload, samples)
   return workload.bars.flatMap((bar) => {

@@ -7,7 +7,9 @@ import { type Command, Side } from "./process.js"
 import type { Task } from "./side.js"
 import type { Sample, Workload } from "./workloads.js"
 
-/** One run of a workload: a fresh server and a fresh client, and what the client measured. Bounded in time. */
+/**
+ * Runs a workload once with a new server and a new client, in bounded time, and answers with the figures of the client.
+ */
 export const run = async (
   workload: Workload,
   entrant: Entrant,
@@ -27,7 +29,7 @@ export const run = async (
   const sides: Array<Side | { readonly stop: () => Promise<void> }> = []
   let over = false
   const start = (side: "server" | "client", url?: string) => {
-    if (over) throw new Error("too late") // nobody would stop it
+    if (over) throw new Error("too late") // no timer would stop the process
     const started = new Side(`the ${side} of ${entrant.name}`, command(side, url))
     sides.unshift(started)
     return started
@@ -47,7 +49,7 @@ export const run = async (
   const { cancel, expired } = expiry(timeout)
   try {
     const conversing = conversation()
-    conversing.catch(() => {}) // what fails after the expiry concerns nobody
+    conversing.catch(() => {}) // failures after the expiry have no reader
     return await Promise.race([conversing, expired])
   } finally {
     cancel()
@@ -82,7 +84,7 @@ const nodeSide = (task: Task, flags: ReadonlyArray<string>): Command => ({
   args: [
     ...flags,
     "--expose-gc",
-    // the size of the nursery would drown what an idle stream costs
+    // a large nursery would hide the memory of an idle stream
     ...task.workload === "W5" ? ["--max-semi-space-size=1"] : [],
     fileURLToPath(new URL("side.js", import.meta.url)),
     JSON.stringify(task)

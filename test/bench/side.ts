@@ -13,7 +13,7 @@ export interface Task {
   readonly peer: string
   readonly settings: Settings
   readonly sizes: Sizes
-  /** Where a client finds its server. */
+  /** The address of the server for a client. */
   readonly url?: string
 }
 

@@ -16,7 +16,7 @@ export const summarise = (values: ReadonlyArray<number>): Summary => ({
   max: Math.max(...values)
 })
 
-/** The value below which this share of them lies. */
+/** The value below which this share of the samples lies. */
 export const percentile = (values: ReadonlyArray<number>, share: number): number => {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!

@@ -8,21 +8,21 @@ import { percentile } from "./statistics.js"
 
 export type Sample = Record<string, number>
 
-/** What ours must reach: a value, or a share of what another reaches in the same run. */
+/** The bar for effect-wsmux: a value, or a share of another entrant's value in the same run. */
 export interface Bar {
   readonly metric: string
-  /** The peers it is for, where that is not ours. */
+  /** The entrants of the bar, when it is not that of effect-wsmux. */
   readonly of?: string
   readonly against?: string
   readonly atLeast?: number
   readonly atMost?: number
-  /** `atLeast` where the package bufferutil masks. */
+  /** `atLeast` when the package bufferutil masks. */
   readonly withBufferutil?: number
 }
 
-/** Both processes of a run, as the client sees them. */
+/** Both processes of a run, for the client. */
 export interface Probe {
-  /** The memory of this process, and of the server's. */
+  /** The memory of this process and of the server. */
   readonly memory: () => Promise<{ readonly client: Memory; readonly server: Memory }>
 }
 
@@ -31,10 +31,10 @@ export interface Workload {
   readonly title: (sizes: Sizes) => string
   readonly metrics: Readonly<Record<string, "more" | "less">>
   readonly bars: ReadonlyArray<Bar>
-  /** Whether it makes sense on a bare socket. */
+  /** Whether a bare socket can run the workload. */
   readonly bare: boolean
   readonly role: (sizes: Sizes) => Roles
-  /** A small piece of the work, which is repeated for a while before the clock starts. */
+  /** A small part of the work, which runs again and again before the clock starts. */
   readonly warmUp?: ((client: Client, sizes: Sizes) => Promise<unknown>) | undefined
   readonly measure: (client: Client, sizes: Sizes, probe: Probe) => Promise<Sample>
 }
@@ -52,7 +52,7 @@ const sink = (): Service => {
   return { take: tally.add, answer: () => single(tally.encode()) }
 }
 
-/** Answers with as many bytes as are asked for. */
+/** Answers with as many bytes as the request asks for. */
 const source = (size: number) => (): Service => {
   const request: Array<Uint8Array> = []
   return {
@@ -63,14 +63,14 @@ const source = (size: number) => (): Service => {
 
 const every = (role: Role): Roles => () => role
 
-/** Runs it, and answers with how long it took in seconds. */
+/** Runs some work, and answers with its seconds. */
 const clock = async (work: () => Promise<unknown>): Promise<number> => {
   const start = performance.now()
   await work()
   return (performance.now() - start) / 1000
 }
 
-/** Sends to a sink, and checks what it says to have got. The check is off the clock. */
+/** Sends to a sink, and checks the digest of the sink after the clock has stopped. */
 const upload = async (client: Client, request: Source): Promise<() => void> => {
   const answer: Array<Uint8Array> = []
   await client.exchange(request, (chunk) => answer.push(chunk))
@@ -86,7 +86,7 @@ const uploadRate = async (client: Client, bytes: number, size: number): Promise<
   return { "MB/s": bytes / seconds / 1e6 }
 }
 
-/** So many bytes on each of many streams at once, or one after the other where there are no streams. */
+/** Sends this many bytes on each of many streams at once, or one after the other on a bare socket. */
 const uploads = async (client: Client, sizes: Sizes, bytes: number): Promise<Sample> => {
   const size = sizes["chunk-kib"] * kib
   if (!client.multiplexes) return uploadRate(client, sizes.streams * bytes, size)
@@ -106,7 +106,7 @@ const download = async (client: Client, bytes: number): Promise<Tally> => {
   return tally
 }
 
-/** So many workers share so many tasks. */
+/** Runs tasks with a number of workers. */
 const share = async (workers: number, tasks: number, task: () => Promise<unknown>): Promise<void> => {
   let left = tasks
   const worker = async () => {
@@ -252,7 +252,7 @@ export const workloads: ReadonlyArray<Workload> = [
     bare: false,
     role: () => "hold",
     measure: async (client, sizes, probe) => {
-      // the code is compiled and the tables have grown before it counts
+      // the engine compiles code and grows tables before the measurement
       await share(sizes.workers, 2 * sizes.workers, client.hold)
       await setTimeout(200)
       const before = await probe.memory()
@@ -291,7 +291,7 @@ export const workloads: ReadonlyArray<Workload> = [
       ahead("bulk MB/s")
     ],
     bare: true,
-    // the bulk stream is always opened first
+    // the bulk stream opens first
     role: () => (nth) => nth % 2 === 0 ? sink : "echo",
     warmUp: (client, sizes) => beside(client, sizes, 100),
     measure: (client, sizes) => beside(client, sizes, sizes["mixed-ms"])
@@ -329,7 +329,7 @@ export const workloads: ReadonlyArray<Workload> = [
   }
 ]
 
-/** Round trips while another stream sends all that it can. */
+/** Round trips while another stream sends as fast as it can. */
 const beside = async (client: Client, sizes: Sizes, ms: number): Promise<Sample> => {
   const size = sizes["chunk-kib"] * kib
   let sent = 0

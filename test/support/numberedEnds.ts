@@ -23,17 +23,17 @@ export const other = (side: Side): Side => side === "client" ? "server" : "clien
 
 const source = pattern(1 << 20)
 
-/** The bytes of one direction of a stream are numbered: each has a place of its own in the source. */
+/** One direction of a stream, whose bytes are numbered: each has a place of its own in the source. */
 export class Direction {
-  /** What has been handed to the wire, by all writes up to now, and whether its end has. */
+  /** The bytes of all writes so far that have reached the wire, and whether the end has. */
   sent = 0
   ended = false
-  /** Whether its end was handed over while the session lived: then the session's end breaks nothing off. */
+  /** Whether the end reached the wire while the session was open, so that no byte can be missing. */
   endedInTime = false
-  /** What has come to a session that was not over. */
+  /** The bytes that have arrived at an open session. */
   arrived = 0
   endArrived = false
-  /** All the credit that its writer was given, or believes to have. */
+  /** The sum of the credit of the writer. */
   granted = 0
   read = 0
   constructor(readonly start: number) {}
@@ -43,23 +43,23 @@ export class Direction {
   }
 }
 
-/** What happens on the wire, judged as it happens. */
+/** Checks all frames of a wire as they pass. */
 export class Wire {
   readonly faults: Array<string> = []
   /** Whether all bytes are those of a `Direction`. */
   numbered = true
-  /** Whether an interruption can part what an operation answers from the operation. */
+  /** Whether an interruption may discard the result of an operation. */
   preemptive = false
-  /** Whether a session is over. */
+  /** Whether a session has ended. */
   readonly isOver: Record<Side, () => boolean> = { client: () => false, server: () => false }
-  /** What operations were told to have ended it. */
+  /** The causes of the end that operations have reported. */
   readonly causes: Record<Side, Set<TerminalError>> = { client: new Set(), server: new Set() }
   readonly #sizes: Record<Side, number>
   readonly #growth: Record<Side, number>
   readonly #rules: WireRules
   readonly #directions = new Map<number, Direction>()
 
-  /** @param growth by how much windows may become larger than their sizes */
+  /** @param growth the number of bytes by which windows may grow */
   constructor(sizes: Record<Side, number>, growth: Record<Side, number> = { client: 0, server: 0 }) {
     this.#sizes = sizes
     this.#growth = growth
@@ -73,7 +73,7 @@ export class Wire {
     return known
   }
 
-  /** The transport of a side, looked at from both ends. */
+  /** The transport of an end, whose frames the wire checks in both directions. */
   watch(side: Side, transport: Transport): Transport {
     return withParts(transport, {
       send: (parts) => {
@@ -115,7 +115,7 @@ export class Wire {
     if (frame._tag !== "Dat") return
     const { byteLength } = frame.payload
     const isWritten = equal(frame.payload, direction.bytes(direction.sent, byteLength))
-    this.expect(isWritten || !this.numbered, "sent what nobody wrote")
+    this.expect(isWritten || !this.numbered, "sent bytes that were not written")
     direction.sent += byteLength
   }
 
@@ -135,7 +135,7 @@ export class Wire {
     if (!holds) this.faults.push(otherwise)
   }
 
-  /** No stream may come to hold more than its window. */
+  /** Checks that no stream holds more than its window. */
   checkWindows({ role, streams }: SessionSnapshot): void {
     for (const { bufferedBytes, id, receiveCredit } of streams) {
       const isOpener = (id % 2 === 1) === (role === "client")
@@ -145,7 +145,7 @@ export class Wire {
     }
   }
 
-  /** Once nothing is on its way, a writer can send exactly what its reader can take; after a FIN nobody cares. */
+  /** Checks that send credit and receive window agree when no frame is on its way and no FIN was sent. */
   checkCredit(client: SessionSnapshot, server: SessionSnapshot): void {
     for (const near of client.streams.filter(isAnswered)) {
       const far = server.streams.find(({ id }) => id === near.id)
@@ -158,13 +158,13 @@ export class Wire {
     }
   }
 
-  /** Whether an operation of this side may fail with the session, of which it says what ended it. */
+  /** Whether an operation of this end may fail with the end of the session, whose cause it reports. */
   ends(side: Side, cause: TerminalError): boolean {
     this.causes[side].add(cause)
     return this.isOver[side]()
   }
 
-  /** Passes what succeeded or was interrupted, and failures that there was cause for. */
+  /** Accepts successes, interruptions, and failures that have a cause. */
   judge<E>(exit: Exit.Exit<unknown, E>, hasCause: (error: E) => boolean): void {
     if (Exit.isSuccess(exit)) return
     const isFine = Chunk.isEmpty(Cause.defects(exit.cause)) && Chunk.every(Cause.failures(exit.cause), hasCause)
@@ -172,10 +172,10 @@ export class Wire {
   }
 }
 
-/** A deadline, and when operations may fail for it. */
+/** A deadline, and the time from which operations may fail by it. */
 class Deadline {
   #at = Infinity
-  /** When the last one was moved that had passed. */
+  /** The time at which the test moved a passed deadline. */
   #passedUntil = -Infinity
 
   set(at: number, now: number): void {
@@ -211,7 +211,7 @@ export interface Held {
   readonly leave: Effect.Effect<void>
 }
 
-/** One end of a stream with a writer of its own, and all that can be done to it. */
+/** One end of a stream with a writer of its own, and all operations on it. */
 export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
   Effect.gen(function*() {
     const clock = yield* Effect.clock
@@ -223,7 +223,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
     /** Whether an interrupted read may have taken bytes with it. */
     let unsure = false
     let ending: AnyFiber | undefined
-    /** How much will have been sent when the current write is done. */
+    /** The number of bytes that are sent when the current write is done. */
     let due = 0
     let writing: AnyFiber | undefined
     let reading: AnyFiber | undefined
@@ -236,7 +236,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
       const chunks = Array.from({ length: parts }, (_, part) => chunk.subarray(at(part), at(part + 1)))
       return what === "write" ? stream.writeAll(chunks) : Stream.run(Stream.fromIterable(chunks), stream.writable)
     }
-    /** Whether the session's end broke off what still had to leave; a FIN may be flushed behind it even so. */
+    /** Whether the end of the session cut off waiting bytes. A FIN may leave behind them all the same. */
     const breaksOff = (cause: TerminalError) => wire.ends(side, cause) && !outbound.endedInTime
     const obey = (order: Order) =>
       Effect.gen(function*() {
@@ -246,7 +246,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         due = written + size
         let isLate = false
         const performing = Effect.suspend(() => {
-          // what is being written when its own end follows still goes out
+          // the bytes of a running write leave when the end of the stream follows
           isLate = mayBreak
           if (order.do !== "write") mayBreak = true
           return perform(order)
@@ -256,7 +256,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         const exit = yield* Fiber.await(fiber)
         const sent = outbound.sent - written
         written = outbound.sent
-        // a FIN that the session's end broke off is no write
+        // a FIN that the end of the session cut off does not count as a write
         const failsToEnd = order.do !== "write" && sent === size
         wire.judge(exit, (error) => {
           const tellsAll = error.written === sent
@@ -284,7 +284,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         left || (inbound.endArrived && isRead() && inbound.arrived === inbound.sent),
         "an early end"
       )
-    /** The session's end comes behind all that had arrived, and a FIN before it stays an end. */
+    /** The end of the session comes after all arrived bytes, and after an arrived FIN the stream has ended. */
     const isLost = (cause: TerminalError) => wire.ends(side, cause) && (left || (isRead() && !inbound.endArrived))
     const reader = (reads: Effect.Effect<void, ReadError>) =>
       Effect.gen(function*() {
@@ -310,7 +310,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         return Queue.offer(orders, order)
       },
       isIdle: () => ordered === obeyed,
-      /** Ends while a write may be waiting, which goes before the FIN. */
+      /** Ends the stream. A waiting write leaves before the FIN. */
       end: Effect.suspend(() => {
         mayBreak = true
         const judged = Effect.onExit(stream.end, (exit) =>
@@ -343,7 +343,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
       inbound,
       isWhole: () =>
         outbound.sent === written && outbound.ended && (left || (isRead() && inbound.arrived === inbound.sent)),
-      /** What waits, after everything has run that can. */
+      /** The operations that wait when no fiber can run. */
       pending: () => ({
         read: isPending(reading),
         readOverdue: isPending(reading) && deadlines.read.hasPassed(now()),
@@ -356,7 +356,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
 
 export type End = Effect.Effect.Success<ReturnType<typeof makeEnd>>
 
-/** Gets a stream, in a scope of its own, and makes an end of it for `keep`. */
+/** Gets a stream in a scope of its own, and hands its end to `keep`. */
 export const getEnd = <E>(
   wire: Wire,
   side: Side,

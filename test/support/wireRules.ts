@@ -55,7 +55,7 @@ export class WireRules {
       return
     }
     const stream = this.#streams.get(frame.id)
-    rule(stream !== undefined, "a stream that nobody opened")
+    rule(stream !== undefined, "a stream without a SYN")
     const [own, other] = from === "client" ? [stream!.client, stream!.server] : [stream!.server, stream!.client]
     switch (frame._tag) {
       case "Dat":

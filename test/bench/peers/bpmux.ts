@@ -4,7 +4,7 @@ import { exchange, pingPong, serve } from "./duplex.js"
 import type { Peer } from "./peer.js"
 import { dial, listen } from "./sockets.js"
 
-/** The high-water mark of its streams is their window. */
+/** In bpmux the high-water mark of a stream is its window. */
 const stream = { highWaterMark: 1 << 20 }
 
 const carrier = { cork: false, eager: true }

@@ -1,19 +1,19 @@
 import { Duplex } from "node:stream"
 import type { Link } from "./sockets.js"
 
-/** What may wait in each direction. */
+/** The most bytes that wait in each direction. */
 const limit = 1 << 20
 
 interface Options {
-  /** Whether messages that are written together leave in one system call. */
+  /** Whether messages of one write leave in one system call. */
   readonly cork: boolean
-  /** Whether a write is done while little is unsent, or else when the kernel has taken it. */
+  /** Whether a write completes while few bytes are unsent, instead of when the kernel has taken them. */
   readonly eager: boolean
 }
 
 /**
- * A WebSocket as a byte stream, for multiplexers that run over one: as the `createWebSocketStream` of ws, with what
- * makes each of them faster.
+ * A WebSocket as a byte stream for multiplexers over a byte stream, like `createWebSocketStream` of ws, with options
+ * that make some multiplexers faster.
  */
 export class Carrier extends Duplex {
   readonly #link: Link

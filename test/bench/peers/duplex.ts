@@ -2,7 +2,7 @@ import type { Duplex } from "node:stream"
 import type { Source } from "../content.js"
 import { PingPong, type Role } from "./peer.js"
 
-/** The workloads' loops over Node's streams. */
+/** The loops of the workloads over streams of Node. */
 const pump = (stream: Duplex, source: Source): void => {
   const chunks = source[Symbol.iterator]()
   const write = () => {

@@ -15,7 +15,7 @@ const options = {
   maxSessionMemory: 1000
 }
 
-/** The connection's window can be raised once the settings are through, which must come first. */
+/** The window of the connection can grow after the exchange of settings. */
 const raise = (session: http2.Http2Session): void => {
   session.once("remoteSettings", () => session.setLocalWindowSize(windows.connection))
 }

@@ -1,8 +1,7 @@
 import type { Peer } from "./peer.js"
 
 /**
- * In the order of the report. A process loads the one that it measures: the collector's work grows with all that is
- * loaded.
+ * The peers in the order of the report. A process loads the measured peer alone, since loaded code adds to collections.
  */
 export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
   ours: async () => (await import("./ours.js")).ours,
@@ -18,5 +17,5 @@ export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
   bpmux: async () => (await import("./bpmux.js")).bpmux
 }
 
-/** Those without streams: what a multiplexer can reach at best. */
+/** The peers without streams, an upper bound for a multiplexer. */
 export const bare: ReadonlyArray<string> = ["ws", "ws-effect"]

@@ -16,18 +16,18 @@ import type { Source } from "../content.js"
 import type { Settings } from "../options.js"
 import { type Peer, PingPong, type Role } from "./peer.js"
 
-/** Writes that a program has at hand at a time, as Node's streams take them up to a high-water mark. */
+/** The number of writes that a program hands over at a time, as to a stream of Node with a high-water mark. */
 const burst = 64 * 1024
 
 const config = ({ maxWindow, window }: Settings) =>
   SessionConfig.layer(maxWindow === undefined ? { streamBufferSize: window } : { maxStreamBufferSize: maxWindow })
 
-/** How a program reads and writes. */
+/** The reads and writes of a program. */
 interface Style {
   readonly write: (stream: MuxStream, source: Source) => Effect.Effect<void, unknown>
   readonly read: (stream: MuxStream, take: (chunk: Uint8Array) => void) => Effect.Effect<void, unknown>
   readonly echo: (stream: MuxStream) => Effect.Effect<void, unknown>
-  /** Writes to the end, and then reads to the end, where that is not done by the two above. */
+  /** Writes to the end, and then reads to the end, when the two functions above do not do so. */
   readonly exchange?: (
     stream: MuxStream,
     request: Source,
@@ -35,7 +35,7 @@ interface Style {
   ) => Effect.Effect<unknown, unknown>
 }
 
-/** As Effect's streams and sinks. */
+/** Streams and sinks of Effect. */
 export const streams: Style = {
   write: (stream, source) =>
     Stream.fromIteratorSucceed(
@@ -59,7 +59,7 @@ const forEach = (stream: MuxStream, f: (chunk: Uint8Array) => Effect.Effect<void
     }
   })
 
-/** By the plain operations, which cost less to begin with. */
+/** The plain operations, which cost less to start. */
 const operations: Style = {
   write: (stream, source) =>
     Effect.gen(function*() {

@@ -1,21 +1,21 @@
 import type { Source } from "../content.js"
 import type { Settings } from "../options.js"
 
-/** What the server does with a stream: reads it to its end, and then answers. */
+/** The server reads a stream to its end, and then answers. */
 export interface Service {
   readonly take: (chunk: Uint8Array) => void
   readonly answer: () => Source
 }
 
-/** What the server does with a stream; `echo` sends back at once what comes. */
+/** The work of the server on a stream. `echo` sends each chunk back at once. */
 export type Role = "echo" | (() => Service)
 
-/** Finds the role of the nth stream; or all are kept, and nobody reads or writes. */
+/** Answers the role of the nth stream. Without roles the server keeps each stream and neither reads nor writes. */
 export type Roles = "hold" | ((nth: number) => Role)
 
 /**
- * A connection, as the workloads use it. Each peer writes these loops in the way that is best for it, so that none pays
- * for an adapter per chunk.
+ * A connection of the workloads. Each peer has loops of its own that suit it best, so no peer pays for an adapter per
+ * chunk.
  */
 export interface Client {
   /** Whether several streams at once share the connection. */
@@ -23,22 +23,22 @@ export interface Client {
   /** Opens a stream, writes the request and the end, and reads the answer to its end. */
   readonly exchange: (request: Source, take: (chunk: Uint8Array) => void) => Promise<void>
   /**
-   * Opens a stream, and sends the message whenever it has come back, for as long as it is told to (by milliseconds).
+   * Opens a stream, and sends the message each time it has come back, for this many milliseconds.
    */
   readonly pingPong: (message: Uint8Array, onRoundTrip: (ms: number) => boolean) => Promise<void>
-  /** Opens a stream, and keeps it. Completes when the server has it, too. */
+  /** Opens and keeps a stream, and completes when the server has accepted it. */
   readonly hold: () => Promise<void>
 }
 
 export interface Peer {
-  /** Its configuration, as the report states it. */
+  /** The configuration of the peer for the report. */
   readonly about: (settings: Settings) => string
   /** Listens on a free port of the loopback. */
   readonly listen: (roles: Roles, settings: Settings) => Promise<number>
   readonly connect: (url: string, settings: Settings) => Promise<Client>
 }
 
-/** Calls back with the time of each round trip; the bytes of a message may come in parts. */
+/** Calls back with the time of each round trip. A message may come in parts. */
 export class PingPong {
   readonly #message: Uint8Array
   readonly #onRoundTrip: (ms: number) => boolean
@@ -51,7 +51,7 @@ export class PingPong {
     this.#missing = message.length
   }
 
-  /** What to do now that these bytes have come. */
+  /** Handles arrived bytes. */
   take(chunk: Uint8Array): "wait" | "again" | "stop" {
     const came = this.#message.length - this.#missing
     if (Buffer.compare(chunk, this.#message.subarray(came, came + chunk.length)) !== 0) {

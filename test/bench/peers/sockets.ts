@@ -17,7 +17,7 @@ export const listen = (onLink: (link: Link) => void): Promise<number> =>
     server.on("listening", () => resolve((server.address() as AddressInfo).port))
   })
 
-/** Connects. What uses the socket is made at once, as the first message may be there already. */
+/** Connects. The caller must listen at once, since the first message may have arrived. */
 export const dial = <A>(url: string, use: (link: Link) => A): Promise<A> =>
   new Promise((resolve, reject) => {
     const ws = new WebSocket(url, options)

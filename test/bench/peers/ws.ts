@@ -3,10 +3,10 @@ import type { Source } from "../content.js"
 import { type Client, type Peer, PingPong, type Role } from "./peer.js"
 import { dial, listen } from "./sockets.js"
 
-/** How much is unsent before a writer waits, and how much it writes in one turn. */
+/** The unsent bytes at which a writer waits, and the bytes that it writes in one turn. */
 export const limit = 1 << 20
 
-/** The end of what would be a stream; a socket carries one after the other. */
+/** The message that marks the end of a stream. A socket carries one stream after the other. */
 export const end = "end"
 
 const pump = (ws: WebSocket, source: Source): void => {
@@ -18,7 +18,7 @@ const pump = (ws: WebSocket, source: Source): void => {
     setImmediate(write)
   }
   const write = () => {
-    // a kernel that takes everything at once must not keep the others waiting
+    // a writer whose bytes the kernel takes at once must give way to the others
     for (let left = limit; left > 0 && ws.bufferedAmount < limit; left -= source.size) {
       const next = chunks.next()
       if (next.done) return ws.send(end)
@@ -43,7 +43,7 @@ const serve = (ws: WebSocket, role: Role): void => {
   })
 }
 
-/** The limit: no streams at all. Workloads of several streams at a time use several sockets, or one after the other. */
+/** The bare socket without streams. Workloads with several streams use several sockets, or one after the other. */
 export const ws: Peer = {
   about: () => `single messages, at most ${limit >> 10} KiB unsent`,
   listen: (roles) => {

@@ -5,7 +5,7 @@ import { type Client, type Peer, PingPong, type Role } from "./peer.js"
 import { dial, listen } from "./sockets.js"
 import { end, limit } from "./ws.js"
 
-/** A bare socket as the least that a program of Effect needs: a read is an effect that may wait, and so is a write. */
+/** A bare socket with the least that an Effect program needs: a read and a write are effects that may wait. */
 class Wire {
   readonly #arrived: Array<Buffer | typeof end> = []
   #reader: ((message: Effect.Effect<Buffer | typeof end>) => void) | undefined
@@ -83,8 +83,8 @@ const serve = (wire: Wire, role: Role) =>
     })
 
 /**
- * What Effect costs by itself: the bare socket, each end of it in a fiber, without a multiplexer, its windows or its
- * scheduler. No program of Effect that waits for what comes does with less.
+ * The cost of Effect itself: a bare socket with a fiber at each end, without a multiplexer, windows or a scheduler.
+ * Each Effect program that waits for bytes pays this cost.
  */
 export const wsEffect: Peer = {
   about: () => `the bare socket by Effect's operations, at most ${limit >> 10} KiB unsent`,

@@ -13,7 +13,7 @@ platform.withResolvers ??= () => {
   return Object.assign(parts, { promise })
 }
 
-/** Unsent bytes from which on it waits. */
+/** The unsent bytes at which a writer waits. */
 const limit = 1 << 20
 
 const window = 1 << 20
@@ -25,7 +25,7 @@ const silent: Logger = Object.assign(() => {}, {
   newScope: () => silent
 })
 
-/** A WebSocket as its connection. */
+/** A WebSocket as the connection of yamux. */
 class Connection extends AbstractMessageStream {
   readonly #link: Link
 

@@ -12,10 +12,10 @@ const common: BuildOptions = {
   write: true
 }
 
-/** The page, as a browser's program: nothing of Node's can be in it, or this fails. */
+/** Bundles the page for browsers, and fails when the page imports a module of Node. */
 export const buildPage = (): Promise<string> => bundle("page", { platform: "browser", format: "iife" })
 
-/** The server that the page talks to, with its packages left outside. */
+/** Bundles the server of the page, without its packages. */
 export const buildServer = (): Promise<string> =>
   bundle("server", { platform: "node", packages: "external", outExtension: { ".js": ".mjs" } })
 

@@ -1,4 +1,4 @@
-/** Bytes that differ from stream to stream, the same in the page and on the server. */
+/** Bytes that differ by seed, the same in the page and on the server. */
 export const content = (size: number, seed: number): Uint8Array => {
   const data = new Uint8Array(size)
   let state = seed * 2_654_435_761 + 1
@@ -9,5 +9,5 @@ export const content = (size: number, seed: number): Uint8Array => {
   return data
 }
 
-/** What both ends of a session agree on. */
+/** The settings of both ends. */
 export const settings = { streamBufferSize: 64 * 1024 }

@@ -5,17 +5,17 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { content, settings } from "./content.js"
 
-/** What the suite has the page do, over a session of its own each time. */
+/** The tasks of the page, each over a session of its own. */
 export interface Page {
   /**
-   * Opens streams, sends content on each, and tells the digests of what it sent, of what the server got, of what came.
+   * Opens streams, sends content on each, and answers with the digests of the sent, the arrived and the received bytes.
    */
   readonly transfer: (streams: number, size: number) => Promise<ReadonlyArray<readonly [string, string, string]>>
-  /** Sends back what the server sends on so many streams of its own. */
+  /** Echoes this many streams of the server. */
   readonly accept: (streams: number) => Promise<number>
-  /** Reads slowly on one stream, counts the echoes on another meanwhile, and tells the digest of what came slowly. */
+  /** Reads one stream slowly while it counts the echoes on another, and answers with the digest of the slow one. */
   readonly readSlowly: () => Promise<{ readonly echoes: number; readonly digest: string }>
-  /** Waits on a read while the server is killed, and tells the errors of what was and is tried. */
+  /** Reads while the server is killed, and answers with the errors of this and later operations. */
   readonly lose: () => Promise<Readonly<Record<string, string>>>
 }
 
@@ -107,7 +107,7 @@ const lose: Page["lose"] = () =>
         onSuccess: () => "nothing",
         onFailure: (error) => `${error._tag}: ${error.message}`
       })
-    yield* stream.write(Uint8Array.of(1)) // at which the server is killed
+    yield* stream.write(Uint8Array.of(1)) // at this byte the server kills itself
     const read = yield* tell(stream.read)
     return {
       read,

@@ -16,7 +16,7 @@ import * as Http from "node:http"
 import { content, settings } from "./content.js"
 
 /**
- * The server of the browser suite, as a process of its own, so that it can be killed: serves the page and its sessions.
+ * The server of the browser suite, which serves the page and its sessions. A test kills this process.
  */
 const [script = ""] = process.argv.slice(2)
 

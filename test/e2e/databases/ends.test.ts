@@ -9,10 +9,10 @@ import { within } from "../../support/within.js"
 import { mariadb, postgres, redis, type Server } from "./servers.js"
 import { makeMysql, makePool, makeRedis, promise, shared, throughSession, type Way } from "./support.js"
 
-/** A client of a database, made as its documentation shows, with its default options. */
+/** A client of a database with default options, made as its documentation shows. */
 interface Client {
   readonly ask: Effect.Effect<string, Error>
-  /** Has the server close every connection of this client. */
+  /** Makes the server close every connection of this client. */
   readonly kill: Effect.Effect<unknown>
   readonly end: Effect.Effect<unknown>
 }
@@ -21,7 +21,7 @@ interface Database {
   readonly isMissing: boolean
   readonly server: Effect.Effect<Server, never, Scope.Scope>
   readonly make: (way: Way, port: number) => Effect.Effect<Client, never, Scope.Scope>
-  /** A client that waits for half a second for its connection. */
+  /** A client that waits half a second for its connection. */
   readonly makeImpatient: (way: Way) => Effect.Effect<Pick<Client, "ask">, never, Scope.Scope>
 }
 

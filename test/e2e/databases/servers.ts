@@ -8,10 +8,10 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { programs } from "../../support/programs.js"
 
-/** PostgreSQL refuses to run as root, so it gets the id of nobody. */
+/** PostgreSQL refuses to run as root, so the servers run with the id of an unprivileged user. */
 const unprivileged = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 
-/** A port that was free a moment ago: neither server can be told to choose one itself. */
+/** A port that was free a moment ago, since the servers cannot choose one themselves. */
 const freePort = Effect.async<number>((resume) => {
   const probe = Net.createServer().listen(0, "127.0.0.1", () => {
     const { port } = probe.address() as Net.AddressInfo
@@ -28,18 +28,18 @@ const folder = Effect.acquireRelease(
   (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
 )
 
-/** A database as a process of its own, which can be started again, and stopped from answering. */
+/** A database in a process of its own, which a test can start again and freeze. */
 export interface Server {
   readonly port: number
   readonly stop: Effect.Effect<void>
-  /** Starts it again at the same port, with the same data. */
+  /** Starts the server again at the same port with the same data. */
   readonly start: Effect.Effect<void>
-  /** Nothing is answered any more until `thaw`; the kernel still accepts connections. */
+  /** Stops all answers until `thaw`. The kernel still accepts connections. */
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
 }
 
-/** A server, once it listens; the scope ends it, with everything that it keeps. */
+/** Starts a server, and completes when it listens. The end of the scope ends the server and removes its data. */
 const running = (
   command: string,
   args: ReadonlyArray<string>,
@@ -66,7 +66,7 @@ const running = (
     return { port, start, stop: stopping, freeze: send("SIGSTOP"), thaw: send("SIGCONT") }
   })
 
-/** There is nothing to save. A helper of PostgreSQL's misses its signal now and then, so what lingers is killed. */
+/** Stops a server. A helper of PostgreSQL sometimes misses its signal, so SIGKILL follows after a second. */
 const stop = async (child: ChildProcess): Promise<void> => {
   if (child.exitCode !== null || !child.kill("SIGTERM")) return
   const impatience = setTimeout(() => process.kill(-child.pid!, "SIGKILL"), 1000)
@@ -88,7 +88,7 @@ const reachable = (port: number): Effect.Effect<void, Error> =>
     return Effect.sync(() => socket.destroy())
   })
 
-/** A fresh PostgreSQL whose superuser is `wsmux`, without a password. */
+/** A new PostgreSQL whose superuser is `wsmux`, without a password. */
 export const postgres: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(function*() {
   const data = yield* folder
   const binaries = dirname(programs.PostgreSQL!)
@@ -104,7 +104,7 @@ export const postgres: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(fu
   return yield* running(programs.PostgreSQL!, ["-D", data, "-p", String(port), ...args], port)
 })
 
-/** A fresh Redis that keeps nothing. */
+/** A new Redis that saves no data. */
 export const redis: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(function*() {
   const data = yield* folder
   const port = yield* freePort
@@ -115,7 +115,7 @@ export const redis: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(funct
   )
 })
 
-/** A fresh MariaDB whose superuser is `root`, without a password. */
+/** A new MariaDB whose superuser is `root`, without a password. */
 export const mariadb: Effect.Effect<Server, never, Scope.Scope> = Effect.gen(function*() {
   const data = yield* folder
   const { status, stderr } = spawnSync(

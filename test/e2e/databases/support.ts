@@ -21,7 +21,7 @@ import type { Server } from "./servers.js"
 
 export const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
 
-/** How clients of a database reach it: by a port of the tunnel, or by duplexes over a session. */
+/** A way from a client to its database: a port of the tunnel, or duplexes over a session. */
 export interface Way {
   readonly address: { readonly host: string; readonly port: number } | { readonly stream: () => Duplex }
   readonly dial: () => Duplex
@@ -33,7 +33,7 @@ const throughTunnel = (port: number): Effect.Effect<Way, never, Scope.Scope> =>
     dial: () => Net.connect(client.port, "127.0.0.1")
   }))
 
-/** A session whose far end joins each stream with a connection to the database. */
+/** A session whose peer joins each stream with a connection to the database. */
 export const throughSession = (port: number) =>
   Effect.gen(function*() {
     const settings = { streamBufferSize: 256 * 1024 }
@@ -71,7 +71,7 @@ export const makePool = ({ address }: Way, options: Pg.PoolConfig = {}) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const pool = new Pg.Pool({ user: "wsmux", database: "postgres", max: 20, ...address, ...options })
-      pool.on("error", () => {}) // a connection that breaks while nothing uses it
+      pool.on("error", () => {}) // an unused connection may break
       return pool
     }),
     (pool) => promise(() => pool.ended ? Promise.resolve() : pool.end())
@@ -105,13 +105,13 @@ export const makeRedis = (
   Effect.acquireRelease(
     Effect.sync(() => {
       const client = new Redis({ Connector, dial, ...options } as RedisOptions)
-      client.on("error", () => {}) // shows where it is used
+      client.on("error", () => {}) // the command that uses the connection fails, too
       return client
     }),
     (client) => Effect.sync(() => client.disconnect())
   )
 
-/** One server for all tests of a suite, as it takes long to start. */
+/** One server for all tests of a suite, since a server takes long to start. */
 export const shared = (server: Effect.Effect<Server, never, Scope.Scope>): () => Server => {
   let running: Server | undefined
   const scope = Effect.runSync(Scope.make())

@@ -3,11 +3,11 @@ import { copyFileSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:f
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
-/** The built Go program, and whose wsmux is in it: the published package's, or that of our own beside it. */
+/** The built Go program, and its wsmux: the published package or the stand-in of this repository. */
 export interface GoPeer {
   readonly path: string
   readonly kind: "reference" | "stand-in"
-  /** Why it is not the reference. */
+  /** The reason why the build has not used the reference. */
   readonly reason?: string
 }
 
@@ -25,14 +25,14 @@ interface Options {
   readonly env?: NodeJS.ProcessEnv
 }
 
-/** The published module comes from a module proxy or not at all, and is not waited for long. */
+/** The published module comes from a module proxy within a short time, or not at all. */
 const publishedOnly: Options = { timeout: 60_000, env: { ...process.env, GOVCS: "*:off" } }
 
 export const hasGo = (): boolean => go(["version"]).status === 0
 
 /**
- * Builds the peer, with the published package where this machine can have it. `WSMUX_GO_REFERENCE=1` insists on that,
- * `WSMUX_GO_REFERENCE=0` does not try.
+ * Builds the peer, with the published package when a module proxy serves it. `WSMUX_GO_REFERENCE=1` demands that
+ * package, and `WSMUX_GO_REFERENCE=0` does not try.
  */
 export const buildPeer = (): GoPeer => {
   mkdirSync(output, { recursive: true })
@@ -47,7 +47,7 @@ export const buildPeer = (): GoPeer => {
 const build = (room: string): GoPeer => {
   const wish = process.env.WSMUX_GO_REFERENCE
   if (wish === "0") return { ...compile(room, "stand-in", []), reason: "WSMUX_GO_REFERENCE=0" }
-  // go adds the sums that it has verified, so it gets copies
+  // go adds verified sums to these files, so the build uses copies
   for (const file of ["reference.mod", "reference.sum"]) copyFileSync(join(source, file), join(room, file))
   const modfile = `-modfile=${join(room, "reference.mod")}`
   try {
@@ -58,7 +58,7 @@ const build = (room: string): GoPeer => {
   }
 }
 
-/** Replaces in one step what another run may be using. */
+/** Replaces a file in one step, since another run may be using it. */
 const compile = (room: string, kind: GoPeer["kind"], flags: ReadonlyArray<string>, options: Options = {}): GoPeer => {
   const { error, status, stderr } = go(["build", ...flags, "-o", join(room, kind), "."], options)
   if (status !== 0) throw new Error(`go build of the ${kind}: ${error?.message ?? stderr.trim()}`)

@@ -7,7 +7,7 @@ import { describeGo, isStandIn } from "./goPeer.js"
 import { dialRaw, roles } from "./rawLink.js"
 import { request } from "./traffic.js"
 
-// What this package takes for granted of Go peers, frame by frame: opening, credit and data.
+// The behaviour of Go peers that this package relies on, frame by frame: opens, credit and data.
 for (const { goes, ours, role } of roles) {
   describeGo(`Go as the ${role}`, () => {
     it.scopedLive("a Go peer grants its own buffer, returns what it has read, and half-closes", () =>
@@ -48,7 +48,7 @@ for (const { goes, ours, role } of roles) {
         expect(yield* next(1)).toEqual([ack(ours, 1024)])
       }))
 
-    it.scopedLive("a Go peer sends as much as the credit in one message, whatever its own buffer", () =>
+    it.scopedLive("a Go peer sends as much as the credit in one message when its own buffer is smaller", () =>
       Effect.gen(function*() {
         const { next, send } = yield* dialRaw({ role, open: "sink", bytes: 30_000, buffer: 1024 })
         yield* next(1)
@@ -80,7 +80,7 @@ for (const { goes, ours, role } of roles) {
         expect(yield* next(1)).toEqual([dat(ours, content.subarray(100, 500))])
       }))
 
-    // The published package leaves it to scheduling; the stand-in is told.
+    // Scheduling decides this in the published package, and a flag in the stand-in.
     for (const overrun of isStandIn ? ["fail", "hole", "any"] as const : ["any"] as const) {
       it.scopedLive(`a Go reader fails or goes on behind the hole when its buffer is overrun (${overrun})`, () =>
         Effect.gen(function*() {
@@ -90,7 +90,7 @@ for (const { goes, ours, role } of roles) {
           yield* send(dat(ours, pattern(1025)), dat(ours, bytes("behind")), fin(ours))
           const [first] = yield* next(1)
           if (first?._tag === "Fin") {
-            // the echo has given up, and what comes is still read
+            // the echo has ended, and Go still reads
             expect([first, ...yield* next(1)]).toEqual([fin(ours), ack(ours, 6)])
             expect(overrun).not.toBe("hole")
           } else {

@@ -7,7 +7,7 @@ import { encodeFrame } from "../../support/webSocketFrames.js"
 import { describeGo, start } from "./goPeer.js"
 import { dialRaw, roles } from "./rawLink.js"
 
-// What this package takes for granted of Go peers: how they end, refuse and give up.
+// The behaviour of Go peers that this package relies on: ends, refusals and time-outs.
 for (const { goes, ours, role } of roles) {
   describeGo(`Go as the ${role}`, () => {
     const malformed = "malformed payload"
@@ -46,14 +46,14 @@ for (const { goes, ours, role } of roles) {
         socket.write(
           encodeFrame({ opcode: 8, payload: new Uint8Array([1000 >> 8, 1000 & 255]), key: new Uint8Array(4) })
         )
-        // silence has no event: any answer within this time would fail the test
+        // silence has no event, so the test fails when an answer comes within this time
         yield* Effect.sleep("500 millis")
         expect(socket.readableEnded).toBe(false)
         socket.end()
         yield* end
         yield* go.next("closed")
         const frames = Buffer.concat(received).toString("latin1").split("\r\n\r\n", 2)[1]
-        expect(frames?.replaceAll("\x89\x00", "")).toBe("") // pings alone
+        expect(frames?.replaceAll("\x89\x00", "")).toBe("") // nothing but pings
       }))
 
     it.scopedLive("a Go peer forgets a FIN in place of its ACK when it opens, and waits for its deadline", () =>
@@ -82,7 +82,7 @@ for (const { goes, ours, role } of roles) {
         const { go, next, send } = yield* dialRaw({ role, open: "echo", serve: "echo", "accept-deadline": "300ms" })
         expect(yield* next(1)).toEqual([syn(goes)])
         expect(yield* go.next("result")).toMatchObject({ errors: ["stream 0: open: accept timed out"] })
-        // nor to an ACK that comes too late
+        // Go does not answer a late ACK, either
         yield* send(ack(goes, 1024), syn(ours), dat(goes, bytes("late")), syn(ours + 2))
         expect(new Set(yield* next(2))).toEqual(new Set([ack(ours, 1024), ack(ours + 2, 1024)]))
       }))
@@ -105,7 +105,7 @@ for (const { goes, ours, role } of roles) {
         const { go, ws } = yield* dialRaw(flags, { autoPong: false })
         ws.pong("at once")
         ws.on("ping", () => ws.pong("and again"))
-        // its open fails for want of an answer, in a session that lives: it would have been closed first
+        // the open times out in an open session; without pongs Go would have closed the session before
         expect(yield* go.next("result")).toMatchObject({ errors: ["stream 0: open: accept timed out"] })
       }))
   })

@@ -6,7 +6,7 @@ import { dialGo, listenForGo } from "./links.js"
 
 const mebibyte = 1024 * 1024
 
-/** How long an end may take in these tests, in milliseconds: far less than the time-outs that must not decide. */
+/** The longest end of a session in these tests in milliseconds, far below the time-outs. */
 const soon = 6000
 
 for (const [who, connect] of [["we dialled", dialGo], ["Go dialled", listenForGo]] as const) {
@@ -29,7 +29,7 @@ describeGo("a living Go process", () => {
       const options = { maxPeerWindow: mebibyte - 100, maxMessageSize: mebibyte, closeTimeout: "30 seconds" } as const
       const { session } = yield* dialGo(options, { serve: "http", buffer: 8 * mebibyte })
       const stream = yield* session.open()
-      // net/http writes a body of 2 MiB at once, so it comes in one message
+      // net/http writes a body of 2 MiB at once, in one message
       const head = bytes(`POST /echo HTTP/1.1\r\nhost: go\r\ncontent-length: ${2 * mebibyte}\r\n\r\n`)
       yield* stream.writeAll([head, pattern(2 * mebibyte)])
       const since = performance.now()

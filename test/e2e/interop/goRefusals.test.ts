@@ -10,7 +10,7 @@ import { describeGo, start as startGo } from "./goPeer.js"
 import { dialGo, listenForGo } from "./links.js"
 import { expectNoFaults, services } from "./traffic.js"
 
-/** What becomes of so many opens at once, in words. */
+/** Opens this many streams at once, and answers with the outcome of each. */
 const openAll = (session: Session.Session, count: number) =>
   Effect.forEach(
     Array.from({ length: count }),
@@ -29,7 +29,7 @@ for (const [who, connect] of [["we dialled", dialGo], ["Go dialled", listenForGo
 
     it.scopedLive("a session lives when Go accepts none of 400 opens, as few are unanswered at once", () =>
       Effect.gen(function*() {
-        // three intervals: Go answers pings, so it still reads
+        // in these three intervals Go answers pings, so Go still reads
         const options = { streamAcceptDeadline: "3 seconds", keepAliveInterval: "1 second" } as const
         const { session } = yield* connect(options, { serve: "none" })
         expect(new Set(yield* openAll(session, 400))).toEqual(new Set(["AcceptTimeout"]))
@@ -81,9 +81,7 @@ describeGo("opens of Go", () => {
     }))
 })
 
-/**
- * A relay to Go that holds what comes behind the upgrade back until it is so many bytes, and then passes it on at once.
- */
+/** A relay that holds the bytes of Go behind the upgrade until there are this many, and then passes them on at once. */
 const gather = (address: string, bytes: number) =>
   Effect.map(
     tcpServer((near) => {

@@ -22,7 +22,7 @@ import { answerOf, dialProxy, headers, secrets, startProxy, token, view } from "
 const mebibyte = 1024 * 1024
 const window = 4 * mebibyte
 
-describeGo("the door of the websocktunnel proxy", () => {
+describeGo("authentication of the websocktunnel proxy", () => {
   for (const [which, secret] of secrets.entries()) {
     it.scopedLive(`the proxy lets a client in and tells its URL when secret ${which + 1} of 2 signed the token`, () =>
       Effect.gen(function*() {
@@ -74,7 +74,7 @@ describeGo("the streams of the websocktunnel proxy", () => {
       let written = 0
       while (written < window) written += sizeOf(yield* next(1))
       yield* send(dat(0, bytes("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")))
-      // to have read it, it would have returned credit
+      // the proxy would have returned credit if it had read the answer
       expect(yield* untilAnswered(tunnel, 2)).toEqual([])
       yield* send(ack(0, 2000))
       expect(yield* answerOf(response)).toMatchObject({ status: 200, complete: true })
@@ -99,7 +99,7 @@ describeGo("the streams of the websocktunnel proxy", () => {
       const content = pattern(mebibyte)
       yield* send(dat(0, content), dat(0, content), dat(0, content))
       const frames = yield* untilAnswered(tunnel, 2)
-      // a read that was under way may have taken some of it
+      // a read that was under way may have taken some bytes
       const returned = frames.map((frame) => frame._tag === "Ack" ? frame.credit : 0)
       expect(returned.reduce((sum, credit) => sum + credit, 0)).toBeLessThan(mebibyte)
     }))
@@ -149,13 +149,13 @@ describeGo("a session with the websocktunnel proxy", () => {
     }))
 })
 
-/** The client of a tunnel, played frame by frame. */
+/** The client of a tunnel, which the test plays frame by frame. */
 const rawTunnel = Effect.gen(function*() {
   const { go, url, viewers } = yield* startProxy
   return { go, url, viewers, ...yield* rawLink(url, { headers: headers() }) }
 })
 
-/** Answers one more viewer, whose stream has this id; the frames of other streams that come meanwhile. */
+/** Answers a further viewer, whose stream has this id, and completes with the frames of other streams. */
 const untilAnswered = ({ next, send, viewers }: Effect.Effect.Success<typeof rawTunnel>, id: number) =>
   Effect.gen(function*() {
     const { response } = yield* view(viewers)
@@ -177,7 +177,7 @@ const dialTunnel = (options: SessionConfig.Options) =>
     return { viewers, session: yield* Effect.provideService(Session.makeClient(options), Transport, transport) }
   })
 
-/** An app behind the proxy that sends a body back: once it has all of it, or as it comes. */
+/** An app behind the proxy that echoes a body: after its end, or chunk by chunk. */
 const serveHttp = Effect.gen(function*() {
   const { session, viewers } = yield* dialTunnel(SessionConfig.websocktunnel)
   const request = HttpServerRequest.HttpServerRequest
@@ -200,7 +200,7 @@ const serveHttp = Effect.gen(function*() {
 
 const size = 48 * mebibyte
 
-/** A download whose viewer reads nothing before the server has used up its credit. */
+/** A download whose viewer starts to read when the server has used up its credit. */
 const downloadSlowly = (options: SessionConfig.Options) =>
   Effect.gen(function*() {
     const { session, viewers } = yield* dialTunnel(options)
@@ -216,7 +216,7 @@ const downloadSlowly = (options: SessionConfig.Options) =>
 const textOf = ([frame]: ReadonlyArray<Frame.Frame | Frame.Malformed>): string =>
   frame?._tag === "Dat" ? Buffer.from(frame.payload).toString() : ""
 
-/** The bytes of a DAT; anything else is a defect. */
+/** The bytes of a DAT. Throws at any other frame. */
 const sizeOf = ([frame]: ReadonlyArray<Frame.Frame | Frame.Malformed>): number => {
   if (frame?._tag !== "Dat") throw new Error(`the proxy sent ${JSON.stringify(frame)} instead of a DAT`)
   return frame.payload.byteLength

@@ -4,10 +4,10 @@ import { createHmac } from "node:crypto"
 import * as Http from "node:http"
 import { start } from "./goPeer.js"
 
-/** Either of them may have signed a token. */
+/** The secrets of the proxy, each of which may sign a token. */
 export const secrets = ["the first secret", "the second secret"] as const
 
-/** A token as the service hands them out, with claims of the test's own. */
+/** A token of the service, with claims of the test. */
 export const token = (
   secret: string,
   claims: Readonly<Record<string, unknown>> = {},
@@ -26,18 +26,18 @@ export const headers = (authorization = token(secrets[0])) => ({
   "x-websocktunnel-id": "tunnel"
 })
 
-/** A Go process that is the proxy, and the URLs for the client of the tunnel and for its viewers. */
+/** Starts the proxy in a Go process, and answers with the URLs of its client and its viewers. */
 export const startProxy = Effect.gen(function*() {
   const go = yield* start({ listen: "127.0.0.1:0", proxy: secrets.join(",") })
   const { address } = yield* go.next("listening")
   return { go, url: `ws://${address}`, viewers: `http://${address}/tunnel` }
 })
 
-/** The transport of a tunnel's client. */
+/** Dials the proxy as the client of a tunnel. */
 export const dialProxy = (url: string, authorization?: string) =>
   NodeTransport.connect(url, { headers: headers(authorization), maxMessageSize: 16 * 1024 * 1024 })
 
-/** What a viewer is answered. */
+/** The answer to a viewer. */
 export interface Answer {
   readonly status: number
   readonly body: Buffer
@@ -45,7 +45,7 @@ export interface Answer {
   readonly complete: boolean
 }
 
-/** A request of a viewer, and its answer once its head has come; the body flows when it is asked for. */
+/** Sends the request of a viewer. The response completes with its head, and the test reads the body. */
 export const view = (url: string, options: Http.RequestOptions = {}, body?: Uint8Array) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -60,7 +60,7 @@ export const view = (url: string, options: Http.RequestOptions = {}, body?: Uint
     ({ request }) => Effect.sync(() => request.destroy())
   )
 
-/** The whole answer, or as much of it as comes. */
+/** The whole answer, or its part before a loss. */
 export const answerOf = (response: Promise<Http.IncomingMessage>): Effect.Effect<Answer> =>
   Effect.promise(async () => {
     const message = await response

@@ -2,7 +2,7 @@ import type { AddressInfo } from "node:net"
 import { WebSocketServer } from "ws"
 import { answering } from "../../support/answering.js"
 
-/** A server of the package `ws` that echoes what is longer than a flooder's frames, to compare with. */
+/** A server of the package `ws` for comparison, which echoes messages that are longer than those of a flooder. */
 const server = new WebSocketServer({ port: 0, host: "127.0.0.1", perMessageDeflate: false })
 server.on("connection", (ws) => {
   ws.on("error", () => {})

@@ -60,7 +60,7 @@ describe.sequential("a server with unread bytes", () => {
     "server holds at most 512 bytes a stream when each of 2,000 streams has one unread byte",
     () =>
       Effect.gen(function*() {
-        const count = 2000 // with more of them the limit of all sessions' streams is met, which another test is about
+        const count = 2000 // more streams would reach the limit of the process, which another test covers
         const victim = yield* makeVictim()
         yield* attacking(victim, (before) =>
           Effect.gen(function*() {
@@ -172,7 +172,7 @@ describe.sequential("a server with malformed messages", () => {
     "server holds one message a session when the messages of seven sessions are unfinished",
     () =>
       Effect.gen(function*() {
-        const count = 7 // with more of them the limit of all unfinished messages is met, which another test is about
+        const count = 7 // more messages would reach the limit of the process, which another test covers
         const victim = yield* makeVictim()
         yield* attacking(victim, (before) =>
           Effect.gen(function*() {

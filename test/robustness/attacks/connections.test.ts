@@ -65,7 +65,7 @@ describe.sequential("a server with pings", () => {
     "server bounds the fragments of a message when a peer sends pongs between them",
     () =>
       Effect.gen(function*() {
-        // a small fragment keeps all that the socket has read with it, as much as 64 KiB
+        // a small fragment keeps the whole read buffer of its socket alive, up to 64 KiB
         const victim = yield* makeVictim({ settings: { maxPeerWindow: 32 * 1024 } })
         const most = 64 + 33
         yield* attacking(victim, (before) =>
@@ -129,10 +129,11 @@ describe.sequential("a server with strangers", () => {
     () =>
       Effect.gen(function*() {
         const count = Math.min(full(10_000, 500), files - 1000)
-        const victim = yield* makeVictim({ server: { maxConnections: count + 1 } }) // one is the neighbour's
+        const maxConnections = count + 1 // one connection belongs to the other client
+        const victim = yield* makeVictim({ server: { maxConnections } })
         yield* attacking(victim, (before) =>
           Effect.gen(function*() {
-            const headers = ["x: " + "y".repeat(12_000)] // which matter to the upgrade, not to the session
+            const headers = ["x: " + "y".repeat(12_000)] // headers of an upgrade are not kept by its session
             const attackers = Array.from({ length: count }, () => connect(victim.port, { path: "/ignore", headers }))
             yield* Effect.all(attackers, { concurrency: 50, discard: true })
             yield* victim.until(({ sessions }) => sessions === count)

@@ -3,7 +3,7 @@ import type * as Frame from "../../../src/internal/wire/frame.js"
 import { answering } from "../../support/answering.js"
 import { frame, messages, upgrade } from "./attacker.js"
 
-/** A process that floods a server from some sockets, with frames as small as they can be, as fast as they are taken. */
+/** A process that floods a server from several sockets, with the smallest frames, as fast as the server reads. */
 export interface Options {
   readonly port: number
   readonly path: string
@@ -17,12 +17,12 @@ export type Question = { readonly ask: "sent" }
 
 const { kind, path, port, sockets }: Options = JSON.parse(process.argv[2]!)
 
-/** How many frames go into one write. */
+/** The number of frames in one write. */
 const perWrite = 4096
 
 const repeated = (bytes: Uint8Array): Buffer => Buffer.concat(Array.from({ length: perWrite }, () => bytes))
 
-/** Opens with ids that are new, or new again after 2^31 others. */
+/** Opens with new ids, which start again after 2^31. */
 const opens = (also: (id: number) => ReadonlyArray<Frame.Frame>) => {
   const makeOne = (id: number) => messages({ _tag: "Syn", id }, ...also(id))
   const { length } = makeOne(1)
@@ -59,7 +59,7 @@ const constant = (bytes: Buffer) => () => bytes
 
 let ended = 0
 
-/** Floods, and dials again when the server has hung up. */
+/** Floods, and dials again when the server has ended the connection. */
 const flood = (): void => {
   const socket = Net.connect(port, "127.0.0.1").on("error", () => {})
   const nextBatch = makeBatches()
@@ -70,7 +70,7 @@ const flood = (): void => {
   socket.once("data", () => {
     socket.write(messages({ _tag: "Syn", id: 1 }))
     socket.on("drain", pour).resume()
-    setTimeout(pour, 50) // the stream is accepted by then, or its bytes are those of an unknown one
+    setTimeout(pour, 50) // by then the server has accepted the stream; before, its bytes would belong to an unknown one
   })
   open.add(socket)
   socket.once("close", () => {

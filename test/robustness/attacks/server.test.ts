@@ -4,7 +4,7 @@ import { syn } from "../../support/scriptedPeer.js"
 import { connect, forIds, frame } from "./attacker.js"
 import { attacking, full, makeVictim, mebibyte, patience, perHandler, perSession, report, slack } from "./support.js"
 
-/** The heap in which a server with default settings must survive any number of sessions with strangers. */
+/** The heap in which a server with default settings must survive any number of sessions. */
 const smallHeap = ["--max-old-space-size=512"]
 
 describe.sequential("a server with default settings in a heap of 512 MiB", () => {
@@ -16,14 +16,15 @@ describe.sequential("a server with default settings in a heap of 512 MiB", () =>
         Effect.gen(function*() {
           for (let i = 0; i < count; i++) {
             const attacker = yield* connect(victim.port, { path: "/echo" })
-            yield* attacker.send(forIds(i < 10 ? 5000 : 50, (id) => [syn(id)])) // the first take all there is
+            // the first sessions open all streams that the process may have
+            yield* attacker.send(forIds(i < 10 ? 5000 : 50, (id) => [syn(id)]))
             yield* attacker.answered
           }
           const { sessions, streams } = yield* victim.condition
           const grown = (yield* victim.memory) - before
           yield* report("sessions that open all they can", { sessions, streams, "bytes in all": grown })
           expect(sessions).toBe(count)
-          const most = 6000 + 2 * count // each may have two beyond the limit
+          const most = 6000 + 2 * count // each session may have two streams beyond the limit
           expect(streams).toBeLessThanOrEqual(most)
           expect(streams).toBeGreaterThan(6000 - 2 * count)
           expect(grown).toBeLessThan(most * perHandler.stream + count * perSession + slack)
@@ -45,7 +46,7 @@ describe.sequential("a server with default settings in a heap of 512 MiB", () =>
               const attacker = yield* connect(victim.port, { path: "/ignore" })
               yield* attacker.send(piece)
             }
-            // beyond 128 KiB each, half of 64 MiB goes to the first that ask
+            // beyond 128 KiB a session, half of 64 MiB belongs to the first sessions that ask
             const { sessions } = yield* victim.until(({ sessions }) => sessions < Math.min(count, 80))
             const grown = (yield* victim.memory) - before
             yield* report("sessions with unfinished messages", { count, sessions, "bytes in all": grown })

@@ -14,7 +14,7 @@ describe.sequential("a server with many opens", () => {
         const victim = yield* makeVictim({ settings: { acceptBacklog: 2000 } })
         yield* attacking(victim, (before) =>
           Effect.gen(function*() {
-            const attacker = yield* connect(victim.port, { path: "/nobody" })
+            const attacker = yield* connect(victim.port, { path: "/unaccepted" })
             for (let from = 0; from < count; from += 10_000) {
               yield* attacker.send(forIds(10_000, (id) => [syn(id)], from))
               yield* attacker.answered
@@ -27,7 +27,7 @@ describe.sequential("a server with many opens", () => {
               streams: 2000
             })
             const grown = (yield* victim.memory) - before
-            yield* report("a flood of SYNs that nobody accepts", { SYNs: count, streams, "bytes in all": grown })
+            yield* report("a flood of SYNs without an acceptor", { SYNs: count, streams, "bytes in all": grown })
             expect(grown).toBeLessThan(slack)
           }))
       }),
@@ -73,7 +73,7 @@ describe.sequential("a server with many opens", () => {
           Effect.gen(function*() {
             let after = 0 // the code that the first round compiles stays
             for (let round = 1; round <= rounds; round++) {
-              const attacker = yield* connect(victim.port, { path: "/nobody", reading: false })
+              const attacker = yield* connect(victim.port, { path: "/unaccepted", reading: false })
               // the attacker's receive buffer and the victim's send buffer take many answers before one waits
               const batch = forIds(20_000, (id) => [syn(id), fin(id)])
               while ((yield* victim.condition).ended.PeerFlood !== round) yield* attacker.push(batch)

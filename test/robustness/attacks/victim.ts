@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { answering, type Memory, memory } from "../../support/answering.js"
 
-/** What is attacked: a server in a process of its own, that can be asked how it is. */
+/** The attacked server, a process that answers questions about its state. */
 export interface Options {
   readonly settings?: SessionConfig.Options
   readonly server?: Pick<NodeTransportServer.Options, "maxConnections" | "upgradeTimeout">
@@ -15,17 +15,17 @@ export interface Options {
 
 export interface Condition {
   readonly sessions: number
-  /** Streams of all of them, and what these hold and may still get. */
+  /** The streams of all sessions, the bytes that they hold, and the bytes that they may hold. */
   readonly streams: number
   readonly buffered: number
   readonly reach: number
   readonly backlog: number
-  /** Frames that have been handled, of ended sessions, too. */
+  /** The number of handled frames, those of ended sessions included. */
   readonly frames: number
   readonly counters: Readonly<
     Record<"accepted" | "refused" | "duplicateSyns" | "ignoredFrames" | "windowOverruns" | "creditOverflows", number>
   >
-  /** What ended sessions, by the tags of the errors. */
+  /** The number of ended sessions by the tag of the error. */
   readonly ended: Readonly<Record<string, number>>
   /** TCP connections, upgraded or not. */
   readonly sockets: number
@@ -33,12 +33,12 @@ export interface Condition {
 
 export type Question = { readonly ask: "port" | "condition" | "memory" }
 
-/** What the server does with the streams of a session, by the path of its upgrade. */
+/** The work of the server on the streams of a session, by the path of its upgrade. */
 const services: Readonly<Record<string, (session: Session) => Effect.Effect<unknown, unknown>>> = {
   "/echo": (session) => session.run((stream) => Stream.run(stream.readable, stream.writable)),
   "/ignore": (session) => session.run(() => Effect.never),
   "/drain": (session) => session.run((stream) => Stream.runDrain(stream.readable)),
-  "/nobody": () => Effect.never,
+  "/unaccepted": () => Effect.never,
   "/source": (session) => session.run((stream) => pour(stream)),
   "/digest": (session) => session.run((stream) => Effect.zipRight(stream.end, Effect.never))
 }
@@ -49,7 +49,7 @@ const pour = (stream: MuxStream) => Stream.run(Stream.forever(Stream.make(megaby
 
 const { server, settings: given = {} }: Options = JSON.parse(process.argv[2]!)
 
-/** Attackers answer no pings, and are to be held off by something else. */
+/** Attackers answer no pings, and another bound than the keep-alive must stop them. */
 const settings: SessionConfig.Options = { keepAliveInterval: "1 hour", ...given }
 
 const sessions = new Set<Session>()
@@ -92,9 +92,10 @@ const serve = (session: Session) =>
     const port = key(session.remoteAddress)
     const path = paths.get(port) ?? ""
     paths.delete(port)
-    if (services[path] === undefined) return yield* services["/echo"]!(session) // a neighbour, who is not looked at
+    // the other client, whose session the test does not count
+    if (services[path] === undefined) return yield* services["/echo"]!(session)
     sessions.add(session)
-    // counted until the session is closed, which its peer may hold up for a moment
+    // the server counts a session until it is closed, which its peer may delay
     yield* session.setCloseCallback(({ _tag }) =>
       Effect.map(session.snapshot, (snapshot) => {
         ended[_tag] = (ended[_tag] ?? 0) + 1

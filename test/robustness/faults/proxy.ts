@@ -2,28 +2,28 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 
-/** `up` is what the one who dialled sends, `down` what comes back. */
+/** `up` is the way from the end that dialled, and `down` is the way back. */
 export type Direction = "up" | "down"
 
 /** How a link ends: by an ordinary end of the connection, or by a reset. */
 export type Loss = "end" | "reset"
 
 /**
- * - `Flowing`: bytes and ends are passed on
- * - `Stalled`: nothing is read, so that the sender's buffers fill; bytes and ends wait for `resume`
- * - `Vanishing`: all is read and nothing is passed on, neither bytes nor how the connection ends
+ * - `Flowing`: the lane passes bytes and ends on
+ * - `Stalled`: the lane does not read, so the buffers of the sender fill, and bytes and ends wait for `resume`
+ * - `Vanishing`: the lane reads and passes on neither bytes nor ends
  */
 type State = "Flowing" | "Stalled" | "Vanishing"
 
-/** What is read at once where there is no limit to the rate. */
+/** The bytes of one read on a link without a rate. */
 const chunkSize = 64 * 1024
 
-/** How often a limited rate passes on what has become due. */
+/** The interval in milliseconds at which a limited lane passes bytes on. */
 const beat = 20
 
 /**
- * One direction of a link. It reads only what it can pass on at once, so all that waits, waits at the sender's end: in
- * its kernel, and then in its process.
+ * One direction of a link. A lane reads only bytes that it can pass on at once. All others wait at the sender: in its
+ * kernel, and then in its process.
  */
 class Lane {
   passed = 0
@@ -55,14 +55,14 @@ class Lane {
     let last = performance.now()
     this.#timer = setInterval(() => {
       const now = performance.now()
-      // what was not used is not saved up
+      // an unused rate is lost
       this.#due = Math.ceil(this.#rate * (now - last) / 1000)
       last = now
       this.move()
     }, beat)
   }
 
-  /** Calls back once so many more bytes have been passed on; whatever comes behind them is not. */
+  /** Passes on this many more bytes, then calls back and passes on no further byte. */
   after(bytes: number, reached: () => void): void {
     this.#limit = this.passed + bytes
     this.#reached = reached
@@ -73,7 +73,7 @@ class Lane {
       const due = this.#rate === Infinity ? chunkSize : this.#due
       const size = Math.min(this.#from.readableLength, due, this.#limit - this.passed)
       if (size === 0) {
-        if (this.#from.readableLength === 0) this.#from.read(0) // lets the socket read on, or tell of its end
+        if (this.#from.readableLength === 0) this.#from.read(0) // makes the socket read on, or emit its end
         return
       }
       const chunk = this.#from.read(size) as Buffer
@@ -93,7 +93,7 @@ class Lane {
   }
 }
 
-/** The least that Node buffers: a socket is not read before what has been read of it is passed on. */
+/** With the smallest buffer of Node a socket reads no further before its bytes are passed on. */
 const settings = { allowHalfOpen: true, noDelay: true, highWaterMark: 1 }
 
 /** A connection that goes through the proxy. */
@@ -103,11 +103,11 @@ interface Link {
 }
 
 export interface Options {
-  /** Bytes per second, in each direction. Without a limit unless told otherwise. */
+  /** Bytes per second in each direction. Default unlimited. */
   readonly rate?: number
 }
 
-/** A TCP proxy on the loopback that passes everything on until it is told to fail. */
+/** A TCP proxy on the loopback that passes all bytes on until the test causes a fault. */
 export class FaultProxy {
   readonly #server: Net.Server
   readonly #rate: number
@@ -121,7 +121,7 @@ export class FaultProxy {
     })
   }
 
-  /** A proxy in front of a port of this machine, for as long as the scope is open. */
+  /** Starts a proxy in front of a port of this machine, while the scope is open. */
   static readonly make = (target: number, options: Options = {}): Effect.Effect<FaultProxy, never, Scope.Scope> =>
     Effect.acquireRelease(
       Effect.async<FaultProxy>((resume) => {
@@ -139,7 +139,7 @@ export class FaultProxy {
     return (this.#server.address() as Net.AddressInfo).port
   }
 
-  /** How many bytes have been passed on. */
+  /** The number of bytes that the proxy has passed on. */
   passed(direction: Direction): number {
     return [...this.#links].reduce((sum, { lanes }) => sum + lanes[direction].passed, 0)
   }
@@ -150,14 +150,14 @@ export class FaultProxy {
       this.#links.delete(link)
       for (const lane of Object.values(link.lanes)) lane.state = "Vanishing"
       for (const socket of link.sockets) {
-        // one that is destroyed with something unread sends a reset, whatever was meant
+        // destroy would send a reset when the socket has unread bytes
         if (how === "end") socket.end()
         else socket.resetAndDestroy()
       }
     }
   }
 
-  /** Loses every link when so many more bytes have been passed on. */
+  /** Loses every link after this many more bytes. */
   loseAfter(direction: Direction, bytes: number, how: Loss): void {
     for (const { lanes } of this.#links) lanes[direction].after(bytes, () => this.lose(how))
   }
@@ -167,7 +167,7 @@ export class FaultProxy {
     this.#set("Stalled", directions)
   }
 
-  /** The link is half-open from now on: whatever either end sends is lost, and neither hears of the other's end. */
+  /** Makes the link half-open: the proxy drops all bytes and ends of both sides from now on. */
   vanish(): void {
     this.#set("Vanishing", ["up", "down"])
   }

@@ -5,7 +5,7 @@ import ts from "typescript"
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
-/** Counts in `__hits` how often each branch of the sources is taken. */
+/** Instruments the sources: `__hits` counts how often a program takes each branch. */
 const instrument = (next: () => number): ts.TransformerFactory<ts.SourceFile> => (context) => {
   const { factory } = context
   const hit = () =>
@@ -53,18 +53,21 @@ const instrumented: Plugin = {
   name: "instrumented",
   setup({ onLoad }) {
     let branches = 0
-    onLoad({ filter: /\/src\/internal\/(wire|recv|send|session|time|memory|sync)\/[a-zA-Z]+\.ts$/ }, async ({ path }) => {
-      const { outputText } = ts.transpileModule(await readFile(path, "utf8"), {
-        fileName: path,
-        compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
-        transformers: { before: [instrument(() => branches++)] }
-      })
-      return { contents: outputText, loader: "ts" }
-    })
+    onLoad(
+      { filter: /\/src\/internal\/(wire|recv|send|session|time|memory|sync)\/[a-zA-Z]+\.ts$/ },
+      async ({ path }) => {
+        const { outputText } = ts.transpileModule(await readFile(path, "utf8"), {
+          fileName: path,
+          compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
+          transformers: { before: [instrument(() => branches++)] }
+        })
+        return { contents: outputText, loader: "ts" }
+      }
+    )
   }
 }
 
-/** The fuzzer with what it is to reach, in one file. */
+/** Bundles the fuzzer and the instrumented sources into one file. */
 export const buildFuzzer = async (): Promise<string> => {
   const outfile = here("./build/fuzz.js")
   await build({

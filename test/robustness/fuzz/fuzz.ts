@@ -2,34 +2,34 @@ import { Random } from "../../support/random.js"
 import { furthest, type Reached } from "../../support/withstanding.js"
 import { withstand, type Withstood } from "./withstand.js"
 
-/** How often each branch was taken, as the instrumented sources count. */
+/** How often programs took each branch, which the instrumented sources count. */
 declare const __hits: Uint32Array
 
 export interface Options {
-  /** How many messages hostile peers send at least, in all, to sessions that are not over. */
+  /** The fewest messages that hostile peers send to open sessions, in all programs. */
   readonly messages: number
   readonly seed: number
-  /** Told now and then. */
+  /** A callback that gets the outcome so far, from time to time. */
   readonly progress?: (outcome: Outcome) => void
 }
 
 export interface Outcome {
   readonly messages: number
   readonly programs: number
-  /** Programs that did something that none had done before them. */
+  /** The number of programs that reached new branches or counts. */
   readonly corpus: number
   readonly branches: number
-  /** How near the sessions came to their bounds. */
+  /** The highest figures of all sessions. */
   readonly reached: Reached
 }
 
-/** How many programs run before others in this process have their turn. */
+/** The number of programs in one turn of the event loop. */
 const perTurn = 20
 
 /** The longest program, in bytes. */
 const maxLength = 600
 
-/** Runs programs that grow out of those which have reached something new, until one is not withstood. */
+/** Runs mutations of programs that have reached new branches, and throws when a session fails its checks. */
 export const fuzz = async ({ messages, progress, seed }: Options): Promise<Outcome> => {
   const random = new Random(seed)
   const corpus: Array<Uint8Array> = []
@@ -60,7 +60,7 @@ export const fuzz = async ({ messages, progress, seed }: Options): Promise<Outco
   return outcome()
 }
 
-/** Runs one program, as it is told by a failure. */
+/** Runs one program, such as that of a failure. */
 export const attempt = (input: Uint8Array): Withstood => {
   try {
     return withstand(input)
@@ -69,7 +69,7 @@ export const attempt = (input: Uint8Array): Withstood => {
   }
 }
 
-/** Once, twice, up to four times, and so on: another number of rounds of a loop is something new, too. */
+/** The class of a count: 1, 2, up to 4, and so on. A new class of a loop counts as new coverage. */
 const scale = (hits: number): number => Math.min(7, Math.ceil(Math.log2(hits)))
 
 const fresh = (random: Random): Uint8Array => Uint8Array.from({ length: random.int(30, 300) }, () => byte(random))

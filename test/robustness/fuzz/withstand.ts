@@ -23,13 +23,13 @@ import {
   whole
 } from "../../support/withstanding.js"
 
-/** How many streams a program opens itself at most. */
+/** The most streams that the user of a program opens. */
 const maxOpens = 6
 
-/** How many ids each side has. More than a session may have streams, and few enough to meet again. */
+/** The number of ids of each end: more than a session may have streams, and few enough to occur again. */
 const ids = 12
 
-/** What a step is, as often as it is here. */
+/** The steps of a program. A step that occurs twice is twice as likely. */
 const steps = [
   ...Array<"syn">(3).fill("syn"),
   ...Array<"dat">(4).fill("dat"),
@@ -54,20 +54,19 @@ const bytes = (size: number) => source.subarray(0, size)
 const pick = <A>(values: ReadonlyArray<A>, byte: number): A => values[byte % values.length]!
 
 export interface Withstood {
-  /** How many messages the peer has sent to a session that was not over. */
+  /** The number of messages that the peer has sent to an open session. */
   readonly messages: number
   readonly reached: Reached
 }
 
 /**
- * Reads any bytes as a program for a hostile peer and for the user of a session against it, three bytes a step, runs
- * it, and answers with what came of it. Throws where something is out of its bounds, hangs, has a defect or leaves
- * anything behind.
+ * Runs any bytes as a program of a hostile peer and of the user of a session, three bytes a step, and answers with the
+ * outcome. Throws when the session exceeds its bounds, hangs, has a defect or leaves a resource behind.
  */
 export const withstand = (input: Uint8Array): Withstood => {
   const [head = 0, width = 0] = input
   const order = { shuffled: (head & 16) !== 0, preemption: pick([0, 0.005, 0, 0.03], head >> 5) }
-  let fault: unknown // the first, since closing after it may take time that nobody lets go by
+  let fault: unknown // the first fault: closing after it may need the clock, which stands still
   const noted = Effect.onError(program(input), (cause) => Effect.sync(() => fault = Cause.squash(cause)))
   try {
     const run = (timers: Timers) => leavingNothing(timers, Effect.scoped(noted))
@@ -80,7 +79,7 @@ export const withstand = (input: Uint8Array): Withstood => {
   throw fault
 }
 
-/** The settings of a session, tight ones and what a bit may add, and what it may hold by them. */
+/** The settings of a session, small ones and the additions of some bits, and the bounds by these settings. */
 const draw = (bits: number) => {
   const settings = {
     ...tight,
@@ -144,7 +143,7 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
       transport.send([message instanceof Uint8Array ? message : Frame.encode(message)])
     }
 
-    /** What the user does with one of the streams. */
+    /** An operation of the user on a stream. */
     const use = (what: number, stream: MuxStream, scope: Scope.CloseableScope): Effect.Effect<unknown, unknown> => {
       switch (what % 8) {
         case 0:
@@ -177,7 +176,7 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
         ? a % (2 * ids)
         : Frame.maxUint32 - (a % 4)
       switch (pick(steps, step)) {
-        case "syn": // with an id that is the session's own only now and then, as that ends it
+        case "syn": // seldom with an id of the session's own parity, since that ends the session
           send(syn(a < 252 ? 2 * (a % ids) + (role === "client" ? 0 : 1) : Frame.maxUint32 - (a % 4)))
           break
         case "dat":
@@ -189,7 +188,7 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
         case "fin":
           send(fin(id))
           break
-        case "raw": // bytes of the program itself, as they come; seldom, as hardly any of them is a frame
+        case "raw": // bytes of the program itself, seldom, since few of them are a frame
           if (b === 0) send(input.subarray(at, at + a % 12))
           break
         case "rest":
@@ -204,7 +203,7 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
           opens++
           yield* fork("open", own(session.open(b < 64 ? { id: 2 * (b % ids) + (role === "client" ? 1 : 0) } : {})))
           break
-        case "accept": // mostly what is there already, or there would never be a backlog
+        case "accept": // most of the time with streams that wait, so that a backlog can form
           if (a < 32 || backlog > 0) yield* fork("accept", own(session.accept))
           break
         case "link": {
@@ -224,7 +223,7 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
     }
     yield* check
     yield* head & 8 ? Effect.forkIn(session.close, scope) : pair.cut
-    // Whatever has a time limit comes to it, and so does what follows.
+    // every time limit passes, and the time limits that follow
     yield* Effect.repeatN(Effect.zipRight(TestClock.adjust("1 minute"), idle), 3)
     yield* checkOver(session, fibers)
     for (const [, held] of streams) yield* Scope.close(held, Exit.void)

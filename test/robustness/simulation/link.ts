@@ -9,18 +9,18 @@ import { other, type Side } from "../../support/numberedEnds.js"
 import type { Random } from "../../support/random.js"
 import { withParts } from "../../support/withParts.js"
 
-/** What a link is like. Times in milliseconds. */
+/** The properties of a link. Times are in milliseconds. */
 export interface Weather {
   readonly latency: number
   readonly capacity: number
   readonly ping: boolean
-  /** How long messages that have come may be held back, to be delivered together; 0 for one by one. */
+  /** How long arrived messages may wait to be delivered together. With 0 each comes alone. */
   readonly jitter: number
-  /** Whether what was held back is lost with the connection. */
+  /** Whether waiting messages are lost with the connection. */
   readonly loses: boolean
 }
 
-/** Now and then a link that takes one small message at a time, or one far larger than all windows. */
+/** A capacity: seldom one small message, or far more than all windows. */
 export const drawWeather = (random: Random): Weather => ({
   latency: random.pick([0, 0, 1, 5, 20, 80]),
   capacity: random.pick([1, 1, random.int(2, 64), random.int(64, 4096), 64 * 1024]),
@@ -29,19 +29,19 @@ export const drawWeather = (random: Random): Weather => ({
   loses: random.chance(0.5)
 })
 
-/** Two transports joined in bad weather, and what it does to them. */
+/** Two transports joined by a bad link, and the faults of the link. */
 export interface Link {
   readonly transports: Record<Side, Transport>
   readonly pair: MemoryTransport.Pair
   readonly wire: Wire
   readonly settings: Record<Side, Settings>
-  /** Whether it ever was stalled, so that its ends may take each other for dead. */
+  /** Whether the link has stalled, after which an end may take its peer for dead. */
   stalled: boolean
-  /** Whether a side waits for the transport to take more. */
+  /** Whether an end waits for room in its transport. */
   readonly isBlocked: (side: Side) => boolean
-  /** Whether a ping of this side is on its way: it may hold back data until the answer. */
+  /** Whether a ping of this end is on its way, until whose answer data may wait. */
   readonly isMeasuring: (side: Side) => boolean
-  /** Whether everything that was sent has come to the other side, or never will. */
+  /** Whether all sent messages have arrived or are lost. */
   readonly isSilent: () => boolean
 }
 

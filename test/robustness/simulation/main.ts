@@ -1,4 +1,4 @@
-/** `npm run simulate`: programs by their seeds; what they are is said in simulate.ts. */
+/** `npm run simulate` runs random programs by their seeds. `simulate.ts` explains the programs. */
 import { type Options, parse, usage } from "./options.js"
 import { simulate } from "./simulate.js"
 

@@ -3,7 +3,7 @@ import { smallFrame } from "../../../src/internal/send/congestion.js"
 import { other } from "../../support/numberedEnds.js"
 import { drainsLittle, isDone, isOver, type Peer, snapshotOf } from "./peer.js"
 
-/** What holds at any moment: nobody holds more than was configured. */
+/** Checks the invariant of any moment: no session holds more than its settings allow. */
 export const checkBounds = (peer: Peer): void => {
   const { wire } = peer.link
   const { acceptBacklog, maxStreams, maxUnacknowledgedOpens, streamBufferSize, maxWindowGrowth: maxWindowGrowth } =
@@ -25,7 +25,7 @@ export const checkBounds = (peer: Peer): void => {
   }
 }
 
-/** What holds when nobody can run before time goes by: nobody sleeps who has something to do. */
+/** Checks the invariant of a moment at which no fiber can run: no operation waits that could go on. */
 export const checkAtRest = (peer: Peer, now: number): void => {
   const { wire } = peer.link
   const fault = (text: string) => wire.faults.push(`${peer.name}: ${text}`)
@@ -70,7 +70,7 @@ export const checkAtRest = (peer: Peer, now: number): void => {
   }
 }
 
-/** What holds between two living sessions when nothing is on its way between them either. */
+/** Checks the invariants of two open sessions when no message is on its way. */
 export const checkCredit = (client: Peer, server: Peer): void => {
   const { link } = client
   if (!link.isSilent() || link.isBlocked("client") || link.isBlocked("server") || isOver(client) || isOver(server)) {
@@ -88,10 +88,10 @@ export const checkCredit = (client: Peer, server: Peer): void => {
   }
 }
 
-/** How often a stream was passed over since it could have sent: by anybody, and with much to send by others like it. */
+/** How often other streams have sent while this one could: any stream, and streams with much to send. */
 export type Turns = Map<number, { readonly any: number; readonly alike: number }>
 
-/** What holds whenever bytes of a stream leave: credit went before, and nobody is passed over for long. */
+/** Checks the invariants of a sent frame: credit allows its bytes, and no stream waits for long. */
 export const checkTurn = (peer: Peer, id: number, size: number, turns: Turns): void => {
   const { wire } = peer.link
   const { streams } = snapshotOf(peer)
@@ -111,11 +111,11 @@ export const checkTurn = (peer: Peer, id: number, size: number, turns: Turns): v
     const { alike, any } = turns.get(stream.id) ?? { alike: 0, any: 0 }
     const passed = { alike: alike + (fromHeavy && isHeavy(stream.waitingBytes) ? 1 : 0), any: any + 1 }
     turns.set(stream.id, passed)
-    // one that has become light may still be queued as heavy
+    // a stream with little left to send may still be queued as one with much
     const isFair = passed.alike <= 2 * streams.length && passed.any <= streams.length * (maxPassed + 1)
     wire.expect(isFair, `${peer.name}: stream ${stream.id} is passed over ${passed.any} times`)
   }
 }
 
-/** How many of the streams with little to send may pass one with much. */
+/** How many streams with little to send may pass a stream with much. */
 const maxPassed = 64

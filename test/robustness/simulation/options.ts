@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util"
 
-/** Which seeds to run, and whether to show what happens. */
+/** The seeds to run, and whether to print the trace. */
 export interface Options {
   readonly from: number
   readonly count: number
@@ -13,7 +13,7 @@ export const usage = `npm run simulate -- [options]
   --seed S    this one only, with everything that happens in it
   --help      this`
 
-/** The options, or undefined where help is asked for. Throws what is wrong with them. */
+/** The options, or undefined when the arguments ask for help. Throws when an argument is wrong. */
 export const parse = (args: ReadonlyArray<string>): Options | undefined => {
   const text = { type: "string" } as const
   const { values } = parseArgs({

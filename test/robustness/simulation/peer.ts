@@ -13,7 +13,7 @@ export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 export const isDone = (fiber: AnyFiber) => fiber.unsafePoll() !== null
 
-/** The settings of a session. Mostly small: there is more to meet at the bounds. */
+/** The settings of a session. Most are small, so that programs reach the bounds. */
 export const drawSettings = (random: Random): SessionConfig.Settings => {
   const streamBufferSize = random.pick([random.int(1, 16), random.int(16, 4096), 1024, 64 * 1024])
   return {
@@ -34,33 +34,33 @@ export const drawSettings = (random: Random): SessionConfig.Settings => {
   }
 }
 
-/** An operation that has been started, and when. */
+/** A started operation, and the time of its start. */
 export interface Started {
   readonly fiber: AnyFiber
   readonly since: number
 }
 
-/** One side of a link: its session, and what is going on there. */
+/** One end of a link: its session, and the running operations. */
 export interface Peer {
   readonly name: string
   readonly side: Side
   readonly link: Link
   readonly settings: SessionConfig.Settings
   readonly session: Session.Session
-  /** Closes the session's scope. */
+  /** Closes the scope of the session. */
   readonly dispose: Effect.Effect<unknown>
   readonly ends: Array<End>
   readonly opening: Array<Started>
   readonly accepting: Array<AnyFiber>
-  /** Whether all streams are accepted as they come, and the fiber that does so. */
+  /** The fiber that accepts all streams, when there is one. */
   running: AnyFiber | undefined
-  /** What the close callback was called with. */
+  /** The causes that the close callback has got. */
   readonly callbacks: ReadonlyArray<TerminalError>
-  /** What closes the session. */
+  /** The running closes of the session. */
   readonly closing: Array<Started>
 }
 
-/** Of a stream that was left so little is taken that its writer may come to wait for ever, and credit to be kept. */
+/** A stream that is left takes so few bytes that its writer may wait until the session ends. */
 export const drainsLittle = ({ settings }: Peer): boolean => settings.discardLimit <= maxLittle
 
 const maxLittle = 100
@@ -69,7 +69,7 @@ export const snapshotOf = (peer: Peer): SessionSnapshot => Effect.runSync(peer.s
 
 export const isOver = (peer: Peer): boolean => Effect.runSync(peer.session.isClosed)
 
-/** Whether an open may fail like this: every error has a cause that the model knows. */
+/** Whether an open may fail with this error: the model knows a cause of each error. */
 export const mayOpenFail =
   (peer: Peer, since: number, now: number) => (error: OpenError | DuplicateStream): boolean => {
     switch (error._tag) {

@@ -71,12 +71,12 @@ const programs = ({ latency, maxBuffer, maxSteps }: Scale) =>
       streamAcceptDeadline: FastCheck.constantFrom(60, 30_000)
     }),
     opens: FastCheck.array(
-      // the accepting of the others is a step, or comes last
+      // the program accepts further streams in a step, or at its end
       FastCheck.record({ side, accepted: FastCheck.constantFrom(true, true, true, false) }),
       { minLength: 1, maxLength: 5 }
     ),
     steps: FastCheck.array(step, { minLength: 1, maxLength: maxSteps, size: "max" }),
-    /** Whether all streams are written and read to their ends before the scopes close. */
+    /** Whether the program writes and reads all streams to their ends before the scopes close. */
     finished: FastCheck.boolean()
   })
 
@@ -95,7 +95,7 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
       )
     }
     const sessions = { client: yield* makeSession("client"), server: yield* makeSession("server") }
-    // nobody lets time go by while the scope closes
+    // the clock stands still while the scope closes
     yield* Effect.addFinalizer(() => pair.cut)
     const snapshots = Effect.all([sessions.client.snapshot, sessions.server.snapshot])
 
@@ -103,7 +103,7 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
       for (const snapshot of yield* snapshots) wire.checkWindows(snapshot)
       expect(wire.faults).toEqual([])
     })
-    /** Lets time go by until a condition holds, which it must before long. */
+    /** Moves the clock until a condition holds, and fails after a bound. */
     const until = (what: string, condition: Effect.Effect<boolean>) =>
       Effect.gen(function*() {
         for (let turns = 0; !(yield* condition); turns++) {
@@ -148,7 +148,7 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
       Effect.map(Effect.fork(own(side, sessions[side].accept)), (fiber) => accepting[side].push(fiber))
 
     const larger = Math.max(buffer.client, buffer.server)
-    /** The first write may be larger than what the writer believes in; the others go by what its reader grants. */
+    /** The first write may be larger than the credit. Later writes depend on the credit that the reader grants. */
     const sizeOf = (end: End, windows: number) => {
       const window = buffer[other(end.side)]
       return Math.floor(end.isFresh() ? Math.min(windows * larger, larger + 4 * window) : windows * window)
@@ -220,7 +220,7 @@ const execute = ({ buffer, capacity, finished, latency, opens, settings, steps }
     for (const side of sides) {
       const asks = Effect.gen(function*() {
         const stream = yield* sessions[side].open()
-        // both at once, since a window may be smaller than the word
+        // writes and reads at once, since a window may be smaller than the word
         const tells = Stream.run(Stream.make(word), stream.writable)
         return yield* Effect.zipRight(tells, readAll(stream), { concurrent: true })
       })

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Queue from "effect/Queue"
 
-/** A server whose connections are offered to it. */
+/** A transport server that takes its connections from the test. */
 export const makeMemoryServer = (maxMessageSize: number) =>
   Effect.gen(function*() {
     const arrivals = yield* Queue.unbounded<Transport>()

@@ -13,14 +13,14 @@ import { Fault, makeWorld, type World } from "./world.js"
 
 export interface Report {
   readonly seed: number
-  /** Of everything that happened, with its times. */
+  /** A hash of all events with their times. */
   readonly hash: string
   readonly trace: ReadonlyArray<string>
-  /** What was wrong. */
+  /** The broken promise, when there is one. */
   readonly failure: string | undefined
 }
 
-/** Runs the program that the seed stands for. */
+/** Runs the program of a seed. */
 export const simulate = (seed: number): Report => {
   const random = new Random(seed)
   const order: Order = {
@@ -39,7 +39,7 @@ export const simulate = (seed: number): Report => {
     return Exit.isSuccess(exit) ? undefined : describe(exit.cause)
   }
   let failure: string | undefined
-  // Errors are made by the thousand, and their stacks are never read.
+  // programs make thousands of errors, and no reader needs their stacks
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
   try {
@@ -77,14 +77,14 @@ const program = (random: Random, timers: Timers, preemptive: boolean, tell: (tex
     }).pipe(Effect.provide(SharedLimits.layer({ maxStreams: random.pick([0, 3, 10, 6000, 6000]) })))
   )
 
-/** Many streams at once to begin with, so that they get into each other's way. */
+/** Opens many streams at once, so that they compete. */
 const crowd = (world: World) =>
   Effect.forEach(
     world.pairs.flat(),
     (peer) => Effect.zipRight(run(world, peer), Effect.replicateEffect(open(world, peer), world.random.int(0, 4)))
   )
 
-/** Random steps, one after the other, with and without rest between. */
+/** Random steps one after the other, with and without pauses. */
 const live = (world: World) =>
   Effect.gen(function*() {
     const { random } = world
@@ -102,7 +102,7 @@ const live = (world: World) =>
     }
   })
 
-/** Sessions that live answer all opens, and carry all streams to their ends, however small the link. */
+/** Checks that open sessions answer all opens and carry all streams to their ends. */
 const finish = (world: World) =>
   Effect.gen(function*() {
     const pairs = world.pairs.filter(isAlive)
@@ -126,7 +126,7 @@ const finish = (world: World) =>
       yield* Effect.forEach(acceptors.filter(hasAccepted), (peer) => accept(world, peer))
     }
 
-    yield* idle // whoever got a stream at the last moment holds it
+    yield* idle // a handler that has just got a stream holds it now
 
     world.say("all streams are read to their ends")
     const ends = () =>
@@ -154,11 +154,11 @@ const finish = (world: World) =>
 
 const hasAccepted = (peer: Peer) => !isOver(peer) && peer.accepting.every(isDone)
 
-/** Whether nobody reads the stream on one side and only so much more is taken, so that its writer may wait for ever. */
+/** Whether a stream has no reader and discards few bytes, so that its writer may wait until the session ends. */
 const isCutShort = (pair: readonly [Peer, Peer], id: number): boolean =>
   pair.some((peer) => drainsLittle(peer) && !peer.ends.some((end) => end.id === id && !end.isLeft()))
 
-/** Everything is closed, in any order, and nothing must be left. */
+/** Closes all sessions in any order, and checks that no resource is left. */
 const close = (world: World) =>
   Effect.gen(function*() {
     const { random } = world
@@ -176,11 +176,11 @@ const close = (world: World) =>
           ...opening.map(({ fiber }) => fiber),
           ...(running === undefined ? [] : [running])
         ]))
-      yield* idle // what came at the last moment is left, too
+      yield* idle // the program leaves the streams that have just come, too
       yield* Effect.forEach(peers, ({ ends }) => Effect.forEach(ends, (end) => Effect.fork(end.leave)))
       const isEmpty = (pair: readonly [Peer, Peer]) =>
         !isAlive(pair) || isExempt(pair) || pair.every((peer) => snapshotOf(peer).streams.length === 0)
-      // what was opened and given up is still answered by somebody
+      // the peer still answers opens that were given up
       for (const peer of alive.flat()) if (!isOver(peer)) yield* drain(peer)
       yield* world.until("nothing is left of the streams", () => alive.every(isEmpty))
       for (const pair of alive.filter((pair) => !isExempt(pair))) {
@@ -228,7 +228,7 @@ const close = (world: World) =>
     yield* world.stopServer
   })
 
-/** Small budgets let streams be forgotten on one side only. */
+/** With a small budget one end alone may forget a stream. */
 const isExempt = (pair: readonly [Peer, Peer]) => pair.some(drainsLittle)
 
 const drain = (peer: Peer) => {

@@ -11,7 +11,7 @@ import { type End, getEnd, makeEnd, type Order } from "../../support/numberedEnd
 import { isDone, isOver, mayOpenFail, type Peer } from "./peer.js"
 import type { World } from "./world.js"
 
-/** How often each of the steps is taken. */
+/** The weight of each step. */
 const weights = {
   open: 8,
   accept: 8,
@@ -37,7 +37,7 @@ const weights = {
   connect: 1
 }
 
-/** What ends sessions. */
+/** The steps that end sessions. */
 const fatal = { silence: 2, cut: 2, closeFrame: 1, close: 2, interruptClose: 1, dispose: 2, stopRun: 1, stopServer: 1 }
 
 export type Step = keyof typeof weights | keyof typeof fatal
@@ -45,15 +45,15 @@ export type Step = keyof typeof weights | keyof typeof fatal
 export const drawStep = (world: World, mayEnd: boolean): Step =>
   mayEnd && world.random.chance(0.06) ? world.random.weighted(fatal) : world.random.weighted(weights)
 
-/** Longer than a keep-alive waits, in milliseconds. */
+/** A time in milliseconds after which a keep-alive expires. */
 const maxSilence = 30_000
 
-/** So many bytes one end writes at most, since all of them are numbered. */
+/** The most bytes that one end writes, since each has a number. */
 const maxWritten = 300_000
 
 const written = new WeakMap<End, number>()
 
-/** A size that the windows make interesting, and that does not take too many frames. */
+/** A size near the bounds of the windows, of not too many frames. */
 const drawOrder = ({ random }: World, peer: Peer, end: End, what: Order["do"]): Order => {
   const { client, server } = peer.link.settings
   const grain = Math.min(peer.settings.maxFrameSize, client.streamBufferSize, server.streamBufferSize)
@@ -77,7 +77,7 @@ const describe = <E>(exit: Exit.Exit<unknown, E>): string =>
     ? "interrupted"
     : Chunk.join(Chunk.map(Cause.failures(exit.cause), String), ", ")
 
-/** Starts an operation of a session and judges how it ends. */
+/** Starts an operation of a session, and checks its end. */
 const start = <E>(
   world: World,
   peer: Peer,
@@ -125,7 +125,7 @@ export const accept = (world: World, peer: Peer) => {
   )
 }
 
-/** Accepts all streams from now on, each held by its handler until it is left. */
+/** Accepts all streams from now on. A handler holds each stream until the program leaves it. */
 export const run = (world: World, peer: Peer) => {
   if (peer.running !== undefined && !isDone(peer.running)) return Effect.void
   const handler = (stream: MuxStream) =>
@@ -144,7 +144,7 @@ export const run = (world: World, peer: Peer) => {
   )
 }
 
-/** Closes a session by whatever means, and must be done in time. */
+/** Closes a session in one of its ways, and checks that this takes no longer than its bounds. */
 const closeBy = (world: World, peer: Peer, what: string, means: Effect.Effect<unknown>) =>
   Effect.map(start(world, peer, what, means, () => false), (started) => peer.closing.push(started))
 
@@ -153,7 +153,7 @@ export const dispose = (world: World, peer: Peer) => closeBy(world, peer, "dispo
 const interruptLast = (fibers: ReadonlyArray<Fiber.RuntimeFiber<unknown, unknown>>) =>
   Effect.forEach(fibers.slice(-1), (fiber) => Fiber.interruptFork(fiber), { discard: true })
 
-/** Of the session that was hit, only what is not over. */
+/** The operations of an ended session that still run. */
 export const takeStep = (world: World, step: Step): Effect.Effect<unknown, unknown> => {
   const { random, say } = world
   const peers = world.pairs.flat()
@@ -236,12 +236,12 @@ export const takeStep = (world: World, step: Step): Effect.Effect<unknown, unkno
   }
 }
 
-/** Interruptions go where something waits, if anything does. */
+/** Picks a waiting operation to interrupt, when there is one. */
 const interruptible = (ends: ReadonlyArray<End>, step: Step): ReadonlyArray<End> => {
   if (step !== "interruptRead" && step !== "interruptWrite") return ends
   const waiting = ends.filter((end) => step === "interruptRead" ? end.pending().read : end.pending().write)
   return waiting.length > 0 ? waiting : ends
 }
 
-/** The pair that this is one side of can still do everything. */
+/** Whether both ends of the pair are open and unharmed. */
 export const isAlive = ([client, server]: readonly [Peer, Peer]) => !isOver(client) && !isOver(server)

@@ -21,22 +21,22 @@ import { checkAtRest, checkBounds, checkCredit, checkTurn, type Turns } from "./
 import { drawSettings, isOver, type Peer } from "./peer.js"
 import { makeMemoryServer } from "./server.js"
 
-/** The clients, the server and what is known of them. */
+/** The clients, the server and the state that the model has of them. */
 export interface World {
   readonly random: Random
   readonly now: () => number
   readonly say: (text: string) => void
   readonly pairs: Array<readonly [client: Peer, server: Peer]>
   readonly scope: Scope.Scope
-  /** Another client dials. */
+  /** Dials with a further client. */
   readonly connect: Effect.Effect<void, unknown>
-  /** Ends the server with all its sessions. */
+  /** Ends the server with all of its sessions. */
   readonly stopServer: Effect.Effect<unknown>
   readonly isStopped: () => boolean
-  /** Throws when something is wrong. */
+  /** Throws when an invariant does not hold. */
   readonly check: () => void
   readonly checkAtRest: () => void
-  /** Lets time go by until a condition holds, which it must before long. */
+  /** Moves the clock until a condition holds, and fails after a bound. */
   readonly until: (what: string, holds: () => boolean) => Effect.Effect<void>
 }
 
@@ -187,7 +187,7 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
 
 type PeerLists = "ends" | "opening" | "accepting" | "closing"
 
-/** Longer than anything takes on the slowest link, in milliseconds of the TestClock. */
+/** A time that no operation exceeds on the slowest link, in milliseconds of the TestClock. */
 const patience = 600_000
 
 const describe = (settings: SessionConfig.Settings): string =>

@@ -16,12 +16,12 @@ export interface ClientOptions {
   readonly seed: number
 }
 
-/** How many sessions the workers of a process share. */
+/** The number of sessions that the workers of a process share. */
 const sessions = 3
 
 const schedule = Schedule.spaced("100 millis")
 
-/** Sessions that come back, and workers that use them, until told to finish. */
+/** Runs reconnecting sessions and workers that use them, until the parent sends `finish`. */
 export const client = ({ seed, url, workers }: ClientOptions): void => {
   const tally: Tally = { streams: 0, bytes: 0, broken: 0, mismatches: [] }
   const connect = NodeTransport.connect(url)

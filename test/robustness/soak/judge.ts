@@ -1,7 +1,7 @@
 import type { Report } from "./main.js"
 import type { Fault } from "./proxy.js"
 
-/** What all processes said at one moment: the server first. */
+/** The reports of all processes at one moment, that of the server first. */
 export interface Sample {
   readonly seconds: number
   readonly reports: ReadonlyArray<Report>
@@ -28,18 +28,18 @@ export const line = ({ faults, mismatches, reports }: Sample): string => {
 
 const median = (values: ReadonlyArray<number>): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0
 
-/** What may come and go with the load, beside a tenth. */
+/** Bytes of the heap that rise and fall with the load, beside a tenth. */
 const slack = 8e6
 
-/** The same of the whole process: what the allocator keeps for later comes and goes more. */
+/** The same for the whole process, whose allocator keeps more memory for later. */
 const residentSlack = 40e6
 
-/** Whether every process has about as much memory in the last third as in the first, and nothing open at the end. */
+/** Compares the memory of each process in the last third with the first, and counts open connections at the end. */
 export const judge = (
   samples: ReadonlyArray<Sample>,
   last: Sample
 ): { readonly flat: string; readonly faults: ReadonlyArray<string> } => {
-  // The first seconds are those in which code is compiled and pools fill.
+  // in the first seconds the engine compiles code and pools fill
   const settled = samples.slice(Math.min(6, Math.floor(samples.length / 4)))
   const third = Math.max(1, Math.floor(settled.length / 3))
   const faults: Array<string> = []

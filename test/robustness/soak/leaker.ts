@@ -18,7 +18,7 @@ import type { EventEmitter } from "node:events"
 import { answering, memory } from "../../support/answering.js"
 import { bytes, pattern } from "../../support/bytes.js"
 
-/** Opens and closes streams and sessions in every way, and tells what is there afterwards. */
+/** Opens and closes streams and sessions in every way, and reports the resources that are left. */
 export interface Question {
   readonly kind: "streams" | "sessions"
   readonly transport: "memory" | "ws"
@@ -29,10 +29,10 @@ export interface State {
   readonly memory: number
   readonly timers: number
   readonly handles: number
-  /** Of all handles there are: sockets and servers. */
+  /** The number of sockets and servers among the handles. */
   readonly listeners: number
   readonly fibers: number
-  /** Streams of the sessions that are still there. */
+  /** The number of streams of open sessions. */
   readonly streams: number
 }
 
@@ -50,7 +50,7 @@ const memoryLink: Effect.Effect<Link, never, Scope.Scope> = Effect.map(
   ({ client, cut, server }) => [client, server, cut] as const
 )
 
-/** Dials a server of this process; the connections come in the order in which they are dialled. */
+/** Dials a server of this process. Connections arrive in the order of their dials. */
 const makeWsLink = Effect.gen(function*() {
   const server = yield* TransportServer
   const accepted = yield* Queue.unbounded<readonly [Transport, Deferred.Deferred<void>]>()
@@ -83,12 +83,12 @@ const makeEnds = (link: Effect.Effect<Link, unknown, Scope.Scope>, settings: Ses
 
 const echo = (stream: MuxStream) => Stream.run(stream.readable, stream.writable)
 
-/** What the server does with a stream, by its first bytes. */
+/** The work of the server on a stream, by its first bytes. */
 const answer = (stream: MuxStream): Effect.Effect<void, unknown> =>
   Effect.flatMap(stream.read, (first): Effect.Effect<void, unknown> => {
     switch (first._tag === "Some" ? first.value[0] : undefined) {
       case 1:
-        return Effect.zipRight(stream.write(pattern(3000)), stream.end) // which is more than the window
+        return Effect.zipRight(stream.write(pattern(3000)), stream.end) // more than the window
       case 2:
         return Effect.fail("a handler that fails")
       default:
@@ -120,10 +120,10 @@ const ways: Readonly<Record<string, Way>> = {
   "refused": (_, refusing) => using(refusing, () => Effect.void)
 }
 
-/** How many streams are open when a session is cut under them. */
+/** The number of streams that are open when a session is cut. */
 const batch = 50
 
-/** A machine that is busy with other things may let a process wait for long. */
+/** A busy machine may let a process wait for this long. */
 const settings: SessionConfig.Options = { keepAliveInterval: "10 minutes" }
 
 const program = Effect.gen(function*() {
@@ -190,7 +190,7 @@ const program = Effect.gen(function*() {
 
   answering(async ({ count, kind, transport }: Question): Promise<State> => {
     await run(Effect.orDie(kind === "streams" ? streams(transport, count) : sessions(transport, count)))
-    await Effect.runPromise(Effect.sleep(100)) // the collector of sockets that are closed, and Effect's own last steps
+    await Effect.runPromise(Effect.sleep(100)) // sockets and Effect's own fibers end in later turns
     const { external, heap } = await memory()
     const resources = process.getActiveResourcesInfo()
     const handles = (process as unknown as { _getActiveHandles(): Array<EventEmitter> })._getActiveHandles()

@@ -1,5 +1,5 @@
 /**
- * `npm run soak`: clients and a server in processes of their own, with a bad network between, for as long as wanted.
+ * `npm run soak` runs clients and a server in processes of their own behind a bad network, for a number of minutes.
  */
 import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
@@ -20,13 +20,13 @@ export interface Report extends Memory {
   readonly streams: number
   readonly bytes: number
   readonly broken: number
-  /** Those since the last report. */
+  /** The faults since the last report. */
   readonly mismatches: ReadonlyArray<string>
-  /** What would have to be gone at the end: sessions of the server, sockets of a client. */
+  /** Resources that must be gone at the end: sessions of the server, sockets of a client. */
   readonly left: number
 }
 
-/** How often memory is looked at, in milliseconds: seldom enough that the collector does not become the load. */
+/** The interval of memory samples in milliseconds, long enough that collections do not become the load. */
 const interval = (minutes: number): number => Math.min(20_000, Math.max(5000, minutes * 2000))
 
 const soak = async (options: Options): Promise<boolean> => {

@@ -2,7 +2,7 @@ import { parseArgs } from "node:util"
 
 export interface Options {
   readonly minutes: number
-  /** Clients in processes of their own, and what each does at once. */
+  /** The number of clients, and of workers in each client. */
   readonly clients: number
   readonly workers: number
   readonly seed: number
@@ -22,7 +22,7 @@ export const usage = (): string =>
     "  --help         this"
   ].join("\n")
 
-/** The options, or undefined where help is asked for. Throws what is wrong in one line. */
+/** The options, or undefined when the arguments ask for help. Throws with one line when an argument is wrong. */
 export const parse = (args: ReadonlyArray<string>): Options | undefined => {
   const names = Object.keys(flags) as Array<keyof typeof flags>
   const known = { help: { type: "boolean" as const } }

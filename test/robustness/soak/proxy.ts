@@ -1,16 +1,16 @@
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 
-/** Between clients and server: cuts connections, resets them, and lets nothing through for a while. */
+/** A proxy between clients and server that ends, resets and stalls connections. */
 export interface Proxy {
   readonly port: number
-  /** Does the next harm, and says which. */
+  /** Causes the next fault, and answers with its kind. */
   readonly harm: (choose: () => number) => Fault | undefined
   readonly close: () => void
 }
 
 export type Fault = "cut" | "reset" | "stall"
 
-/** How long a stalled connection is not read, in milliseconds: less than the keep-alive bears. */
+/** How long a connection stalls in milliseconds: less than the keep-alive allows. */
 const stall = 1500
 
 export const makeProxy = async (target: number): Promise<Proxy> => {

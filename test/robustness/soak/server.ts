@@ -9,7 +9,7 @@ import type { Question, Report } from "./main.js"
 
 export const settings: SessionConfig.Options = { streamBufferSize: 64 * 1024 }
 
-/** Echoes every stream of every session. */
+/** Echoes each stream of each session. */
 export const server = (): void => {
   const sessions = new Set<SessionType.Session>()
   let streams = 0

@@ -15,25 +15,25 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { pattern } from "../../support/bytes.js"
 
-/** What a client has seen. */
+/** The figures of a client. */
 export interface Tally {
   streams: number
   bytes: number
-  /** Tasks that a fault ended, as it should. */
+  /** Tasks that ended by a fault of the network. */
   broken: number
-  /** What must not be: other bytes than those sent, an early end, an error that no fault explains. */
+  /** Mismatches: wrong bytes, an early end, an error that no fault explains. */
   readonly mismatches: Array<string>
 }
 
 export type Failure = NotConnected | ConnectFailure | InvalidConfiguration | OpenError | ReadError | WriteError
 
-/** Where streams come from: a session that lasts, or a new one. */
+/** The source of streams: a lasting session, or a new one. */
 export interface Means {
   readonly session: Pick<ReconnectingSession, "open">
   readonly dial: Effect.Effect<Opener, ConnectFailure | InvalidConfiguration, Scope.Scope>
 }
 
-/** Numbers from 0 to 1, the same for the same seed. */
+/** Random numbers from 0 to 1, the same for the same seed. */
 export const random = (seed: number): () => number => {
   let x = seed >>> 0 || 1
   return () => {
@@ -46,7 +46,7 @@ export const random = (seed: number): () => number => {
 
 const source = pattern(1 << 20)
 
-/** A stretch of the source to send, and a check that it comes back. */
+/** A part of the source to send, and a check of its echo. */
 const makeContent = (choose: () => number, most: number) => {
   const size = 1 + Math.floor(choose() * most)
   const start = Math.floor(choose() * (source.byteLength - size))
@@ -54,7 +54,7 @@ const makeContent = (choose: () => number, most: number) => {
   return {
     bytes: source.subarray(start, start + size),
     isWhole: () => read === size,
-    /** False when these are not the next bytes. */
+    /** Whether these are the next bytes. */
     take: (chunk: Uint8Array): boolean => {
       const from = start + read
       read += chunk.byteLength
@@ -79,7 +79,7 @@ const readBack = (tally: Tally, stream: MuxStream, content: Content, pause: Effe
     if (!content.isWhole()) tally.mismatches.push(`stream ${stream.id}: an end before all bytes`)
   })
 
-/** Sends and has it echoed, both at once. */
+/** Sends, and reads the echo at the same time. */
 const echo = (
   tally: Tally,
   session: Opener<NotConnected | OpenError>,
@@ -102,39 +102,39 @@ const chunkSize = 10_000
 
 type Task = (tally: Tally, means: Means, choose: () => number) => Effect.Effect<unknown, Failure>
 
-/** What a client does, each as often as the others. */
+/** The tasks of a client, each as often as the others. */
 export const tasks: ReadonlyArray<Task> = [
-  // bulk
+  // a bulk stream
   (tally, { session }, choose) => echo(tally, session, makeContent(choose, 1 << 19)),
-  // a reader that is slow
+  // a slow reader
   (tally, { session }, choose) => echo(tally, session, makeContent(choose, 1 << 17), Effect.sleep(5)),
   // many streams at once
   (tally, { session }, choose) => {
     const contents = Array.from({ length: 50 }, () => makeContent(choose, 2000))
     return Effect.forEach(contents, (content) => echo(tally, session, content), { concurrency: "unbounded" })
   },
-  // one after the other
+  // streams one after the other
   (tally, { session }, choose) => {
     const contents = Array.from({ length: 50 }, () => makeContent(choose, 100))
     return Effect.forEach(contents, (content) => echo(tally, session, content))
   },
-  // left in the middle, with what comes back unread
+  // a stream that is left while its echo is unread
   (tally, { session }, choose) =>
     Effect.scoped(Effect.gen(function*() {
       const stream = yield* session.open()
       tally.streams++
       yield* Effect.timeoutOption(stream.write(makeContent(choose, 200_000).bytes), choose() * 50)
     })),
-  // an open that is given up, perhaps
+  // an open that may be given up
   (tally, { session }, choose) =>
     Effect.scoped(Effect.gen(function*() {
       const stream = yield* Effect.timeoutOption(session.open(), choose() * 3)
       if (Option.isSome(stream)) tally.streams++
     })),
-  // a session of its own, for one stream
+  // a session for one stream
   (tally, { dial }, choose) =>
     Effect.scoped(Effect.flatMap(dial, (session) => echo(tally, session, makeContent(choose, 20_000)))),
-  // nothing for a while, and then a little
+  // a pause, and then a few bytes
   (tally, { session }, choose) =>
     Effect.scoped(Effect.gen(function*() {
       const stream = yield* session.open()
@@ -148,7 +148,7 @@ export const tasks: ReadonlyArray<Task> = [
     }))
 ]
 
-/** Does one task after the other for ever, and judges how they end. */
+/** Runs one task after the other without end, and checks the end of each. */
 export const work = (
   tally: Tally,
   means: Means,
@@ -166,7 +166,7 @@ export const work = (
     Effect.forever
   )
 
-/** Whether a cut, a reset or a stall can have led to this. */
+/** Whether a cut, a reset or a stall can cause this error. */
 const isExplained = (error: Failure): boolean => {
   switch (error._tag) {
     case "BrokenPipe":
