@@ -10,11 +10,12 @@ export interface Tuning {
 }
 
 /**
- * Finds the receive windows that the network needs. A window that is read within two round trips limits its sender, so it
- * doubles, or grows at once to the largest size that another stream of the session has needed.
+ * Finds the receive windows that the network needs. A window that is read within two round trips limits its sender, so
+ * it doubles, or grows at once to the largest size that another stream of the session has needed.
  *
- * The tuner takes the minimum RTT. A ping behind a full window takes longer than the network does, and would let windows
- * grow by their own weight. A peer makes windows grow only while its bytes are read, and never beyond the budget.
+ * The tuner takes the minimum RTT. A ping behind a full window takes longer than the network does, and would let
+ * windows grow by their own weight. A peer makes windows grow only while its bytes are read, and never beyond the
+ * budget.
  */
 export class WindowTuner {
   readonly #tuning: Tuning

@@ -19,15 +19,15 @@ interface Probe {
 }
 
 /**
- * Limits the bytes in flight to the peer by a congestion window. Bytes beyond it wait in the scheduler, where a key stroke
- * can pass a file, and not in the buffers of the network, where nothing can.
+ * Limits the bytes in flight to the peer by a congestion window. Bytes beyond it wait in the scheduler, where a key
+ * stroke can pass a file, and not in the buffers of the network, where nothing can.
  *
- * Pings between the data measure how long the data takes to arrive. Every WebSocket peer answers a ping at once, however
- * slowly its streams are read.
+ * Pings between the data measure how long the data takes to arrive. Every WebSocket peer answers a ping at once,
+ * however slowly its streams are read.
  *
- * - As in CoDel (RFC 8289), a queue that is short now and then is good, and the window grows. A queue that stands for an
- *   `interval` is bad, and the window shrinks. A queue stands while even the fastest answer of a round takes longer than
- *   the minimum RTT by as much again, or by `target` where that is more.
+ * - As in CoDel (RFC 8289), a queue that is short now and then is good, and the window grows. A queue that stands for
+ *   an `interval` is bad, and the window shrinks. A queue stands while even the fastest answer of a round takes longer
+ *   than the minimum RTT by as much again, or by `target` where that is more.
  * - The window doubles per round in slow start, until it shrinks for the first time. Then it grows by a quarter.
  * - While small frames pass large ones, even a good queue delays them. Then the window is twice the bandwidth-delay
  *   product: the rate of the network times its minimum RTT (Little's law).
@@ -90,8 +90,9 @@ export class CongestionController {
   }
 
   /**
-   * Returns how many of `wanted` bytes may be sent now as one frame. After 0, `onRoom` follows. A small frame may exceed the
-   * window, up to twice its size. The bytes are booked by `onSent`, since a probe has to follow the frame that it measures.
+   * Returns how many of `wanted` bytes may be sent now as one frame. After 0, `onRoom` follows. A small frame may
+   * exceed the window, up to twice its size. The bytes are booked by `onSent`, since a probe has to follow the frame
+   * that it measures.
    */
   reserve(wanted: number): number {
     const window = this.#effectiveWindow
@@ -120,8 +121,8 @@ export class CongestionController {
   }
 
   /**
-   * The answer to a probe is overdue. Probes again. Lifts the limit for a peer that has never answered, and for a peer that
-   * reads without answering: its answer, if awaited, would stop all data.
+   * The answer to a probe is overdue. Probes again. Lifts the limit for a peer that has never answered, and for a peer
+   * that reads without answering: its answer, if awaited, would stop all data.
    */
   onProbeTimeout(): void {
     if (!this.#hasAnswered || (++this.#timeouts >= maxTimeouts && this.#hasGranted)) {

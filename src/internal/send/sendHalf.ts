@@ -71,9 +71,9 @@ const ending: State = { _tag: "Ending" }
 const ended: State = { _tag: "Ended" }
 
 /**
- * The send half of a stream. Writes are sent in the order in which they were made, as far as credit and turns allow. The
- * send half debits credit and sends the frame in one synchronous step, so an interruption never splits a frame or loses
- * credit.
+ * The send half of a stream. Writes are sent in the order in which they were made, as far as credit and turns allow.
+ * The send half debits credit and sends the frame in one synchronous step, so an interruption never splits a frame or
+ * loses credit.
  */
 export class SendHalf implements FrameSource {
   queued = false
@@ -81,7 +81,10 @@ export class SendHalf implements FrameSource {
   readonly #context: SendContext
   readonly #owner: SendHalfOwner
   readonly #window: SendWindow
-  /** The writes that wait, and the fibers that wait for the end. Undefined until there are any, to keep idle streams small. */
+  /**
+   * The writes that wait, and the fibers that wait for the end. Undefined until there are any, to keep idle streams
+   * small.
+   */
   #writes: Fifo<Write> | undefined
   #enders: Notify | undefined
   #waiting = 0
@@ -151,7 +154,10 @@ export class SendHalf implements FrameSource {
     return this.#trySend(chunks, size) ? Exit.void : new Write(chunks, size)
   }
 
-  /** Queues the write. `done` runs synchronously, possibly before this returns. Returns a function that cancels the write. */
+  /**
+   * Queues the write. `done` runs synchronously, possibly before this returns. Returns a function that cancels the
+   * write.
+   */
   enqueue(write: Write, done: (exit: Exit.Exit<void, WriteError>) => void): () => void {
     if (this.#waiting === 0 && this.#window.credit === 0) this.#context.stalled()
     write.done = done

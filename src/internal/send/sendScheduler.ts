@@ -28,8 +28,9 @@ export interface FrameSource {
  * 3. interactive streams, whose waiting bytes fit into one small frame
  * 4. bulk streams, one bounded frame each in turn
  *
- * After 64 frames of interactive streams in a row, a bulk stream has its turn. Nothing is sent while the transport holds
- * its high-water mark, and no data beyond the congestion window, so an urgent frame never waits behind more than that.
+ * After 64 frames of interactive streams in a row, a bulk stream has its turn. Nothing is sent while the transport
+ * holds its high-water mark, and no data beyond the congestion window, so an urgent frame never waits behind more than
+ * that.
  */
 export class SendScheduler {
   readonly #transport: Transport
@@ -74,7 +75,9 @@ export class SendScheduler {
     this.flush()
   }
 
-  /** Sends a reply that the peer can cause without limit. Returns false when too many replies wait for the peer to read. */
+  /**
+   * Sends a reply that the peer can cause without limit. Returns false when too many replies wait for the peer to read.
+   */
   sendAnswer(frame: Uint8Array): boolean {
     this.sendControl(frame)
     const waiting = this.#control.length
@@ -91,8 +94,8 @@ export class SendScheduler {
   }
 
   /**
-   * Sends a DAT frame of `size` bytes, if all of it may be sent now, ahead of no waiting frame. Otherwise sends nothing and
-   * returns false.
+   * Sends a DAT frame of `size` bytes, if all of it may be sent now, ahead of no waiting frame. Otherwise sends nothing
+   * and returns false.
    */
   trySend(id: number, payload: ReadonlyArray<Uint8Array>, size: number): boolean {
     if (this.#isClosed || !this.#isIdle() || size > this.#maxPayload || !this.#transport.pollWritable()) return false
@@ -120,7 +123,9 @@ export class SendScheduler {
     }
   }
 
-  /** Drops the credit of a stream that is over: the peer may use the id again, for a stream that this credit is not for. */
+  /**
+   * Drops the credit of a stream that is over: the peer may use the id again, for a stream that this credit is not for.
+   */
   forgetCredit(id: number): void {
     this.#credit.delete(id)
   }

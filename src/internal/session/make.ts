@@ -74,10 +74,10 @@ export const makeSession = (
       role,
       settings,
       transport,
-      journal,
+      log: journal,
       limits,
       tuner,
-      flight,
+      congestion: flight,
       now
     })
     const lifetime = yield* Scope.make()

@@ -32,22 +32,23 @@ import { Backlog } from "./backlog.js"
 import { OpenLimiter, type PendingOpen } from "./openLimiter.js"
 import { type StreamContext, StreamProtocol } from "./streamProtocol.js"
 
-/** The parts that a session is made of. */
+/** The parts of a session. */
 export interface Parts {
   readonly role: Role
   readonly settings: Settings
   readonly transport: Transport
-  readonly journal: SessionLog
+  readonly log: SessionLog
   readonly limits: Budgets
   readonly tuner: WindowTuner | undefined
-  readonly flight: CongestionController | undefined
-  /** The time in milliseconds, from any start. */
+  readonly congestion: CongestionController | undefined
+  /** The monotonic time in milliseconds. */
   readonly now: () => number
 }
 
 /**
- * The protocol of a session: frames in, frames out, and the streams between. All of it is synchronous, on the transport's
- * callbacks or in a step of the calling fiber; the first terminal error is final from the moment it is set.
+ * The protocol of a session: its streams, the frames that come in, and the frames that go out. All of it is synchronous
+ * and runs in the transport's callbacks or in a step of the calling fiber. The first terminal error is final once it is
+ * set.
  */
 export class SessionProtocol implements Listener {
   readonly counters = new Counters()
@@ -56,27 +57,27 @@ export class SessionProtocol implements Listener {
   /** Completed with the first terminal error, in the step in which it happens. */
   readonly terminated = Deferred.unsafeMake<TerminalError>(FiberId.none)
   readonly role: Role
-  readonly journal: SessionLog
+  readonly log: SessionLog
   readonly #settings: Settings
-  readonly #flight: CongestionController | undefined
+  readonly #congestion: CongestionController | undefined
   readonly #ids: StreamIds
-  readonly #link: StreamContext
+  readonly #context: StreamContext
   readonly #streams = new Map<number, StreamProtocol>()
   readonly #backlog: Backlog
   readonly #acceptors = new Notify()
   readonly #openings = new Map<StreamProtocol, PendingOpen>()
-  /** The session's shares of what all sessions may hold. */
+  /** The session's shares of the limits for all sessions. */
   readonly #shares: { readonly [K in "streams" | "buffers" | "waitingAnswers"]: Share }
   readonly #memory: ReceiveMemory
-  /** The streams of the peer that live, or have a handler that has not ended. */
+  /** The peer's streams that are open or have a handler that runs. Each takes one of `maxStreams`. */
   readonly #places = new Set<StreamProtocol>()
   #terminal: TerminalError | undefined
 
-  constructor({ flight, journal, limits, now, role, settings, transport, tuner }: Parts) {
+  constructor({ congestion, limits, log, now, role, settings, transport, tuner }: Parts) {
     this.role = role
-    this.journal = journal
+    this.log = log
     this.#settings = settings
-    this.#flight = flight
+    this.#congestion = congestion
     this.#ids = new StreamIds(role)
     this.#shares = {
       streams: limits.streams.join(),
@@ -89,11 +90,11 @@ export class SessionProtocol implements Listener {
       transport,
       settings.maxFrameSize,
       this.counters,
-      flight,
+      congestion,
       this.#shares.waitingAnswers
     )
     this.opens = new OpenLimiter(settings.maxUnacknowledgedOpens, (opening) => this.#sendOpen(opening))
-    this.#link = {
+    this.#context = {
       maxPeerWindow: settings.maxPeerWindow,
       discardLimit: settings.discardLimit,
       scheduler: this.scheduler,
@@ -109,7 +110,7 @@ export class SessionProtocol implements Listener {
     return this.#terminal
   }
 
-  // The four events of the transport.
+  // The events of the transport.
 
   onMessage(message: Uint8Array): void {
     if (this.#terminal !== undefined) return
@@ -138,7 +139,7 @@ export class SessionProtocol implements Listener {
 
   onClose(end: CloseInfo): void {
     this.scheduler.clear()
-    // 1006 means that no close frame came: that is a loss, never a clean end, though Go peers know no other.
+    // 1006 stands for a connection without a close frame: a loss. Go peers end every session that way.
     this.terminate(
       end.code === 1006 || end.cause !== undefined
         ? new TransportFailure(end)
@@ -146,9 +147,9 @@ export class SessionProtocol implements Listener {
     )
   }
 
-  // What the application does.
+  // The operations of the application.
 
-  /** Starts an open, or says why it cannot. */
+  /** Starts an open. Settles it with an error when the session is over or the id is taken. */
   open(opening: PendingOpen): void {
     if (this.#terminal !== undefined) return opening.settle(Either.left(this.#terminal))
     if (opening.id !== undefined && !this.#reserve(opening.id)) {
@@ -157,7 +158,7 @@ export class SessionProtocol implements Listener {
     this.opens.add(opening)
   }
 
-  /** Gives an open up, whatever had become of it: a turn that never came, an unanswered SYN, or a stream. */
+  /** Cancels an open in any state: waiting for its turn, waiting for the peer's answer, or with a stream. */
   cancelOpen(opening: PendingOpen): void {
     const stream = opening.stream
     if (opening.failed) return
@@ -170,14 +171,14 @@ export class SessionProtocol implements Listener {
     }
   }
 
-  /** The same, because it took too long. */
+  /** Cancels an open whose time is over, and settles it with the error. */
   expireOpen(opening: PendingOpen, error: AcceptTimeout): void {
     if (opening.settled) return
     this.cancelOpen(opening)
     opening.settle(Either.left(error))
   }
 
-  /** Takes the next stream of the backlog and accepts it; undefined when there is none. */
+  /** Takes the next stream of the backlog and accepts it. Returns undefined when the backlog is empty. */
   takeAccepted(): StreamProtocol | undefined {
     this.#refuseExpired()
     const stream = this.#backlog.take()
@@ -186,17 +187,17 @@ export class SessionProtocol implements Listener {
     const ack = Frame.ack(stream.id, stream.window)
     stream.accept()
     this.#answer(ack)
-    this.journal.debug("accepted a stream", { streamId: stream.id })
+    this.log.debug("accepted a stream", { streamId: stream.id })
     return stream
   }
 
-  /** The handler that `run` had started for the stream has ended. */
+  /** The handler that `run` started for the stream has ended. */
   served(stream: StreamProtocol): void {
     stream.isServed = false
     if (this.#streams.get(stream.id) !== stream) this.#freePlace(stream)
   }
 
-  /** Waits for the next stream; `restore` makes the wait interruptible, and only that. */
+  /** Waits for the next stream. `restore` makes the wait interruptible, and nothing else. */
   awaitAccepted(
     restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   ): Effect.Effect<StreamProtocol, TerminalError> {
@@ -207,7 +208,7 @@ export class SessionProtocol implements Listener {
     }, restore)
   }
 
-  /** Ends the session: everything that waits or will be tried hears of it. Only the first call counts. */
+  /** Ends the session: all waiting and later operations fail. Only the first call counts. */
   terminate(error: TerminalError): void {
     if (this.#terminal !== undefined) return
     this.#terminal = error
@@ -243,24 +244,24 @@ export class SessionProtocol implements Listener {
     counters.framesIn.dat++
     counters.bytesIn += frame.payload.byteLength
     const stream = this.#streams.get(frame.id)
-    // A Go peer never sends a DAT without bytes, and corrupts itself on one; it means nothing.
+    // A Go peer never sends a DAT of 0 bytes, which would corrupt its own receiver.
     if (stream === undefined || frame.payload.byteLength === 0) return this.#ignore("DAT", frame.id)
     const verdict = stream.recvDat(frame.payload)
     if (verdict === "Taken") return
     if (verdict === "Misplaced") return this.#ignore("DAT", frame.id)
     counters.windowOverruns++
-    this.journal.fault("Warning", "the peer overran the window of a stream", { streamId: frame.id })
+    this.log.fault("Warning", "the peer overran the window of a stream", { streamId: frame.id })
   }
 
   #recvAck(frame: Frame.Ack): void {
     this.counters.framesIn.ack++
     const stream = this.#streams.get(frame.id)
     if (stream === undefined) return this.#ignore("ACK", frame.id)
-    this.#flight?.onCredit()
+    this.#congestion?.onCredit()
     if (stream.state !== "Opening" && stream.state !== "Cancelling") {
       if (!stream.sendHalf.grant(frame.credit)) {
         this.counters.creditOverflows++
-        this.journal.fault("Warning", "the peer granted more credit than can be outstanding", { streamId: frame.id })
+        this.log.fault("Warning", "the peer granted more credit than can be outstanding", { streamId: frame.id })
       }
       return
     }
@@ -278,7 +279,7 @@ export class SessionProtocol implements Listener {
     if (this.#ids.isOurs(id)) return this.terminate(new WrongParity({ streamId: id, role: this.role }))
     if (this.#streams.has(id)) {
       this.counters.duplicateSyns++
-      return this.journal.fault("Warning", "the peer opened a stream twice", { streamId: id })
+      return this.log.fault("Warning", "the peer opened a stream twice", { streamId: id })
     }
     const isAwaited = this.#acceptors.hasWaitersInTurn
     if (!isAwaited && this.#backlog.isFull) this.#refuseExpired()
@@ -295,7 +296,7 @@ export class SessionProtocol implements Listener {
       "AwaitingAccept",
       window,
       this.#settings.initialSendCredit ?? window,
-      this.#link
+      this.#context
     )
     this.#streams.set(id, stream)
     this.#places.add(stream)
@@ -309,7 +310,7 @@ export class SessionProtocol implements Listener {
     if (stream === undefined || !stream.recvFin()) return this.#ignore("FIN", id)
     switch (before) {
       case "AwaitingAccept":
-        // The opener gave it up. Our FIN lets it forget the id. A stream that was refused has its FIN on the way.
+        // The opener cancelled the stream, and forgets its id at our FIN. A refused stream has been sent one already.
         return this.#backlog.remove(stream) ? this.#answer(Frame.fin(id)) : undefined
       case "Opening":
       case "Cancelling": {
@@ -325,40 +326,40 @@ export class SessionProtocol implements Listener {
     const id = opening.id ?? this.#ids.take((id) => this.#streams.has(id))
     const window = this.#settings.streamBufferSize
     this.#memory.bookOwn(window)
-    const stream = new StreamProtocol(id, "Opening", window, 0, this.#link)
-    // Registered before its SYN leaves: the answer may come at any time.
+    const stream = new StreamProtocol(id, "Opening", window, 0, this.#context)
+    // The stream is registered before its SYN is sent, because the answer may come at any time.
     this.#streams.set(id, stream)
     this.#openings.set(stream, opening)
     opening.stream = stream
     this.scheduler.sendControl(Frame.syn(id))
-    this.journal.debug("opening a stream", { streamId: id })
+    this.log.debug("opening a stream", { streamId: id })
   }
 
   #refuse(id: number, reason: string): void {
     this.counters.refused++
-    this.journal.fault("Warning", `refused a stream: ${reason}`, { streamId: id })
+    this.log.fault("Warning", `refused a stream: ${reason}`, { streamId: id })
     this.#answer(Frame.fin(id))
   }
 
-  /** Refuses the streams whose openers have given up while they waited. */
+  /** Refuses the streams that have waited longer than `backlogTimeout`: their openers no longer wait. */
   #refuseExpired(): void {
     for (const stream of this.#backlog.takeExpired()) {
       this.counters.refused++
-      this.journal.fault("Warning", "refused a stream: no acceptor took it within backlogTimeout", {
+      this.log.fault("Warning", "refused a stream: no acceptor took it within backlogTimeout", {
         streamId: stream.id
       })
       stream.leave()
     }
   }
 
-  /** Ends the session when the peer asks for answers and does not read them. */
+  /** Sends a reply to a frame of the peer. Ends the session when the peer causes replies and does not read them. */
   #answer(frame: Uint8Array): void {
     if (this.scheduler.sendAnswer(frame)) return
     this.terminate(new PeerFlood({ detail: `${this.scheduler.waitingControl} answers wait to be read` }))
   }
 
   #warnOfWindow(annotations: object): void {
-    this.journal.fault(
+    this.log.fault(
       "Warning",
       "the peer believes in a larger window than this end stores: a slow reader will fail with NoCapacity; " +
         "give both ends the same streamBufferSize, or raise maxPeerWindow",
@@ -375,7 +376,7 @@ export class SessionProtocol implements Listener {
 
   #ignore(kind: string, id: number): void {
     this.counters.ignoredFrames++
-    this.journal.fault("Debug", "ignored a frame that has no place", { kind, streamId: id })
+    this.log.fault("Debug", "ignored a frame that is invalid in this state", { kind, streamId: id })
   }
 
   #forget(stream: StreamProtocol): void {
@@ -385,7 +386,7 @@ export class SessionProtocol implements Listener {
     this.#freePlace(stream)
   }
 
-  /** A stream has one place at most, and gives it back once: the session may end before `run` tells that it serves. */
+  /** Frees the place of a stream once. A stream with a handler keeps its place until `served`. */
   #freePlace(stream: StreamProtocol): void {
     if (!stream.isServed && this.#places.delete(stream)) this.#shares.streams.giveBack(1)
   }

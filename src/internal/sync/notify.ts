@@ -1,8 +1,8 @@
 import * as Effect from "effect/Effect"
 
 /**
- * Fibers that wait until a condition holds. The owner changes its state, then notifies. Notifications carry no value: the
- * condition is asked again in the waiting fiber.
+ * Fibers that wait until a condition holds. The owner changes its state, then notifies. Notifications carry no value:
+ * the condition is asked again in the waiting fiber.
  *
  * Two ways to wait, which may be mixed:
  *
@@ -15,8 +15,8 @@ import * as Effect from "effect/Effect"
  *   remembers the number of notifications before it asks, and asks again where the number has changed.
  * - Notified twice: the condition is asked twice, which is harmless.
  * - Interrupted while asleep: the waiter leaves. A lone waiter of `waitUntil` leaves a stale callback behind, which the
- *   next notification drops. The callback takes no wake-up from a live waiter, because `notifyOne` wakes every waiter of
- *   `waitUntil` and a waiter in turn besides.
+ *   next notification drops. The callback takes no wake-up from a live waiter, because `notifyOne` wakes every waiter
+ *   of `waitUntil` and a waiter in turn besides.
  * - Interrupted after it was chosen: a waiter in turn passes the wake-up on to the next.
  * - Closed while waiting: the owner makes the condition answer with a failure, and notifies all.
  */
@@ -33,8 +33,8 @@ export class Notify {
   }
 
   /**
-   * Wakes the waiter in turn that has slept longest, and all waiters of `waitUntil`. Returns false when no waiter in turn
-   * sleeps.
+   * Wakes the waiter in turn that has slept longest, and all waiters of `waitUntil`. Returns false when no waiter in
+   * turn sleeps.
    */
   notifyOne(): boolean {
     this.#notifications++

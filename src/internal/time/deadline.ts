@@ -6,20 +6,23 @@ import type * as Scope from "effect/Scope"
 import { InvalidDeadline } from "../../WsmuxError.js"
 
 /**
- * One movable point in time, by the program's `Clock`. A fiber exists only while a deadline is set and not reached. Fibers
- * that set it at once do so one after the other: the last one wins, and no timer of the others stays.
+ * A movable point in time, by the program's `Clock`. A fiber exists only while a deadline is set and not reached. When
+ * several fibers set a deadline at once, the last one wins, and the timers of the others end.
  */
 export class Deadline {
   readonly #setExpired: (expired: boolean) => void
   #timer: Fiber.RuntimeFiber<void> | undefined
-  /** Which setting is in force. */
+  /** Counts the settings, so that an older timer has no effect. */
   #version = 0
 
   constructor(setExpired: (expired: boolean) => void) {
     this.#setExpired = setExpired
   }
 
-  /** Sets it so many milliseconds ahead; infinitely many clear it. It is in force at once, and its timer runs thereafter. */
+  /**
+   * Sets the deadline `millis` ahead. Infinity clears it. The setting is in force at once. Its timer starts when the
+   * effect runs.
+   */
   set(millis: number, scope: Scope.Scope): Effect.Effect<void> {
     const stop = this.#stop()
     this.#setExpired(millis === 0)
@@ -31,7 +34,7 @@ export class Deadline {
     return Effect.suspend(() => this.#stop())
   }
 
-  /** Takes the timer out of force at once, and answers with its interruption. */
+  /** Puts the timer out of force at once. Returns its interruption. */
   #stop(): Effect.Effect<void> {
     this.#version++
     const timer = this.#timer
@@ -56,7 +59,7 @@ export class Deadline {
   }
 }
 
-/** Sets, moves or (with undefined) clears all of them, or none. The timers live in `scope`. */
+/** Sets, moves or (with undefined) clears all the deadlines, or none of them. The timers end with `scope`. */
 export const setDeadlines = (
   deadlines: ReadonlyArray<Deadline>,
   at: number | undefined,

@@ -56,8 +56,8 @@ export const keepAlive = (
         onRtt(millis)
       })
     })
-    // Both ends ping on the same beat. While our ping is unanswered, the peer would receive one pong per interval, at its
-    // own tick, and jitter would look like silence.
+    // Both ends ping on the same beat. While our ping is unanswered, the peer would receive one pong per interval, at
+    // its own tick, and jitter would look like silence.
     const reassure = Effect.sync(() => {
       if (!isAnswered) transport.pong?.()
     })

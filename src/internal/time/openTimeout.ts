@@ -4,13 +4,13 @@ import type * as Scope from "effect/Scope"
 import { Notify } from "../sync/notify.js"
 import { monotonicMillis } from "./clock.js"
 
-/** Watches opens that wait for the peer, and gives up those that wait too long. */
+/** Cancels opens that wait too long for the peer. */
 export interface OpenTimeout<A> {
   readonly watch: (opening: A) => void
   readonly leave: (opening: A) => void
 }
 
-/** One fiber of the scope looks after all opens of a session: all may wait equally long, so the first is due first. */
+/** Forks one fiber for all opens of a session. All may wait equally long, so the oldest open is due first. */
 export const makeOpenTimeout = <A>(
   deadline: Duration.Duration,
   expire: (opening: A) => void
@@ -20,7 +20,7 @@ export const makeOpenTimeout = <A>(
     const clock = yield* Effect.clock
     const now = () => monotonicMillis(clock)
     const millis = Duration.toMillis(deadline)
-    /** When they are due, in milliseconds, in the order in which they came. */
+    /** When each open is due, in milliseconds, oldest first. */
     const watched = new Map<A, number>()
     const watchers = new Notify()
     const awaitFirst = watchers.waitUntil(() => {

@@ -4,15 +4,14 @@ import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 
 /**
- * How many turns of the event loop a clock must stand for. A `TestClock.adjust` takes a handful, so a test that is
- * about to adjust its clock does so in time; and at a millisecond each, a test that does not ends a tenth of a second
- * later.
+ * For how many turns of the event loop a clock must stand still. A test that calls `TestClock.adjust` needs a handful
+ * of turns before. A turn takes a millisecond, so other tests end a tenth of a second later.
  */
 const turns = 100
 
 /**
- * Gives a wait up when the program's clock stands still, as a TestClock does once the test is over: a time-out by that
- * clock would never come. Under the live clock this is the wait itself.
+ * Ends a wait when the program's clock stands still. A `TestClock` stands still once the test is over, so a time-out by
+ * that clock would never come. Under the live clock, returns the wait itself.
  */
 export const unlessClockStandsStill = <A, E, R>(wait: Effect.Effect<A, E, R>): Effect.Effect<A | void, E, R> =>
   Effect.clockWith((clock) =>

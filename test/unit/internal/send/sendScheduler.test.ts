@@ -132,7 +132,7 @@ describe("SendScheduler", () => {
   it("SendScheduler sends the waiting frames when credit finds the transport writable", () => {
     const { link, scheduler, sent } = makeScheduler({ takes: 0 })
     scheduler.schedule(makeSource(1, 100))
-    link.takes = 9 // once it has said so to the credit, nobody else may hear of it
+    link.takes = 9 // the call for the credit consumes the change, so it has to send the rest as well
     scheduler.sendCredit(5, 7)
     expect(sent()).toEqual(["5 credit 7", "1:100"])
   })
@@ -257,7 +257,7 @@ describe("SendScheduler.trySend", () => {
       flush(1)
       yield* expectWaiting(empty)
       flush(1)
-      yield* expectWaiting(empty) // the socket is full, and nobody has looked since
+      yield* expectWaiting(empty) // the transport has no room, so flush could not see that all is sent
       flush(1)
       expect(yield* empty.await).toEqual(Exit.void)
     }))

@@ -67,14 +67,14 @@ const makeSleepers = (mode: Mode) =>
 
 describe("Notify", () => {
   describe.each(modes)("%s", (mode) => {
-    it.effect("runs the answer without sleeping when the condition holds already", () =>
+    it.effect(`Notify.${mode} runs the answer without sleeping when the condition holds already`, () =>
       Effect.gen(function*() {
         const pool = makePool()
         pool.put()
         expect([yield* pool.take(mode, "a"), pool.items, pool.polled]).toEqual(["a", 0, ["a"]])
       }))
 
-    it.effect("polls again, and sleeps on, when a notification comes in vain", () =>
+    it.effect(`Notify.${mode} polls again, and sleeps on, when a notification comes in vain`, () =>
       Effect.gen(function*() {
         const pool = makePool()
         const fiber = yield* Effect.fork(pool.take(mode, "a"))
@@ -88,7 +88,7 @@ describe("Notify", () => {
         expect(yield* Fiber.join(fiber)).toBe("a")
       }))
 
-    it.effect("wakes every waiter at notifyAll, and those that find nothing sleep on", () =>
+    it.effect(`Notify.${mode} wakes every waiter at notifyAll, and those that find nothing sleep on`, () =>
       Effect.gen(function*() {
         const { fibers, pool } = yield* makeSleepers(mode)
         pool.putAll(2)
@@ -99,7 +99,7 @@ describe("Notify", () => {
         expect(pool.takers).toEqual(["a", "b", "c"])
       }))
 
-    it.effect("fails every waiter when the condition answers with a failure", () =>
+    it.effect(`Notify.${mode} fails every waiter when the condition answers with a failure`, () =>
       Effect.gen(function*() {
         const notify = new Notify()
         let closed = false
@@ -114,7 +114,7 @@ describe("Notify", () => {
         expect(yield* Fiber.join(Fiber.all(fibers))).toEqual(["closed", "closed"])
       }))
 
-    it.effect("stays uninterruptible when the caller is", () =>
+    it.effect(`Notify.${mode} stays uninterruptible when the caller is`, () =>
       Effect.gen(function*() {
         const pool = makePool()
         const fiber = yield* Effect.fork(Effect.uninterruptible(pool.take(mode, "a")))
@@ -136,7 +136,7 @@ describe("Notify", () => {
       return { pool, first, second }
     })
 
-    it.effect("wakes the second waiter when the first was interrupted while asleep", () =>
+    it.effect(`Notify.${mode} wakes the second waiter when the first was interrupted while asleep`, () =>
       Effect.gen(function*() {
         const { first, pool, second } = yield* makePair
         yield* Fiber.interrupt(first)
@@ -145,7 +145,7 @@ describe("Notify", () => {
         expect([sleeps(second), pool.takers]).toEqual([false, ["second"]])
       }))
 
-    it.effect("wakes the second waiter when the first is interrupted after it was chosen", () =>
+    it.effect(`Notify.${mode} wakes the second waiter when the first is interrupted after it was chosen`, () =>
       Effect.gen(function*() {
         const { first, pool, second } = yield* makePair
         pool.put()
@@ -155,7 +155,7 @@ describe("Notify", () => {
         expect((yield* Fiber.await(first))._tag).toBe("Failure")
       }))
 
-    it.effect("wakes the second waiter when the first is chosen after it was interrupted", () =>
+    it.effect(`Notify.${mode} wakes the second waiter when the first is chosen after it was interrupted`, () =>
       Effect.gen(function*() {
         const { first, pool, second } = yield* makePair
         yield* interruptNow(first)
@@ -165,7 +165,7 @@ describe("Notify", () => {
       }))
 
     // A fiber that has run for long yields before any step, and may be interrupted there.
-    it.effect("loses no wake-up at whatever step the first of two waiters is interrupted", () =>
+    it.effect(`Notify.${mode} loses no wake-up when the first of two waiters is interrupted at any step`, () =>
       Effect.gen(function*() {
         for (let at = 0, interrupted = true; interrupted; at++) {
           const pool = makePool()
@@ -191,7 +191,7 @@ describe("Notify", () => {
       }))
 
     // A notification at every step, between asking and falling asleep too.
-    it.effect("loses no notification at whatever step of the waiter it comes", () =>
+    it.effect(`Notify.${mode} loses no notification when it comes at any step of the waiter`, () =>
       Effect.gen(function*() {
         for (let at = 0, notified = true; notified; at++) {
           const pool = makePool()
@@ -214,7 +214,7 @@ describe("Notify", () => {
   })
 
   describe.each(["waitInTurn", "waitInTurn with restore"] as const)("%s", (mode) => {
-    it.effect("wakes the waiter that has slept longest, and no other, at notifyOne", () =>
+    it.effect(`Notify.${mode} wakes the waiter that has slept longest, and no other, at notifyOne`, () =>
       Effect.gen(function*() {
         const { fibers, pool } = yield* makeSleepers(mode)
         expect(pool.notify.hasWaitersInTurn).toBe(true)
@@ -227,7 +227,7 @@ describe("Notify", () => {
         expect([pool.takers, pool.notify.hasWaitersInTurn]).toEqual([["a", "b", "c"], false])
       }))
 
-    it.effect("polls the first waiter only when notifyOne comes in vain", () =>
+    it.effect(`Notify.${mode} polls the first waiter only when notifyOne comes in vain`, () =>
       Effect.gen(function*() {
         expect(new Notify().notifyOne()).toBe(false)
         const { fibers: [first], pool } = yield* makeSleepers(mode)
@@ -240,7 +240,7 @@ describe("Notify", () => {
       }))
   })
 
-  it.effect("waitInTurn polls again when it is notified between asking and falling asleep", () =>
+  it.effect("Notify.waitInTurn polls again when it is notified between asking and falling asleep", () =>
     Effect.gen(function*() {
       const notify = new Notify()
       let asked = 0
@@ -253,7 +253,7 @@ describe("Notify", () => {
       expect([answer, asked]).toEqual(["answer", 3])
     }))
 
-  it.effect("waitUntil wakes every waiter at notifyOne", () =>
+  it.effect("Notify.waitUntil wakes every waiter at notifyOne", () =>
     Effect.gen(function*() {
       const { pool } = yield* makeSleepers("waitUntil")
       expect(pool.notify.notifyOne()).toBe(false)
@@ -261,7 +261,7 @@ describe("Notify", () => {
       expect([pool.polled, pool.notify.hasWaitersInTurn]).toEqual([["a", "b", "c", "a", "b", "c"], false])
     }))
 
-  it.effect("notifyOne wakes a waiter in turn beside a lone waiter that was interrupted", () =>
+  it.effect("Notify.notifyOne wakes a waiter in turn beside a lone waiter that was interrupted", () =>
     Effect.gen(function*() {
       const pool = makePool()
       const lone = yield* Effect.fork(pool.take("waitUntil", "lone"))
@@ -273,7 +273,7 @@ describe("Notify", () => {
       expect([sleeps(inTurn), pool.takers]).toEqual([false, ["in turn"]])
     }))
 
-  it("add calls back once, at the next notification", () => {
+  it("Notify.add calls back once, at the next notification", () => {
     const notify = new Notify()
     const called: Array<string> = []
     for (const name of ["a", "b", "c"]) notify.add(() => called.push(name))
@@ -282,7 +282,7 @@ describe("Notify", () => {
     expect(called).toEqual(["a", "b", "c"])
   })
 
-  it("add registers again when the callback does so", () => {
+  it("Notify.add registers again when the callback does so", () => {
     const notify = new Notify()
     let calls = 0
     const again = () => {
@@ -294,7 +294,7 @@ describe("Notify", () => {
     expect(calls).toBe(3)
   })
 
-  it("add returns a function that cancels this callback only", () => {
+  it("Notify.add returns a function that cancels this callback only", () => {
     const notify = new Notify()
     const called: Array<string> = []
     const [cancelA, cancelB] = ["a", "b", "c"].map((name) => notify.add(() => called.push(name)))
@@ -313,7 +313,7 @@ describe("Notify", () => {
   )
 
   it.effect.prop(
-    "loses no wake-up under random interruption of waiters of all modes",
+    "Notify loses no wake-up under random interruption of waiters of all modes",
     [FastCheck.array(operation, { maxLength: 40 })],
     ([operations]) =>
       Effect.gen(function*() {

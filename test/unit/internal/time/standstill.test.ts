@@ -8,21 +8,25 @@ import { pattern } from "../../../support/bytes.js"
 import { expectWaiting, quietly, start } from "../../../support/observe.js"
 import { makeSessions, makeStreams } from "../../../support/sessions.js"
 
-/** Real seconds that a test of a hang may take. */
-const patience = { timeout: 20_000 }
+/** The real time after which a session that hangs fails its test. */
+const withinSeconds = { timeout: 20_000 }
 
-describe("a session under a clock that stands still", () => {
-  it.scoped("closes with its scope when its link has a latency", () =>
-    Effect.gen(function*() {
-      const scope = yield* Scope.make()
-      const { client, server } = yield* Scope.extend(makeSessions({ link: { latency: "1 second" } }), scope)
-      yield* Scope.close(scope, Exit.void)
-      expect([(yield* client.awaitClosed)._tag, (yield* server.awaitClosed)._tag])
-        .toEqual(["SessionClosed", "SessionClosed"])
-      expect(yield* TestClock.currentTimeMillis).toBe(0)
-    }), patience)
+describe("unlessClockStandsStill", () => {
+  it.scoped(
+    "Session closes with its scope when the clock stands still and the link has latency",
+    () =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        const { client, server } = yield* Scope.extend(makeSessions({ link: { latency: "1 second" } }), scope)
+        yield* Scope.close(scope, Exit.void)
+        expect([(yield* client.awaitClosed)._tag, (yield* server.awaitClosed)._tag])
+          .toEqual(["SessionClosed", "SessionClosed"])
+        expect(yield* TestClock.currentTimeMillis).toBe(0)
+      }),
+    withinSeconds
+  )
 
-  it.scoped("closes with its scope when more waits to be sent than its link holds", () =>
+  it.scoped("Session closes with its scope when the clock stands still and frames wait", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const opened = yield* Effect.fork(
@@ -34,9 +38,9 @@ describe("a session under a clock that stands still", () => {
       yield* Scope.close(scope, Exit.void)
       expect((yield* client.awaitClosed)._tag).toBe("SessionClosed")
       expect(yield* TestClock.currentTimeMillis).toBe(2000)
-    }), patience)
+    }), withinSeconds)
 
-  it.scoped("waits for its peer while the clock goes on, as long as its settings say", () =>
+  it.scoped("Session waits for its peer up to closeTimeout when the clock goes on", () =>
     Effect.gen(function*() {
       const { client, pair } = yield* makeSessions(quietly({ client: { closeTimeout: "1 minute" } }))
       yield* Effect.addFinalizer(() => pair.cut)
@@ -48,5 +52,5 @@ describe("a session under a clock that stands still", () => {
       }
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(closing)
-    }), patience)
+    }), withinSeconds)
 })

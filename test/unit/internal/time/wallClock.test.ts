@@ -16,8 +16,8 @@ import { listen } from "../../../support/transportSuite.js"
 import { withParts } from "../../../support/withParts.js"
 
 for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
-  describe(`a wall clock that is set ${direction} by an hour`, () => {
-    it.scoped("leaves the beat of the keep-alive as it is", () =>
+  describe(`wall clock set ${direction}`, () => {
+    it.scoped(`keepAlive keeps its beat when the wall clock is set ${direction} by an hour`, () =>
       withSteppedClock((setBack) =>
         Effect.gen(function*() {
           const pair = yield* MemoryTransport.makePair()
@@ -38,7 +38,7 @@ for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
         })
       ))
 
-    it.scoped("leaves the time as it is that an open waits for the peer", () =>
+    it.scoped(`Session.open keeps its time-out when the wall clock is set ${direction} by an hour`, () =>
       withSteppedClock((setBack) =>
         Effect.gen(function*() {
           const pair = yield* MemoryTransport.makePair({ ping: false })
@@ -52,7 +52,7 @@ for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
         })
       ))
 
-    it.scoped("leaves the time as it is that an open waits for a session", () =>
+    it.scoped(`ReconnectingSession.open keeps its time-out when the clock is set ${direction} by an hour`, () =>
       withSteppedClock((setBack) =>
         Effect.gen(function*() {
           const session = yield* ReconnectingSession.make({
@@ -68,7 +68,7 @@ for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
         })
       ))
 
-    it.scoped("leaves the latency of a link in memory as it is", () =>
+    it.scoped(`MemoryTransport keeps its latency when the wall clock is set ${direction} by an hour`, () =>
       withSteppedClock((setBack) =>
         Effect.gen(function*() {
           const { client, server } = yield* MemoryTransport.makePair({ latency: "1 second" })
@@ -83,7 +83,7 @@ for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
         })
       ))
 
-    it.scoped("leaves the waits between attempts and the time that makes a session stable as they are", () =>
+    it.scoped(`ReconnectingSession keeps its delays when the wall clock is set ${direction} by an hour`, () =>
       withSteppedClock((setBack) =>
         Effect.gen(function*() {
           const scope = yield* Effect.scope
@@ -110,7 +110,7 @@ for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
         })
       ))
 
-    it.scoped("leaves a deadline that has been set as far away as it was", () =>
+    it.scoped(`Deadline keeps its distance when the wall clock is set ${direction} by an hour`, () =>
       withSteppedClock((setBack) =>
         Effect.gen(function*() {
           const { near } = yield* makeStreams(quietly())

@@ -43,8 +43,8 @@ const bytesOf = (recorded: ReadonlyArray<Recorded>, from: Role, id: number) =>
   )
 
 /**
- * Plays one side of a recording with a session of ours, while a scripted peer says what the other side said, each frame as
- * soon as the rules of the wire allow it. Answers with what our side has read and sent on each stream.
+ * Plays one side of a recording with a session of this package. A scripted peer plays the other side, and sends each
+ * frame as soon as the rules of the wire allow it. Returns the bytes that the session read and sent on each stream.
  */
 const replay = (name: string, role: Role) =>
   Effect.gen(function*() {
@@ -77,12 +77,12 @@ const replay = (name: string, role: Role) =>
     return { recorded, ids, other, playing, hear, sent } as const
   })
 
-describe("a recorded conversation of Go peers", () => {
+describe("recorded conversations of Go peers", () => {
   for (const name of readdirSync(folder)) {
     for (const role of ["client", "server"] as const) {
       // The overflow is what must not happen: its own tests are below.
       if (name === "asymmetric-overflow.json") continue
-      it.scoped(`goes as it went, with our session as the ${role}: ${name}`, () =>
+      it.scoped(`Session as ${role} replays the conversation of ${name}`, () =>
         Effect.gen(function*() {
           const { hear, ids, other, playing, recorded, sent } = yield* replay(name, role)
           const ended = () => sent.filter(({ _tag }) => _tag === "Fin").length
@@ -97,7 +97,7 @@ describe("a recorded conversation of Go peers", () => {
     }
   }
 
-  it.scoped("that overran a Go client loses nothing with ours, which honours what the server believes", () =>
+  it.scoped("Session as client loses no bytes when a Go server assumes a larger window", () =>
     Effect.gen(function*() {
       const recorded = load("asymmetric-overflow.json")
       const { next, send, session } = yield* makePeer("client", { streamBufferSize: 1024 })
@@ -109,7 +109,7 @@ describe("a recorded conversation of Go peers", () => {
     }))
 
   for (const [initialSendCredit, first] of [[undefined, 4096], [1024, 1024]] as const) {
-    it.scoped(`is repeated by our server unless it knows the client's window: ${initialSendCredit}`, () =>
+    it.scoped(`Session as server sends ${first} bytes at once with initialSendCredit ${initialSendCredit}`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makePeer("server", { streamBufferSize: 4096, initialSendCredit })
         yield* send({ _tag: "Syn", id: 1 })

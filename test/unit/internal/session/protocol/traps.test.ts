@@ -32,8 +32,8 @@ const opened = (credit = 1024, options?: Parameters<typeof makePeer>[1]) =>
 const counters = (peer: { readonly session: { readonly snapshot: Effect.Effect<{ readonly counters: object }> } }) =>
   Effect.map(peer.session.snapshot, (snapshot) => snapshot.counters)
 
-describe("a trap of Go peers: ", () => {
-  it.scoped("an empty DAT corrupts a receiver, so none is sent, and one that comes is ignored", () =>
+describe("Session with the traps of Go peers", () => {
+  it.scoped("Session sends no DAT of 0 bytes, and ignores one that comes", () =>
     Effect.gen(function*() {
       const { frames, send, stream, ...peer } = yield* opened()
       yield* stream.write(new Uint8Array(0))
@@ -44,7 +44,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* counters(peer)).toMatchObject({ ignoredFrames: 1, windowOverruns: 0 })
     }))
 
-  it.scoped("an overrun frame leaves a hole, so the stream fails behind what fitted, and nothing else does", () =>
+  it.scoped("Session fails only the stream with NoCapacity when a frame overruns its window", () =>
     Effect.gen(function*() {
       const { send, session, stream } = yield* accepted({ streamBufferSize: 10 })
       yield* send(dat(1, pattern(8)), dat(1, pattern(8)), dat(1, bytes("later")), syn(3))
@@ -55,7 +55,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* readSome(other)).toEqual(bytes("fine"))
     }))
 
-  it.scoped("the credit is never exceeded, however much there is to write", () =>
+  it.scoped("Session never exceeds the credit when a write is larger", () =>
     Effect.gen(function*() {
       const { frames, send, stream } = yield* opened(5, { streamBufferSize: 5 })
       const writing = yield* start(stream.write(pattern(12)))
@@ -67,7 +67,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* frames).toEqual([dat(1, pattern(12).subarray(9))])
     }))
 
-  it.scoped("bytes right behind the SYN are lost, so ours wait for the ACK, and a peer's are no silent hole", () =>
+  it.scoped("Session sends no DAT before the ACK, and fails a stream that received one", () =>
     Effect.gen(function*() {
       const ours = yield* makePeer("client")
       const using = yield* start(Effect.flatMap(ours.session.open(), (stream) => stream.write(bytes("x"))))
@@ -81,7 +81,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* Effect.flip(stream.read)).toMatchObject({ _tag: "NoCapacity" })
     }))
 
-  it.scoped("a FIN before the ACK is forgotten, so a timed-out open waits and answers the late ACK by FIN", () =>
+  it.scoped("Session answers a late ACK with FIN when the open has timed out", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client")
       const opening = yield* start(Effect.flip(session.open()))
@@ -95,7 +95,7 @@ describe("a trap of Go peers: ", () => {
       expect((yield* session.snapshot).streams).toEqual([])
     }))
 
-  it.scoped("a FIN of an opener that gave up is answered, and its stream is never handed out", () =>
+  it.scoped("Session answers the FIN of an opener that cancelled, and does not accept its stream", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       yield* send(syn(1), fin(1), syn(3))
@@ -103,7 +103,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* frames).toEqual([fin(1), ack(3, 1024)])
     }))
 
-  it.scoped("201 streams that nobody accepts are a deadlock, so 100 at most are unanswered", () =>
+  it.scoped("Session keeps at most 100 opens unanswered, since 200 deadlock a Go peer", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client")
       for (let i = 0; i < 201; i++) yield* Effect.forkScoped(session.open())
@@ -113,7 +113,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* frames).toEqual([syn(201), syn(203)])
     }))
 
-  it.scoped("a second FIN revives dead streams, so ours goes once, and a peer's is ignored", () =>
+  it.scoped("Session sends FIN once, and ignores a second FIN of the peer", () =>
     Effect.gen(function*() {
       const { frames, send, session, stream } = yield* opened()
       yield* Effect.all([stream.end, stream.end], { concurrency: 2 })
@@ -123,7 +123,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* session.snapshot).toMatchObject({ streams: [], counters: { ignoredFrames: 1 } })
     }))
 
-  it.scoped("an id that returns soon revives a dead stream, so none does, asked for or not", () =>
+  it.scoped("Session does not reuse the id of a stream that has ended", () =>
     Effect.gen(function*() {
       const { next, send, session, stream } = yield* opened()
       yield* stream.end
@@ -133,7 +133,7 @@ describe("a trap of Go peers: ", () => {
       expect([yield* next, yield* next]).toEqual([fin(1), syn(3)])
     }))
 
-  it.scoped("a reader that goes leaves its writer stuck, so a stream that is left drains until the FIN", () =>
+  it.scoped("Session returns credit for a stream that is left, until the FIN of the peer", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", { streamBufferSize: 10 })
       yield* send(syn(1))
@@ -147,7 +147,7 @@ describe("a trap of Go peers: ", () => {
       expect((yield* session.snapshot).streams).toEqual([])
     }))
 
-  it.scoped("the close frame may never be answered, so closing is bounded", () =>
+  it.scoped("Session.close ends after closeTimeout when the peer answers no close frame", () =>
     Effect.gen(function*() {
       const { pair, session } = yield* makePeer("client")
       yield* pair.stall("server")
@@ -157,7 +157,7 @@ describe("a trap of Go peers: ", () => {
       yield* Fiber.join(closing)
     }))
 
-  it.scoped("liveness is pongs alone there, so an unsolicited one goes with each ping; here any message is life", () =>
+  it.scoped("Session sends a pong with each ping, and takes any message for a sign of life", () =>
     Effect.gen(function*() {
       const { send, session, transport } = yield* makePeer("server")
       const before = transport.receiveCount()
@@ -170,7 +170,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* session.isClosed).toBe(false)
     }))
 
-  it.scoped("it holds locks while it writes, so receiving goes on here while nothing can be sent", () =>
+  it.scoped("Session goes on receiving while it cannot send", () =>
     Effect.gen(function*() {
       const { pair, send, session, stream } = yield* opened(10_000)
       yield* pair.stall("client")
@@ -181,7 +181,7 @@ describe("a trap of Go peers: ", () => {
       yield* pair.cut
     }))
 
-  it.scoped("a lost session reads as an end there, and as an error here", () =>
+  it.scoped("MuxStream.read fails with BrokenPipe when the connection is lost", () =>
     Effect.gen(function*() {
       const { pair, send, stream } = yield* accepted()
       yield* send(dat(1, bytes("half")))
@@ -190,7 +190,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* Effect.flip(stream.read)).toMatchObject({ _tag: "BrokenPipe", cause: { _tag: "TransportFailure" } })
     }))
 
-  it.scoped("it sends as much as the credit in one message, which is taken whole", () =>
+  it.scoped("Session takes a DAT as large as the window", () =>
     Effect.gen(function*() {
       const size = 3 * 1024 * 1024
       const { send, stream } = yield* accepted({ streamBufferSize: size })
@@ -198,7 +198,7 @@ describe("a trap of Go peers: ", () => {
       expect((yield* readAll(stream)).byteLength).toBe(size)
     }))
 
-  it.scoped("an acceptor believes that our window is its own, so an opener takes that much, and then steers back", () =>
+  it.scoped("Session as opener takes the window that the acceptor assumes, and then withholds credit", () =>
     Effect.gen(function*() {
       const { frames, send, stream } = yield* opened(50, { streamBufferSize: 10 })
       yield* send(dat(1, pattern(50)))
@@ -206,7 +206,7 @@ describe("a trap of Go peers: ", () => {
       expect(yield* frames).toEqual([ack(1, 10)])
     }))
 
-  it.scoped("one of 2017 accepts at the SYN, before its application does, which is an acceptance like any other", () =>
+  it.scoped("Session writes to a stream that a Go peer of 2017 accepts at the SYN", () =>
     Effect.gen(function*() {
       const { frames, stream } = yield* opened(1024)
       yield* stream.write(bytes("x"))
@@ -214,8 +214,8 @@ describe("a trap of Go peers: ", () => {
     }))
 })
 
-describe("a fault of the peer: ", () => {
-  it.scoped("a SYN for a stream that lives is ignored and counted", () =>
+describe("Session with a peer at fault", () => {
+  it.scoped("Session ignores and counts a SYN for an open stream", () =>
     Effect.gen(function*() {
       const { frames, send, stream, ...peer } = yield* accepted()
       yield* send(syn(1), dat(1, bytes("x")))
@@ -224,7 +224,7 @@ describe("a fault of the peer: ", () => {
       expect(yield* frames).toEqual([])
     }))
 
-  it.scoped("frames for streams that there are not are ignored and counted", () =>
+  it.scoped("Session ignores and counts frames for unknown streams", () =>
     Effect.gen(function*() {
       const { frames, send, ...peer } = yield* makePeer("server")
       yield* send(dat(7, bytes("x")), ack(7, 5), fin(7))
@@ -232,7 +232,7 @@ describe("a fault of the peer: ", () => {
       expect(yield* frames).toEqual([])
     }))
 
-  it.scoped("credit beyond 2^32-1 is clamped and counted", () =>
+  it.scoped("Session clamps and counts credit beyond 2^32-1", () =>
     Effect.gen(function*() {
       const { send, session } = yield* opened(1024)
       yield* send(ack(1, maxUint32))
@@ -243,7 +243,7 @@ describe("a fault of the peer: ", () => {
     }))
 
   for (const [role, id] of [["client", 1], ["server", 2]] as const) {
-    it.scoped(`a SYN of our own parity ends a ${role} with a hint that both have its role`, () =>
+    it.scoped(`Session as ${role} fails with WrongParity when the peer has the same role`, () =>
       Effect.gen(function*() {
         const { ended, send, session } = yield* makePeer(role)
         yield* send(syn(id))

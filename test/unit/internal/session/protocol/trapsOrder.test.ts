@@ -14,7 +14,7 @@ const settings = { ...quiet, streamBufferSize: 10 }
 const roles = [["client", 1], ["server", 0]] as const
 
 for (const [role, id] of roles) {
-  /** An open whose SYN has gone, in a scope that `leave` closes. */
+  /** An open whose SYN was sent, in a scope that `leave` closes. */
   const opening = Effect.gen(function*() {
     const peer = yield* makePeer(role, settings)
     const scope = yield* Scope.make()
@@ -23,8 +23,8 @@ for (const [role, id] of roles) {
     return { ...peer, open, leave: Scope.close(scope, Exit.void) }
   })
 
-  describe(`the answer to stream ${id} that a ${role} opens`, () => {
-    it.scoped("may bring bytes and the end in the same breath", () =>
+  describe(`Session as ${role} that opens stream ${id}`, () => {
+    it.scoped(`Session as ${role} reads DAT and FIN that come with the ACK`, () =>
       Effect.gen(function*() {
         const { open, send } = yield* opening
         yield* send(ack(id, 10), dat(id, bytes("a")), dat(id, bytes("b")), fin(id))
@@ -32,7 +32,7 @@ for (const [role, id] of roles) {
         expect(yield* readAll(stream)).toEqual(bytes("ab"))
       }))
 
-    it.scoped("may accept without credit, and is told at once how much we take", () =>
+    it.scoped(`Session as ${role} grants its window when the ACK has no credit`, () =>
       Effect.gen(function*() {
         const { frames, open, send } = yield* opening
         yield* send(ack(id, 0))
@@ -47,7 +47,7 @@ for (const [role, id] of roles) {
         yield* Fiber.join(writing)
       }))
 
-    it.scoped("may come twice: the second is credit as any other", () =>
+    it.scoped(`Session as ${role} takes a second ACK for credit`, () =>
       Effect.gen(function*() {
         const { frames, open, send, session } = yield* opening
         yield* send(ack(id, 10), ack(id, 10))
@@ -60,7 +60,7 @@ for (const [role, id] of roles) {
         expect(yield* frames).toEqual([])
       }))
 
-    it.scoped("has bytes before it that are lost to a reader, who is told", () =>
+    it.scoped(`Session as ${role} fails the read with NoCapacity when DAT came before the ACK`, () =>
       Effect.gen(function*() {
         const { open, send } = yield* opening
         yield* send(dat(id, bytes("early")), ack(id, 10), dat(id, bytes("late")))
@@ -68,7 +68,7 @@ for (const [role, id] of roles) {
         expect(yield* Effect.flip(stream.read)).toMatchObject({ _tag: "NoCapacity", streamId: id })
       }))
 
-    it.scoped("is followed by one FIN and a drain, in whichever moment around it the open is interrupted", () =>
+    it.scoped(`Session as ${role} sends one FIN and drains when an open is interrupted at any moment`, () =>
       Effect.forEach(Array.from({ length: 17 }, (_, index) => index - 8), (delay) =>
         Effect.gen(function*() {
           const { frames, leave, open, send, session, transport } = yield* opening
@@ -86,10 +86,10 @@ for (const [role, id] of roles) {
         }), { discard: true }))
   })
 
-  describe(`a stream that a ${role} is asked to accept`, () => {
+  describe(`Session as ${role} that accepts a stream`, () => {
     const theirs = role === "client" ? 0 : 1
 
-    it.scoped("counts credit that comes before the acceptance", () =>
+    it.scoped(`Session as ${role} counts credit that comes before accept`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makePeer(role, settings)
         yield* send(syn(theirs), ack(theirs, 5))
@@ -98,7 +98,7 @@ for (const [role, id] of roles) {
         expect(yield* frames).toEqual([ack(theirs, 10), dat(theirs, pattern(20).subarray(0, 15))])
       }))
 
-    it.scoped("is one stream, however often its SYN comes and whatever its state, with one window", () =>
+    it.scoped(`Session as ${role} keeps one stream and one window when its SYN is repeated`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makePeer(role, settings)
         yield* send(syn(theirs), syn(theirs))
@@ -113,7 +113,7 @@ for (const [role, id] of roles) {
         expect(yield* frames).toEqual([ack(theirs, 10), fin(theirs), ack(theirs, 6)])
       }))
 
-    it.scoped("is a new one when the peer uses an id again that both have ended", () =>
+    it.scoped(`Session as ${role} accepts a new stream when the peer reuses an id that both ended`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makePeer(role, settings)
         yield* send(syn(theirs))
@@ -134,7 +134,7 @@ for (const [role, id] of roles) {
         ])
       }))
 
-    it.scoped("may have the largest ids that there are", () =>
+    it.scoped(`Session as ${role} accepts a stream with the largest id`, () =>
       Effect.gen(function*() {
         const largest = role === "client" ? maxUint32 - 1 : maxUint32
         const { frames, send, session } = yield* makePeer(role, settings)
@@ -147,7 +147,7 @@ for (const [role, id] of roles) {
         expect(yield* frames).toEqual([ack(largest, 10), dat(largest, bytes("y")), fin(largest)])
       }))
 
-    it.scoped("is forgotten when it was filled and ended before anybody accepted it", () =>
+    it.scoped(`Session as ${role} drops a stream that the peer fills and ends before accept`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makePeer(role, settings)
         yield* send(syn(theirs), dat(theirs, bytes("too soon")), fin(theirs), ack(theirs, 10))
@@ -161,8 +161,8 @@ for (const [role, id] of roles) {
       }))
   })
 
-  describe(`a ${role} that closes`, () => {
-    it.scoped("takes no notice of what a peer still sends that does not read the close frame", () =>
+  describe(`Session as ${role} that closes`, () => {
+    it.scoped(`Session as ${role} ignores all frames after close`, () =>
       Effect.gen(function*() {
         const { frames, pair, send, session } = yield* makePeer(role, settings)
         const theirs = role === "client" ? 0 : 1

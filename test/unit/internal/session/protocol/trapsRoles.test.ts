@@ -52,8 +52,8 @@ const establish = ({ id, opens, role }: Situation, options?: SessionConfig.Optio
 for (const situation of situations) {
   const { id, opens, role } = situation
 
-  describe(`a ${role} that has ${opens ? "opened" : "accepted"} stream ${id}`, () => {
-    it.scoped("sends no more than the credit, and goes on where it stopped", () =>
+  describe(`Session as ${role} with stream ${id} that it ${opens ? "opened" : "accepted"}`, () => {
+    it.scoped(`Session as ${role} with stream ${id} sends within the credit, and continues at the next ACK`, () =>
       Effect.gen(function*() {
         const { frames, send, stream } = yield* establish(situation)
         const data = pattern(25)
@@ -67,7 +67,7 @@ for (const situation of situations) {
         yield* Fiber.join(writing)
       }))
 
-    it.scoped("sends no empty DAT, and takes none for a chunk or an end", () =>
+    it.scoped(`Session as ${role} with stream ${id} sends no DAT of 0 bytes, and ignores one`, () =>
       Effect.gen(function*() {
         const { frames, picture, send, stream } = yield* establish(situation)
         yield* stream.writeAll([bytes(""), bytes("")])
@@ -80,7 +80,7 @@ for (const situation of situations) {
         expect(yield* picture).toMatchObject({ streams: [id], ignored: 1, overruns: 0 })
       }))
 
-    it.scoped("fails reading behind what fitted of an overrun, and can still write", () =>
+    it.scoped(`Session as ${role} with stream ${id} fails reads after an overrun, and still writes`, () =>
       Effect.gen(function*() {
         const { frames, picture, send, session, stream } = yield* establish(situation)
         yield* send(dat(id, pattern(7)), dat(id, pattern(7)), dat(id, bytes("behind the hole")), fin(id))
@@ -94,7 +94,7 @@ for (const situation of situations) {
         expect(yield* session.isClosed).toBe(false)
       }))
 
-    it.scoped("takes bytes behind a FIN, and a second FIN, for nothing", () =>
+    it.scoped(`Session as ${role} with stream ${id} ignores DAT and FIN after the FIN of the peer`, () =>
       Effect.gen(function*() {
         const { picture, send, stream } = yield* establish(situation)
         yield* send(dat(id, bytes("all")), fin(id), dat(id, bytes("more")), fin(id))
@@ -102,7 +102,7 @@ for (const situation of situations) {
         expect(yield* readAll(stream)).toEqual(bytes("all"))
       }))
 
-    it.scoped("writes on, for the credit of a peer that has ended, and reads on when it has ended itself", () =>
+    it.scoped(`Session as ${role} with stream ${id} writes after the FIN of the peer, and reads after its own`, () =>
       Effect.gen(function*() {
         const ended = yield* establish(situation)
         yield* ended.send(fin(id))
@@ -118,7 +118,7 @@ for (const situation of situations) {
         expect(yield* ending.frames).toEqual([fin(id), ack(id, 10)])
       }))
 
-    it.scoped("sends FIN once, however it ends", () =>
+    it.scoped(`Session as ${role} with stream ${id} sends FIN once when end is called twice`, () =>
       Effect.gen(function*() {
         const { frames, leave, picture, send, stream } = yield* establish(situation)
         yield* Effect.all([stream.end, stream.end], { concurrency: 2 })
@@ -128,7 +128,7 @@ for (const situation of situations) {
         expect(yield* picture).toMatchObject({ streams: [], ignored: 0 })
       }))
 
-    it.scoped("ends and drains a stream that it leaves, until the peer's FIN, and then knows it no more", () =>
+    it.scoped(`Session as ${role} with stream ${id} drains a stream that is left until the FIN of the peer`, () =>
       Effect.gen(function*() {
         const { frames, leave, picture, send } = yield* establish(situation)
         yield* send(dat(id, pattern(6)))
@@ -149,7 +149,7 @@ for (const situation of situations) {
       }))
 
     for (const [how, reads] of [["unread", 0], ["half read", 1], ["read", 2]] as const) {
-      it.scoped(`returns the credit of an overrun stream that it leaves ${how}, so that the writer is not stuck`, () =>
+      it.scoped(`Session as ${role} with stream ${id} returns the credit of an overrun stream left ${how}`, () =>
         Effect.gen(function*() {
           const { frames, leave, send, stream } = yield* establish(situation)
           // A peer that believes in 20 bytes has used them up, and waits for credit.
@@ -161,7 +161,7 @@ for (const situation of situations) {
         }))
     }
 
-    it.scoped("clamps credit beyond 2^32-1, and writes on with it", () =>
+    it.scoped(`Session as ${role} with stream ${id} clamps credit beyond 2^32-1`, () =>
       Effect.gen(function*() {
         const { frames, send, session, stream } = yield* establish(situation)
         yield* send(ack(id, maxUint32), ack(id, 1))
@@ -174,7 +174,7 @@ for (const situation of situations) {
         expect((yield* session.snapshot).streams).toMatchObject([{ id, sendCredit: maxUint32 - 1000 }])
       }))
 
-    it.scoped("takes one DAT as large as a window of 4 MiB", () =>
+    it.scoped(`Session as ${role} with stream ${id} takes a DAT as large as a window of 4 MiB`, () =>
       Effect.gen(function*() {
         const window = 4 * 1024 * 1024
         const { frames, send, stream } = yield* establish(situation, { streamBufferSize: window })
@@ -185,7 +185,7 @@ for (const situation of situations) {
         expect(yield* frames).toEqual([ack(id, window)])
       }))
 
-    it.scoped("reads on while its peer takes nothing of what it sends", () =>
+    it.scoped(`Session as ${role} with stream ${id} reads while it cannot send`, () =>
       Effect.gen(function*() {
         const { pair, send, session, stream } = yield* establish(situation, { streamBufferSize: 100_000 })
         yield* pair.stall(role)
@@ -200,7 +200,7 @@ for (const situation of situations) {
         yield* pair.cut
       }))
 
-    it.scoped("tells a lost connection from an end", () =>
+    it.scoped(`Session as ${role} with stream ${id} fails reads and writes when the connection is lost`, () =>
       Effect.gen(function*() {
         const { pair, send, stream } = yield* establish(situation)
         yield* send(dat(id, bytes("half")))

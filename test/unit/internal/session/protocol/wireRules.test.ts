@@ -11,7 +11,7 @@ const opened: ReadonlyArray<Step> = [["client", syn(1)], ["server", ack(1, 10)]]
 const violations: Record<string, ReadonlyArray<Step>> = {
   "an id of the other side": [["client", syn(2)]],
   "opened twice": [["client", syn(1)], ["client", syn(1)]],
-  "a stream that nobody opened": [["server", fin(1)]],
+  "a stream without a SYN": [["server", fin(1)]],
   "bytes before the stream is accepted": [["client", syn(1)], ["client", dat(1, pattern(1))]],
   "no bytes": [...opened, ["client", dat(1, pattern(0))]],
   "bytes behind the end": [...opened, ["client", fin(1)], ["client", dat(1, pattern(1))]],
@@ -23,9 +23,9 @@ const violations: Record<string, ReadonlyArray<Step>> = {
   "ended before it was accepted": [["client", syn(1)], ["client", fin(1)]]
 }
 
-describe("the rules of the wire", () => {
+describe("WireRules", () => {
   for (const [text, steps] of Object.entries(violations)) {
-    it(`see ${text}`, () => {
+    it(`WireRules reports: ${text}`, () => {
       const rules = new WireRules({ client: 10, server: 10 })
       for (const [from, frame] of steps.slice(0, -1)) rules.see(from, frame)
       const [from, frame] = steps.at(-1)!
@@ -33,7 +33,7 @@ describe("the rules of the wire", () => {
     })
   }
 
-  it("let an acceptor refuse, and tell what it has", () => {
+  it("WireRules allows a refusal and remembers it", () => {
     const rules = new WireRules({ client: 10, server: 10 })
     rules.see("client", syn(1))
     expect(rules.isRefused(1)).toBe(false)
@@ -42,14 +42,14 @@ describe("the rules of the wire", () => {
     expect(() => rules.see("server", dat(1, pattern(1)))).toThrow("bytes before the stream is accepted")
   })
 
-  it("let windows grow as far as they may", () => {
+  it("WireRules allows windows to grow up to their maximum", () => {
     const rules = new WireRules({ client: 10, server: 10 }, { client: 0, server: 6 })
     for (const [from, frame] of opened) rules.see(from, frame)
     rules.see("server", ack(1, 6))
     expect(() => rules.see("server", ack(1, 1))).toThrow("more credit than was used")
   })
 
-  it("let an opener with a larger window say so, and nobody else", () => {
+  it("WireRules allows extra credit only from an opener with a larger window", () => {
     const rules = new WireRules({ client: 15, server: 10 })
     for (const [from, frame] of opened) rules.see(from, frame)
     rules.see("client", ack(1, 5))
