@@ -1,6 +1,6 @@
 /**
- * Bytes both ways with an end each way: what a `MuxStream` is to whoever joins it with something else. Node's duplexes and
- * web streams become one by `NodeDuplex.toByteStream` and `WebStreams.toByteStream`.
+ * A stream of bytes in both directions, each with its own end. A `MuxStream` is a `ByteStream`. `NodeDuplex.toByteStream`
+ * and `WebStreams.toByteStream` make one of a Node duplex and of web streams.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { ReadAhead } from "./internal/adapter/buffered.js"
-import { Patience } from "./internal/adapter/stallTimeout.js"
+import { StallTimeout } from "./internal/adapter/stallTimeout.js"
 import { setOrigin } from "./internal/adapter/streamOrigin.js"
 import type { ReadError, Stalled, WriteError } from "./WsmuxError.js"
 
@@ -20,11 +20,11 @@ import type { ReadError, Stalled, WriteError } from "./WsmuxError.js"
  * @category models
  */
 export interface Operations<out R, out W = R> {
-  /** The next chunk, or none at the end. Interrupted while waiting, it takes nothing. */
+  /** Reads the next chunk. Completes with none at the end. An interrupted read takes no bytes. */
   readonly read: Effect.Effect<Option.Option<Uint8Array>, R>
-  /** Completes when the other end can take more. */
+  /** Writes a chunk. Completes when the other end can take more. */
   readonly write: (chunk: Uint8Array) => Effect.Effect<void, W>
-  /** Sends the end; reading may go on. */
+  /** Sends the end. Reading may go on. */
   readonly end: Effect.Effect<void, W>
 }
 
@@ -33,14 +33,14 @@ export interface Operations<out R, out W = R> {
  * @category models
  */
 export interface ByteStream<out R, out W = R> extends Operations<R, W> {
-  /** The bytes up to the end; a loss is a failure. */
+  /** Emits the bytes up to the end. Fails at a loss. */
   readonly readable: Stream.Stream<Uint8Array, R>
-  /** Writes what it is given, and sends the end when its input ends; not when that fails or is interrupted. */
+  /** Writes its input, and sends the end when the input ends. Sends no end when the input fails or is interrupted. */
   readonly writable: Sink.Sink<void, Uint8Array, never, W>
 }
 
 /**
- * Gives plain operations a `Stream` and a `Sink`.
+ * Makes a `ByteStream` of its three operations.
  *
  * @since 0.1.0
  * @category constructors
@@ -57,7 +57,7 @@ export const make = <R, W = R>(operations: Operations<R, W>): ByteStream<R, W> =
 })
 
 /**
- * A stream ended in the middle of a line, or before the bytes that were `wanted`. Those that came are still to be read.
+ * A stream ended in the middle of a line, or before the `wanted` bytes. The received bytes can still be read.
  *
  * @since 0.2.0
  * @category errors
@@ -73,7 +73,7 @@ export class UnexpectedEnd extends Data.TaggedError("UnexpectedEnd")<{
 }
 
 /**
- * A line is longer than its reader takes. Its bytes are still to be read.
+ * A line is longer than the reader's limit. Its bytes can still be read.
  *
  * @since 0.2.0
  * @category errors
@@ -85,23 +85,23 @@ export class LineTooLong extends Data.TaggedError("LineTooLong")<{ readonly maxB
 }
 
 /**
- * A stream that is read in parts of the reader's choice. A read that fails or is interrupted leaves its bytes to the next
- * read, so does `unread`. One fiber reads at a time.
+ * A stream that is read by lines or by sizes. A read that fails or is interrupted leaves its bytes to the next read. Only
+ * one fiber may read at a time.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Buffered<out R, out W = R> extends ByteStream<R, W> {
-  /** Reads so many bytes; fails with `UnexpectedEnd` where the stream ends before. */
+  /** Reads exactly `size` bytes. Fails with `UnexpectedEnd` when the stream ends before. */
   readonly readExactly: (size: number) => Effect.Effect<Uint8Array, R | UnexpectedEnd>
   /**
-   * Reads a line of UTF-8 without its `\n` or `\r\n`, or none at the end. Fails with `LineTooLong` where a line is longer
-   * than its bound, and with `UnexpectedEnd` where the stream ends in the middle of one.
+   * Reads a line of UTF-8, without its `\n` or `\r\n`. Completes with none at the end. Fails with `LineTooLong` when the
+   * line is longer than `maxBytes`, and with `UnexpectedEnd` when the stream ends within the line.
    */
   readonly readLine: (
     options?: LineOptions
   ) => Effect.Effect<Option.Option<string>, R | UnexpectedEnd | LineTooLong>
-  /** Puts bytes back, before what is read next. */
+  /** Puts bytes back. The next read takes them first. */
   readonly unread: (bytes: Uint8Array) => Effect.Effect<void>
 }
 
@@ -110,14 +110,13 @@ export interface Buffered<out R, out W = R> extends ByteStream<R, W> {
  * @category models
  */
 export interface LineOptions {
-  /** The longest line, in bytes without its `\n`. Default 8 KiB. */
+  /** The limit of a line, in bytes without its `\n`. Default 8 KiB. */
   readonly maxBytes?: number | undefined
 }
 
 /**
- * Makes a stream readable by lines and by sizes, for a header and what follows it. From then on the caller reads only
- * what this answers. Where a header is read by `Stream.peel` instead, Effect turns a later failure of the stream into a
- * defect.
+ * Makes a stream readable by lines and by sizes, for a header before other bytes. From then on the caller reads only the
+ * result. Unlike `Stream.peel`, it keeps a later failure of the stream a failure: Effect turns that into a defect.
  *
  * @example
  * ```ts
@@ -130,7 +129,7 @@ export interface LineOptions {
  *
  * const ports: Readonly<Record<string, number>> = { postgres: 5432, redis: 6379 }
  *
- * // a handler for Session.run: the first line names a service, everything behind it goes there
+ * // a handler for Session.run: the first line names the service that gets the rest of the stream
  * export const toService = (stream: MuxStream) =>
  *   Effect.scoped(Effect.gen(function*() {
  *     const buffered = ByteStream.buffered(stream)
@@ -156,13 +155,13 @@ export const buffered = <R, W>(stream: Operations<R, W>): Buffered<R, W> => {
 }
 
 /**
- * Joins a stream of a session with something else: bytes, back-pressure and ends pass both ways. Completes when both ways
- * have ended, and fails when either does; whoever owns the two leaves the stream and resets the other then. Where only a
- * write to the other fails, the bytes that the other still gives are passed on first.
+ * Joins a stream of a session with another stream. Bytes, back-pressure and ends pass in both directions. Completes when both
+ * directions have ended. Fails when either fails; the owner of the two then closes the stream and resets the other. When
+ * only a write to the other stream fails, the join first passes on the bytes that the other stream still has.
  *
- * This wire has no reset: a peer that has gone looks like one that has ended and, some time later, takes nothing more. So
- * it fails with `Stalled` when the stream's peer has ended its half and a write waits for longer than `patience`, one minute
- * unless told otherwise. A peer that returns credit meanwhile is waited for.
+ * The protocol has no reset: a peer that has gone looks like a peer that has ended its half and stopped reading. So the join
+ * fails with `Stalled` when the peer has ended its half and a write makes no progress for `stallTimeout`, 1 minute by
+ * default. A peer that returns credit meanwhile keeps the join.
  *
  * @example
  * ```ts
@@ -186,37 +185,37 @@ export const buffered = <R, W>(stream: Operations<R, W>): Buffered<R, W> => {
 export const join = <E, R = ReadError, W = WriteError>(
   stream: Operations<R, W>,
   other: Operations<E>,
-  options: { readonly patience?: Duration.DurationInput | undefined } = {}
+  options: { readonly stallTimeout?: Duration.DurationInput | undefined } = {}
 ): Effect.Effect<void, E | R | W | Stalled> =>
   Effect.suspend(() => {
-    const patience = new Patience(options.patience, stream)
-    /** Why the other takes nothing more. */
+    const stall = new StallTimeout(options.stallTimeout, stream)
+    /** The failure of writing to the other stream. */
     let lost: Effect.Effect<never, E> | undefined
-    /** Whether the other has given everything. */
+    /** Whether the other stream has ended. */
     let isDone = false
     const outbound: Effect.Effect<void, E | W> = Effect.flatMap(other.read, (chunk) => {
       if (chunk._tag === "None") {
-        // an end behind a failed write may be a loss
+        // after a failed write, the end may be a loss
         return lost ?? Effect.map(stream.end, () => {
           isDone = true
         })
       }
-      return Effect.zipRight(patience.during(stream.write(chunk.value)), outbound)
+      return Effect.zipRight(stall.during(stream.write(chunk.value)), outbound)
     })
-    /** Waits until the other has given everything, or nothing for too long. */
-    const outlast = (failure: E) => {
+    /** Fails once the other stream has ended, or has sent no bytes for the time-out. */
+    const failAfterRest = (failure: E) => {
       lost = Effect.fail(failure)
-      return isDone ? lost : Effect.zipRight(patience.untilIdle, lost)
+      return isDone ? lost : Effect.zipRight(stall.idle, lost)
     }
     const inbound: Effect.Effect<void, E | R> = Effect.flatMap(stream.read, (chunk) => {
       if (chunk._tag === "Some") {
-        return Effect.matchEffect(other.write(chunk.value), { onFailure: outlast, onSuccess: () => inbound })
+        return Effect.matchEffect(other.write(chunk.value), { onFailure: failAfterRest, onSuccess: () => inbound })
       }
-      patience.peerEnded = true
-      return Effect.catchAll(other.end, outlast)
+      stall.peerEnded = true
+      return Effect.catchAll(other.end, failAfterRest)
     })
     return Effect.raceFirst(
       Effect.all([outbound, inbound], { concurrency: 2, discard: true }),
-      patience.exhausted
+      stall.expired
     )
   })

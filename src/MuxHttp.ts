@@ -1,6 +1,6 @@
 /**
- * HTTP over the streams of a session: a platform `HttpServer` for those that the peer opens, and a platform `HttpClient`
- * whose connections are streams. So a program behind a firewall dials out, and serves HTTP through its one WebSocket.
+ * HTTP over the streams of a session. A platform `HttpServer` answers on the streams that the peer opens. The connections
+ * of a platform `HttpClient` are streams. So a program behind a firewall serves HTTP over the WebSocket that it dials.
  *
  * @since 0.1.0
  */
@@ -17,13 +17,13 @@ import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type * as Https from "node:https"
 import { opaque } from "./Address.js"
-import { holdBodiesBack } from "./internal/adapter/requestBody.js"
+import { withBackpressure } from "./internal/adapter/requestBody.js"
 import { StreamServer } from "./internal/adapter/streamServer.js"
 import * as NodeDuplex from "./NodeDuplex.js"
-import { type Acceptor, type Opener, Session } from "./Session.js"
+import { type Acceptor, StreamAcceptor, StreamOpener } from "./Session.js"
 
 /**
- * What apps on Node need: the server, and what platform's own has beside it.
+ * The services that an app needs on Node: the server, and the services that the platform's own server provides with it.
  *
  * @since 0.1.0
  * @category models
@@ -35,27 +35,29 @@ export type HttpServices =
   | NodeContext.NodeContext
 
 /**
- * Options of Node's servers, such as `headersTimeout`, and how long a response waits for a client that has gone.
+ * The options of a Node server, such as `headersTimeout`, and the time that a response waits for a client that has gone.
  *
  * @since 0.2.0
  * @category models
  */
-export interface ServerOptions extends Http.ServerOptions, Pick<NodeDuplex.Options, "patience"> {}
+export interface ServerOptions extends Http.ServerOptions, Pick<NodeDuplex.Options, "stallTimeout"> {}
 
 /**
- * A session as an `HttpServer`: each stream that the peer opens is a connection, and a WebSocket within it where a request
- * is upgraded. It takes streams from the first app on, until the session ends, which `Session.awaitClosed` tells. Requests
- * whose head or body takes too long are answered 408, as by every server of Node's; the options say what is too long.
+ * Makes an `HttpServer` of a session. Each stream that the peer opens is a connection. An upgraded request becomes a
+ * WebSocket within its stream.
  *
- * The server gives up a response whose client has ended its half and takes nothing for `patience`, 1 minute by default:
- * the app's fiber is interrupted, and the stream is left. A client that has only ended its half still takes bytes.
+ * The server accepts streams from the first app on, until the session ends. `Session.awaitClosed` reports that end. Node
+ * answers 408 to a request whose head or body takes longer than the options allow.
+ *
+ * The server interrupts the app's fiber and closes the stream when the client has ended its half and takes no byte of the
+ * response for `stallTimeout`, 1 minute by default. A client that has ended its half and still reads is served.
  *
  * @since 0.1.0
  * @category server
  */
 export const makeServer = (
   session: Acceptor<unknown>,
-  { patience, ...options }: ServerOptions = {}
+  { stallTimeout, ...options }: ServerOptions = {}
 ): Effect.Effect<HttpServer.HttpServer, never, Scope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
@@ -63,27 +65,28 @@ export const makeServer = (
       Effect.sync(() => new StreamServer(session.localAddress ?? opaque("session"), options)),
       (node) => Effect.sync(() => node.close())
     )
-    const server = yield* Effect.orDie(NodeHttpServer.make(() => node, {})) // there is no port that could be taken
+    // The server listens on no port, so it cannot fail with a port that is taken.
+    const server = yield* Effect.orDie(NodeHttpServer.make(() => node, {}))
     let isAccepting = false
-    // The loop begins whatever becomes of the fiber that serves the first app, and the scope can end it.
-    const accepting = Effect.uninterruptible(Effect.suspend(() => {
+    // Interrupting the fiber that serves the first app leaves the loop running; closing the scope ends it.
+    const startAccepting = Effect.uninterruptible(Effect.suspend(() => {
       if (isAccepting) return Effect.void
       isAccepting = true
-      return NodeDuplex.serve(session, node, { patience }).pipe(
-        Effect.catchAll((cause) => Effect.logDebug("no more requests: the session is over", cause)),
+      return NodeDuplex.serve(session, node, { stallTimeout }).pipe(
+        Effect.catchAll((cause) => Effect.logDebug("MuxHttp: the session has ended", cause)),
         Effect.interruptible,
         Effect.forkIn(scope)
       )
     }))
     return HttpServer.make({
       address: server.address,
-      serve: (app, middleware) => Effect.asVoid(Effect.zipRight(server.serve(app, middleware!), accepting))
+      serve: (app, middleware) => Effect.asVoid(Effect.zipRight(server.serve(app, middleware!), startAccepting))
     })
   })
 
 /**
- * Provides the session in the context as an `HttpServer`, with what apps on Node need beside it, as
- * `NodeHttpServer.layer` does.
+ * Provides an `HttpServer` for the streams that the peer opens, with the services that apps on Node need beside it, as
+ * `NodeHttpServer.layer` does. The layers of `Session` and of `ReconnectingSession` provide its `StreamAcceptor`.
  *
  * @example
  * ```ts
@@ -95,11 +98,11 @@ export const makeServer = (
  * import * as NodeTransport from "effect-wsmux/NodeTransport"
  * import * as Layer from "effect/Layer"
  *
- * // dials out, and answers the requests that come back
+ * // dials out, and answers the peer's requests
  * export const BehindTheFirewall = HttpRouter.empty.pipe(
  *   HttpRouter.get("/", HttpServerResponse.text("hello from inside")),
  *   HttpServer.serve(),
- *   Layer.provide(MuxHttp.layerServer),
+ *   Layer.provide(MuxHttp.layerServer()),
  *   Layer.provide(Session.layerClient()),
  *   Layer.provide(NodeTransport.layer("wss://relay.example"))
  * )
@@ -108,52 +111,31 @@ export const makeServer = (
  * @since 0.1.0
  * @category server
  */
-export const layerServer: Layer.Layer<HttpServices, never, Session> = Layer.suspend(() => layerServerFrom(Session))
-
-/**
- * `layerServer` of another session than the one in the context, such as one that comes back:
- * `layerServerFrom(ReconnectingSession)`.
- *
- * @since 0.1.0
- * @category server
- */
-export const layerServerFrom = <E, R>(
-  session: Effect.Effect<Acceptor<unknown>, E, R>,
-  options?: ServerOptions
-): Layer.Layer<HttpServices, E, R> =>
+export const layerServer = (options?: ServerOptions): Layer.Layer<HttpServices, never, StreamAcceptor> =>
   Layer.merge(
-    Layer.scoped(HttpServer.HttpServer, Effect.flatMap(session, (session) => makeServer(session, options))),
+    Layer.scoped(HttpServer.HttpServer, Effect.flatMap(StreamAcceptor, (session) => makeServer(session, options))),
     NodeHttpServer.layerContext
   )
 
 /**
- * Provides an `HttpClient` whose connections are streams of the session in the context, whatever host a URL names; with
- * TLS within the stream for `https:`. They are kept alive and pooled as the options say, by default without a limit.
+ * Provides an `HttpClient` whose connections are streams, for every host that a URL names. For `https:` the client speaks
+ * TLS within the stream. Connections are kept alive and pooled as the options say, by default without a limit. The layers
+ * of `Session` and of `ReconnectingSession` provide its `StreamOpener`.
  *
  * @since 0.1.0
  * @category client
  */
-export const layerClient = (options?: Https.AgentOptions): Layer.Layer<HttpClient.HttpClient, never, Session> =>
-  layerClientFrom(Session, options)
-
-/**
- * `layerClient` of another session than the one in the context, such as one that comes back.
- *
- * @since 0.1.0
- * @category client
- */
-export const layerClientFrom = <E, R>(
-  session: Effect.Effect<Opener<unknown>, E, R>,
+export const layerClient = (
   options: Https.AgentOptions = {}
-): Layer.Layer<HttpClient.HttpClient, E, R> =>
+): Layer.Layer<HttpClient.HttpClient, never, StreamOpener> =>
   Layer.provide(
-    Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, holdBodiesBack)).pipe(
+    Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, withBackpressure)).pipe(
       Layer.provide(NodeHttpClient.layerWithoutAgent)
     ),
     Layer.scoped(
       NodeHttpClient.HttpAgent,
       Effect.gen(function*() {
-        const opener = yield* session
+        const opener = yield* StreamOpener
         const pooled = { keepAlive: true, ...options }
         return {
           [NodeHttpClient.HttpAgentTypeId]: NodeHttpClient.HttpAgentTypeId,

@@ -1,5 +1,5 @@
 /**
- * A stream of a session as a platform `Socket`, and a session as a platform `SocketServer`: for RPC, and whatever else
+ * A stream as a platform `Socket`, and a session as a platform `SocketServer`, for RPC and for everything else that
  * `@effect/platform` builds on sockets.
  *
  * @since 0.1.0
@@ -13,42 +13,42 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { type Address, format, opaque } from "./Address.js"
 import type { MuxStream } from "./MuxStream.js"
-import type { Acceptor, Opener, OpenOptions } from "./Session.js"
-import { Session } from "./Session.js"
+import { type Acceptor, type Opener, type OpenOptions, StreamAcceptor, StreamOpener } from "./Session.js"
 
 /**
- * A stream as a `Socket`.
+ * Makes a `Socket` of a stream.
  *
- * - `run` hands over one chunk after the other: while the handler is busy nothing more is read, so a slow one slows the
- *   peer down, which the platform's own sockets do not. It completes at the peer's FIN; a lost stream is a `SocketError` of
- *   reason `Read`, with the error of the stream as its cause.
- * - What a `writer` writes waits for the first run, and for the peer's credit; it may go on when the peer has ended. When the
- *   writer's scope closes, FIN is sent, and reading goes on.
- * - A `CloseEvent` sends FIN as well and ends `run`, with a `SocketCloseError` unless its code is 1000: this wire carries
+ * - `run` hands over one chunk after the other, and reads no more while the handler runs. So a slow handler slows the
+ *   peer down, unlike with the platform's own sockets. `run` completes at the peer's FIN. It fails with a `SocketError` of
+ *   reason `Read` when the stream is lost; the error of the stream is its cause.
+ * - A write waits for the first run, and for the peer's credit. Writing may go on after the peer's FIN. When the writer's
+ *   scope closes, the socket sends FIN, and reading goes on.
+ * - A `CloseEvent` also sends FIN, and ends `run` with a `SocketCloseError` unless its code is 1000. The protocol carries
  *   neither code nor reason.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const fromMuxStream = (stream: MuxStream): Effect.Effect<Socket.Socket> =>
-  make(Effect.succeed(stream), { leaves: false })
+  make(Effect.succeed(stream), { closesStream: false })
 
 /**
- * A `Socket` that opens a stream of the session whenever it is run, and leaves it afterwards: what survives a peer that
- * ends its streams, and what an `RpcClient` wants. Until it runs, writes wait.
+ * Makes a `Socket` that opens a stream at each run, and closes the stream after the run. So the socket outlives its
+ * streams, as an `RpcClient` needs. Writes wait for a run.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const fromSession = (session: Opener<unknown>, options?: OpenOptions): Effect.Effect<Socket.Socket> =>
-  make(session.open(options), { leaves: true })
+  make(session.open(options), { closesStream: true })
 
 /**
- * Provides `fromSession` of the session in the context.
+ * Provides a `Socket` by `fromSession`. The layers of `Session` and of `ReconnectingSession` provide its `StreamOpener`.
  *
- * `@effect/rpc` pings every 10 seconds, and gives a connection up after 10 more without an answer. With
- * `retryTransientErrors: true` the calls in flight then neither fail nor are sent again: they wait for ever. Give the
- * session a `keepAliveInterval` below 5 seconds: its end comes first, and each call in flight fails with `RpcClientError`.
+ * `@effect/rpc` pings every 10 seconds, and gives up a connection after 10 more without an answer. With
+ * `retryTransientErrors: true`, the pending calls then neither fail nor are sent again: they never complete. Give the
+ * session a `keepAliveInterval` below 5 seconds. The session then ends first, and each pending call fails with
+ * `RpcClientError`.
  *
  * @example
  * ```ts
@@ -57,7 +57,7 @@ export const fromSession = (session: Opener<unknown>, options?: OpenOptions): Ef
  * import * as NodeTransport from "effect-wsmux/NodeTransport"
  * import * as Layer from "effect/Layer"
  *
- * // a platform Socket to the server, beside whatever else the session carries
+ * // a platform Socket to the server, beside the other streams of the session
  * export const SocketLive = MuxSocket.layer().pipe(
  *   Layer.provide(Session.layerClient()),
  *   Layer.provide(NodeTransport.layer("ws://127.0.0.1:8080"))
@@ -67,23 +67,12 @@ export const fromSession = (session: Opener<unknown>, options?: OpenOptions): Ef
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: OpenOptions): Layer.Layer<Socket.Socket, never, Session> => layerFrom(Session, options)
+export const layer = (options?: OpenOptions): Layer.Layer<Socket.Socket, never, StreamOpener> =>
+  Layer.effect(Socket.Socket, Effect.flatMap(StreamOpener, (opener) => fromSession(opener, options)))
 
 /**
- * `layer` of another session than the one in the context, such as one that comes back: `layerFrom(ReconnectingSession)`.
- *
- * @since 0.1.0
- * @category layers
- */
-export const layerFrom = <E, R>(
-  session: Effect.Effect<Opener<unknown>, E, R>,
-  options?: OpenOptions
-): Layer.Layer<Socket.Socket, E, R> =>
-  Layer.effect(Socket.Socket, Effect.flatMap(session, (opener) => fromSession(opener, options)))
-
-/**
- * A session as a `SocketServer`: each stream that the peer opens is a socket of its own. `run` fails with a
- * `SocketServerError` when the session ends, with the session's terminal error as its cause.
+ * Makes a `SocketServer` of a session. Each stream that the peer opens is a socket. `run` fails with a `SocketServerError`
+ * when the session ends; the error that ended the session is its cause.
  *
  * @since 0.1.0
  * @category servers
@@ -99,37 +88,27 @@ export const makeServer = (session: Acceptor<unknown>): SocketServer.SocketServe
   })
 
 /**
- * Provides the session in the context as a `SocketServer`.
+ * Provides a `SocketServer` by `makeServer`. The layers of `Session` and of `ReconnectingSession` provide its
+ * `StreamAcceptor`.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerServer: Layer.Layer<SocketServer.SocketServer, never, Session> = Layer.suspend(() =>
-  layerServerFrom(Session)
+export const layerServer: Layer.Layer<SocketServer.SocketServer, never, StreamAcceptor> = Layer.suspend(() =>
+  Layer.effect(SocketServer.SocketServer, Effect.map(StreamAcceptor, makeServer))
 )
 
-/**
- * `layerServer` of another session than the one in the context, such as one that comes back.
- *
- * @since 0.1.0
- * @category layers
- */
-export const layerServerFrom = <E, R>(
-  session: Effect.Effect<Acceptor<unknown>, E, R>
-): Layer.Layer<SocketServer.SocketServer, E, R> =>
-  Layer.effect(SocketServer.SocketServer, Effect.map(session, makeServer))
-
-/** What one run of a socket reads from and writes to. */
+/** The stream of one run of a socket. */
 interface Connection {
   readonly stream: MuxStream
-  /** Ends the run, for a `CloseEvent`. */
+  /** Ends the run at a `CloseEvent`. */
   readonly close: (exit: Exit.Exit<void, Socket.SocketError>) => Effect.Effect<unknown>
 }
 
-/** @param leaves whether the stream is left after each run: there is none to write to until the next */
+/** @param closesStream whether a run closes its stream, so that writes wait for the next run */
 const make = <E>(
   acquire: Effect.Effect<MuxStream, E, Scope.Scope>,
-  { leaves }: { readonly leaves: boolean }
+  { closesStream }: { readonly closesStream: boolean }
 ): Effect.Effect<Socket.Socket> =>
   Effect.sync(() => {
     const connected = Effect.unsafeMakeLatch(false)
@@ -142,8 +121,8 @@ const make = <E>(
       Effect.scopedWith((scope) =>
         Effect.gen(function*() {
           const stream = yield* Effect.mapError(Scope.extend(acquire, scope), failed("Open"))
-          const over = yield* Deferred.make<void, Socket.SocketError | E2>()
-          connection = { stream, close: (exit) => Deferred.done(over, exit) }
+          const ended = yield* Deferred.make<void, Socket.SocketError | E2>()
+          connection = { stream, close: (exit) => Deferred.done(ended, exit) }
           yield* connected.open
           if (options?.onOpen !== undefined) yield* options.onOpen
           const next = Effect.mapError(stream.read, failed("Read"))
@@ -155,12 +134,12 @@ const make = <E>(
               if (Effect.isEffect(handled)) yield* handled
             }
           })
-          yield* Effect.forkIn(Effect.intoDeferred(reading, over), scope)
-          yield* Deferred.await(over)
+          yield* Effect.forkIn(Effect.intoDeferred(reading, ended), scope)
+          yield* Deferred.await(ended)
         })
       ).pipe(
         Effect.ensuring(Effect.sync(() => {
-          if (!leaves) return
+          if (!closesStream) return
           connected.unsafeClose()
           connection = undefined
         })),
@@ -169,7 +148,7 @@ const make = <E>(
 
     const write = (chunk: Uint8Array | string | Socket.CloseEvent): Effect.Effect<void, Socket.SocketError> =>
       connected.whenOpen(Effect.suspend(() => {
-        if (connection === undefined) return write(chunk) // a run that was over before this had its turn
+        if (connection === undefined) return write(chunk) // the run ended before this fiber's turn
         const { close, stream } = connection
         if (Socket.isCloseEvent(chunk)) return Effect.zipRight(endOf(stream), close(exitOf(chunk)))
         return Effect.mapError(
@@ -192,7 +171,7 @@ const make = <E>(
 const failed = (reason: "Open" | "Read" | "Write") => (cause: unknown): Socket.SocketError =>
   new Socket.SocketGenericError({ reason, cause })
 
-/** A stream that is broken has no end to send. */
+/** Sends FIN, unless the stream is broken. */
 const endOf = (stream: MuxStream): Effect.Effect<void> => Effect.ignore(stream.end)
 
 const exitOf = ({ code, reason }: Socket.CloseEvent) =>

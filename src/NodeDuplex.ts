@@ -1,5 +1,5 @@
 /**
- * Streams of a session where Node expects sockets: as `Duplex`, for an `http.Agent`, and for an `http.Server`.
+ * Streams of a session as Node sockets: as a `Duplex`, in an `http.Agent`, and for an `http.Server`.
  *
  * @since 0.1.0
  */
@@ -25,26 +25,26 @@ import type { DuplexFailure, DuplicateStream } from "./WsmuxError.js"
  */
 export interface Options {
   /**
-   * Whether it stays writable when the peer has ended its half. Default false for `open` and `connector`, as for
-   * `net.connect`: a driver waits for `close` when its server hangs up. Default true for `fromMuxStream` and `serve`.
+   * Whether the duplex stays writable when the peer has ended its half. Default false for `open` and `connector`, as for
+   * `net.connect`: a driver waits for `close` when its server ends. Default true for `fromMuxStream` and `serve`.
    */
   readonly allowHalfOpen?: boolean | undefined
   /**
-   * How long a write waits once the peer has ended its half and grants no credit. Then the duplex is destroyed with
-   * `ETIMEDOUT` and `Stalled` as the cause, since the peer has most likely gone. Default 1 minute.
+   * The time that a write waits for credit when the peer has ended its half. The duplex is then destroyed with `ETIMEDOUT`
+   * and `Stalled` as its cause, since the peer has most likely gone. Default 1 minute.
    */
-  readonly patience?: Duration.DurationInput | undefined
-  /** How many bytes may wait to be written before `write` answers false. Default 64 KiB. */
+  readonly stallTimeout?: Duration.DurationInput | undefined
+  /** The number of bytes that may wait to be written before `write` returns false. Default 64 KiB. */
   readonly writableHighWaterMark?: number | undefined
 }
 
 /**
- * A stream as a `Duplex` that the scope destroys.
+ * Makes a `Duplex` of a stream. The scope destroys the duplex.
  *
- * It looks like a `net.Socket` as far as `node:http`, `node:tls` and database drivers ask: addresses, `setTimeout`,
- * `setNoDelay`, `ref`, byte counts, half-open. It buffers one chunk that nobody has read, beside the window. Destroying it
- * leaves the stream as closing its scope does: this wire has no reset, so the peer sees an end. Its errors have the codes
- * of a socket's (`ECONNRESET`, `EPIPE`, `ETIMEDOUT`), and the error of the stream as their cause.
+ * The duplex has the members of a `net.Socket` that `node:http`, `node:tls` and database drivers use: addresses,
+ * `setTimeout`, `setNoDelay`, `ref`, byte counts, half-open. Beside the window it buffers one unread chunk. Destroying it
+ * closes the stream. The protocol has no reset, so the peer sees an end. Errors have the codes of a socket's errors
+ * (`ECONNRESET`, `EPIPE`, `ETIMEDOUT`), and the error of the stream as their cause.
  *
  * @since 0.1.0
  * @category constructors
@@ -59,9 +59,9 @@ export const fromMuxStream = (stream: MuxStream, options: Options = {}): Effect.
   )
 
 /**
- * Opens a stream as a `Duplex` that owns it, as `net.connect` opens a connection. The stream is left when the `Duplex` is
- * destroyed. The `Duplex` destroys itself once both halves have ended; the peer's end ends both unless `allowHalfOpen` is
- * set.
+ * Opens a stream as a `Duplex`, as `net.connect` opens a connection. The duplex owns the stream, and closes the stream when
+ * it is destroyed. The duplex destroys itself once both halves have ended. The peer's end ends both halves unless
+ * `allowHalfOpen` is set.
  *
  * @example
  * ```ts
@@ -70,7 +70,7 @@ export const fromMuxStream = (stream: MuxStream, options: Options = {}): Effect.
  * import { Session } from "effect-wsmux/Session"
  * import * as Tls from "node:tls"
  *
- * // TLS within a stream, to somebody behind the peer
+ * // TLS within a stream, to a server behind the peer
  * export const secure = Effect.flatMap(Session, (session) =>
  *   Effect.map(NodeDuplex.open(session), (socket) => Tls.connect({ socket, servername: "db.example" })))
  * ```
@@ -94,9 +94,9 @@ export const open: {
   ) as Effect.Effect<Duplex, E> // fails with DuplicateStream for a chosen id only
 
 /**
- * Makes duplexes that can be used at once, and open their streams by themselves: what drivers want that ask for a new socket
- * whenever they connect. A stream that cannot be opened is an `error` of its duplex. When the peer ends a stream, its duplex
- * ends and closes, unless `allowHalfOpen` is set.
+ * Makes a function that returns a new duplex, for drivers that ask for a socket at each connection. The duplex can be used at
+ * once, and opens its stream in the background. A stream that cannot be opened is an `error` of its duplex. When the peer
+ * ends the stream, the duplex ends and closes, unless `allowHalfOpen` is set.
  *
  * @example
  * ```ts
@@ -107,7 +107,7 @@ export const open: {
  * import Pg from "pg"
  * import { Pool } from "undici"
  *
- * // pools of connections to what the streams of three sessions lead to; undici waits for a callback in a later turn
+ * // pools of connections through three sessions; undici expects its callback in a later turn
  * export const pools = (toPostgres: Session, toMariaDb: Session, toHttp: Session) =>
  *   Effect.gen(function*() {
  *     const [postgres, mariaDb, http] = yield* Effect.forEach([toPostgres, toMariaDb, toHttp], (session) =>
@@ -128,7 +128,7 @@ export const open: {
  * import { AbstractConnector, Redis, type RedisOptions } from "ioredis"
  * import type { Socket } from "node:net"
  *
- * // ioredis asks a connector of its own for each connection
+ * // ioredis asks its connector for each connection
  * export const redis = (session: Session) =>
  *   Effect.map(NodeDuplex.connector(session), (connect) => {
  *     class Connector extends AbstractConnector {
@@ -156,9 +156,9 @@ export const connector = (session: Opener<unknown>, options: Options = {}): Effe
   })
 
 /**
- * A duplex, such as a `net.Socket`, as a `ByteStream` to read, to write and to join with a stream. `make` is called at once;
- * a socket that is still connecting is waited for. The scope owns it: what has not ended both ways then is destroyed, and a
- * TCP connection reset, so that nobody takes a loss for an end. Give it `allowHalfOpen`, or its end ends both ways.
+ * Makes a `ByteStream` of a duplex, such as a `net.Socket`. Calls `make` at once, and completes when the socket is connected.
+ * The scope owns the duplex. When the scope closes, a duplex that has not ended both ways is destroyed. A TCP connection is
+ * reset, so that its peer sees a loss instead of an end. Set `allowHalfOpen`, or the peer's end ends both ways.
  *
  * @since 0.1.0
  * @category conversions
@@ -175,8 +175,8 @@ export const toByteStream = (
   )
 
 /**
- * An `http.Agent` whose connections are streams of the session, kept alive and pooled as its options say. The scope
- * destroys it, with all its connections.
+ * Makes an `http.Agent` whose connections are streams of the session, kept alive and pooled as its options say. The scope
+ * destroys the agent and its connections.
  *
  * @since 0.1.0
  * @category http
@@ -191,7 +191,7 @@ export const agent = (
   )
 
 /**
- * The same for `https:`, with TLS within each stream.
+ * Makes an `https.Agent` in the same way, with TLS within each stream.
  *
  * @since 0.1.0
  * @category http
@@ -206,11 +206,11 @@ export const httpsAgent = (
   )
 
 /**
- * Gives each stream that the peer opens to an `http.Server` (or an `https.Server`) as a connection. Ends with the session;
- * interrupting it destroys the connections.
+ * Gives each stream that the peer opens to an `http.Server` (or an `https.Server`) as a connection. Fails when the session
+ * ends. Interruption destroys the connections.
  *
- * The server need not listen: its `headersTimeout`, `requestTimeout` and `keepAliveTimeout` are in force meanwhile, and its
- * `closeIdleConnections` closes these connections. A response whose client has gone is given up after `patience`.
+ * The server need not listen. Its `headersTimeout`, `requestTimeout` and `keepAliveTimeout` are in force meanwhile, and its
+ * `closeIdleConnections` closes these connections. A response to a client that has gone ends after `stallTimeout`.
  *
  * @since 0.1.0
  * @category http
@@ -226,16 +226,16 @@ export const serve = <E>(
       Effect.flatMap(fromMuxStream(stream, options), (duplex) =>
         Effect.async<void>((resume) => {
           duplex.once("close", () => resume(Effect.void))
-          duplex.on("error", () => {}) // once a request is upgraded, the server listens no more
+          duplex.on("error", () => {}) // the server removes its listener from an upgraded connection
           server.emit("connection", duplex)
         })).pipe(Effect.scoped)
     )
   ))
 
-/** Software that opens connections is written for those of `net.connect`. */
+/** Drivers expect the connections of `net.connect`. */
 const asNetConnect: Options = { allowHalfOpen: false }
 
-/** Completes when it is closed. */
+/** Completes once the duplex is closed. */
 const destroy = (duplex: Duplex): Effect.Effect<void> =>
   Effect.async((resume) => {
     if (duplex.closed) return resume(Effect.void)

@@ -1,67 +1,72 @@
 /**
- * A session that comes back: dials again whenever the connection is lost, and opens and accepts streams on whichever
- * session there is. Streams of a lost session are lost, and say so.
+ * A session that reconnects: it dials again whenever its connection is lost. Streams are opened and accepted on the
+ * current session. The streams of a lost session fail.
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as Subscribable from "effect/Subscribable"
 import type * as Types from "effect/Types"
-import * as internal from "./internal/reconnecting.js"
+import * as internal from "./internal/reconnecting/make.js"
+import * as policy from "./internal/reconnecting/policy.js"
 import type { MuxStream } from "./MuxStream.js"
-import type * as Session from "./Session.js"
+import * as Session from "./Session.js"
 import type * as SessionConfig from "./SessionConfig.js"
 import type { Transport } from "./Transport.js"
 import type { AcceptTimeout, InvalidConfiguration, NotConnected, StreamRefused, TerminalError } from "./WsmuxError.js"
 
 /**
- * A session that comes back. `E` is the type of the failures of its attempts: one that is made has it, the service in a
- * context has `unknown`.
+ * A session that reconnects. `E` is the type of the failures of its attempts. The service in a context has `unknown`.
  *
- * @since 0.1.0
+ * @since 0.2.0
  * @category models
  */
-export interface ReconnectingSession<out E = unknown> {
-  /** Where it stands, and every change of it: the read-only side of a `SubscriptionRef`. */
+export interface Service<out E = unknown> {
+  /** The state and its changes: the read-only side of a `SubscriptionRef`. */
   readonly state: Subscribable.Subscribable<State<E>>
 
-  /** The session there is, or the next one. Fails with `NotConnected` once no more attempts are made. */
+  /** Completes with the current session, or with the next. Fails with `NotConnected` once no more attempts are made. */
   readonly current: Effect.Effect<Session.Session, NotConnected<E>>
 
   /**
-   * Opens a stream of the session there is, or of the next one. A session that ends before the peer has accepted is
-   * replaced by the next: nothing of the stream was lost. Fails with `NotConnected` when there was no session for the
-   * `openTimeout`, in all, or when no more attempts are made; else as `Session.open`. The scope owns the stream.
+   * Opens a stream on the current session, or on the next. Where a session ends before the peer has accepted the stream,
+   * the next session opens the stream: no byte was lost. The scope owns the stream.
+   *
+   * Fails with `NotConnected` when all waits for sessions together reach `openTimeout`, and when no more attempts are made.
+   * Other failures are those of `Session.open`.
    */
   readonly open: Session.Open<AcceptTimeout | StreamRefused | NotConnected<E>>
 
-  /** The next stream that the peer opens, in this session or a later one. The scope owns it. */
+  /** Accepts the next stream that the peer opens, on the current session or a later one. The scope owns the stream. */
   readonly accept: Effect.Effect<MuxStream, NotConnected<E>, Scope.Scope>
 
-  /** What `accept` gives, one after the other, all owned by the scope in which it is run. */
+  /** Repeats `accept`. The scope in which it runs owns all streams. */
   readonly accepted: Stream.Stream<MuxStream, NotConnected<E>, Scope.Scope>
 
-  /** `Session.run` in every session: handlers of a lost one end by themselves, beside those of the next. */
+  /**
+   * Runs the handler by `Session.run` on one session after the other. The handlers of a lost session run on until they
+   * end by themselves. Fails with `NotConnected` once no more attempts are made and all handlers have ended.
+   */
   readonly run: <E2, R>(
     handler: (stream: MuxStream) => Effect.Effect<unknown, E2, R>
   ) => Effect.Effect<never, NotConnected<E>, Exclude<R, Scope.Scope>>
 
-  /** Closes the session there is, and makes no more attempts. Idempotent; interrupting it does not stop the closing. */
+  /** Closes the current session, and stops the attempts. Idempotent. Interrupting it leaves the closing running. */
   readonly close: Effect.Effect<void>
 
-  /** Waits until no more attempts are made, and tells why. */
+  /** Completes with the reason once no more attempts are made. */
   readonly awaitClosed: Effect.Effect<NotConnected<E>>
 }
 
 /**
- * - `Connecting`: the `attempt` since the last session, from 1 on, is being made or waited for; `cause` is what the last
- *   one failed with, or what ended the session.
+ * - `Connecting`: an attempt is being made, or waits for its turn. `attempt` counts from 1 since the last session. `cause`
+ *   is the failure of the last attempt, or the error that ended the last session.
  * - `Connected`: there is a session.
  * - `Closed`: no more attempts are made.
  *
@@ -74,42 +79,47 @@ export type State<E = unknown> =
   | { readonly _tag: "Closed"; readonly cause: NotConnected<E> }
 
 /**
- * The errors and requirements of the credentials, of dialling, of the hook and of the schedule may all differ.
+ * The options of `make`. `E1` and `R1` are those of `transport`, `E2` and `R2` those of `onConnect`, `R3` is that of
+ * `schedule`.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Options<C, E1, R1, E2, R2, E3, R3, R4> {
-  /** Obtained anew for every attempt: tokens expire. */
-  readonly credentials?: Effect.Effect<C, E1, R1> | undefined
-  /** Dials. The scope ends with the session; the `SessionConfig` in the context holds the session's settings. */
-  readonly transport: (credentials: C) => Effect.Effect<Transport, E2, R2 | Scope.Scope>
+export interface Options<E1, R1, E2, R2, R3> {
   /**
-   * Runs at every connection before anybody else gets the session, such as to log in over a stream of it. Its scope ends
-   * with the session. When it fails the session is closed, and the attempt has failed.
+   * Dials. It is run anew for each attempt, so credentials that it reads are fresh. The `SessionConfig` in its context
+   * holds the session's settings. Its scope ends with the session.
    */
-  readonly connected?:
-    | ((session: Session.Session, credentials: C) => Effect.Effect<unknown, E3 | TerminalError, R3 | Scope.Scope>)
+  readonly transport: Effect.Effect<Transport, E1, R1 | Scope.Scope>
+  /**
+   * Runs on each new session before the session is used otherwise, for example to log in over a stream. Its scope ends
+   * with the session. A failure closes the session, and counts as a failed attempt.
+   */
+  readonly onConnect?:
+    | ((session: Session.Session) => Effect.Effect<unknown, E2 | TerminalError, R2 | Scope.Scope>)
     | undefined
   /**
-   * Decides upon each failed attempt and each lost session whether there is another attempt, and when. It starts anew
-   * after a session that has lived for `stableAfter`. What a server asks for by `Retry-After` is waited for, too, at
-   * most an hour. Default `defaultSchedule`.
+   * Decides after each failed attempt and each lost session whether and when there is another attempt. The schedule starts
+   * anew after a session that has lived for `stableAfter`. The wait that a server asks for by `Retry-After` is added, up to
+   * an hour. Default `defaultSchedule`.
+   *
+   * A schedule with an input type of its own needs a `transport` whose type TypeScript infers first: from a constant, or
+   * from `effect.pipe(Effect.flatMap(...))`.
    */
-  readonly schedule?: Schedule.Schedule<unknown, Types.NoInfer<E1 | E2 | E3> | TerminalError, R4> | undefined
+  readonly schedule?: Schedule.Schedule<unknown, Types.NoInfer<E1 | E2> | TerminalError, R3> | undefined
   /**
-   * Decides whether another attempt is in vain after this failure, so that none is made. `hasConnected` tells whether
+   * Decides whether the failure would repeat at each further attempt, so that no more are made. `hasConnected` tells whether
    * there has been a session. Default `isHopeless`.
    */
   readonly isHopeless?:
-    | ((cause: Types.NoInfer<E1 | E2 | E3> | TerminalError, hasConnected: boolean) => boolean)
+    | ((cause: Types.NoInfer<E1 | E2> | TerminalError, hasConnected: boolean) => boolean)
     | undefined
   /**
-   * How long a session must live for the schedule to start anew. Default 30 s, the longest wait of `defaultSchedule`: a
-   * server that accepts connections and drops them is dialled no more often than one that refuses them.
+   * The time that a session must live for the schedule to start anew. Default 30 s, the longest wait of `defaultSchedule`:
+   * a server that drops each connection is dialled as rarely as a server that refuses each.
    */
   readonly stableAfter?: Duration.DurationInput | undefined
-  /** How long an `open` waits for sessions. Default 30 s. */
+  /** The time that an `open` waits for sessions. Default 30 s. */
   readonly openTimeout?: Duration.DurationInput | undefined
   /** Default "client". */
   readonly role?: Session.Session["role"] | undefined
@@ -117,32 +127,28 @@ export interface Options<C, E1, R1, E2, R2, E3, R3, R4> {
 }
 
 /**
- * Waits up to half a second after the first failure, and up to twice as long after each further one, up to half a
- * minute, without end. Each wait is a random part of that, since many clients of a server that was away must not come
- * back as one.
+ * Waits up to 0.5 s after the first failure, and up to twice as long after each further one, up to 30 s, without end. Each
+ * wait is a random part of that, so that the clients of a server that was away return at different times.
  *
  * @since 0.1.0
  * @category constants
  */
-export const defaultSchedule: Schedule.Schedule<unknown> = Schedule.exponential(Duration.millis(500)).pipe(
-  Schedule.union(Schedule.spaced(Duration.seconds(30))),
-  Schedule.jitteredWith({ min: 0, max: 1 })
-)
+export const defaultSchedule: Schedule.Schedule<unknown> = policy.defaultSchedule
 
 /**
- * Whether a further attempt would meet the same answer, as far as the failure tells:
+ * Whether a further attempt would fail in the same way, as far as the failure tells:
  *
- * - an address that is no `ws://` or `wss://` URL, and ends of a session that have the same role;
- * - an HTTP answer from 200 to 499 except 408, 425 and 429. Once there has been a session only 401, 403 and 407, since
- *   a proxy answers 404 while its server restarts;
- * - a session that its peer closed with 1003, 1008 or 1010, or with 4000 + an HTTP status of that kind, such as 4401.
+ * - the address is no `ws://` or `wss://` URL, or both ends of the session have the same role;
+ * - the HTTP status of the answer is from 200 to 499, except 408, 425 and 429. After a first session only 401, 403 and 407
+ *   count, since a proxy answers 404 while its server restarts;
+ * - the peer closed the session with 1003, 1008 or 1010, or with 4000 + an HTTP status of that kind, such as 4401.
  *
- * Other codes from 4000 on belong to applications, which say by `Options.isHopeless` what they mean.
+ * Other codes from 4000 on belong to applications, which state their meaning by `Options.isHopeless`.
  *
  * @since 0.2.0
  * @category predicates
  */
-export const isHopeless: (cause: unknown, hasConnected: boolean) => boolean = internal.isHopeless
+export const isHopeless: (cause: unknown, hasConnected: boolean) => boolean = policy.isHopeless
 
 /**
  * The reconnecting session of a program that has one.
@@ -150,12 +156,15 @@ export const isHopeless: (cause: unknown, hasConnected: boolean) => boolean = in
  * @since 0.1.0
  * @category context
  */
-export const ReconnectingSession: Context.Tag<ReconnectingSession, ReconnectingSession> = Context.GenericTag<
-  ReconnectingSession
->("effect-wsmux/ReconnectingSession")
+export class ReconnectingSession extends Context.Tag("effect-wsmux/ReconnectingSession")<
+  ReconnectingSession,
+  Service
+>() {}
 
 /**
- * Dials in the background, at once; closing the scope closes it. The settings are checked here, not at each attempt.
+ * Makes a session that reconnects, and starts to dial in the background. Closing the scope closes it.
+ *
+ * Fails with `InvalidConfiguration` before the first attempt.
  *
  * @example
  * ```ts
@@ -167,12 +176,12 @@ export const ReconnectingSession: Context.Tag<ReconnectingSession, ReconnectingS
  *
  * export const main = Effect.scoped(Effect.gen(function*() {
  *   const session = yield* ReconnectingSession.make({
- *     credentials: Config.redacted("TOKEN"),
- *     transport: (token) =>
+ *     // reads the token anew for each attempt
+ *     transport: Effect.flatMap(Config.redacted("TOKEN"), (token) =>
  *       NodeTransport.connect("wss://relay.example", {
  *         headers: { authorization: `Bearer ${Redacted.value(token)}` }
- *       }),
- *     connected: () => Effect.log("connected")
+ *       })),
+ *     onConnect: (session) => Effect.log("connected to", session.remoteAddress)
  *   })
  *   const stream = yield* session.open() // waits for the server
  *   yield* stream.end
@@ -182,21 +191,33 @@ export const ReconnectingSession: Context.Tag<ReconnectingSession, ReconnectingS
  * @since 0.1.0
  * @category constructors
  */
-export const make = <C = void, E1 = never, R1 = never, E2 = never, R2 = never, E3 = never, R3 = never, R4 = never>(
-  options: Options<C, E1, R1, E2, R2, E3, R3, R4>
-): Effect.Effect<
-  ReconnectingSession<E1 | E2 | E3 | TerminalError>,
+export const make: <E1, R1, E2 = never, R2 = never, R3 = never>(
+  options: Options<E1, R1, E2, R2, R3>
+) => Effect.Effect<
+  Service<E1 | E2 | TerminalError>,
   InvalidConfiguration,
-  R1 | R2 | R3 | R4 | Scope.Scope
-> => internal.makeReconnecting(options, options.schedule ?? defaultSchedule)
+  R1 | R2 | R3 | Scope.Scope
+> = internal.makeReconnecting
 
 /**
- * Provides a `ReconnectingSession`.
+ * The services that `layer` provides, all of the same session.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Services = ReconnectingSession | Session.StreamOpener | Session.StreamAcceptor
+
+/**
+ * Provides a `ReconnectingSession`, also as `StreamOpener` and `StreamAcceptor`, which adapters take.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = <C = void, E1 = never, R1 = never, E2 = never, R2 = never, E3 = never, R3 = never, R4 = never>(
-  options: Options<C, E1, R1, E2, R2, E3, R3, R4>
-): Layer.Layer<ReconnectingSession, InvalidConfiguration, Exclude<R1 | R2 | R3 | R4, Scope.Scope>> =>
-  Layer.scoped(ReconnectingSession, make(options))
+export const layer = <E1, R1, E2 = never, R2 = never, R3 = never>(
+  options: Options<E1, R1, E2, R2, R3>
+): Layer.Layer<Services, InvalidConfiguration, Exclude<R1 | R2 | R3, Scope.Scope>> =>
+  Layer.scopedContext(Effect.map(make(options), (session) =>
+    Context.make(ReconnectingSession, session).pipe(
+      Context.add(Session.StreamOpener, session),
+      Context.add(Session.StreamAcceptor, session)
+    )))

@@ -1,5 +1,5 @@
 /**
- * A stream of a session as a pair of web streams, and a pair of web streams in the place of a stream.
+ * A stream of a session as a pair of web streams, and a pair of web streams as a `ByteStream`.
  *
  * @since 0.1.0
  */
@@ -7,14 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as ByteStream from "./ByteStream.js"
-import { forkInterruptibly } from "./internal/adapter/forkInterruptibly.js"
-import { bytesOf, byteStreamOf, Half, readableOf, writableOf } from "./internal/adapter/webStreams.js"
+import { bytesOf, byteStreamOf, Operation, readableOf, writableOf } from "./internal/adapter/webStreams.js"
 import { toCallbacks } from "./internal/session/callbacks.js"
+import { forkInterruptibly } from "./internal/sync/forkInterruptibly.js"
 import type { MuxStream } from "./MuxStream.js"
 import { DuplexFailure } from "./WsmuxError.js"
 
 /**
- * What `fetch`, service workers, Deno and others take for a connection.
+ * A connection as `fetch`, service workers and Deno take one.
  *
  * @since 0.1.0
  * @category models
@@ -30,20 +30,19 @@ export interface WebStreams {
  */
 export interface Options {
   /**
-   * Whether `readable` is a byte stream, which can fill a buffer of the reader's (BYOB). Default false: byte streams take
-   * the buffers of their chunks away, so each chunk has to be copied.
+   * Whether `readable` is a byte stream, which can fill the reader's own buffer (BYOB). Default false: a byte stream
+   * detaches the buffers of its chunks, so each chunk must be copied.
    */
   readonly byob?: boolean | undefined
 }
 
 /**
- * A stream as web streams.
+ * Makes web streams of a stream.
  *
- * - Nothing is read ahead: the window stays the only buffer.
- * - Closing `writable` sends FIN. Aborting it, or cancelling `readable`, sends none: the stream is left when its scope
- *   closes, as ever.
- * - `writable` takes an `ArrayBuffer` and any view, too; what is no bytes breaks it, and not the stream.
- * - Both fail with the errors of the stream. When the scope closes first, they fail with `AbortError`.
+ * - `readable` reads nothing ahead: the window is the only buffer.
+ * - Closing `writable` sends FIN. Aborting `writable` and cancelling `readable` send nothing. The scope closes the stream.
+ * - `writable` also takes an `ArrayBuffer` and any view. A chunk of another type breaks `writable`, and keeps the stream.
+ * - Both fail with the errors of the stream, and with `AbortError` when the scope closes first.
  *
  * @example
  * ```ts
@@ -51,7 +50,7 @@ export interface Options {
  * import { Session } from "effect-wsmux/Session"
  * import * as WebStreams from "effect-wsmux/WebStreams"
  *
- * // a file that a page has picked
+ * // uploads a file that the user of a page has picked
  * export const upload = (file: Blob) =>
  *   Effect.scoped(Effect.gen(function*() {
  *     const session = yield* Session
@@ -70,21 +69,21 @@ export const fromMuxStream = (
   Effect.gen(function*() {
     const runtime = yield* Effect.runtime<never>()
     const operations = toCallbacks(stream, forkInterruptibly(runtime))
-    const [reading, writing] = [new Half(), new Half()]
+    const [reading, writing] = [new Operation(), new Operation()]
     const readable = options.byob === true ? byteStreamOf(operations, reading) : readableOf(operations, reading)
     const streams = { readable, writable: writableOf(operations, writing) }
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
-        const reason = new DOMException("the scope of the stream is closed", "AbortError")
-        for (const half of [reading, writing]) half.stop(reason)
+        const reason = new DOMException("WebStreams: the scope has closed", "AbortError")
+        for (const operation of [reading, writing]) operation.stop(reason)
       })
     )
     return streams
   })
 
 /**
- * Web streams as a `ByteStream`, to read, to write and to join with a stream. They are locked from now on; when the scope
- * closes, what has not ended is cancelled or aborted, and the locks are released.
+ * Makes a `ByteStream` of web streams, and locks them. When the scope closes, a stream that has not ended is cancelled or
+ * aborted, and the locks are released.
  *
  * @example
  * ```ts
@@ -93,7 +92,7 @@ export const fromMuxStream = (
  * import type { MuxStream } from "effect-wsmux/MuxStream"
  * import * as WebStreams from "effect-wsmux/WebStreams"
  *
- * // a stream of a session joined with whatever comes as web streams, such as a WebTransport stream of the browser
+ * // joins a stream of a session with web streams, such as a WebTransport stream of the browser
  * export const relay = (stream: MuxStream, connection: WebStreams.WebStreams) =>
  *   Effect.scoped(Effect.flatMap(WebStreams.toByteStream(connection), (other) => ByteStream.join(stream, other)))
  * ```
@@ -107,14 +106,14 @@ export const toByteStream = (
   Effect.gen(function*() {
     const reader = yield* Effect.acquireRelease(
       Effect.sync(() => readable.getReader()),
-      (reader) => Effect.sync(() => letGo(reader, reader.cancel()))
+      (reader) => Effect.sync(() => releaseLock(reader, reader.cancel()))
     )
     const writer = yield* Effect.acquireRelease(
       Effect.sync(() => writable.getWriter()),
-      (writer) => Effect.sync(() => letGo(writer, writer.abort()))
+      (writer) => Effect.sync(() => releaseLock(writer, writer.abort()))
     )
-    writer.closed.catch(() => {}) // its failure shows where it is written to
-    /** A read that was interrupted, which the next one takes over: web streams have no way to take it back. */
+    writer.closed.catch(() => {}) // writes report this failure
+    /** An interrupted read, whose result the next read takes. Web streams cannot cancel one read. */
     let pending: Promise<ReadableStreamReadResult<Uint8Array>> | undefined
     const read = tryPromise(() => pending ??= reader.read()).pipe(
       Effect.tap(() => Effect.sync(() => pending = undefined)),
@@ -129,9 +128,9 @@ export const toByteStream = (
     })
   })
 
-/** Nobody waits for the other side to hear of it: it may be stuck for ever. */
-const letGo = (holder: { releaseLock(): void }, goodbye: Promise<void>): void => {
-  goodbye.catch(() => {})
+/** Does not wait for `cancel` or `abort`, since the other side may never answer. */
+const releaseLock = (holder: { releaseLock(): void }, ending: Promise<void>): void => {
+  ending.catch(() => {})
   holder.releaseLock()
 }
 

@@ -39,7 +39,7 @@ const twins = {
   MuxStream: "internal/session/handle",
   NodeDuplex: "internal/adapter/duplex",
   NodeTransportServer: "internal/transport/node/server",
-  ReconnectingSession: "internal/reconnecting",
+  ReconnectingSession: "internal/reconnecting/make",
   Session: "internal/session/make",
   WsmuxError: "internal/text/errorText"
 }
@@ -115,7 +115,7 @@ module.exports = {
     only(
       "adapters-use-the-public-api",
       room("adapter"),
-      room("adapter", "text"),
+      room("adapter", "sync", "text"),
       "^src/internal/session/(callbacks|progress)\\.ts$",
       contracts,
       core,

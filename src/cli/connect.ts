@@ -50,8 +50,8 @@ export const connect = Command.make("connect", options, (given) =>
     const dialling = yield* dialOptions(given)
     const redial = new Redial(Option.getOrElse(given.maxReconnectInterval, () => Duration.seconds(30)))
     const tunnel = yield* ReconnectingSession.make({
-      transport: () => Effect.zipRight(redial.turn, NodeTransport.connect(given.url, dialling)),
-      connected: (session) =>
+      transport: Effect.zipRight(redial.turn, NodeTransport.connect(given.url, dialling)),
+      onConnect: (session) =>
         redial.connected.pipe(
           Effect.zipRight(Effect.logInfo(`connected to ${redacted(given.url)}`)),
           Effect.zipRight(Effect.forkScoped(report(session, given.stats)))
@@ -92,7 +92,7 @@ const again = (redial: Redial) => (loss: ConnectFailure | TerminalError): Effect
   })
 
 /** A stream for a local connection. */
-const open = (tunnel: ReconnectingSession.ReconnectingSession, connection: Tcp.Connection) =>
+const open = (tunnel: ReconnectingSession.Service, connection: Tcp.Connection) =>
   tunnel.open().pipe(
     Effect.tapError((error) =>
       isOurs(error) ? Effect.void : Effect.logWarning(`cannot forward ${connection.peer}: ${error.message}`)

@@ -10,7 +10,7 @@ import type * as Tcp from "./tcp.js"
  * How long a peer that has ended its half may take nothing before its connection is reset. This wire has no reset, so a
  * client that has gone looks like one that has ended its half and reads slowly.
  */
-const patience = Duration.seconds(15)
+const stallTimeout = Duration.seconds(15)
 
 /** How long what was read before a connection broke may take to reach the peer; then the peer is told the end. */
 const handOverMillis = 2000
@@ -25,7 +25,7 @@ export const forward = (stream: MuxStream, connection: Tcp.Connection): Effect.E
       broken = cause
       Runtime.runFork(runtime)(endSoon(stream))
     })
-    yield* Effect.matchEffect(ByteStream.join(stream, connection, { patience }), {
+    yield* Effect.matchEffect(ByteStream.join(stream, connection, { stallTimeout }), {
       onSuccess: () => Effect.logDebug(`stream ${stream.id}: ended${counts(connection)}`),
       onFailure: (error) =>
         Effect.logDebug(`stream ${stream.id}: broke${counts(connection)}: ${(broken ?? error).message}`)

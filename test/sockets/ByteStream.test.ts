@@ -256,7 +256,7 @@ describe("a joined stream", () => {
         write: () => Effect.void,
         end: Effect.void
       })
-      const joined = yield* start(ByteStream.join(far, endless, { patience: "10 seconds" }))
+      const joined = yield* start(ByteStream.join(far, endless, { stallTimeout: "10 seconds" }))
       yield* TestClock.adjust("9 seconds")
       yield* expectWaiting(joined)
       yield* TestClock.adjust("1 seconds")
@@ -273,7 +273,7 @@ describe("a joined stream", () => {
         write: () => Effect.never,
         end: Effect.void
       })
-      const joined = yield* start(ByteStream.join(far, stuck, { patience: "10 seconds" }))
+      const joined = yield* start(ByteStream.join(far, stuck, { stallTimeout: "10 seconds" }))
       yield* TestClock.adjust("10 seconds")
       expect(yield* failureOf(joined)).toEqual(new Stalled({ afterMillis: 10_000 }))
     }))
@@ -292,7 +292,7 @@ describe("a joined stream", () => {
         write: () => Effect.void,
         end: Effect.void
       })
-      const joined = yield* start(ByteStream.join(far, large, { patience: "1 minute" }))
+      const joined = yield* start(ByteStream.join(far, large, { stallTimeout: "1 minute" }))
       let received = 0
       while (received < 20 * 1024) {
         yield* TestClock.adjust("50 seconds")
@@ -346,7 +346,7 @@ describe("a joined stream", () => {
         write: () => Effect.fail("takes nothing more"),
         end: Effect.void
       })
-      const joined = yield* start(ByteStream.join(far, other, { patience: "10 seconds" }))
+      const joined = yield* start(ByteStream.join(far, other, { stallTimeout: "10 seconds" }))
       yield* near.write(bytes("upload"))
       yield* settle
       yield* TestClock.adjust("9 seconds")

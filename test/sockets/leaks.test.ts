@@ -22,6 +22,7 @@ import { once } from "node:events"
 import type { Socket } from "node:net"
 import { bytes, pattern } from "../support/bytes.js"
 import { quiet } from "../support/observe.js"
+import { provideTo } from "../support/provideTo.js"
 import { wired } from "../support/transports.js"
 
 // Unhandled rejections and errors need no assertion here: the runner fails on any.
@@ -118,8 +119,8 @@ const useHttp = Effect.scoped(Effect.gen(function*() {
     HttpRouter.get("/never", Effect.zipRight(Queue.offer(waiting, undefined), Effect.never)),
     HttpRouter.get("/broken", HttpServerResponse.stream(Stream.fail("broken")))
   )
-  yield* Layer.build(Layer.provide(HttpServer.serve(routes), MuxHttp.layerServerFrom(Effect.succeed(far))))
-  const client = yield* Layer.build(MuxHttp.layerClientFrom(Effect.succeed(near)))
+  yield* Layer.build(Layer.provide(HttpServer.serve(routes), provideTo(MuxHttp.layerServer(), far)))
+  const client = yield* Layer.build(provideTo(MuxHttp.layerClient(), near))
   const get = (path: string) => Effect.provide(HttpClient.get(`http://inside${path}`), client)
   const body = (path: string) => Stream.unwrap(Effect.map(get(path), ({ stream }) => stream))
   for (let i = 0; i < rounds; i++) {

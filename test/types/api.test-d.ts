@@ -101,8 +101,8 @@ describe("Session", () => {
     >()
     type Services = Session.Session | Session.StreamOpener | Session.StreamAcceptor
     expectTypeOf<Session.Services>().toEqualTypeOf<Services>()
-    expectTypeOf<ReconnectingSession.ReconnectingSession>().toExtend<Context.Tag.Service<Session.StreamOpener>>()
-    expectTypeOf<ReconnectingSession.ReconnectingSession>().toExtend<Context.Tag.Service<Session.StreamAcceptor>>()
+    expectTypeOf<ReconnectingSession.Service>().toExtend<Context.Tag.Service<Session.StreamOpener>>()
+    expectTypeOf<ReconnectingSession.Service>().toExtend<Context.Tag.Service<Session.StreamAcceptor>>()
   })
 
   it("Session.accept needs a scope and fails with TerminalError", () => {
@@ -283,11 +283,11 @@ describe("MuxStream", () => {
 
 describe("ReconnectingSession", () => {
   it("ReconnectingSession has the failures of its attempts in its type", () => {
-    const _make = () => ReconnectingSession.make({ transport: () => NodeTransport.connect("ws://a") })
+    const _make = () => ReconnectingSession.make({ transport: NodeTransport.connect("ws://a") })
     type Made = Effect.Effect.Success<ReturnType<typeof _make>>
     type Failures = WsmuxError.ConnectFailure | WsmuxError.TerminalError
-    expectTypeOf({} as Made).toEqualTypeOf<ReconnectingSession.ReconnectingSession<Failures>>()
-    expectTypeOf({} as Made).toExtend<ReconnectingSession.ReconnectingSession>()
+    expectTypeOf({} as Made).toEqualTypeOf<ReconnectingSession.Service<Failures>>()
+    expectTypeOf({} as Made).toExtend<ReconnectingSession.Service>()
     expectTypeOf({} as WsmuxError.NotConnected<Failures>["cause"]).toEqualTypeOf<Failures | undefined>()
   })
 })

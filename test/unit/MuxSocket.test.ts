@@ -173,7 +173,7 @@ describe("a session as a source of Sockets", () => {
   it.scoped("opens a stream for each run, and leaves it afterwards", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
-      const context = yield* Layer.build(MuxSocket.layer()).pipe(Effect.provideService(Session.Session, client))
+      const context = yield* Layer.build(MuxSocket.layer()).pipe(Effect.provideService(Session.StreamOpener, client))
       const socket = yield* Effect.provide(Socket.Socket, context)
       for (const id of [1, 3]) {
         const opened: Array<string> = []
@@ -213,7 +213,7 @@ describe("a session as a source of Sockets", () => {
   it.scoped("is a SocketServer, until it ends", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
-      const context = yield* Layer.build(MuxSocket.layerServer).pipe(Effect.provideService(Session.Session, server))
+      const context = yield* Layer.build(MuxSocket.layerServer).pipe(Effect.provideService(Session.StreamAcceptor, server))
       const sockets = yield* Effect.provide(SocketServer.SocketServer, context)
       expect(sockets.address._tag).toBe("UnixAddress") // there is no better word for what is not an address
       const serving = yield* start(sockets.run((socket) =>
@@ -252,13 +252,13 @@ describe("RPC over a session", () => {
       })),
       Layer.provide(RpcServer.layerProtocolSocketServer),
       Layer.provide(MuxSocket.layerServer),
-      Layer.provide(Layer.succeed(Session.Session, session))
+      Layer.provide(Layer.succeed(Session.StreamAcceptor, session))
     )
 
   const call = (session: Session.Session, serialization: Layer.Layer<RpcSerialization.RpcSerialization>) =>
     RpcClient.layerProtocolSocket().pipe(
       Layer.provide(MuxSocket.layer()),
-      Layer.provide(Layer.succeed(Session.Session, session)),
+      Layer.provide(Layer.succeed(Session.StreamOpener, session)),
       Layer.provide(serialization),
       Layer.build,
       Effect.flatMap((context) => Effect.provide(RpcClient.make(Procedures), context))

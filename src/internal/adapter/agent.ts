@@ -4,10 +4,11 @@ import type { Duplex } from "node:stream"
 import * as Tls from "node:tls"
 
 /**
- * An agent whose connections are streams. Node's http client and its agents pass a connection on between listeners of
- * their own; one more makes sure that no error ends the process while a connection changes hands, or after an upgrade.
+ * An HTTP agent whose connections are streams. Node hands a connection from one owner's error listener to the next. The
+ * agent adds a listener of its own, so that an error between two owners, or after an upgrade, does not end the process.
  *
- * Connections exist at once: until a connection is there, Node does not count it. */
+ * The agent makes connections synchronously, since Node does not count a connection that is still pending.
+ */
 export class StreamAgent extends Http.Agent {
   readonly #connect: () => Duplex
 
@@ -17,11 +18,11 @@ export class StreamAgent extends Http.Agent {
   }
 
   override createConnection(): Duplex {
-    return heard(this.#connect())
+    return withErrorListener(this.#connect())
   }
 }
 
-/** The same, with TLS within the streams. */
+/** The same for HTTPS, with TLS within the streams. */
 export class SecureStreamAgent extends Https.Agent {
   readonly #connect: () => Duplex
 
@@ -31,14 +32,14 @@ export class SecureStreamAgent extends Https.Agent {
   }
 
   override createConnection(options: Tls.ConnectionOptions): Duplex {
-    const socket = heard(this.#connect())
+    const socket = withErrorListener(this.#connect())
     try {
-      return heard(Tls.connect({ ...options, socket }))
+      return withErrorListener(Tls.connect({ ...options, socket }))
     } catch (error) {
-      socket.destroy() // an option of TLS makes no sense
+      socket.destroy() // TLS refused an option
       throw error
     }
   }
 }
 
-const heard = <D extends Duplex>(duplex: D): D => duplex.on("error", () => {})
+const withErrorListener = <D extends Duplex>(duplex: D): D => duplex.on("error", () => {})

@@ -2,16 +2,16 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { LineOptions, LineTooLong, Operations, UnexpectedEnd } from "../../ByteStream.js"
 
-/** What it fails with. The public module, which holds these classes, imports this one. */
+/** The classes of the failures. They are passed in, since the public module that defines them imports this one. */
 interface Failures {
   readonly LineTooLong: typeof LineTooLong
   readonly UnexpectedEnd: typeof UnexpectedEnd
 }
 
 /**
- * Reads a stream ahead and puts bytes back. An operation that is interrupted or fails leaves the bytes where they were.
+ * Reads a stream ahead, and puts bytes back. An operation that fails or is interrupted leaves the bytes unread.
  *
- * The bytes lie in one buffer that doubles as it fills, so that a peer's tiny chunks cost little more than their bytes.
+ * The bytes lie in one buffer that doubles when it is full. So tiny chunks of a peer cost little more than their bytes.
  */
 export class ReadAhead<R> {
   readonly #source: Pick<Operations<R>, "read">
@@ -31,7 +31,7 @@ export class ReadAhead<R> {
   )
 
   readExactly(size: number): Effect.Effect<Uint8Array, R | UnexpectedEnd> {
-    if (!Number.isSafeInteger(size) || size < 0) return Effect.die(new RangeError(`readExactly: not a size: ${size}`))
+    if (!Number.isSafeInteger(size) || size < 0) return Effect.die(new RangeError(`ByteStream.readExactly: the size must be a non-negative integer, not ${size}`))
     const attempt: Effect.Effect<Uint8Array, R | UnexpectedEnd> = Effect.suspend(() =>
       this.#size < size ? this.#more(attempt, size) : Effect.succeed(this.#take(size))
     )
@@ -69,7 +69,7 @@ export class ReadAhead<R> {
     this.#end = this.#buffer.byteLength
   }
 
-  /** Goes on with more bytes, or fails where there are no more. */
+  /** Repeats the attempt with more bytes. Fails at the end of the stream. */
   #more<A, E>(attempt: Effect.Effect<A, E>, wanted: number | undefined): Effect.Effect<A, E | R | UnexpectedEnd> {
     return Effect.flatMap(
       this.#fill,
@@ -78,7 +78,7 @@ export class ReadAhead<R> {
     )
   }
 
-  /** False at the end. Taking a chunk and keeping it are one step. */
+  /** Reads a chunk into the buffer. Completes with false at the end. Interruption cannot separate the two steps. */
   get #fill(): Effect.Effect<boolean, R> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.map(restore(this.#source.read), (chunk) => {
@@ -136,7 +136,7 @@ const nothing = new Uint8Array(0)
 const newline = 0x0a
 const carriageReturn = 0x0d
 
-/** A line without what ends it. */
+/** Decodes a line without its `\n` or `\r\n`. */
 const decode = (line: Uint8Array): string =>
   new TextDecoder("utf-8", { ignoreBOM: true }).decode(
     line.subarray(0, line.byteLength - (line.at(-2) === carriageReturn ? 2 : 1))

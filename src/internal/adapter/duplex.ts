@@ -11,19 +11,20 @@ import { isMuxStream, type MuxStream } from "../../MuxStream.js"
 import type { Options } from "../../NodeDuplex.js"
 import type { ReadError, Stalled } from "../../WsmuxError.js"
 import { type Callbacks, type Cancel, toCallbacks } from "../session/callbacks.js"
-import { forkInterruptibly } from "./forkInterruptibly.js"
+import { forkInterruptibly } from "../sync/forkInterruptibly.js"
 import { toNodeError } from "./nodeError.js"
-import { Patience } from "./stallTimeout.js"
+import { StallTimeout } from "./stallTimeout.js"
 
-const notAStream = "not a MuxStream: a copy by { ...stream } lacks the operations, MuxStream.withOperations keeps them"
+const notAStream =
+  "NodeDuplex: the value is no MuxStream; a copy by { ...stream } lacks the operations, MuxStream.withOperations keeps them"
 
 type Next = Exit.Exit<Option.Option<Uint8Array>, ReadError>
 type Callback = (error?: Error | null) => void
 
 /**
- * A `MuxStream` as a `Duplex` that looks like a `net.Socket`, as far as `node:http`, `node:tls` and database drivers ask.
- * It holds one chunk at most that nobody has read, so that the window stays the only buffer, and it destroys itself when
- * both halves have ended.
+ * A `MuxStream` as a `Duplex` with the members of a `net.Socket` that `node:http`, `node:tls` and database drivers use.
+ * The duplex holds at most one unread chunk, so that the window stays the only buffer. The duplex destroys itself when both
+ * halves have ended.
  */
 export class MuxDuplex extends Duplex {
   localAddress: string | undefined
@@ -37,38 +38,40 @@ export class MuxDuplex extends Duplex {
   bytesWritten = 0
   timeout: number | undefined
   readonly #connect: Effect.Effect<MuxStream, unknown>
-  readonly #leave: Effect.Effect<void>
+  readonly #release: Effect.Effect<void>
   readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
-  /** What it waits for: its stream, a chunk, and that a write or the end is handed over. */
+  /** The pending operations: opening the stream, a read, and a write or the end. */
   #connecting: Fiber.RuntimeFiber<MuxStream, unknown> | undefined
   #stream: Callbacks | undefined
   #reading: Cancel | undefined
   #writing: Cancel | undefined
-  #wanted = false
-  #giving = false
+  /** Whether Node has asked for a chunk. */
+  #isWanted = false
+  /** Whether a chunk is being pushed, in which Node may ask for the next. */
+  #isPushing = false
   #timer: NodeJS.Timeout | undefined
-  /** Gives up on a peer that has ended its half and takes nothing more; runs while a write waits. */
-  readonly #patience: Patience
+  /** Bounds the wait of a write for a peer that has ended its half. */
+  readonly #stallTimeout: StallTimeout
   #watching: Fiber.RuntimeFiber<void, Stalled> | undefined
 
   /**
-   * @param connect gives the stream, while reading and writing wait
-   * @param leave run once when it is destroyed
-   * @param runtime of the program that runs its effects
+   * @param connect opens the stream; reads and writes wait for it
+   * @param release runs once, when the duplex is destroyed
+   * @param runtime runs the effects
    */
   constructor(
     connect: MuxStream | Effect.Effect<MuxStream, unknown>,
-    leave: Effect.Effect<void>,
+    release: Effect.Effect<void>,
     runtime: Runtime.Runtime<never>,
     options: Options
   ) {
     super({
       allowHalfOpen: options.allowHalfOpen ?? true,
-      readableHighWaterMark: 1, // one chunk, whatever its size
+      readableHighWaterMark: 1, // one chunk of any size
       writableHighWaterMark: options.writableHighWaterMark ?? 64 * 1024
     })
-    this.#leave = leave
-    this.#patience = new Patience(options.patience)
+    this.#release = release
+    this.#stallTimeout = new StallTimeout(options.stallTimeout)
     this.#fork = forkInterruptibly(runtime)
     if (isMuxStream(connect)) this.#locate(connect)
     this.#connect = Effect.isEffect(connect) ? connect : Effect.succeed(connect)
@@ -84,12 +87,12 @@ export class MuxDuplex extends Duplex {
     this.#connecting.addObserver((exit) => {
       this.#connecting = undefined
       if (Exit.isFailure(exit)) {
-        const isGivenUp = this.destroyed && Cause.isInterruptedOnly(exit.cause)
-        return callback(isGivenUp ? null : nodeErrorOf(exit.cause))
+        const isCancelled = this.destroyed && Cause.isInterruptedOnly(exit.cause)
+        return callback(isCancelled ? null : nodeErrorOf(exit.cause))
       }
       if (!isMuxStream(exit.value)) return callback(new TypeError(notAStream))
       this.#stream = toCallbacks(exit.value, this.#fork)
-      this.#patience.stream = exit.value
+      this.#stallTimeout.stream = exit.value
       this.#locate(exit.value)
       this.connecting = false
       callback()
@@ -100,40 +103,40 @@ export class MuxDuplex extends Duplex {
   }
 
   override _read(): void {
-    this.#wanted = true
-    if (!this.#giving && this.#reading === undefined) this.#readOn()
+    this.#isWanted = true
+    if (!this.#isPushing && this.#reading === undefined) this.#readOn()
   }
 
-  /** Gives what is there for as long as it is wanted, and then waits for more. */
+  /** Pushes received chunks while Node asks for them, then waits for the next. */
   #readOn(): void {
-    while (this.#wanted && !this.destroyed) {
+    while (this.#isWanted && !this.destroyed) {
       const next = this.#stream!.unsafeRead()
       if (next === undefined) {
         this.#reading = this.#stream!.read((next) => {
           this.#reading = undefined
-          this.#give(next)
+          this.#deliver(next)
           this.#readOn()
         })
         return
       }
-      this.#give(next)
+      this.#deliver(next)
     }
   }
 
-  /** Whoever is given something may ask for more before that returns. */
-  #give(next: Next): void {
-    this.#wanted = false
-    this.#giving = true
+  /** Node may ask for the next chunk before `push` returns. */
+  #deliver(next: Next): void {
+    this.#isWanted = false
+    this.#isPushing = true
     try {
-      if (this.#push(next)) this.#wanted = true
+      if (this.#push(next)) this.#isWanted = true
     } catch (error) {
-      this.destroy(error as Error) // nobody would ask for more
+      this.destroy(error as Error) // Node asks for no more
     } finally {
-      this.#giving = false
+      this.#isPushing = false
     }
   }
 
-  /** Whether the reader wants more. */
+  /** Returns whether Node asks for more. */
   #push(next: Next): boolean {
     if (this.destroyed) return false
     if (Exit.isFailure(next)) {
@@ -142,7 +145,7 @@ export class MuxDuplex extends Duplex {
     }
     this.#touch()
     if (Option.isNone(next.value)) {
-      this.#patience.peerEnded = true
+      this.#stallTimeout.peerEnded = true
       return this.push(null)
     }
     const { buffer, byteLength, byteOffset } = next.value.value
@@ -163,25 +166,25 @@ export class MuxDuplex extends Duplex {
     this.#writing = this.#stream!.end((exit) => Exit.isFailure(exit) ? inOwnTurn(callback, exit.cause) : callback())
   }
 
-  /** Node would wait until it is connected. */
+  /** Node alone would wait until the duplex is connected. */
   override destroy(error?: Error): this {
     super.destroy(error)
-    if (this.connecting) this.#giveUp()
+    if (this.connecting) this.#cancelPending()
     return this
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
     clearTimeout(this.#timer)
     this.connecting = false
-    this.#giveUp()
-    // An error is emitted first in a turn of its own, as a socket's is: Node's http client takes its listener off a
-    // connection a tick before its agent puts on another.
-    this.#fork(this.#leave).addObserver(() => error === null ? callback() : setImmediate(callback, error))
+    this.#cancelPending()
+    // The error has a turn of its own, as a socket's has: Node's HTTP client removes its listener from a connection one
+    // tick before its agent adds another.
+    this.#fork(this.#release).addObserver(() => error === null ? callback() : setImmediate(callback, error))
   }
 
-  /** Emits `timeout` when nothing has been read or written for so many milliseconds; 0 turns that off. */
+  /** Emits `timeout` after so many milliseconds without a read or a write. 0 turns the time-out off. */
   setTimeout(millis: number, listener?: () => void): this {
-    if (!(millis >= 0 && millis < Infinity)) throw new RangeError(`not a time to wait: ${millis}`)
+    if (!(millis >= 0 && millis < Infinity)) throw new RangeError(`setTimeout: the time-out must be a finite number of milliseconds, not ${millis}`)
     this.timeout = Math.min(millis, longestTimer)
     if (listener !== undefined) {
       if (millis > 0) this.once("timeout", listener)
@@ -191,7 +194,7 @@ export class MuxDuplex extends Duplex {
     return this
   }
 
-  /** Ends it, and destroys it once everything is written. */
+  /** Ends the writable half. Destroys the duplex once all bytes are written. */
   destroySoon(): void {
     if (this.writable) this.end()
     if (this.writableFinished) this.destroy()
@@ -204,13 +207,13 @@ export class MuxDuplex extends Duplex {
       : { address: this.localAddress, port: this.localPort, family: this.localFamily ?? "IPv4" }
   }
 
-  /** For drivers that connect the socket they are given: it does so by itself, and tells again if it has. */
+  /** For drivers that connect the socket that they get. Emits `connect` again where the stream is open already. */
   connect(): this {
     if (!this.connecting && !this.destroyed) process.nextTick(() => this.emit("connect"))
     return this
   }
 
-  // A stream has neither: frames leave at once, the session keeps itself alive, and nothing here holds the process up.
+  // These four have no effect: frames are sent at once, the session has a keep-alive, and no handle holds the process.
 
   setNoDelay(): this {
     return this
@@ -229,27 +232,27 @@ export class MuxDuplex extends Duplex {
   }
 
   #write(chunks: ReadonlyArray<Uint8Array>, size: number, callback: Callback): void {
-    this.#patience.begin()
+    this.#stallTimeout.beginWrite()
     this.#writing = this.#stream!.write(chunks, (exit) => {
-      this.#patience.done()
+      this.#stallTimeout.endWrite()
       if (Exit.isFailure(exit)) return inOwnTurn(callback, exit.cause)
       this.bytesWritten += size
       this.#touch()
       callback()
     })
-    if (this.#patience.isWriting && this.#watching === undefined) this.#watch()
+    if (this.#stallTimeout.isWriting && this.#watching === undefined) this.#watch()
   }
 
   #watch(): void {
-    this.#watching = this.#fork(this.#patience.exhaustedWhileWriting)
+    this.#watching = this.#fork(this.#stallTimeout.expiredWhileWriting)
     this.#watching.addObserver((exit) => {
       this.#watching = undefined
       if (Exit.isFailure(exit)) this.destroy(nodeErrorOf(exit.cause))
     })
   }
 
-  /** Of what the destruction gives up nothing is told, but that it is over where Node waits for that. */
-  #giveUp(): void {
+  /** Cancels the pending operations. Only `_construct` still calls back, since Node waits for that. */
+  #cancelPending(): void {
     this.#connecting?.unsafeInterruptAsFork(FiberId.none)
     this.#reading?.()
     this.#writing?.()
@@ -278,16 +281,16 @@ export class MuxDuplex extends Duplex {
 }
 
 /**
- * Tells a failure in a turn of the event loop of its own, as the failures of a `net.Socket` come: the reader may still be
- * in the middle of the last chunk. Failures keep their order, so what a reader meets comes before what a writer meets.
+ * Reports a failure in a turn of its own, as a `net.Socket` does, since the reader may still process the last chunk.
+ * Failures keep their order.
  */
-const inOwnTurn = (tell: (error: Error) => void, cause: Cause.Cause<unknown>): void => {
-  setImmediate(tell, nodeErrorOf(cause))
+const inOwnTurn = (report: (error: Error) => void, cause: Cause.Cause<unknown>): void => {
+  setImmediate(report, nodeErrorOf(cause))
 }
 
 const nodeErrorOf = (cause: Cause.Cause<unknown>): Error => toNodeError(Cause.squash(cause))
 
-/** Node takes longer ones for one millisecond. */
+/** Node runs a timer with a longer delay after one millisecond. */
 const longestTimer = 2 ** 31 - 1
 
 const familyOf = (hostname: string): string => hostname.includes(":") ? "IPv6" : "IPv4"

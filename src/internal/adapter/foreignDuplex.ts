@@ -3,51 +3,52 @@ import type * as Option from "effect/Option"
 import type { Duplex } from "node:stream"
 import type { Operations } from "../../ByteStream.js"
 import { DuplexFailure } from "../../WsmuxError.js"
+import { Notify } from "../sync/notify.js"
 import { lossAtEnd, reset } from "./tcpEnds.js"
 
 const events = ["connect", "readable", "end", "drain", "finish"]
 
 /**
- * A Node duplex that tells an end from a loss, and whose writer waits for a slow reader. (The platform's adapters of node
- * streams end them cleanly when their input fails, and never wait behind a single chunk.)
+ * A Node duplex as the operations of a `ByteStream`. A loss is a failure instead of an end, and a write waits for a slow
+ * reader. The platform's adapters of Node streams end them cleanly when their input fails, and do not wait after one chunk.
  *
- * A write that fails leaves the reading side as it is: Node would destroy the duplex, and with it an answer that lies in
- * the socket, such as the 413 of a server that resets the connection of an upload.
+ * A write that fails keeps the readable side. Node would destroy the duplex, and the answer that lies in the socket, such as
+ * the 413 of a server that resets the connection of an upload.
  */
 export class ForeignDuplex implements Operations<DuplexFailure> {
   readonly #duplex: Duplex
-  /** What waits for the duplex: each is asked again at every event. */
-  readonly #wakers = new Set<() => void>()
-  /** Why there is nothing more to read beyond what is buffered, and nothing more to write. */
+  /** The operations that wait. Each looks again after every event of the duplex. */
+  readonly #changes = new Notify()
+  /** The failure of both sides. Buffered bytes are read before it. */
   #failure: DuplexFailure | undefined
-  /** Why there is nothing more to write. An end that comes afterwards may be a loss. */
+  /** The failure of the writable side. An end of the readable side after it may be a loss. */
   #writeFailure: DuplexFailure | undefined
-  /** Whether the end was a true one. */
+  /** Whether the readable side has ended without a loss. */
   #ended: boolean
 
-  /** Call it in the turn in which the duplex was made, so that no event is missed. */
+  /** Must be called in the turn in which the duplex was made, so that no event is missed. */
   constructor(duplex: Duplex) {
     this.#duplex = duplex
     this.#ended = duplex.readableEnded
-    duplex.once("end", this.#onEnd) // before the readers are asked
+    duplex.once("end", this.#onEnd) // before the readers look
     for (const event of events) duplex.on(event, this.#wake)
     const onError = (cause: Error) => this.#fail(failureOf(cause))
     const onClose = () => {
       duplex.off("error", onError).off("close", onClose)
-      this.#fail(new DuplexFailure({ detail: "it is closed" }))
+      this.#fail(new DuplexFailure({ detail: "the duplex is closed" }))
     }
-    duplex.on("error", onError).on("close", onClose) // until it is closed: an error that nobody listens to is thrown
-    if (duplex.destroyed) this.#fail(new DuplexFailure({ detail: "it is closed" }))
+    duplex.on("error", onError).on("close", onClose) // until `close`, since an error without a listener is thrown
+    if (duplex.destroyed) this.#fail(new DuplexFailure({ detail: "the duplex is closed" }))
     this.#keepReadable()
   }
 
-  /** Waits until a socket is connected. */
+  /** Completes once a socket is connected. */
   readonly connected: Effect.Effect<void, DuplexFailure> = Effect.suspend(() =>
-    this.#until(() => this.#failure ?? (this.#isConnecting ? undefined : nothing))
+    this.#waitUntil(() => this.#failure ?? (this.#isConnecting ? undefined : nothing))
   )
 
   readonly read: Effect.Effect<Option.Option<Uint8Array>, DuplexFailure> = Effect.suspend(() =>
-    this.#until(() => {
+    this.#waitUntil(() => {
       const chunk = this.#duplex.read() as Uint8Array | string | null
       if (chunk !== null) return Effect.succeedSome(typeof chunk === "string" ? Buffer.from(chunk) : chunk)
       return this.#ended ? this.#writeFailure ?? Effect.succeedNone : this.#failure
@@ -59,15 +60,15 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
       const failure = this.#notWritable
       if (failure !== undefined) return failure
       if (this.#duplex.write(chunk)) return Effect.void
-      return this.#until(() => this.#notWritable ?? (this.#duplex.writableNeedDrain ? undefined : nothing))
+      return this.#waitUntil(() => this.#notWritable ?? (this.#duplex.writableNeedDrain ? undefined : nothing))
     })
 
   readonly end: Effect.Effect<void, DuplexFailure> = Effect.suspend(() => {
     if (this.#notWritable === undefined) this.#duplex.end()
-    return this.#until(() => this.#duplex.writableFinished ? nothing : this.#notWritable)
+    return this.#waitUntil(() => this.#duplex.writableFinished ? nothing : this.#notWritable)
   })
 
-  /** Resets a connection that has not come to its end both ways, so that nobody takes a loss for an end. */
+  /** Resets a connection that has not ended both ways, so that its peer sees a loss instead of an end. */
   readonly release: Effect.Effect<void> = Effect.suspend(() => {
     for (const event of events) this.#duplex.off(event, this.#wake)
     this.#duplex.off("end", this.#onEnd)
@@ -82,7 +83,7 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
     return this.#failure ?? this.#writeFailure
   }
 
-  /** Node's machinery is not told of a write that fails, so it goes on with reading, up to the end or a failure there. */
+  /** Hides failed writes from Node, so that Node reads on to the end of the readable side, or to its failure. */
   #keepReadable(): void {
     const duplex: Implementation = this.#duplex
     const guard = (callback: Callback): Callback => (error) => {
@@ -96,18 +97,9 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
     if (_final) duplex._final = (callback) => _final.call(duplex, guard(callback))
   }
 
-  #until<A>(poll: () => Effect.Effect<A, DuplexFailure> | undefined): Effect.Effect<A, DuplexFailure> {
-    return Effect.async((resume) => {
-      const waker = () => {
-        const answer = poll()
-        if (answer === undefined) return
-        this.#wakers.delete(waker)
-        resume(answer)
-      }
-      this.#wakers.add(waker)
-      waker()
-      return Effect.sync(() => this.#wakers.delete(waker))
-    })
+  /** The poll runs in the waiting fiber, so an interrupted read takes no bytes. */
+  #waitUntil<A>(poll: () => Effect.Effect<A, DuplexFailure> | undefined): Effect.Effect<A, DuplexFailure> {
+    return this.#changes.waitUntil(poll)
   }
 
   readonly #onEnd = (): void => {
@@ -122,19 +114,19 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
   }
 
   readonly #wake = (): void => {
-    for (const waker of [...this.#wakers]) waker()
+    this.#changes.notifyAll()
   }
 }
 
 type Callback = (error?: Error | null) => void
 
-/** What Node calls of a stream. Some streams have neither of the last two. */
+/** The methods of a stream that Node calls. Some streams lack the last two. */
 type Implementation = Pick<Duplex, "_write"> & Partial<Pick<Duplex, "_writev" | "_final">>
 
 const nothing = Effect.void
 
 const failureOf = (cause: Error): DuplexFailure => new DuplexFailure({ detail: reasonOf(cause), cause })
 
-/** Node hides the reasons of a failed connection to several addresses in an AggregateError without a message. */
+/** The reason of a failure. Node reports several failed addresses by an AggregateError without a message. */
 const reasonOf = (error: Error): string =>
   error instanceof AggregateError ? error.errors.map((inner: Error) => inner.message).join(", ") : error.message

@@ -3,7 +3,7 @@ import type { NotConnected, OpenError, ReadError, Stalled, WriteError } from "..
 
 type Failure = ReadError | WriteError | OpenError | NotConnected | Stalled
 
-/** What Node programs look for in a socket's errors; ours is the cause. */
+/** Makes an error with the `code` that Node programs expect of a socket's errors. The failure is its cause. */
 export const toNodeError = (cause: unknown): Error => {
   const code = Predicate.hasProperty(cause, "_tag") ? codeOf(cause as Failure) : "ECONNRESET"
   return Object.assign(new Error(cause instanceof Error ? cause.message : String(cause), { cause }), { code })

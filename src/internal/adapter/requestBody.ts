@@ -5,10 +5,10 @@ import * as Chunk from "effect/Chunk"
 import * as Stream from "effect/Stream"
 
 /**
- * Has the bodies of requests wait for whoever reads them. The platform's client for Node does not wait behind the last part of
- * a chunk, so that nothing would hold back a stream of single parts, such as one that reads a stream of ours.
+ * Makes streamed request bodies wait for their reader. The platform's client for Node does not wait after the last element
+ * of a `Chunk`. So a body of one-element chunks, such as one read from a `MuxStream`, would be buffered without a bound.
  */
-export const holdBodiesBack: (client: HttpClient.HttpClient) => HttpClient.HttpClient = HttpClient.mapRequest(
+export const withBackpressure: (client: HttpClient.HttpClient) => HttpClient.HttpClient = HttpClient.mapRequest(
   (request) => {
     if (request.body._tag !== "Stream") return request
     const { contentLength, contentType, stream } = request.body
@@ -17,5 +17,5 @@ export const holdBodiesBack: (client: HttpClient.HttpClient) => HttpClient.HttpC
   }
 )
 
-/** A part that waits behind what comes before it, and puts nothing on the wire. */
+/** An empty element, which makes the client wait for `drain` after the element before it. */
 const nothing = new Uint8Array(0)

@@ -4,31 +4,30 @@ import { Stalled } from "../../WsmuxError.js"
 import { type Progress, unsafeProgress } from "../session/progress.js"
 import { originOf } from "./streamOrigin.js"
 
-/** How long a write waits for a peer that has ended its half, unless the caller decides otherwise. */
-const defaultPatience = Duration.minutes(1)
+const defaultTimeout = Duration.minutes(1)
 
-/** A patience of none would look in every turn of the event loop. */
-const shortest = Duration.millis(10)
+/** A time-out of 0 would look in every turn of the event loop. */
+const minTimeout = Duration.millis(10)
 
 /**
- * The writing half of a stream, watched. The plain wire has no reset: a peer that has gone sends FIN, and then it grants
- * no more credit. A peer that has only ended its half still reads, so some bytes of a waiting write leave now and then.
+ * Bounds the wait of a write for a peer that has ended its half. The plain protocol has no reset: a peer that has gone has
+ * sent FIN, and grants no more credit. A peer that has only ended its half still reads, so a waiting write makes progress.
  *
- * A watch looks once per patience while there is something to write. So a write waits for less than twice as long.
+ * The watch compares the progress once per time-out, while a write waits. So a write waits for less than two time-outs.
  */
-export class Patience {
-  readonly #patience: Duration.Duration
-  /** Set as soon as there is one. */
+export class StallTimeout {
+  readonly #timeout: Duration.Duration
+  /** The stream, as soon as there is one. */
   stream: object | undefined
-  /** Whether the reader met the peer's FIN. A stream that this package did not make tells by no other way. */
+  /** Whether the reader met the peer's FIN. A stream that another package made reports its end in no other way. */
   peerEnded = false
   #isWriting = false
   #written = 0
-  /** Opened by a write, for a watch that outlasts the writes. */
-  #begun: Effect.Latch | undefined
+  /** Opened by a write, for `expired`, which outlasts the writes. */
+  #writeBegun: Effect.Latch | undefined
 
-  constructor(patience: Duration.DurationInput | undefined, stream?: object) {
-    this.#patience = Duration.max(patience ?? defaultPatience, shortest)
+  constructor(timeout: Duration.DurationInput | undefined, stream?: object) {
+    this.#timeout = Duration.max(timeout ?? defaultTimeout, minTimeout)
     this.stream = stream
   }
 
@@ -37,42 +36,43 @@ export class Patience {
     return this.#isWriting
   }
 
-  begin(): void {
+  beginWrite(): void {
     this.#isWriting = true
-    this.#begun?.unsafeOpen()
+    this.#writeBegun?.unsafeOpen()
   }
 
-  done(): void {
+  endWrite(): void {
     this.#isWriting = false
     this.#written++
   }
 
+  /** Runs a write under the watch. */
   during<A, E>(write: Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.suspend(() => {
-      this.begin()
-      return Effect.tap(write, () => Effect.sync(() => this.done()))
+      this.beginWrite()
+      return Effect.tap(write, () => Effect.sync(() => this.endWrite()))
     })
   }
 
-  /** Fails once the peer has ended and a write has stood still. */
-  get exhausted(): Effect.Effect<never, Stalled> {
-    const begun = this.#begun = Effect.unsafeMakeLatch(this.#isWriting)
+  /** Fails once the peer has ended its half and a write has made no progress for the time-out. */
+  get expired(): Effect.Effect<never, Stalled> {
+    const begun = this.#writeBegun = Effect.unsafeMakeLatch(this.#isWriting)
     const rest = Effect.sync(() => this.#isWriting || begun.unsafeClose())
     return Effect.forever(Effect.zipRight(begun.await, Effect.zipRight(this.#look, rest)))
   }
 
-  /** The same, and completes where no write waits when it looks. */
-  get exhaustedWhileWriting(): Effect.Effect<void, Stalled> {
+  /** Fails as `expired`. Completes when no write waits at the time that it looks. */
+  get expiredWhileWriting(): Effect.Effect<void, Stalled> {
     return Effect.repeat(this.#look, { while: () => this.#isWriting })
   }
 
-  /** Completes once there has been nothing to write. */
-  get untilIdle(): Effect.Effect<void> {
+  /** Completes once no write has begun for the time-out. */
+  get idle(): Effect.Effect<void> {
     return Effect.suspend(() => {
       const written = this.#written
       return Effect.flatMap(
-        Effect.sleep(this.#patience),
-        () => this.#isWriting || written !== this.#written ? this.untilIdle : Effect.void
+        Effect.sleep(this.#timeout),
+        () => this.#isWriting || written !== this.#written ? this.idle : Effect.void
       )
     })
   }
@@ -80,21 +80,21 @@ export class Patience {
   get #look(): Effect.Effect<void, Stalled> {
     return Effect.suspend(() => {
       const [written, before] = [this.#written, this.#progress]
-      return Effect.flatMap(Effect.sleep(this.#patience), () => {
-        const stands = this.#isWriting && written === this.#written &&
+      return Effect.flatMap(Effect.sleep(this.#timeout), () => {
+        const isStalled = this.#isWriting && written === this.#written &&
           before.waitingBytes === this.#progress.waitingBytes
-        return stands && before.peerEnded
-          ? new Stalled({ afterMillis: Duration.toMillis(this.#patience) })
+        return isStalled && before.peerEnded
+          ? new Stalled({ afterMillis: Duration.toMillis(this.#timeout) })
           : Effect.void
       })
     })
   }
 
   get #progress(): Progress {
-    const { peerEnded, waitingBytes } = (this.stream && unsafeProgress(originOf(this.stream))) ?? nothingKnown
+    const { peerEnded, waitingBytes } = (this.stream && unsafeProgress(originOf(this.stream))) ?? unknownProgress
     return { peerEnded: peerEnded || this.peerEnded, waitingBytes }
   }
 }
 
-/** Of a stream that this package did not make. */
-const nothingKnown: Progress = { peerEnded: false, waitingBytes: 0 }
+/** The progress of a stream that another package made. */
+const unknownProgress: Progress = { peerEnded: false, waitingBytes: 0 }

@@ -1,4 +1,4 @@
-/** The streams that were made to be read ahead, by what was made of them. */
+/** The stream that each buffered stream reads. */
 const origins = new WeakMap<object, object>()
 
 export const setOrigin = <A extends object>(derived: A, origin: object): A => {

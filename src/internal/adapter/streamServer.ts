@@ -3,8 +3,8 @@ import type * as Net from "node:net"
 import { type Address, format } from "../../Address.js"
 
 /**
- * An `http.Server` without a port: it listens as soon as it is told to, and is given its connections. Node watches over
- * requests that take too long from the event on; closing it ends that.
+ * An `http.Server` without a port. Streams are given to it as connections. `listen` only emits `listening`, which makes
+ * Node check requests against its time-outs. `close` stops that.
  */
 export class StreamServer extends Http.Server {
   readonly #address: Address

@@ -4,18 +4,18 @@ import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import { TLSSocket } from "node:tls"
 
-/** How long bytes that were handed over may take to reach the kernel before a connection is reset. */
-const patience = 1000
+/** The time in milliseconds that written bytes get to reach the kernel before a connection is reset. */
+const drainTimeout = 1000
 
 const isTcp = (duplex: Duplex): duplex is Net.Socket =>
   duplex instanceof Net.Socket && !(duplex instanceof TLSSocket) && "resetAndDestroy" in duplex
 
 /**
- * Why the `end` of a TCP socket, at the moment of that event, is the end of a reset connection; undefined for a true end, and
- * where that cannot be known.
+ * The error of a TCP connection that was reset, at the moment of its socket's `end` event. Undefined for a true end, and
+ * where the cause of the end is unknown.
  *
- * Node 20 and 22 tell a clean end when their poll finds bytes and a reset together: libuv makes one up and leaves the error
- * with the socket. A read of the descriptor tells the truth. It takes nothing away: there is nothing more to read.
+ * Node 20 and 22 emit `end` when one poll finds both bytes and a reset: libuv reports an end, and leaves the error with the
+ * socket. A read of the descriptor returns that error. The read takes no bytes, since none are left.
  */
 export const lossAtEnd = (duplex: Duplex): Error | undefined => {
   if (!isTcp(duplex)) return undefined
@@ -26,15 +26,15 @@ export const lossAtEnd = (duplex: Duplex): Error | undefined => {
     return undefined
   } catch (error) {
     const cause = error as NodeJS.ErrnoException
-    // Nothing to read yet is no news; a descriptor that Node has closed belongs to another connection, or to none.
+    // EAGAIN means a socket without bytes. EBADF means a descriptor that Node has closed.
     return cause.code === "EAGAIN" || cause.code === "EBADF" ? undefined : Object.assign(cause, { syscall: "read" })
   }
 }
 
 /**
- * Destroys what has not come to its end both ways, and resets a TCP connection, so that its peer does not take the loss for
- * an end. With `drain`, bytes that were written before get some time to reach the kernel: a reset overtakes those that have
- * not. How many the kernel has yet to send is unknown to Node.
+ * Destroys a duplex that has not ended both ways. A TCP connection is reset, so that its peer sees a loss instead of an end.
+ * With `drain`, written bytes first get `drainTimeout` to reach the kernel, since a reset discards the bytes that have not.
+ * Node does not know how many bytes the kernel has yet to send.
  */
 export const reset = (duplex: Duplex, drain: boolean): Effect.Effect<void> =>
   Effect.async((resume) => {
@@ -49,19 +49,19 @@ export const reset = (duplex: Duplex, drain: boolean): Effect.Effect<void> =>
       resume(Effect.void)
       if (!duplex.destroyed) resetNow(duplex)
     }
-    const timer = setTimeout(now, patience)
+    const timer = setTimeout(now, drainTimeout)
     if (!drain || (duplex.writableEnded ? duplex.writableFinished : duplex.writableLength === 0)) return now()
     duplex.once("close", now)
     if (duplex.writableEnded) duplex.once("finish", now)
     else duplex.write("", () => now())
   })
 
-/** A FIN that is about to leave cannot be taken back: Node answers EINVAL, and keeps the descriptor. */
+/** A socket whose FIN is about to leave cannot be reset: Node answers EINVAL, and keeps the descriptor. */
 const resetNow = (socket: Net.Socket): void => {
   try {
     if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) socket.destroy()
     else socket.resetAndDestroy()
-  } catch { // the socket of a path
+  } catch { // a Unix socket
     socket.destroy()
   }
 }

@@ -5,12 +5,12 @@ import * as Https from "node:https"
 
 type Server = Http.Server | Https.Server
 
-/** How many scopes have a server watched. */
+/** The number of open scopes that watch each server. */
 const watches = new WeakMap<Server, number>()
 
 /**
- * Has Node watch over the requests of a server that does not listen, for as long as the scope is open: `headersTimeout`,
- * `requestTimeout`, and the connections that `closeIdleConnections` closes. Node itself starts this watch with listening.
+ * Puts the time-outs of a server that does not listen in force while the scope is open: `headersTimeout`, `requestTimeout`,
+ * and the connections that `closeIdleConnections` closes. Node itself starts this watch when a server begins to listen.
  */
 export const watchRequests = (server: object): Effect.Effect<void, never, Scope.Scope> =>
   server instanceof Http.Server || server instanceof Https.Server
@@ -21,7 +21,7 @@ const begin = (server: Server): void => {
   const count = watches.get(server) ?? 0
   watches.set(server, count + 1)
   if (count > 0 || server.listening) return
-  // What Node does itself when a server begins to listen. The listeners of the user's are not told: there is no port.
+  // Node's own listener starts the watch. The user's listeners are not called, since there is no port.
   const fresh = server instanceof Https.Server ? new Https.Server() : new Http.Server()
   for (const listener of fresh.listeners("listening")) listener.call(server)
 }
@@ -30,7 +30,7 @@ const leave = (server: Server): void => {
   const count = watches.get(server)! - 1
   watches.set(server, count)
   if (count > 0 || server.listening) return
-  // Closing ends the watch. A stand-in is closed, so that the server itself stays open and emits no `close`.
+  // Closing ends the watch. A stand-in is closed instead of the server, which stays open and emits no `close`.
   const standIn = Object.create(server, { emit: { value: () => false } }) as Server
   standIn.close()
 }

@@ -3,14 +3,17 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { Callbacks, Cancel, Done } from "../session/callbacks.js"
 
-/** Runs what one half does, one operation at a time. */
-export class Half {
-  /** Told when it is stopped by the scope. */
+/** Runs the operations of one web stream, one at a time. */
+export class Operation {
+  /** Called when the scope closes. */
   onStop: (reason: unknown) => void = () => {}
-  /** Gives up the operation that runs. */
-  #giveUp: ((reason: unknown) => void) | undefined
+  /** Cancels the running operation. */
+  #cancel: ((reason: unknown) => void) | undefined
 
-  /** Gives what is there at once, or a promise. Throws or rejects with the error itself, so that it can be told by its tag. */
+  /**
+   * Returns the result of an operation that completes at once, or a promise. Throws or rejects with the error itself, so
+   * that callers can test its tag.
+   */
   run<A, E>(begin: (done: Done<A, E>) => Cancel): A | Promise<A> {
     let exit: Exit.Exit<A, E> | undefined
     let settle = (done: Exit.Exit<A, E>): void => {
@@ -20,25 +23,25 @@ export class Half {
     if (exit !== undefined) return valueOf(exit)
     return new Promise((resolve, reject) => {
       settle = (exit) => {
-        this.#giveUp = undefined
+        this.#cancel = undefined
         if (Exit.isSuccess(exit)) resolve(exit.value)
         else reject(Cause.squash(exit.cause))
       }
-      this.#giveUp = (reason) => {
+      this.#cancel = (reason) => {
         cancel()
         reject(reason)
       }
     })
   }
 
-  /** Interrupts what it does, which fails with the reason then. */
-  halt(reason: unknown): void {
-    this.#giveUp?.(reason)
-    this.#giveUp = undefined
+  /** Interrupts the running operation, which then fails with the reason. */
+  interrupt(reason: unknown): void {
+    this.#cancel?.(reason)
+    this.#cancel = undefined
   }
 
   stop(reason: unknown): void {
-    this.halt(reason)
+    this.interrupt(reason)
     this.onStop(reason)
   }
 }
@@ -48,25 +51,25 @@ const valueOf = <A, E>(exit: Exit.Exit<A, E>): A => {
   throw Cause.squash(exit.cause)
 }
 
-export const readableOf = (stream: Callbacks, half: Half): ReadableStream<Uint8Array> =>
+export const readableOf = (stream: Callbacks, operation: Operation): ReadableStream<Uint8Array> =>
   new ReadableStream<Uint8Array>({
-    ...reads(stream, half, (controller, chunk) => controller.enqueue(chunk))
+    ...reads(stream, operation, (controller, chunk) => controller.enqueue(chunk))
   }, { highWaterMark: 0 })
 
-export const byteStreamOf = (stream: Callbacks, half: Half): ReadableStream<Uint8Array> => {
-  /** What did not fit into the reader's buffer. */
+export const byteStreamOf = (stream: Callbacks, operation: Operation): ReadableStream<Uint8Array> => {
+  /** The bytes that did not fit into the reader's buffer. */
   let rest: Uint8Array | undefined
   const give = (controller: ReadableByteStreamController, chunk: Uint8Array): void => {
     const request = controller.byobRequest
     const view = request?.view as Uint8Array | null | undefined
     rest = undefined
-    if (view == null) return controller.enqueue(new Uint8Array(chunk)) // other messages may lie in the same buffer
+    if (view == null) return controller.enqueue(new Uint8Array(chunk)) // copied, since the buffer may hold other messages
     const size = Math.min(view.byteLength, chunk.byteLength)
     new Uint8Array(view.buffer, view.byteOffset, size).set(chunk.subarray(0, size))
     if (size < chunk.byteLength) rest = chunk.subarray(size)
     request!.respond(size)
   }
-  const source = reads(stream, half, give)
+  const source = reads(stream, operation, give)
   return new ReadableStream({
     ...source,
     type: "bytes",
@@ -75,10 +78,10 @@ export const byteStreamOf = (stream: Callbacks, half: Half): ReadableStream<Uint
   }, { highWaterMark: 0 })
 }
 
-/** Reads a chunk whenever one is asked for. */
+/** Reads one chunk for each pull. */
 const reads = <C extends ReadableStreamController<Uint8Array>>(
   stream: Callbacks,
-  half: Half,
+  operation: Operation,
   give: (controller: C, chunk: Uint8Array) => void
 ) => {
   const take = (controller: C, next: Option.Option<Uint8Array>): void => {
@@ -88,34 +91,34 @@ const reads = <C extends ReadableStreamController<Uint8Array>>(
   }
   return {
     start: (controller: C): void => {
-      half.onStop = (reason) => controller.error(reason)
+      operation.onStop = (reason) => controller.error(reason)
     },
     pull: (controller: C): void | Promise<void> => {
       const now = stream.unsafeRead()
       if (now !== undefined) return take(controller, valueOf(now))
-      return Promise.resolve(half.run(stream.read)).then((next) => take(controller, next))
+      return Promise.resolve(operation.run(stream.read)).then((next) => take(controller, next))
     },
-    cancel: (reason: unknown): void => half.halt(reason)
+    cancel: (reason: unknown): void => operation.interrupt(reason)
   }
 }
 
-export const writableOf = (stream: Callbacks, half: Half): WritableStream<Uint8Array> =>
+export const writableOf = (stream: Callbacks, operation: Operation): WritableStream<Uint8Array> =>
   new WritableStream({
     start: (controller) => {
-      half.onStop = (reason) => controller.error(reason)
-      controller.signal.addEventListener("abort", () => half.halt(controller.signal.reason), { once: true })
+      operation.onStop = (reason) => controller.error(reason)
+      controller.signal.addEventListener("abort", () => operation.interrupt(controller.signal.reason), { once: true })
     },
     write: (chunk) => {
       const bytes = [bytesOf(chunk)]
-      return half.run((done) => stream.write(bytes, done))
+      return operation.run((done) => stream.write(bytes, done))
     },
-    close: () => half.run(stream.end)
+    close: () => operation.run(stream.end)
   })
 
-/** Streams of the platform carry anything; of what is no bytes nobody could say how much of the window it takes. */
+/** Web streams carry any value. Only bytes have a size to count against the window. */
 export const bytesOf = (chunk: unknown): Uint8Array => {
   if (chunk instanceof Uint8Array) return chunk
   if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk)
   if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-  throw new TypeError("a chunk has to be bytes: a Uint8Array, another view, or an ArrayBuffer")
+  throw new TypeError("WebStreams: a chunk must be a Uint8Array, another view, or an ArrayBuffer")
 }

@@ -18,7 +18,7 @@ const inside = (url: string) =>
   HttpRouter.empty.pipe(
     HttpRouter.get("/status", HttpServerResponse.text("all is well in here")),
     HttpServer.serve(),
-    Layer.provide(MuxHttp.layerServer),
+    Layer.provide(MuxHttp.layerServer()),
     Layer.provide(Session.layerClient({ streamBufferSize: 256 * 1024 })),
     Layer.provide(NodeTransport.layer(url))
   )
@@ -27,7 +27,7 @@ const inside = (url: string) =>
 const ask = (session: Session.Session) =>
   HttpClient.get("http://inside/status").pipe(
     Effect.flatMap((response) => response.text),
-    Effect.provide(MuxHttp.layerClient().pipe(Layer.provide(Layer.succeed(Session.Session, session))))
+    Effect.provide(MuxHttp.layerClient().pipe(Layer.provide(Layer.succeed(Session.StreamOpener, session))))
   )
 
 const Outside = SessionServer.layer({ streamBufferSize: 256 * 1024 }).pipe(Layer.provide(NodeTransportServer.layer()))

@@ -16,23 +16,23 @@ class Api extends RpcGroup.make(
   Rpc.make("Greet", { payload: { name: Schema.String }, success: Schema.String })
 ) {}
 
-const over = (session: Session.Session) =>
-  Layer.merge(Layer.succeed(Session.Session, session), RpcSerialization.layerNdjson)
-
 /** Answers the calls that come over the peer's streams. */
 const serve = (session: Session.Session, greeting: string) =>
   RpcServer.layer(Api).pipe(
     Layer.provide(Api.toLayer({ Greet: ({ name }) => Effect.succeed(`${greeting}, ${name}`) })),
     Layer.provide(RpcServer.layerProtocolSocketServer),
     Layer.provide(MuxSocket.layerServer),
-    Layer.provide(over(session))
+    Layer.provide([Layer.succeed(Session.StreamAcceptor, session), RpcSerialization.layerNdjson])
   )
 
 /** Calls over a stream of our own. */
 const call = (session: Session.Session, name: string) =>
   Effect.flatMap(RpcClient.make(Api), (api) => api.Greet({ name })).pipe(
     Effect.provide(
-      RpcClient.layerProtocolSocket().pipe(Layer.provide(MuxSocket.layer()), Layer.provide(over(session)))
+      RpcClient.layerProtocolSocket().pipe(
+        Layer.provide(MuxSocket.layer()),
+        Layer.provide([Layer.succeed(Session.StreamOpener, session), RpcSerialization.layerNdjson])
+      )
     ),
     Effect.scoped
   )

@@ -6,7 +6,7 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { expect, it } from "@effect/vitest"
 import * as MuxHttp from "effect-wsmux/MuxHttp"
-import { Session } from "effect-wsmux/Session"
+import { type Session, StreamAcceptor, StreamOpener } from "effect-wsmux/Session"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { pattern } from "../../support/bytes.js"
@@ -66,7 +66,7 @@ describeGo("HttpServer", () => {
 /** Answers a function that sends a request over a stream of the session and collects the response. */
 const sender = (session: Session) =>
   Effect.map(
-    Layer.build(Layer.provide(MuxHttp.layerClient(), Layer.succeed(Session, session))),
+    Layer.build(Layer.provide(MuxHttp.layerClient(), Layer.succeed(StreamOpener, session))),
     (context) => (request: HttpClientRequest.HttpClientRequest) =>
       HttpClient.execute(request).pipe(
         Effect.flatMap(({ arrayBuffer, headers, status }) =>
@@ -85,7 +85,7 @@ const serveHttp = (session: Session) =>
     ),
     HttpRouter.all("*", HttpServerResponse.text("hello from node\n")),
     HttpServer.serve(),
-    Layer.provide(MuxHttp.layerServer),
-    Layer.provide(Layer.succeed(Session, session)),
+    Layer.provide(MuxHttp.layerServer()),
+    Layer.provide(Layer.succeed(StreamAcceptor, session)),
     Layer.build
   )

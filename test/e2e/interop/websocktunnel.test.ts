@@ -191,8 +191,8 @@ const serveHttp = Effect.gen(function*() {
     ),
     HttpRouter.all("/asItComes", Effect.map(request, ({ stream }) => HttpServerResponse.stream(stream))),
     HttpServer.serve(),
-    Layer.provide(MuxHttp.layerServer),
-    Layer.provide(Layer.succeed(Session.Session, session)),
+    Layer.provide(MuxHttp.layerServer()),
+    Layer.provide(Layer.succeed(Session.StreamAcceptor, session)),
     Layer.build
   )
   return { viewers }

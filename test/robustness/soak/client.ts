@@ -32,7 +32,7 @@ export const client = ({ seed, url, workers }: ClientOptions): void => {
 
   const program = Effect.gen(function*() {
     const shared = yield* Effect.replicateEffect(
-      ReconnectingSession.make({ transport: () => connect, schedule, settings }),
+      ReconnectingSession.make({ transport: connect, schedule, settings }),
       sessions
     )
     yield* Effect.forEach(

@@ -1,5 +1,5 @@
 import type { MuxStream } from "effect-wsmux/MuxStream"
-import type { ReconnectingSession } from "effect-wsmux/ReconnectingSession"
+import type * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
 import type { Opener } from "effect-wsmux/Session"
 import type {
   ConnectFailure,
@@ -29,7 +29,7 @@ export type Failure = NotConnected | ConnectFailure | InvalidConfiguration | Ope
 
 /** The source of streams: a lasting session, or a new one. */
 export interface Means {
-  readonly session: Pick<ReconnectingSession, "open">
+  readonly session: Pick<ReconnectingSession.Service, "open">
   readonly dial: Effect.Effect<Opener, ConnectFailure | InvalidConfiguration, Scope.Scope>
 }
 

@@ -20,6 +20,7 @@ import type * as Http from "node:http"
 import { WebSocket } from "ws"
 import { bytes, pattern, text } from "../../support/bytes.js"
 import { quiet } from "../../support/observe.js"
+import { provideTo } from "../../support/provideTo.js"
 import { readAll } from "../../support/sessions.js"
 import { eventually, signal, standstill, wired } from "../../support/transports.js"
 
@@ -35,10 +36,10 @@ const makeHttp = <E, R>(router: HttpRouter.HttpRouter<E, R>, options?: Http.Serv
     const server = yield* Effect.provideService(Session.makeServer(config), Transport, ends.server)
     yield* Layer.build(
       (HttpServer.serve(router) as Layer.Layer<never, never, HttpServer.HttpServer>).pipe(
-        Layer.provide(MuxHttp.layerServerFrom(Effect.succeed(server), options))
+        Layer.provide(provideTo(MuxHttp.layerServer(options), server))
       )
     )
-    const context = yield* Layer.build(MuxHttp.layerClientFrom(Effect.succeed(client)))
+    const context = yield* Layer.build(provideTo(MuxHttp.layerClient(), client))
     return {
       client,
       server,

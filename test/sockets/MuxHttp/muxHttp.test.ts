@@ -40,6 +40,7 @@ import * as Tls from "node:tls"
 import { WebSocket } from "ws"
 import { bytes, concat, pattern, text } from "../../support/bytes.js"
 import { quiet, quietly } from "../../support/observe.js"
+import { provideTo } from "../../support/provideTo.js"
 import { makeSessions, settle } from "../../support/sessions.js"
 import { eventually, standstill, wired } from "../../support/transports.js"
 
@@ -75,12 +76,11 @@ const makeHttp = <E, R>(routes: (router: HttpRouter.HttpRouter) => HttpRouter.Ht
     yield* Layer.build(
       (HttpServer.serve(routes(base as HttpRouter.HttpRouter)) as Layer.Layer<never, never, HttpServer.HttpServer>)
         .pipe(
-          Layer.provide(MuxHttp.layerServer),
-          Layer.provide(Layer.succeed(Session.Session, server))
+          Layer.provide(provideTo(MuxHttp.layerServer(), server))
         )
     )
     const context = yield* Layer.build(
-      Layer.provide(MuxHttp.layerClient({ maxSockets: 100 }), Layer.succeed(Session.Session, client))
+      provideTo(MuxHttp.layerClient({ maxSockets: 100 }), client)
     )
     return {
       client,
@@ -135,14 +135,14 @@ describe("HTTP over a session", () => {
         HttpApiBuilder.serve().pipe(
           Layer.provide(HttpApiBuilder.api(Api)),
           Layer.provide(Greetings),
-          Layer.provide(MuxHttp.layerServerFrom(Effect.succeed(server)))
+          Layer.provide(provideTo(MuxHttp.layerServer(), server))
         )
       )
       const answer = yield* HttpApiClient.make(Api, { baseUrl: "http://inside" }).pipe(
         Effect.flatMap((api) =>
           api.greetings.greet({ payload: { name: "you" } })
         ),
-        Effect.provide(MuxHttp.layerClientFrom(Effect.succeed(client)))
+        Effect.provide(provideTo(MuxHttp.layerClient(), client))
       )
       expect(answer).toEqual({ greeting: "hello, you" })
     }))
@@ -265,7 +265,7 @@ describe("HTTP over a session", () => {
           }))
       ))
       const context = yield* Layer.build(
-        Layer.provide(MuxHttp.layerClient({ rejectUnauthorized: false }), Layer.succeed(Session.Session, client))
+        provideTo(MuxHttp.layerClient({ rejectUnauthorized: false }), client)
       )
       const answer = yield* Effect.provide(HttpClient.get("https://inside/"), context)
       expect(yield* answer.text).toBe("secret")
@@ -292,7 +292,7 @@ describe("HTTP over a session", () => {
     )
     const server = Context.get(listening, SessionServer.SessionServer)
     const session = yield* ReconnectingSession.make({
-      transport: () => NodeTransport.connect(`ws://${Address.format(server.address)}`),
+      transport: NodeTransport.connect(`ws://${Address.format(server.address)}`),
       schedule: Schedule.spaced("10 millis"),
       settings: { streamBufferSize: 64 * kib }
     })
@@ -312,7 +312,7 @@ describe("HTTP over a session", () => {
         yield* http.serve(HttpServerResponse.text("second"))
         const asking = Effect.flatMap(HttpClient.get("http://inside/"), (answer) => answer.text)
         const answer = Effect.timeoutFail(
-          Effect.provide(asking, MuxHttp.layerClientFrom(Effect.succeed(client))),
+          Effect.provide(asking, provideTo(MuxHttp.layerClient(), client)),
           { duration: "10 seconds", onTimeout: () => new Error("the second app has not answered within 10 s") }
         )
         expect(yield* answer).toBe("second")
@@ -337,7 +337,7 @@ describe("HTTP over a session", () => {
       const answers = yield* Queue.unbounded<string>()
       yield* Layer.build(
         HttpServer.serve(HttpServerResponse.text("hello again")).pipe(
-          Layer.provide(MuxHttp.layerServerFrom(Effect.succeed(session)))
+          Layer.provide(provideTo(MuxHttp.layerServer(), session))
         )
       )
       // Asks whoever has dialled in, once, and closes the session.
@@ -345,7 +345,7 @@ describe("HTTP over a session", () => {
         HttpClient.get("http://inside/").pipe(
           Effect.flatMap((response) => response.text),
           Effect.flatMap((answer) => Queue.offer(answers, answer)),
-          Effect.provide(MuxHttp.layerClientFrom(Effect.succeed(session)))
+          Effect.provide(provideTo(MuxHttp.layerClient(), session))
         )
       ))
       expect(yield* Queue.takeN(answers, 3)).toEqual(Chunk.make("hello again", "hello again", "hello again"))
@@ -363,7 +363,7 @@ describe("HTTP over a session", () => {
           return yield* session.awaitClosed
         })
       ))
-      const client = yield* Layer.build(MuxHttp.layerClientFrom(Effect.succeed(session)))
+      const client = yield* Layer.build(provideTo(MuxHttp.layerClient(), session))
       for (let i = 0; i < 3; i++) {
         const response = yield* Effect.provide(HttpClient.get("http://outside/"), client)
         expect(yield* response.text).toBe("hello again")

@@ -55,7 +55,7 @@ interface Served {
   made: number
 }
 
-const serve = (session: Session.Acceptor<unknown>, name: string, served: Served = { made: 0 }) =>
+const serve = (session: Context.Tag.Service<Session.StreamAcceptor>, name: string, served: Served = { made: 0 }) =>
   RpcServer.layer(Procedures).pipe(
     Layer.provide(Procedures.toLayer({
       Name: () => Effect.succeed(name),
@@ -69,14 +69,16 @@ const serve = (session: Session.Acceptor<unknown>, name: string, served: Served 
         )
     })),
     Layer.provide(RpcServer.layerProtocolSocketServer),
-    Layer.provide(MuxSocket.layerServerFrom(Effect.succeed(session))),
+    Layer.provide(MuxSocket.layerServer),
+    Layer.provide(Layer.succeed(Session.StreamAcceptor, session)),
     Layer.provide(RpcSerialization.layerNdjson),
     Layer.build
   )
 
-const call = (session: Session.Opener<unknown>) =>
+const call = (session: Context.Tag.Service<Session.StreamOpener>) =>
   RpcClient.layerProtocolSocket({ retryTransientErrors: true, retrySchedule: Schedule.spaced("10 millis") }).pipe(
-    Layer.provide(MuxSocket.layerFrom(Effect.succeed(session))),
+    Layer.provide(MuxSocket.layer()),
+    Layer.provide(Layer.succeed(Session.StreamOpener, session)),
     Layer.provide(RpcSerialization.layerNdjson),
     Layer.build,
     Effect.flatMap((context) => Effect.provide(RpcClient.make(Procedures), context))
@@ -134,7 +136,7 @@ describe("RPC over a session that comes back", () => {
   )
   const comingBack = (server: SessionServer.SessionServer) =>
     ReconnectingSession.make({
-      transport: () => NodeTransport.connect(`ws://${Address.format(server.address)}`),
+      transport: NodeTransport.connect(`ws://${Address.format(server.address)}`),
       schedule: Schedule.spaced("10 millis"),
       settings
     })

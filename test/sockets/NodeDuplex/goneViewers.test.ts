@@ -14,6 +14,7 @@ import * as TestClock from "effect/TestClock"
 import * as Http from "node:http"
 import { bytes, pattern } from "../../support/bytes.js"
 import { quiet } from "../../support/observe.js"
+import { provideTo } from "../../support/provideTo.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { eventually } from "../../support/transports.js"
 
@@ -29,7 +30,7 @@ interface Handler {
 type Serve = (
   session: Session,
   handler: Handler,
-  options: { readonly patience?: Duration.DurationInput }
+  options: { readonly stallTimeout?: Duration.DurationInput }
 ) => Effect.Effect<unknown, never, Scope.Scope>
 
 /** Servers whose every response is endless, and waits for its reader. */
@@ -41,7 +42,7 @@ const servers: Readonly<Record<string, Serve>> = {
     )
     const router = HttpRouter.empty.pipe(HttpRouter.get("/", response), HttpRouter.post("/", response))
     return Layer.build(
-      HttpServer.serve(router).pipe(Layer.provide(MuxHttp.layerServerFrom(Effect.succeed(session), options)))
+      HttpServer.serve(router).pipe(Layer.provide(provideTo(MuxHttp.layerServer(options), session)))
     )
   },
   "NodeDuplex.serve": (session, handler, options) => {
@@ -62,7 +63,7 @@ const servers: Readonly<Record<string, Serve>> = {
 const makeRequest = (
   serve: Serve,
   requests: ReadonlyArray<Uint8Array>,
-  options: { readonly patience?: Duration.DurationInput } = {}
+  options: { readonly stallTimeout?: Duration.DurationInput } = {}
 ) =>
   Effect.gen(function*() {
     const peer = yield* makePeer("server", { ...quiet, streamBufferSize: 64 * kib })
@@ -106,7 +107,7 @@ describe("a server over a session", () => {
 
     it.scoped(`${name} gives a response up when the patience of its options is over`, () =>
       Effect.gen(function*() {
-        const { handler, send } = yield* makeRequest(serve, [get], { patience: "5 seconds" })
+        const { handler, send } = yield* makeRequest(serve, [get], { stallTimeout: "5 seconds" })
         yield* send(fin(1))
         yield* TestClock.adjust("10 seconds")
         yield* eventually(() => !handler.running)

@@ -216,7 +216,7 @@ describe("a Duplex whose stream nobody accepts yet", () => {
 
   it.scopedLive("waits for no session that comes back when it is destroyed", () =>
     Effect.gen(function*() {
-      const session = yield* ReconnectingSession.make({ transport: () => Effect.never })
+      const session = yield* ReconnectingSession.make({ transport: Effect.never })
       const duplex = (yield* NodeDuplex.connector(session))()
       yield* settle
       const closed = signal(duplex, "close")

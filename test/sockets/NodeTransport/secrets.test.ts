@@ -141,11 +141,10 @@ describe("a session", () => {
       const seen = yield* overheard(
         Effect.gen(function*() {
           const session = yield* ReconnectingSession.make({
-            credentials: Effect.succeed(Redacted.make(secret)),
-            transport: (token) =>
+            transport: Effect.flatMap(Effect.succeed(Redacted.make(secret)), (token) =>
               NodeTransport.connect(secretive(urlOf(server)), {
                 headers: { authorization: `Bearer ${Redacted.value(token)}` }
-              }),
+              })),
             schedule: Schedule.recurs(2)
           })
           const failure = yield* Effect.flip(session.open())

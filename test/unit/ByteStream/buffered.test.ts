@@ -180,7 +180,7 @@ describe("a buffered stream", () => {
       })
       const stream = ByteStream.buffered(ByteStream.buffered(far))
       expect(yield* stream.readLine()).toEqual(Option.some("header"))
-      const joined = yield* start(ByteStream.join(stream, other, { patience: "10 seconds" }))
+      const joined = yield* start(ByteStream.join(stream, other, { stallTimeout: "10 seconds" }))
       expect(text(concat(taken))).toBe("body")
       yield* TestClock.adjust("10 seconds")
       expect(yield* failureOf(joined)).toEqual(new Stalled({ afterMillis: 10_000 }))

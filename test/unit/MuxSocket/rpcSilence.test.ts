@@ -20,6 +20,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
+import { provideTo } from "../../support/provideTo.js"
 
 class Procedures extends RpcGroup.make(
   Rpc.make("Number", { success: Schema.Number }),
@@ -42,26 +43,25 @@ const makeClient = (keepAliveInterval: Duration.DurationInput) =>
             Wait: () => Effect.zipRight(Effect.sync(() => served.waits++), Effect.never)
           })),
           Layer.provide(RpcServer.layerProtocolSocketServer),
-          Layer.provide(MuxSocket.layerServerFrom(Effect.succeed(session))),
+          Layer.provide(provideTo(MuxSocket.layerServer, session)),
           Layer.provide(RpcSerialization.layerNdjson),
           Layer.build
         )
       })
     const session = yield* Scope.extend(
       ReconnectingSession.make({
-        transport: () =>
-          Effect.gen(function*() {
-            const pair = yield* Scope.extend(MemoryTransport.makePair(), scope)
-            networks.push(pair)
-            yield* Effect.forkIn(Scope.extend(serve(pair.server), scope), scope)
-            return pair.client
-          }),
+        transport: Effect.gen(function*() {
+          const pair = yield* Scope.extend(MemoryTransport.makePair(), scope)
+          networks.push(pair)
+          yield* Effect.forkIn(Scope.extend(serve(pair.server), scope), scope)
+          return pair.client
+        }),
         settings: { keepAliveInterval }
       }),
       scope
     )
     const procedures = yield* RpcClient.layerProtocolSocket({ retryTransientErrors: true }).pipe(
-      Layer.provide(MuxSocket.layerFrom(Effect.succeed(session))),
+      Layer.provide(provideTo(MuxSocket.layer(), session)),
       Layer.provide(RpcSerialization.layerNdjson),
       Layer.build,
       Effect.flatMap((context) => Effect.provide(RpcClient.make(Procedures), context)),

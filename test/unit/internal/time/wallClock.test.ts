@@ -56,7 +56,7 @@ for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
       withSteppedClock((setBack) =>
         Effect.gen(function*() {
           const session = yield* ReconnectingSession.make({
-            transport: () => new ConnectFailure({ url: "ws://nowhere", reason: "Unreachable" }),
+            transport: new ConnectFailure({ url: "ws://nowhere", reason: "Unreachable" }),
             schedule: Schedule.spaced("1 minute")
           })
           const open = yield* start(session.open())
@@ -89,11 +89,10 @@ for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
           const scope = yield* Effect.scope
           const pairs: Array<MemoryTransport.Pair> = []
           yield* ReconnectingSession.make({
-            transport: () =>
-              Effect.tap(
-                Scope.extend(MemoryTransport.makePair({ ping: false }), scope),
-                (pair) => Effect.sync(() => pairs.push(pair))
-              ).pipe(Effect.map(({ client }) => client)),
+            transport: Effect.tap(
+              Scope.extend(MemoryTransport.makePair({ ping: false }), scope),
+              (pair) => Effect.sync(() => pairs.push(pair))
+            ).pipe(Effect.map(({ client }) => client)),
             schedule: Schedule.exponential("1 second")
           })
           yield* settle

@@ -1,0 +1,73 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import type * as Scope from "effect/Scope"
+import type { MuxStream } from "../../MuxStream.js"
+import type { Open, OpenOptions, Session } from "../../Session.js"
+import {
+  type AcceptTimeout,
+  isTerminalError,
+  NotConnected,
+  type StreamRefused,
+  type TerminalError
+} from "../../WsmuxError.js"
+import { monotonicMillis } from "./clock.js"
+import type { ConnectionState, Limit } from "./state.js"
+
+type Handler<E, R> = (stream: MuxStream) => Effect.Effect<unknown, E, R>
+
+/** The operations of a session, on the current session or the next. */
+export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.Duration) => {
+  const following = (previous?: Session) => state.next(previous, (wait) => wait)
+
+  /** Uses the current session. Uses the next where that session turns out to have ended. */
+  const onSession = <A, F, R>(
+    next: (previous?: Session) => Effect.Effect<Session, NotConnected<E>>,
+    use: (session: Session) => Effect.Effect<A, F | TerminalError, R>
+  ): Effect.Effect<A, Exclude<F, TerminalError> | NotConnected<E>, R> => {
+    const attempt = (previous?: Session): Effect.Effect<A, Exclude<F, TerminalError> | NotConnected<E>, R> =>
+      Effect.flatMap(next(previous), (session) =>
+        Effect.catchAll(
+          use(session),
+          (error) => isTerminalError(error) ? attempt(session) : Effect.fail(error as Exclude<F, TerminalError>)
+        ))
+    return attempt()
+  }
+
+  /** Limits all waits of one operation to the same moment of the monotonic clock. */
+  const until = (time: number): Limit<E> => (wait) =>
+    Effect.flatMap(monotonicMillis, (now) =>
+      Effect.flatten(Effect.timeoutTo(wait, {
+        duration: Math.max(time - now, 0),
+        onSuccess: Effect.succeed,
+        onTimeout: () => Effect.flatMap(state.lastCause, (cause) => new NotConnected<E>({ reason: "Timeout", cause }))
+      })))
+
+  const open = (options?: OpenOptions) =>
+    Effect.flatMap(monotonicMillis, (now) => {
+      const limit = until(now + Duration.toMillis(openTimeout))
+      return onSession((previous) => state.next(previous, limit), (session) => session.open(options))
+    })
+
+  const accept = onSession(following, (session) => session.accept)
+
+  /** Runs the handler in one session after the other. Handlers of a lost session end by themselves. */
+  const run = <E2, R>(handler: Handler<E2, R>): Effect.Effect<never, NotConnected<E>, Exclude<R, Scope.Scope>> =>
+    Effect.scoped(Effect.gen(function*() {
+      const runs = yield* FiberSet.make()
+      let session: Session | undefined
+      const follow = Effect.gen(function*() {
+        session = yield* following(session)
+        yield* FiberSet.run(runs, Effect.ignore(session.run(handler)))
+      })
+      return yield* Effect.forever(follow).pipe(Effect.tapError(() => FiberSet.awaitEmpty(runs)))
+    }))
+
+  return {
+    accept,
+    current: following(),
+    // An open without an id of the caller's choice cannot fail with `DuplicateStream`.
+    open: open as Open<AcceptTimeout | StreamRefused | NotConnected<E>>,
+    run
+  }
+}
