@@ -1,6 +1,6 @@
 /**
- * A stream of bytes in both directions, each with its own end. A `MuxStream` is a `ByteStream`. `NodeDuplex.toByteStream`
- * and `WebStreams.toByteStream` make one of a Node duplex and of web streams.
+ * A stream of bytes in both directions, each with its own end. A `MuxStream` is a `ByteStream`.
+ * `NodeDuplex.toByteStream` and `WebStreams.toByteStream` make one of a Node duplex and of web streams.
  *
  * @since 0.1.0
  */
@@ -85,8 +85,8 @@ export class LineTooLong extends Data.TaggedError("LineTooLong")<{ readonly maxB
 }
 
 /**
- * A stream that is read by lines or by sizes. A read that fails or is interrupted leaves its bytes to the next read. Only
- * one fiber may read at a time.
+ * A stream that is read by lines or by sizes. A read that fails or is interrupted leaves its bytes to the next read.
+ * Only one fiber may read at a time.
  *
  * @since 0.2.0
  * @category models
@@ -95,8 +95,8 @@ export interface Buffered<out R, out W = R> extends ByteStream<R, W> {
   /** Reads exactly `size` bytes. Fails with `UnexpectedEnd` when the stream ends before. */
   readonly readExactly: (size: number) => Effect.Effect<Uint8Array, R | UnexpectedEnd>
   /**
-   * Reads a line of UTF-8, without its `\n` or `\r\n`. Completes with none at the end. Fails with `LineTooLong` when the
-   * line is longer than `maxBytes`, and with `UnexpectedEnd` when the stream ends within the line.
+   * Reads a line of UTF-8, without its `\n` or `\r\n`. Completes with none at the end. Fails with `LineTooLong` when
+   * the line is longer than `maxBytes`, and with `UnexpectedEnd` when the stream ends within the line.
    */
   readonly readLine: (
     options?: LineOptions
@@ -115,8 +115,8 @@ export interface LineOptions {
 }
 
 /**
- * Makes a stream readable by lines and by sizes, for a header before other bytes. From then on the caller reads only the
- * result. Unlike `Stream.peel`, it keeps a later failure of the stream a failure: Effect turns that into a defect.
+ * Makes a stream readable by lines and by sizes, for a header before other bytes. From then on the caller reads only
+ * the result. Unlike `Stream.peel`, it keeps a later failure of the stream a failure: Effect turns that into a defect.
  *
  * @example
  * ```ts
@@ -155,13 +155,14 @@ export const buffered = <R, W>(stream: Operations<R, W>): Buffered<R, W> => {
 }
 
 /**
- * Joins a stream of a session with another stream. Bytes, back-pressure and ends pass in both directions. Completes when both
- * directions have ended. Fails when either fails; the owner of the two then closes the stream and resets the other. When
- * only a write to the other stream fails, the join first passes on the bytes that the other stream still has.
+ * Joins a stream of a session with another stream. Bytes, back-pressure and ends pass in both directions. Completes
+ * when both directions have ended. Fails when either fails; the owner of the two then closes the stream and resets the
+ * other. When only a write to the other stream fails, the join first passes on the bytes that the other stream still
+ * has.
  *
- * The protocol has no reset: a peer that has gone looks like a peer that has ended its half and stopped reading. So the join
- * fails with `Stalled` when the peer has ended its half and a write makes no progress for `stallTimeout`, 1 minute by
- * default. A peer that returns credit meanwhile keeps the join.
+ * The protocol has no reset: a peer that has gone looks like a peer that has ended its half and stopped reading. So the
+ * join fails with `Stalled` when the peer has ended its half and a write makes no progress for `stallTimeout`, 1 minute
+ * by default. A peer that returns credit meanwhile keeps the join.
  *
  * @example
  * ```ts

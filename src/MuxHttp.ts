@@ -1,6 +1,7 @@
 /**
- * HTTP over the streams of a session. A platform `HttpServer` answers on the streams that the peer opens. The connections
- * of a platform `HttpClient` are streams. So a program behind a firewall serves HTTP over the WebSocket that it dials.
+ * HTTP over the streams of a session. A platform `HttpServer` answers on the streams that the peer opens. The
+ * connections of a platform `HttpClient` are streams. So a program behind a firewall serves HTTP over the WebSocket
+ * that it dials.
  *
  * @since 0.1.0
  */
@@ -35,7 +36,8 @@ export type HttpServices =
   | NodeContext.NodeContext
 
 /**
- * The options of a Node server, such as `headersTimeout`, and the time that a response waits for a client that has gone.
+ * The options of a Node server, such as `headersTimeout`, and the time that a response waits for a client that has
+ * gone.
  *
  * @since 0.2.0
  * @category models
@@ -46,11 +48,11 @@ export interface ServerOptions extends Http.ServerOptions, Pick<NodeDuplex.Optio
  * Makes an `HttpServer` of a session. Each stream that the peer opens is a connection. An upgraded request becomes a
  * WebSocket within its stream.
  *
- * The server accepts streams from the first app on, until the session ends. `Session.awaitClosed` reports that end. Node
- * answers 408 to a request whose head or body takes longer than the options allow.
+ * The server accepts streams from the first app on, until the session ends. `Session.awaitClosed` reports that end.
+ * Node answers 408 to a request whose head or body takes longer than the options allow.
  *
- * The server interrupts the app's fiber and closes the stream when the client has ended its half and takes no byte of the
- * response for `stallTimeout`, 1 minute by default. A client that has ended its half and still reads is served.
+ * The server interrupts the app's fiber and closes the stream when the client has ended its half and takes no byte of
+ * the response for `stallTimeout`, 1 minute by default. A client that has ended its half and still reads is served.
  *
  * @since 0.1.0
  * @category server
@@ -118,9 +120,9 @@ export const layerServer = (options?: ServerOptions): Layer.Layer<HttpServices, 
   )
 
 /**
- * Provides an `HttpClient` whose connections are streams, for every host that a URL names. For `https:` the client speaks
- * TLS within the stream. Connections are kept alive and pooled as the options say, by default without a limit. The layers
- * of `Session` and of `ReconnectingSession` provide its `StreamOpener`.
+ * Provides an `HttpClient` whose connections are streams, for every host that a URL names. For `https:` the client
+ * speaks TLS within the stream. Connections are kept alive and pooled as the options say, by default without a limit.
+ * The layers of `Session` and of `ReconnectingSession` provide its `StreamOpener`.
  *
  * @since 0.1.0
  * @category client

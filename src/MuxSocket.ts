@@ -19,12 +19,12 @@ import { type Acceptor, type Opener, type OpenOptions, StreamAcceptor, StreamOpe
  * Makes a `Socket` of a stream.
  *
  * - `run` hands over one chunk after the other, and reads no more while the handler runs. So a slow handler slows the
- *   peer down, unlike with the platform's own sockets. `run` completes at the peer's FIN. It fails with a `SocketError` of
- *   reason `Read` when the stream is lost; the error of the stream is its cause.
- * - A write waits for the first run, and for the peer's credit. Writing may go on after the peer's FIN. When the writer's
- *   scope closes, the socket sends FIN, and reading goes on.
- * - A `CloseEvent` also sends FIN, and ends `run` with a `SocketCloseError` unless its code is 1000. The protocol carries
- *   neither code nor reason.
+ *   peer down, unlike with the platform's own sockets. `run` completes at the peer's FIN. It fails with a `SocketError`
+ *   of reason `Read` when the stream is lost; the error of the stream is its cause.
+ * - A write waits for the first run, and for the peer's credit. Writing may go on after the peer's FIN. When the
+ *   writer's scope closes, the socket sends FIN, and reading goes on.
+ * - A `CloseEvent` also sends FIN, and ends `run` with a `SocketCloseError` unless its code is 1000. The protocol
+ *   carries neither code nor reason.
  *
  * @since 0.1.0
  * @category constructors
@@ -43,7 +43,8 @@ export const fromSession = (session: Opener<unknown>, options?: OpenOptions): Ef
   make(session.open(options), { closesStream: true })
 
 /**
- * Provides a `Socket` by `fromSession`. The layers of `Session` and of `ReconnectingSession` provide its `StreamOpener`.
+ * Provides a `Socket` by `fromSession`. The layers of `Session` and of `ReconnectingSession` provide its
+ * `StreamOpener`.
  *
  * `@effect/rpc` pings every 10 seconds, and gives up a connection after 10 more without an answer. With
  * `retryTransientErrors: true`, the pending calls then neither fail nor are sent again: they never complete. Give the
@@ -71,8 +72,8 @@ export const layer = (options?: OpenOptions): Layer.Layer<Socket.Socket, never, 
   Layer.effect(Socket.Socket, Effect.flatMap(StreamOpener, (opener) => fromSession(opener, options)))
 
 /**
- * Makes a `SocketServer` of a session. Each stream that the peer opens is a socket. `run` fails with a `SocketServerError`
- * when the session ends; the error that ended the session is its cause.
+ * Makes a `SocketServer` of a session. Each stream that the peer opens is a socket. `run` fails with a
+ * `SocketServerError` when the session ends; the error that ended the session is its cause.
  *
  * @since 0.1.0
  * @category servers

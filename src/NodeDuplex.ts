@@ -25,13 +25,13 @@ import type { DuplexFailure, DuplicateStream } from "./WsmuxError.js"
  */
 export interface Options {
   /**
-   * Whether the duplex stays writable when the peer has ended its half. Default false for `open` and `connector`, as for
-   * `net.connect`: a driver waits for `close` when its server ends. Default true for `fromMuxStream` and `serve`.
+   * Whether the duplex stays writable when the peer has ended its half. Default false for `open` and `connector`, as
+   * for `net.connect`: a driver waits for `close` when its server ends. Default true for `fromMuxStream` and `serve`.
    */
   readonly allowHalfOpen?: boolean | undefined
   /**
-   * The time that a write waits for credit when the peer has ended its half. The duplex is then destroyed with `ETIMEDOUT`
-   * and `Stalled` as its cause, since the peer has most likely gone. Default 1 minute.
+   * The time that a write waits for credit when the peer has ended its half. The duplex is then destroyed with
+   * `ETIMEDOUT` and `Stalled` as its cause, since the peer has most likely gone. Default 1 minute.
    */
   readonly stallTimeout?: Duration.DurationInput | undefined
   /** The number of bytes that may wait to be written before `write` returns false. Default 64 KiB. */
@@ -42,8 +42,8 @@ export interface Options {
  * Makes a `Duplex` of a stream. The scope destroys the duplex.
  *
  * The duplex has the members of a `net.Socket` that `node:http`, `node:tls` and database drivers use: addresses,
- * `setTimeout`, `setNoDelay`, `ref`, byte counts, half-open. Beside the window it buffers one unread chunk. Destroying it
- * closes the stream. The protocol has no reset, so the peer sees an end. Errors have the codes of a socket's errors
+ * `setTimeout`, `setNoDelay`, `ref`, byte counts, half-open. Beside the window it buffers one unread chunk. Destroying
+ * it closes the stream. The protocol has no reset, so the peer sees an end. Errors have the codes of a socket's errors
  * (`ECONNRESET`, `EPIPE`, `ETIMEDOUT`), and the error of the stream as their cause.
  *
  * @since 0.1.0
@@ -59,8 +59,8 @@ export const fromMuxStream = (stream: MuxStream, options: Options = {}): Effect.
   )
 
 /**
- * Opens a stream as a `Duplex`, as `net.connect` opens a connection. The duplex owns the stream, and closes the stream when
- * it is destroyed. The duplex destroys itself once both halves have ended. The peer's end ends both halves unless
+ * Opens a stream as a `Duplex`, as `net.connect` opens a connection. The duplex owns the stream, and closes the stream
+ * when it is destroyed. The duplex destroys itself once both halves have ended. The peer's end ends both halves unless
  * `allowHalfOpen` is set.
  *
  * @example
@@ -94,9 +94,9 @@ export const open: {
   ) as Effect.Effect<Duplex, E> // fails with DuplicateStream for a chosen id only
 
 /**
- * Makes a function that returns a new duplex, for drivers that ask for a socket at each connection. The duplex can be used at
- * once, and opens its stream in the background. A stream that cannot be opened is an `error` of its duplex. When the peer
- * ends the stream, the duplex ends and closes, unless `allowHalfOpen` is set.
+ * Makes a function that returns a new duplex, for drivers that ask for a socket at each connection. The duplex can be
+ * used at once, and opens its stream in the background. A stream that cannot be opened is an `error` of its duplex.
+ * When the peer ends the stream, the duplex ends and closes, unless `allowHalfOpen` is set.
  *
  * @example
  * ```ts
@@ -156,9 +156,10 @@ export const connector = (session: Opener<unknown>, options: Options = {}): Effe
   })
 
 /**
- * Makes a `ByteStream` of a duplex, such as a `net.Socket`. Calls `make` at once, and completes when the socket is connected.
- * The scope owns the duplex. When the scope closes, a duplex that has not ended both ways is destroyed. A TCP connection is
- * reset, so that its peer sees a loss instead of an end. Set `allowHalfOpen`, or the peer's end ends both ways.
+ * Makes a `ByteStream` of a duplex, such as a `net.Socket`. Calls `make` at once, and completes when the socket is
+ * connected. The scope owns the duplex. When the scope closes, a duplex that has not ended both ways is destroyed. A
+ * TCP connection is reset, so that its peer sees a loss instead of an end. Set `allowHalfOpen`, or the peer's end ends
+ * both ways.
  *
  * @since 0.1.0
  * @category conversions
@@ -175,8 +176,8 @@ export const toByteStream = (
   )
 
 /**
- * Makes an `http.Agent` whose connections are streams of the session, kept alive and pooled as its options say. The scope
- * destroys the agent and its connections.
+ * Makes an `http.Agent` whose connections are streams of the session, kept alive and pooled as its options say. The
+ * scope destroys the agent and its connections.
  *
  * @since 0.1.0
  * @category http
@@ -206,11 +207,11 @@ export const httpsAgent = (
   )
 
 /**
- * Gives each stream that the peer opens to an `http.Server` (or an `https.Server`) as a connection. Fails when the session
- * ends. Interruption destroys the connections.
+ * Gives each stream that the peer opens to an `http.Server` (or an `https.Server`) as a connection. Fails when the
+ * session ends. Interruption destroys the connections.
  *
- * The server need not listen. Its `headersTimeout`, `requestTimeout` and `keepAliveTimeout` are in force meanwhile, and its
- * `closeIdleConnections` closes these connections. A response to a client that has gone ends after `stallTimeout`.
+ * The server need not listen. Its `headersTimeout`, `requestTimeout` and `keepAliveTimeout` are in force meanwhile, and
+ * its `closeIdleConnections` closes these connections. A response to a client that has gone ends after `stallTimeout`.
  *
  * @since 0.1.0
  * @category http

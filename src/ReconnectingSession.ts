@@ -35,11 +35,11 @@ export interface Service<out E = unknown> {
   readonly current: Effect.Effect<Session.Session, NotConnected<E>>
 
   /**
-   * Opens a stream on the current session, or on the next. Where a session ends before the peer has accepted the stream,
-   * the next session opens the stream: no byte was lost. The scope owns the stream.
+   * Opens a stream on the current session, or on the next. Where a session ends before the peer has accepted the
+   * stream, the next session opens the stream: no byte was lost. The scope owns the stream.
    *
-   * Fails with `NotConnected` when all waits for sessions together reach `openTimeout`, and when no more attempts are made.
-   * Other failures are those of `Session.open`.
+   * Fails with `NotConnected` when all waits for sessions together reach `openTimeout`, and when no more attempts are
+   * made. Other failures are those of `Session.open`.
    */
   readonly open: Session.Open<AcceptTimeout | StreamRefused | NotConnected<E>>
 
@@ -65,8 +65,8 @@ export interface Service<out E = unknown> {
 }
 
 /**
- * - `Connecting`: an attempt is being made, or waits for its turn. `attempt` counts from 1 since the last session. `cause`
- *   is the failure of the last attempt, or the error that ended the last session.
+ * - `Connecting`: an attempt is being made, or waits for its turn. `attempt` counts from 1 since the last session.
+ *   `cause` is the failure of the last attempt, or the error that ended the last session.
  * - `Connected`: there is a session.
  * - `Closed`: no more attempts are made.
  *
@@ -99,24 +99,24 @@ export interface Options<E1, R1, E2, R2, R3> {
     | ((session: Session.Session) => Effect.Effect<unknown, E2 | TerminalError, R2 | Scope.Scope>)
     | undefined
   /**
-   * Decides after each failed attempt and each lost session whether and when there is another attempt. The schedule starts
-   * anew after a session that has lived for `stableAfter`. The wait that a server asks for by `Retry-After` is added, up to
-   * an hour. Default `defaultSchedule`.
+   * Decides after each failed attempt and each lost session whether and when there is another attempt. The schedule
+   * starts anew after a session that has lived for `stableAfter`. The wait that a server asks for by `Retry-After` is
+   * added, up to an hour. Default `defaultSchedule`.
    *
-   * A schedule with an input type of its own needs a `transport` whose type TypeScript infers first: from a constant, or
-   * from `effect.pipe(Effect.flatMap(...))`.
+   * A schedule with an input type of its own needs a `transport` whose type TypeScript infers first: from a constant,
+   * or from `effect.pipe(Effect.flatMap(...))`.
    */
   readonly schedule?: Schedule.Schedule<unknown, Types.NoInfer<E1 | E2> | TerminalError, R3> | undefined
   /**
-   * Decides whether the failure would repeat at each further attempt, so that no more are made. `hasConnected` tells whether
-   * there has been a session. Default `isHopeless`.
+   * Decides whether the failure would repeat at each further attempt, so that no more are made. `hasConnected` tells
+   * whether there has been a session. Default `isHopeless`.
    */
   readonly isHopeless?:
     | ((cause: Types.NoInfer<E1 | E2> | TerminalError, hasConnected: boolean) => boolean)
     | undefined
   /**
-   * The time that a session must live for the schedule to start anew. Default 30 s, the longest wait of `defaultSchedule`:
-   * a server that drops each connection is dialled as rarely as a server that refuses each.
+   * The time that a session must live for the schedule to start anew. Default 30 s, the longest wait of
+   * `defaultSchedule`: a server that drops each connection is dialled as rarely as a server that refuses each.
    */
   readonly stableAfter?: Duration.DurationInput | undefined
   /** The time that an `open` waits for sessions. Default 30 s. */
@@ -127,8 +127,8 @@ export interface Options<E1, R1, E2, R2, R3> {
 }
 
 /**
- * Waits up to 0.5 s after the first failure, and up to twice as long after each further one, up to 30 s, without end. Each
- * wait is a random part of that, so that the clients of a server that was away return at different times.
+ * Waits up to 0.5 s after the first failure, and up to twice as long after each further one, up to 30 s, without end.
+ * Each wait is a random part of that, so that the clients of a server that was away return at different times.
  *
  * @since 0.1.0
  * @category constants
@@ -139,8 +139,8 @@ export const defaultSchedule: Schedule.Schedule<unknown> = policy.defaultSchedul
  * Whether a further attempt would fail in the same way, as far as the failure tells:
  *
  * - the address is no `ws://` or `wss://` URL, or both ends of the session have the same role;
- * - the HTTP status of the answer is from 200 to 499, except 408, 425 and 429. After a first session only 401, 403 and 407
- *   count, since a proxy answers 404 while its server restarts;
+ * - the HTTP status of the answer is from 200 to 499, except 408, 425 and 429. After a first session only 401, 403 and
+ *   407 count, since a proxy answers 404 while its server restarts;
  * - the peer closed the session with 1003, 1008 or 1010, or with 4000 + an HTTP status of that kind, such as 4401.
  *
  * Other codes from 4000 on belong to applications, which state their meaning by `Options.isHopeless`.

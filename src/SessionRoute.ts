@@ -1,5 +1,5 @@
 /**
- * A route that becomes a session: WebSockets on the same port as the other routes of an `HttpServer`.
+ * A route that upgrades to a session, on the same port as the other routes of an `HttpServer`.
  *
  * @since 0.1.0
  */
@@ -27,13 +27,13 @@ import type { InvalidConfiguration } from "./WsmuxError.js"
  */
 export interface Options<R, P = unknown> extends WebSocketTransport.Options {
   /**
-   * The origins of the web pages that may connect; others get 403. Default: pages from the same host and port. Programs,
-   * which send no origin, are not concerned.
+   * The origins of the web pages that may connect; other pages get 403. Default: pages from the same host and port.
+   * Programs send no origin, and may connect.
    */
   readonly allowedOrigins?: Origin.AllowedOrigins
   /**
-   * Decides before the upgrade who may come in. Its success is the `principal` of the session, its failure the answer.
-   * Default everybody.
+   * Authorises the client before the upgrade. Its success is the `principal` of the session. Its failure is the answer.
+   * Default: every client may connect.
    */
   readonly authorize?:
     | ((
@@ -44,11 +44,13 @@ export interface Options<R, P = unknown> extends WebSocketTransport.Options {
 }
 
 /**
- * An `HttpApp` that upgrades its request to a session in the server role, and runs the handler with it. The session is
- * closed when the handler returns or fails, which is logged at debug level; when the connection is lost, the handler is
- * interrupted, as every handler of a platform server is. Requests that ask for no WebSocket get 426,
- * and those that ask for one in the wrong way 400. A request beyond the `maxConnections` of the
- * `SharedLimits` gets 503. Give the server to `guard`, which looks after its other routes.
+ * Makes an `HttpApp` that upgrades its request to a session in the server role, and runs the handler with the session.
+ *
+ * The session is closed when the handler returns or fails. A failure is logged at debug level. When the connection is
+ * lost, the handler is interrupted, as every handler of a platform server is.
+ *
+ * A request for no WebSocket gets 426, and a malformed handshake 400. A request beyond the `maxConnections` of the
+ * `SharedLimits` gets 503. Give the server to `guard`, which protects its other routes.
  *
  * @example
  * ```ts
@@ -90,7 +92,7 @@ export const make = <E, R, R2 = never, P = unknown>(
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
     const socket = socketOf(request)
-    const upgraded = socket && isLeftAlone(request) ? lookAfter(socket) : undefined
+    const markUpgraded = socket && hasNoListener(request) ? guardSocket(socket) : undefined
     const settings = yield* SessionConfig.validate(
       SessionConfig.merge(yield* SessionConfig.SessionConfig, options.settings ?? {})
     )
@@ -113,9 +115,9 @@ export const make = <E, R, R2 = never, P = unknown>(
     )
     if (!hasPlace) return HttpServerResponse.empty({ status: 503 })
 
-    // hung up meanwhile: the platform would say nothing of that either
+    // The client has disconnected, so `request.upgrade` would never complete.
     if (socket && !(socket.readable && socket.writable)) return HttpServerResponse.empty({ status: 400 })
-    upgraded?.()
+    markUpgraded?.()
     keepPathAlive(socket, settings)
     const transport = yield* Effect.flatMap(request.upgrade, (socket) =>
       NodeTransport.fromSocket(socket, {
@@ -124,16 +126,17 @@ export const make = <E, R, R2 = never, P = unknown>(
       }))
     const session = yield* Effect.provideService(Session.makeServer(settings), Transport, transport)
     yield* Effect.catchAll(handler(Session.withPrincipal(session, verdict.right)), (error) =>
-      Effect.logDebug("the handler of a session failed", error))
-    return HttpServerResponse.empty() // nobody sees it: the WebSocket has taken the connection
+      Effect.logDebug("SessionRoute: the handler of a session failed", error))
+    return HttpServerResponse.empty() // not sent, since the connection is a WebSocket
   }).pipe(Effect.scoped)
 
 /**
- * Keeps a process alive through the failures of its HTTP connections, and answers the same server.
+ * Adds an error listener to each connection of a server, so that a lost connection does not end the process. Returns
+ * the server.
  *
- * Node leaves the socket of an upgrade request to its upgrade handler, without an error listener. The platform's server adds
- * none, neither at a route that answers nor while it decides. A socket error there would be thrown, and end the process. This
- * function adds a listener to each connection of the server. `SessionRoute.make` looks after its own route only.
+ * Node leaves the socket of an upgrade request to its upgrade handler, without an error listener. The platform's server
+ * adds none. A socket error there would be thrown, and end the process. `SessionRoute.make` adds a listener on its own
+ * route only.
  *
  * @example
  * ```ts
@@ -148,28 +151,28 @@ export const make = <E, R, R2 = never, P = unknown>(
  * @category combinators
  */
 export const guard = <Server extends Guardable>(server: Server): Server => {
-  const look = (socket: { readonly on: (event: "error", listener: () => void) => unknown }) => {
+  const addListener = (socket: { readonly on: (event: "error", listener: () => void) => unknown }) => {
     socket.on("error", ignoreError)
   }
-  server.on("connection", look)
-  server.on("secureConnection", look)
+  server.on("connection", addListener)
+  server.on("secureConnection", addListener)
   return server
 }
 
 /**
- * A server whose connections can be guarded: that of `node:http` or of `node:https`.
+ * A server whose connections can be guarded: a server of `node:http` or of `node:https`.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Guardable {
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- Node's overloads tell no event with its arguments
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- Node's overloads lack a general signature
   readonly on: (event: any, listener: (socket: any) => void) => unknown
 }
 
 const ignoreError = (): void => {}
 
-/** Of a request's TCP socket what is needed here, where the server shows it, as Node's does. */
+/** The members of a request's TCP socket that are used here. Servers other than Node's may show no socket. */
 interface Socket {
   readonly setKeepAlive: (on: boolean, millis: number) => void
   readonly on: (event: "error", listener: () => void) => void
@@ -177,7 +180,7 @@ interface Socket {
   readonly destroy: () => void
   readonly readable: boolean
   readonly writable: boolean
-  /** Of a TLS socket. */
+  /** True for a TLS socket. */
   readonly encrypted?: boolean
 }
 
@@ -188,27 +191,27 @@ const socketOf = ({ source }: HttpServerRequest.HttpServerRequest): Socket | und
     : undefined
 }
 
-/** Whether Node leaves the socket of the request to whoever upgrades it. */
-const isLeftAlone = ({ headers }: HttpServerRequest.HttpServerRequest): boolean =>
+/** Whether Node leaves the socket of the request, without an error listener, to an upgrade. */
+const hasNoListener = ({ headers }: HttpServerRequest.HttpServerRequest): boolean =>
   headers.upgrade !== undefined &&
   (headers.connection ?? "").toLowerCase().split(",").some((name) => name.trim() === "upgrade")
 
 /**
- * Looks after a socket that Node has left alone: without a listener an error of a stranger's socket would end the process,
- * and one that was refused would stay for as long as it likes. Answers with how to tell that it is upgraded.
+ * Guards a socket that Node leaves to an upgrade. An error without a listener would end the process, and a refused
+ * client could keep its connection open. Returns a function that marks the socket as upgraded.
  */
-const lookAfter = (socket: Socket): () => void => {
-  let upgraded = false
+const guardSocket = (socket: Socket): () => void => {
+  let isUpgraded = false
   socket.on("error", ignoreError)
   socket.once("finish", () => {
-    if (!upgraded) socket.destroy()
+    if (!isUpgraded) socket.destroy()
   })
   return () => {
-    upgraded = true
+    isUpgraded = true
   }
 }
 
-/** Where a server of another make shows no WebSocket before its first message, TCP notices a peer that vanishes before. */
+/** Lets TCP detect a peer that vanishes before its first message, where the server shows no WebSocket until then. */
 const keepPathAlive = (socket: Socket | undefined, settings: SessionConfig.Settings): void => {
   const { keepAliveInterval } = settings
   const millis = Duration.toMillis(Schedule.isSchedule(keepAliveInterval) ? Duration.seconds(10) : keepAliveInterval)

@@ -40,8 +40,10 @@ export interface Options {
  * Makes web streams of a stream.
  *
  * - `readable` reads nothing ahead: the window is the only buffer.
- * - Closing `writable` sends FIN. Aborting `writable` and cancelling `readable` send nothing. The scope closes the stream.
- * - `writable` also takes an `ArrayBuffer` and any view. A chunk of another type breaks `writable`, and keeps the stream.
+ * - Closing `writable` sends FIN. Aborting `writable` and cancelling `readable` send nothing. The scope closes the
+ *   stream.
+ * - `writable` also takes an `ArrayBuffer` and any view. A chunk of another type breaks `writable`, and keeps the
+ *   stream.
  * - Both fail with the errors of the stream, and with `AbortError` when the scope closes first.
  *
  * @example
@@ -82,8 +84,8 @@ export const fromMuxStream = (
   })
 
 /**
- * Makes a `ByteStream` of web streams, and locks them. When the scope closes, a stream that has not ended is cancelled or
- * aborted, and the locks are released.
+ * Makes a `ByteStream` of web streams, and locks them. When the scope closes, a stream that has not ended is cancelled
+ * or aborted, and the locks are released.
  *
  * @example
  * ```ts

@@ -35,7 +35,9 @@ export const forward = (stream: MuxStream, connection: Tcp.Connection): Effect.E
     Effect.annotateLogs("tcp", `${connection.local}-${connection.peer}`)
   )
 
-/** A join that waits for its stream does not see the connection break: a deadline ends that wait, and costs no fiber. */
+/**
+ * A join that waits for its stream does not see the connection break: a deadline ends that wait, and costs no fiber.
+ */
 const endSoon = (stream: MuxStream): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.ignore(stream.setDeadline(now + handOverMillis)))
 

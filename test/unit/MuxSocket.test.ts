@@ -213,7 +213,9 @@ describe("a session as a source of Sockets", () => {
   it.scoped("is a SocketServer, until it ends", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
-      const context = yield* Layer.build(MuxSocket.layerServer).pipe(Effect.provideService(Session.StreamAcceptor, server))
+      const context = yield* Layer.build(MuxSocket.layerServer).pipe(
+        Effect.provideService(Session.StreamAcceptor, server)
+      )
       const sockets = yield* Effect.provide(SocketServer.SocketServer, context)
       expect(sockets.address._tag).toBe("UnixAddress") // there is no better word for what is not an address
       const serving = yield* start(sockets.run((socket) =>

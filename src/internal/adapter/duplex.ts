@@ -15,16 +15,15 @@ import { forkInterruptibly } from "../sync/forkInterruptibly.js"
 import { toNodeError } from "./nodeError.js"
 import { StallTimeout } from "./stallTimeout.js"
 
-const notAStream =
-  "NodeDuplex: the value is no MuxStream; a copy by { ...stream } lacks the operations, MuxStream.withOperations keeps them"
+const notAStream = "not a MuxStream: a copy by { ...stream } lacks the operations, which MuxStream.withOperations keeps"
 
 type Next = Exit.Exit<Option.Option<Uint8Array>, ReadError>
 type Callback = (error?: Error | null) => void
 
 /**
  * A `MuxStream` as a `Duplex` with the members of a `net.Socket` that `node:http`, `node:tls` and database drivers use.
- * The duplex holds at most one unread chunk, so that the window stays the only buffer. The duplex destroys itself when both
- * halves have ended.
+ * The duplex holds at most one unread chunk, so that the window stays the only buffer. The duplex destroys itself when
+ * both halves have ended.
  */
 export class MuxDuplex extends Duplex {
   localAddress: string | undefined
@@ -184,7 +183,9 @@ export class MuxDuplex extends Duplex {
 
   /** Emits `timeout` after so many milliseconds without a read or a write. 0 turns the time-out off. */
   setTimeout(millis: number, listener?: () => void): this {
-    if (!(millis >= 0 && millis < Infinity)) throw new RangeError(`setTimeout: the time-out must be a finite number of milliseconds, not ${millis}`)
+    if (!(millis >= 0 && millis < Infinity)) {
+      throw new RangeError(`setTimeout: the time-out must be a finite number of milliseconds, not ${millis}`)
+    }
     this.timeout = Math.min(millis, longestTimer)
     if (listener !== undefined) {
       if (millis > 0) this.once("timeout", listener)

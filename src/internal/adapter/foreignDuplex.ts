@@ -9,11 +9,12 @@ import { lossAtEnd, reset } from "./tcpEnds.js"
 const events = ["connect", "readable", "end", "drain", "finish"]
 
 /**
- * A Node duplex as the operations of a `ByteStream`. A loss is a failure instead of an end, and a write waits for a slow
- * reader. The platform's adapters of Node streams end them cleanly when their input fails, and do not wait after one chunk.
+ * A Node duplex as the operations of a `ByteStream`. A loss is a failure instead of an end, and a write waits for a
+ * slow reader. The platform's adapters of Node streams end them cleanly when their input fails, and do not wait after
+ * one chunk.
  *
- * A write that fails keeps the readable side. Node would destroy the duplex, and the answer that lies in the socket, such as
- * the 413 of a server that resets the connection of an upload.
+ * A write that fails keeps the readable side. Node would destroy the duplex, and the answer that lies in the socket,
+ * such as the 413 of a server that resets the connection of an upload.
  */
 export class ForeignDuplex implements Operations<DuplexFailure> {
   readonly #duplex: Duplex

@@ -5,8 +5,9 @@ import * as Chunk from "effect/Chunk"
 import * as Stream from "effect/Stream"
 
 /**
- * Makes streamed request bodies wait for their reader. The platform's client for Node does not wait after the last element
- * of a `Chunk`. So a body of one-element chunks, such as one read from a `MuxStream`, would be buffered without a bound.
+ * Makes streamed request bodies wait for their reader. The platform's client for Node does not wait after the last
+ * element of a `Chunk`. So a body of one-element chunks, such as one read from a `MuxStream`, would be buffered without
+ * a bound.
  */
 export const withBackpressure: (client: HttpClient.HttpClient) => HttpClient.HttpClient = HttpClient.mapRequest(
   (request) => {

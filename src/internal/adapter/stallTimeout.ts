@@ -10,8 +10,9 @@ const defaultTimeout = Duration.minutes(1)
 const minTimeout = Duration.millis(10)
 
 /**
- * Bounds the wait of a write for a peer that has ended its half. The plain protocol has no reset: a peer that has gone has
- * sent FIN, and grants no more credit. A peer that has only ended its half still reads, so a waiting write makes progress.
+ * Bounds the wait of a write for a peer that has ended its half. The plain protocol has no reset: a peer that has gone
+ * has sent FIN, and grants no more credit. A peer that has only ended its half still reads, so a waiting write makes
+ * progress.
  *
  * The watch compares the progress once per time-out, while a write waits. So a write waits for less than two time-outs.
  */

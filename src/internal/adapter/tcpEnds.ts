@@ -11,11 +11,11 @@ const isTcp = (duplex: Duplex): duplex is Net.Socket =>
   duplex instanceof Net.Socket && !(duplex instanceof TLSSocket) && "resetAndDestroy" in duplex
 
 /**
- * The error of a TCP connection that was reset, at the moment of its socket's `end` event. Undefined for a true end, and
- * where the cause of the end is unknown.
+ * The error of a TCP connection that was reset, at the moment of its socket's `end` event. Undefined for a true end,
+ * and where the cause of the end is unknown.
  *
- * Node 20 and 22 emit `end` when one poll finds both bytes and a reset: libuv reports an end, and leaves the error with the
- * socket. A read of the descriptor returns that error. The read takes no bytes, since none are left.
+ * Node 20 and 22 emit `end` when one poll finds both bytes and a reset: libuv reports an end, and leaves the error with
+ * the socket. A read of the descriptor returns that error. The read takes no bytes, since none are left.
  */
 export const lossAtEnd = (duplex: Duplex): Error | undefined => {
   if (!isTcp(duplex)) return undefined
@@ -32,9 +32,9 @@ export const lossAtEnd = (duplex: Duplex): Error | undefined => {
 }
 
 /**
- * Destroys a duplex that has not ended both ways. A TCP connection is reset, so that its peer sees a loss instead of an end.
- * With `drain`, written bytes first get `drainTimeout` to reach the kernel, since a reset discards the bytes that have not.
- * Node does not know how many bytes the kernel has yet to send.
+ * Destroys a duplex that has not ended both ways. A TCP connection is reset, so that its peer sees a loss instead of an
+ * end. With `drain`, written bytes first get `drainTimeout` to reach the kernel, since a reset discards the bytes that
+ * have not. Node does not know how many bytes the kernel has yet to send.
  */
 export const reset = (duplex: Duplex, drain: boolean): Effect.Effect<void> =>
   Effect.async((resume) => {

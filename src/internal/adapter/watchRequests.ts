@@ -9,8 +9,9 @@ type Server = Http.Server | Https.Server
 const watches = new WeakMap<Server, number>()
 
 /**
- * Puts the time-outs of a server that does not listen in force while the scope is open: `headersTimeout`, `requestTimeout`,
- * and the connections that `closeIdleConnections` closes. Node itself starts this watch when a server begins to listen.
+ * Puts the time-outs of a server that does not listen in force while the scope is open: `headersTimeout`,
+ * `requestTimeout`, and the connections that `closeIdleConnections` closes. Node itself starts this watch when a server
+ * begins to listen.
  */
 export const watchRequests = (server: object): Effect.Effect<void, never, Scope.Scope> =>
   server instanceof Http.Server || server instanceof Https.Server

@@ -11,8 +11,8 @@ export class Operation {
   #cancel: ((reason: unknown) => void) | undefined
 
   /**
-   * Returns the result of an operation that completes at once, or a promise. Throws or rejects with the error itself, so
-   * that callers can test its tag.
+   * Returns the result of an operation that completes at once, or a promise. Throws or rejects with the error itself,
+   * so that callers can test its tag.
    */
   run<A, E>(begin: (done: Done<A, E>) => Cancel): A | Promise<A> {
     let exit: Exit.Exit<A, E> | undefined
@@ -63,7 +63,7 @@ export const byteStreamOf = (stream: Callbacks, operation: Operation): ReadableS
     const request = controller.byobRequest
     const view = request?.view as Uint8Array | null | undefined
     rest = undefined
-    if (view == null) return controller.enqueue(new Uint8Array(chunk)) // copied, since the buffer may hold other messages
+    if (view == null) return controller.enqueue(new Uint8Array(chunk)) // a copy, as the buffer may hold others
     const size = Math.min(view.byteLength, chunk.byteLength)
     new Uint8Array(view.buffer, view.byteOffset, size).set(chunk.subarray(0, size))
     if (size < chunk.byteLength) rest = chunk.subarray(size)

@@ -36,7 +36,9 @@ export const makeReconnecting = <E1, R1, E2, R2, R3>(
     const driver = yield* Schedule.driver<unknown, Failure, R3>(options.schedule ?? defaultSchedule)
     let hasConnected = false
 
-    /** Makes one attempt, and waits for the end of its session. Succeeds with the reason why there is no session now. */
+    /**
+     * Makes one attempt, and waits for the end of its session. Succeeds with the reason why there is no session now.
+     */
     const connectOnce = Effect.gen(function*() {
       const session = yield* attempt
       const since = yield* monotonicMillis

@@ -4,8 +4,8 @@ import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 
 /**
- * Forks effects from callbacks. The forked fibers are interruptible, also where the runtime was taken in an uninterruptible
- * region such as an acquisition.
+ * Forks effects from callbacks. The forked fibers are interruptible, also where the runtime was taken in an
+ * uninterruptible region such as an acquisition.
  */
 export const forkInterruptibly = (
   runtime: Runtime.Runtime<never>
