@@ -13,7 +13,16 @@ const source = fileURLToPath(new URL("./src/", import.meta.url))
 const group = { computing: 1, waiting: 2, searching: 3, measuring: 4 } as const
 
 /** The suites that take longest begin first, so that none of them is left over at the end of its group. */
-const slowest = ["cli/usage", "cli/options", "package/install", "cli/tunnel", "simulation", "interop/goRefusals"]
+const slowest = [
+  "Session/simultaneousClose",
+  "time/keepAlive",
+  "cli/usage",
+  "cli/options",
+  "package/install",
+  "cli/tunnel",
+  "simulation",
+  "interop/goRefusals"
+]
 
 class SlowestFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {

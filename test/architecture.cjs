@@ -1,6 +1,6 @@
 /**
- * The import rules of `src` (see `src/README.md`): imports point down the list of rooms, and the only circle is a public
- * file with its internal twin.
+ * The import rules of `src` (see `src/README.md`): imports point down the list of rooms, and the only circle is a
+ * public file with its internal twin.
  */
 const room = (...names) => `^src/internal/(${names.join("|")})(/|\\.ts$)`
 const publicFiles = (...names) => `^src/(${names.join("|")})\\.ts$`
@@ -30,8 +30,8 @@ const only = (name, from, ...allowed) => ({
 })
 
 /**
- * The public files whose types their internal twin needs, as in Effect itself: the public file re-exports the values of its
- * twin, and the twin imports the types of the public file.
+ * The public files whose types their internal twin needs, as in Effect itself: the public file re-exports the values of
+ * its twin, and the twin imports the types of the public file.
  */
 const twins = {
   ByteStream: "internal/adapter/buffered",

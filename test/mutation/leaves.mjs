@@ -1,6 +1,6 @@
 import { mutation } from "./shared.mjs"
 
-/** What can be tested without a session is tested without one: its own suites have to kill its mutants. */
+/** The suites of these modules need no session, and must kill the mutants alone. */
 export default mutation("leaves", "test/unit/internal", [
   "internal/wire/frame",
   "internal/wire/sendWindow",

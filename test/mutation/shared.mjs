@@ -3,7 +3,7 @@ import { join } from "node:path"
 
 /**
  * @param {string} name
- * @param {string} suites where the tests are that shall kill the mutants
+ * @param {string} suites the folder of the tests that must kill the mutants
  * @param {Array<string>} modules
  * @returns {import("@stryker-mutator/api/core").PartialStrykerOptions}
  */
@@ -12,7 +12,7 @@ export const mutation = (name, suites, modules) => ({
   vitest: { configFile: "test/mutation/vitest.config.ts", dir: suites, related: false },
   plugins: ["@stryker-mutator/vitest-runner"],
   mutate: modules.map((module) => `src/${module}.ts`),
-  ignorePatterns: ["dist", "/test/bench", "/test/interop", "/test/browser", "/test/mutation/build"],
+  ignorePatterns: ["dist", "/test/bench", "/test/e2e", "/test/robustness", "/test/mutation/build"],
   coverageAnalysis: "perTest",
   concurrency: 2,
   timeoutMS: 20_000,
@@ -21,6 +21,6 @@ export const mutation = (name, suites, modules) => ({
   reporters: ["progress-append-only", "clear-text", "json"],
   clearTextReporter: { allowColor: false, logTests: false, reportTests: false },
   jsonReporter: { fileName: `test/mutation/build/${name}.json` },
-  // Not below test/, where the other suites would find its copies of the tests.
+  // the runner would find the copies of the tests below test/
   tempDirName: join(tmpdir(), "effect-wsmux-mutation", name)
 })

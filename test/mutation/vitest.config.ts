@@ -4,7 +4,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 const source = fileURLToPath(new URL("../../src/", import.meta.url))
 
-/** What needs no session is asked first and the slow suites last, as the first failure ends the run of a mutant. */
+/** Suites without a session run first and slow suites last, since the first failure ends the run of a mutant. */
 class FastFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
     const rank = ({ moduleId }: TestSpecification) => {
@@ -23,8 +23,8 @@ export default defineConfig({
     ]
   },
   test: {
-    include: ["**/*.test.ts"], // of the folder that Stryker names
-    // What takes seconds would take hours for all mutants.
+    include: ["**/*.test.ts"], // below the folder that Stryker names
+    // suites of seconds would take hours for all mutants
     exclude: ["**/{keepAlive,simultaneousClose,reconnecting,workPerFrame}.test.ts"],
     isolate: false,
     sequence: { sequencer: FastFirst },
