@@ -6,12 +6,15 @@ import * as SharedLimits from "effect-wsmux/SharedLimits"
 import { Transport } from "effect-wsmux/Transport"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import type { IncomingMessage } from "node:http"
 import * as Net from "node:net"
 import * as Tls from "node:tls"
-import type { WebSocket } from "ws"
+import { WebSocket } from "ws"
 import { bytes, text } from "../../../../support/bytes.js"
 import {
   acceptWsServer,
@@ -35,13 +38,13 @@ const [cert, key] = [fixture("cert.pem"), fixture("key.pem")]
 const frame = (opcode: number, payload: Uint8Array, fin = true) =>
   encodeFrame({ opcode, payload, fin, key: Buffer.alloc(4) })
 
-/** Fails the test when something takes longer than any machine is busy. */
+/** Fails the test after 10 s, and names the event that it awaited. */
 const within = <A, E, R>(what: string, effect: Effect.Effect<A, E, R>) =>
   Effect.timeoutFail(effect, { duration: "10 seconds", onTimeout: () => new Error(`${what}: not within 10 s`) })
 
 /**
- * A server that upgrades whoever comes, keeps what it reads, answers no close frame, and leaves its direction of TCP open until
- * it has read the end of the other, as a Go wsmux peer does.
+ * A server that accepts every upgrade, records the bytes that it reads, and answers no close frame. Like a Go wsmux
+ * peer, it ends TCP when it has read the end of TCP.
  */
 const goLikeServer = (tls: boolean) =>
   Effect.gen(function*() {
@@ -65,12 +68,28 @@ const goLikeServer = (tls: boolean) =>
     return { received, url: `${tls ? "wss" : "ws"}://127.0.0.1:${portOf(server)}/` }
   })
 
+/** The events of every WebSocket of this file, by its ends of TCP. */
+const emitted = new Map<string, Array<unknown>>()
+const { emit } = WebSocket.prototype
+WebSocket.prototype.emit = function(this: WebSocket, event: string | symbol, ...args: Array<unknown>): boolean {
+  const { _socket: socket } = this as unknown as { readonly _socket?: Net.Socket | null }
+  const ends = `${socket?.localPort} ${socket?.remotePort}`
+  emitted.set(ends, [...emitted.get(ends) ?? [], event])
+  return emit.call(this, event, ...args)
+}
+
+/** The events of the WebSocket of a transport. */
+const emittedAt = ({ localAddress, remoteAddress }: Transport) => {
+  const [local, remote] = [localAddress, remoteAddress].map((address) => "port" in address ? address.port : undefined)
+  return emitted.get(`${local} ${remote}`) ?? []
+}
+
 const closeFrameOf = (code: number, reason: string) =>
   Buffer.concat([Buffer.from([code >> 8, code & 255]), bytes(reason)])
 
-describe("a transport over ws that closes", () => {
+describe("NodeTransport.close", () => {
   for (const tls of [false, true]) {
-    it.scopedLive(`takes no longer than the peer when that only ends TCP, ${tls ? "with" : "without"} TLS`, () =>
+    it.scopedLive(`NodeTransport.close completes when the peer only ends TCP, ${tls ? "with" : "without"} TLS`, () =>
       Effect.gen(function*() {
         const { received, url } = yield* goLikeServer(tls)
         const transport = yield* NodeTransport.connect(url, { tls: { ca: cert, servername: "localhost" } })
@@ -84,7 +103,7 @@ describe("a transport over ws that closes", () => {
         expect(all[8 * (queued.byteLength + 14)]).toBe(0x88)
       }))
 
-    it.scopedLive(`loses nothing that was queued, nor its code, ${tls ? "with" : "without"} TLS`, () =>
+    it.scopedLive(`NodeTransport.close sends queued messages and its code, ${tls ? "with" : "without"} TLS`, () =>
       Effect.gen(function*() {
         const server = yield* NodeTransportServer.make(tls ? { tls: { cert, key } } : {})
         const accepted = yield* firstOf(server)
@@ -101,7 +120,7 @@ describe("a transport over ws that closes", () => {
       }))
   }
 
-  it.scopedLive("hears of a close frame that answers its own behind what else was under way", () =>
+  it.scopedLive("NodeTransport receives a message under way before the peer's close frame when it closes", () =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptWsServer()
       const { answer, socket } = yield* rawClient(url, undefined, { allowHalfOpen: true })
@@ -118,7 +137,7 @@ describe("a transport over ws that closes", () => {
     }))
 })
 
-describe("a session over ws with a peer at fault that leaves TCP open", () => {
+describe("Session over NodeTransport", () => {
   const limit = 65_541
   const faults: Readonly<Record<string, readonly [sent: Buffer, cause: object]>> = {
     "sends too large a message": [frame(0x2, new Uint8Array(limit + 1)), new RangeError("message too big")],
@@ -133,7 +152,7 @@ describe("a session over ws with a peer at fault that leaves TCP open", () => {
     "sends a malformed frame": [frame(0xb, bytes("x")), { code: "WS_ERR_INVALID_OPCODE" }]
   }
   for (const [what, [sent, cause]] of Object.entries(faults)) {
-    it.scopedLive(`ends with that cause in time when it ${what}`, () =>
+    it.scopedLive(`Session ends with the cause within closeTimeout when its peer ${what}`, () =>
       Effect.gen(function*() {
         const settings = { maxPeerWindow: limit - 5, closeTimeout: "20 millis", keepAliveInterval: "1 hour" } as const
         const { accepted, url } = yield* acceptWsServer({ maxMessageSize: limit })
@@ -146,8 +165,8 @@ describe("a session over ws with a peer at fault that leaves TCP open", () => {
   }
 })
 
-describe("a transport of a ws that is closed", () => {
-  it.scopedLive("NodeTransport takes no part of the shared limits when its socket is closed already", () =>
+describe("NodeTransport of a closed WebSocket", () => {
+  it.scopedLive("NodeTransport takes no share of SharedLimits when its WebSocket is closed already", () =>
     Effect.gen(function*() {
       const { partialMessages } = yield* SharedLimits.SharedLimits
       const { url, webSockets } = yield* webSocketServer
@@ -163,8 +182,8 @@ describe("a transport of a ws that is closed", () => {
     }).pipe(Effect.provide(SharedLimits.layer())))
 })
 
-describe("a transport of a ws that tells of events in later turns", () => {
-  it.scopedLive("delivers messages whole and in order when pings come between their fragments", () =>
+describe("NodeTransport over ws with allowSynchronousEvents: false", () => {
+  it.scopedLive("NodeTransport on the slow path delivers messages in order when pings split their fragments", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       webSockets.options.allowSynchronousEvents = false
@@ -188,7 +207,7 @@ describe("a transport of a ws that tells of events in later turns", () => {
       expect(yield* events.ended).toEqual({ code: 4001, reason: "" })
     }))
 
-  it.scopedLive("lets in no larger message than its own limit", () =>
+  it.scopedLive("NodeTransport on the slow path refuses a message when its header exceeds the limit", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       webSockets.options.allowSynchronousEvents = false
@@ -203,42 +222,84 @@ describe("a transport of a ws that tells of events in later turns", () => {
     }))
 })
 
-describe("the direct path of messages", () => {
-  const slowPathOf = (transport: Transport) =>
-    (transport as unknown as { readonly slowPath: string | undefined }).slowPath
+describe("NodeTransport", () => {
+  const slowPathOf = (transport: Transport): string | undefined => {
+    expect("slowPath" in transport).toBe(true)
+    return (transport as unknown as { readonly slowPath: string | undefined }).slowPath
+  }
 
-  it.scopedLive("is in use at both ends that dial and listen", () =>
+  const connectTls = Effect.gen(function*() {
+    const server = yield* NodeTransportServer.make({ tls: { cert, key } })
+    const accepted = yield* firstOf(server)
+    const url = urlOf(server).replace("ws:", "wss:")
+    const dialled = yield* NodeTransport.connect(url, { tls: { ca: cert, servername: "localhost" } })
+    return { dialled, accepted: yield* accepted }
+  })
+
+  it.scopedLive("NodeTransport takes the fast path when it has dialled", () =>
+    Effect.gen(function*() {
+      const { url } = yield* acceptWsServer()
+      expect(slowPathOf(yield* NodeTransport.connect(url))).toBe(undefined)
+    }))
+
+  it.scopedLive("NodeTransport takes the fast path when NodeTransportServer has accepted it", () =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptWsServer()
-      const ends = [yield* NodeTransport.connect(url), yield* accepted]
-      expect(ends.map((end) => "slowPath" in end)).toEqual([true, true])
-      expect(ends.map(slowPathOf)).toEqual([undefined, undefined])
+      yield* NodeTransport.connect(url)
+      expect(slowPathOf(yield* accepted)).toBe(undefined)
     }))
 
-  it.scopedLive("is in use by both ends with TLS", () =>
+  it.scopedLive("NodeTransport takes the fast path when it has dialled with TLS", () =>
     Effect.gen(function*() {
-      const server = yield* NodeTransportServer.make({ tls: { cert, key } })
-      const accepted = yield* firstOf(server)
-      const url = urlOf(server).replace("ws:", "wss:")
-      const ends = [yield* NodeTransport.connect(url, { tls: { ca: cert, servername: "localhost" } }), yield* accepted]
-      expect(ends.map(slowPathOf)).toEqual([undefined, undefined])
+      expect(slowPathOf((yield* connectTls).dialled)).toBe(undefined)
     }))
 
-  it.scopedLive("is in use by a ws that was accepted elsewhere, unless that has an extension or other readers", () =>
+  it.scopedLive("NodeTransport takes the fast path when NodeTransportServer has accepted it with TLS", () =>
+    Effect.gen(function*() {
+      expect(slowPathOf((yield* connectTls).accepted)).toBe(undefined)
+    }))
+
+  for (const end of ["dialled", "accepted"] as const) {
+    it.scopedLive(`NodeTransport delivers a message without an event of ws when it was ${end}`, () =>
+      Effect.gen(function*() {
+        const { accepted, url } = yield* acceptWsServer()
+        const dialled = yield* NodeTransport.connect(url)
+        const [near, far] = end === "dialled" ? [dialled, yield* accepted] : [yield* accepted, dialled]
+        const events = yield* listen(near)
+        far.send([bytes("hello")])
+        expect(text(yield* within("the message", events.next))).toBe("hello")
+        far.ping?.()
+        yield* within("the ping", eventually(() => emittedAt(near).includes("ping")))
+        expect(emittedAt(near)).not.toContain("message")
+      }))
+  }
+
+  it.scopedLive("NodeTransport logs the reason at debug level when it takes the slow path", () =>
+    Effect.gen(function*() {
+      const { url, webSockets } = yield* webSocketServer
+      webSockets.options.allowSynchronousEvents = false
+      const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
+      yield* rawClient(url)
+      const [ws, request] = yield* connected
+      const logged: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => void logged.push(`${logLevel.label} ${String(message)}`))
+      yield* NodeTransport.fromWebSocket(ws, request).pipe(
+        Effect.provide(Layer.merge(Logger.replace(Logger.defaultLogger, logger), Logger.minimumLogLevel(LogLevel.All)))
+      )
+      expect(logged).toEqual([
+        "DEBUG NodeTransport: messages take the slow path: the parser of this version of ws is unknown, " +
+        "or it was made with allowSynchronousEvents: false"
+      ])
+    }))
+
+  it.scopedLive("NodeTransport takes the slow path when its WebSocket has an extension or other readers", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       const accept = (prepare: (request: IncomingMessage) => void, compressed = false) =>
         Effect.gen(function*() {
           webSockets.options.perMessageDeflate = compressed
           const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
-          const headers = [
-            "connection: upgrade",
-            "upgrade: websocket",
-            "sec-websocket-version: 13",
-            "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
-            "sec-websocket-extensions: permessage-deflate"
-          ]
-          yield* rawClient(url, headers)
+          yield* rawClient(url, [...upgradeHeaders, "sec-websocket-extensions: permessage-deflate"])
           const [ws, request] = yield* connected
           prepare(request)
           return slowPathOf(yield* NodeTransport.fromWebSocket(ws, request))
@@ -249,8 +310,8 @@ describe("the direct path of messages", () => {
     }))
 })
 
-describe("the memory that a flood leaves unread", () => {
-  it.scopedLive("NodeTransport reads a flood and its close frame to the end when TLS ends right behind", () =>
+describe("NodeTransport in a flood", () => {
+  it.scopedLive("NodeTransport reads a flood and its close frame when TLS ends right behind them", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({ tls: { cert, key } })
       const accepted = yield* firstOf(server)
@@ -270,7 +331,7 @@ describe("the memory that a flood leaves unread", () => {
       expect(events.told).toHaveLength(count + 1)
     }))
 
-  it.scopedLive("is read to its end when the peer resets TCP behind many small frames and a close frame", () =>
+  it.scopedLive("NodeTransport reads a flood and its close frame when TCP is reset right behind them", () =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptWsServer()
       const { answer, socket } = yield* rawClient(url)
