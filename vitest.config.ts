@@ -78,16 +78,15 @@ export default defineConfig({
       project("sockets", { group: group.waiting, include: ["sockets"], timeout: 60_000 }),
       project("e2e", { group: group.waiting, include: ["e2e"], timeout: 120_000, globalSetup: programs }),
       project("package", { group: group.waiting, include: ["package"], timeout: 120_000 }),
-      project("faults", { group: group.waiting, include: ["robustness/faults"], timeout: 120_000 }),
       project("robustness", {
         group: group.searching,
         include: ["robustness/{simulation,fuzz,soak}"],
         timeout: 120_000
       }),
-      // One suite after the other: they measure how long a server under attack takes, and how much memory.
+      // One suite after the other: each measures the times or the memory of its processes.
       project("attacks", {
         group: group.measuring,
-        include: ["robustness/{attacks,memory}"],
+        include: ["robustness/{attacks,faults,memory}"],
         timeout: 120_000,
         poolOptions: { forks: { singleFork: true } }
       }),
