@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { opaque } from "./Address.js"
+import * as Settings from "./internal/settings/validate.js"
 import { monotonicMillis } from "./internal/time/clock.js"
 import * as internal from "./internal/transport/memory.js"
 import * as memoryServer from "./internal/transport/memoryServer.js"
@@ -89,7 +90,7 @@ export const makePair = (options: Options = {}): Effect.Effect<Pair, never, Scop
       now: () => monotonicMillis(clock),
       capacity: Math.max(options.capacity ?? 64 * 1024, 1),
       latency: Duration.decode(options.latency ?? Duration.zero),
-      maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(SessionConfig.defaults),
+      maxMessageSize: options.maxMessageSize ?? Settings.maxMessageSize(SessionConfig.defaults),
       ping: options.ping ?? true
     }
     const link = new internal.Link(settings, { client: opaque("memory:client"), server: opaque("memory:server") })
@@ -112,8 +113,8 @@ export const makePair = (options: Options = {}): Effect.Effect<Pair, never, Scop
  * @category models
  */
 export interface SessionsOptions {
-  readonly client?: SessionConfig.Options | undefined
-  readonly server?: SessionConfig.Options | undefined
+  readonly client?: SessionConfig.PartialSettings | undefined
+  readonly server?: SessionConfig.PartialSettings | undefined
   readonly link?: Options | undefined
 }
 
@@ -154,7 +155,7 @@ export const makeSessions = (
   Effect.gen(function*() {
     const provided = yield* SessionConfig.SessionConfig
     const needed = [options.client, options.server].map((given) =>
-      SessionConfig.maxMessageSize(SessionConfig.merge(provided, given ?? {}))
+      Settings.maxMessageSize(Settings.merge(provided, given ?? {}))
     )
     const pair = yield* makePair({
       ...options.link,
@@ -220,7 +221,7 @@ export const makeServer = <R = never, P = undefined>(
   options: ServerOptions<R, P> = {}
 ): Effect.Effect<Server<P>, never, R | Scope.Scope> =>
   Effect.flatMap(SessionConfig.SessionConfig, (config) => {
-    const maxMessageSize = options.maxMessageSize ?? SessionConfig.maxMessageSize(config)
+    const maxMessageSize = options.maxMessageSize ?? Settings.maxMessageSize(config)
     return memoryServer.makeServer({ ...options, maxMessageSize }, makePair({ ...options, maxMessageSize }))
   })
 

@@ -11,6 +11,7 @@ import type * as Types from "effect/Types"
 import type * as Http from "node:http"
 import type * as Https from "node:https"
 import type * as Tls from "node:tls"
+import * as Settings from "./internal/settings/validate.js"
 import * as internal from "./internal/transport/node/server.js"
 import type * as NodeTransport from "./NodeTransport.js"
 import type { AllowedOrigins } from "./Origin.js"
@@ -86,7 +87,7 @@ export const make = <R = never, P = undefined>(
       internal.make({
         ...options,
         highWaterMark: Math.max(options.highWaterMark ?? defaultHighWaterMark, 1),
-        maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config),
+        maxMessageSize: options.maxMessageSize ?? Settings.maxMessageSize(config),
         port: options.port ?? 0,
         host: options.host ?? "127.0.0.1",
         maxConnections: options.maxConnections ?? 10_000,

@@ -123,7 +123,7 @@ export interface Options<E1, R1, E2, R2, R3> {
   readonly openTimeout?: Duration.DurationInput | undefined
   /** Default "client". */
   readonly role?: Session.Session["role"] | undefined
-  readonly settings?: SessionConfig.Options | undefined
+  readonly settings?: SessionConfig.PartialSettings | undefined
 }
 
 /**

@@ -224,8 +224,8 @@ export const withPrincipal = <P>(session: Session, principal: P): Session<P> => 
  * @category constructors
  */
 export const makeClient = (
-  options?: SessionConfig.Options
-): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> => internal.makeSession("client", options)
+  settings?: SessionConfig.PartialSettings
+): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> => internal.makeSession("client", settings)
 
 /**
  * A session in the server role (even ids) over the transport in the context, as Go's `wsmux.Server`.
@@ -234,8 +234,8 @@ export const makeClient = (
  * @category constructors
  */
 export const makeServer = (
-  options?: SessionConfig.Options
-): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> => internal.makeSession("server", options)
+  settings?: SessionConfig.PartialSettings
+): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> => internal.makeSession("server", settings)
 
 /**
  * The services that a layer of this module provides, all of the same session.
@@ -274,8 +274,9 @@ export type Services = Session | StreamOpener | StreamAcceptor
  * @since 0.1.0
  * @category layers
  */
-export const layerClient = (options?: SessionConfig.Options): Layer.Layer<Services, InvalidConfiguration, Transport> =>
-  provide(makeClient(options))
+export const layerClient = (
+  settings?: SessionConfig.PartialSettings
+): Layer.Layer<Services, InvalidConfiguration, Transport> => provide(makeClient(settings))
 
 /**
  * Provides a `Session` in the server role over a `Transport`, also as `StreamOpener` and `StreamAcceptor`.
@@ -283,30 +284,31 @@ export const layerClient = (options?: SessionConfig.Options): Layer.Layer<Servic
  * @since 0.1.0
  * @category layers
  */
-export const layerServer = (options?: SessionConfig.Options): Layer.Layer<Services, InvalidConfiguration, Transport> =>
-  provide(makeServer(options))
+export const layerServer = (
+  settings?: SessionConfig.PartialSettings
+): Layer.Layer<Services, InvalidConfiguration, Transport> => provide(makeServer(settings))
 
 /**
- * `layerClient` with settings from a `Config`, such as `SessionConfig.config`.
+ * `layerClient` with the settings that a `Config` describes, such as `SessionConfig.config`.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerClientConfig = (
-  options: Config.Config.Wrap<SessionConfig.Options>
+  settings: Config.Config.Wrap<SessionConfig.PartialSettings>
 ): Layer.Layer<Services, InvalidConfiguration | ConfigError, Transport> =>
-  provide(Effect.flatMap(Config.unwrap(options), makeClient))
+  provide(Effect.flatMap(Config.unwrap(settings), makeClient))
 
 /**
- * `layerServer` with settings from a `Config`, such as `SessionConfig.config`.
+ * `layerServer` with the settings that a `Config` describes, such as `SessionConfig.config`.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerServerConfig = (
-  options: Config.Config.Wrap<SessionConfig.Options>
+  settings: Config.Config.Wrap<SessionConfig.PartialSettings>
 ): Layer.Layer<Services, InvalidConfiguration | ConfigError, Transport> =>
-  provide(Effect.flatMap(Config.unwrap(options), makeServer))
+  provide(Effect.flatMap(Config.unwrap(settings), makeServer))
 
 const provide = <E, R>(make: Effect.Effect<Session, E, R>): Layer.Layer<Services, E, Exclude<R, Scope.Scope>> =>
   Layer.scopedContext(Effect.map(make, (session) =>

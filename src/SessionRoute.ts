@@ -11,11 +11,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import { resolve } from "./internal/settings/resolve.js"
+import { maxMessageSize } from "./internal/settings/validate.js"
 import { isHandshake } from "./internal/transport/node/handshake.js"
 import * as NodeTransport from "./NodeTransport.js"
 import * as Origin from "./Origin.js"
 import * as Session from "./Session.js"
-import * as SessionConfig from "./SessionConfig.js"
+import type * as SessionConfig from "./SessionConfig.js"
 import { SharedLimits } from "./SharedLimits.js"
 import { Transport } from "./Transport.js"
 import type * as WebSocketTransport from "./WebSocketTransport.js"
@@ -40,7 +42,7 @@ export interface Options<R, P = unknown> extends WebSocketTransport.Options {
       request: HttpServerRequest.HttpServerRequest
     ) => Effect.Effect<P, HttpServerResponse.HttpServerResponse, R>)
     | undefined
-  readonly settings?: SessionConfig.Options | undefined
+  readonly settings?: SessionConfig.PartialSettings | undefined
 }
 
 /**
@@ -93,9 +95,7 @@ export const make = <E, R, R2 = never, P = unknown>(
     const request = yield* HttpServerRequest.HttpServerRequest
     const socket = socketOf(request)
     const markUpgraded = socket && hasNoListener(request) ? guardSocket(socket) : undefined
-    const settings = yield* SessionConfig.validate(
-      SessionConfig.merge(yield* SessionConfig.SessionConfig, options.settings ?? {})
-    )
+    const settings = yield* resolve(options.settings)
     if (request.headers.upgrade?.toLowerCase() !== "websocket") {
       return HttpServerResponse.empty({ status: 426, headers: { upgrade: "websocket" } })
     }
@@ -121,7 +121,7 @@ export const make = <E, R, R2 = never, P = unknown>(
     keepPathAlive(socket, settings)
     const transport = yield* Effect.flatMap(request.upgrade, (socket) =>
       NodeTransport.fromSocket(socket, {
-        maxMessageSize: SessionConfig.maxMessageSize(settings),
+        maxMessageSize: maxMessageSize(settings),
         ...options
       }))
     const session = yield* Effect.provideService(Session.makeServer(settings), Transport, transport)

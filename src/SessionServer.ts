@@ -1,5 +1,5 @@
 /**
- * Sessions with everybody who dials: a `TransportServer` whose connections are sessions.
+ * A server of sessions: each connection of a `TransportServer` becomes a session in the server role.
  *
  * @since 0.1.0
  */
@@ -8,25 +8,27 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Address } from "./Address.js"
+import { resolve } from "./internal/settings/resolve.js"
+import { validateMessageSize } from "./internal/settings/validate.js"
 import * as Session from "./Session.js"
-import * as SessionConfig from "./SessionConfig.js"
+import type * as SessionConfig from "./SessionConfig.js"
 import { Transport } from "./Transport.js"
 import { TransportServer, type UpgradeRequest } from "./TransportServer.js"
 import type { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
  * A listening server of sessions. `P` is the type of their principals: a server that is made from a `TransportServer`
- * has it, the service in a context has `unknown`.
+ * keeps the type, the service in a context has `unknown`.
  *
- * @since 0.1.0
+ * @since 0.2.0
  * @category models
  */
-export interface SessionServer<out P = unknown> {
+export interface Service<out P = unknown> {
   readonly address: Address
   /**
-   * Runs the handler for every session, each in a fiber and a scope of its own, until interrupted; interruption closes
-   * the sessions. When a handler returns or fails, its session is closed; the others go on. The handler gets the
-   * request for the WebSocket, too, which the session does not keep.
+   * Runs the handler for each session, in a fiber and a scope of its own. Never completes; interruption closes the
+   * sessions. When a handler returns or fails, its session is closed; the others go on. The handler also gets the
+   * request for the WebSocket, which the session does not keep.
    */
   readonly run: <E, R>(
     handler: (session: Session.Session<P>, request: UpgradeRequest) => Effect.Effect<unknown, E, R>
@@ -37,13 +39,12 @@ export interface SessionServer<out P = unknown> {
  * @since 0.1.0
  * @category context
  */
-export const SessionServer: Context.Tag<SessionServer, SessionServer> = Context.GenericTag<SessionServer>(
-  "effect-wsmux/SessionServer"
-)
+export class SessionServer extends Context.Tag("effect-wsmux/SessionServer")<SessionServer, Service>() {}
 
 /**
- * A server of sessions in the server role, over the `TransportServer` in the context. Fails with `InvalidConfiguration`
- * here rather than for each connection.
+ * Makes a server of sessions over the `TransportServer` in the context.
+ *
+ * Fails with `InvalidConfiguration` before the first connection.
  *
  * @example
  * ```ts
@@ -65,13 +66,14 @@ export const SessionServer: Context.Tag<SessionServer, SessionServer> = Context.
  * @category constructors
  */
 export const make = (
-  options?: SessionConfig.Options
-): Effect.Effect<SessionServer, InvalidConfiguration, TransportServer> =>
-  Effect.flatMap(TransportServer, (server) => fromTransportServer(server, options))
+  settings?: SessionConfig.PartialSettings
+): Effect.Effect<Service, InvalidConfiguration, TransportServer> =>
+  Effect.flatMap(TransportServer, (server) => fromTransportServer(server, settings))
 
 /**
- * A server of sessions in the server role over this `TransportServer`, whose principals keep their type. Fails with
- * `InvalidConfiguration` here rather than for each connection.
+ * Makes a server of sessions over the given `TransportServer`, whose principals keep their type.
+ *
+ * Fails with `InvalidConfiguration` before the first connection.
  *
  * @example
  * ```ts
@@ -101,11 +103,11 @@ export const make = (
  */
 export const fromTransportServer = <P>(
   server: TransportServer<P>,
-  options: SessionConfig.Options = {}
-): Effect.Effect<SessionServer<P>, InvalidConfiguration> =>
+  given?: SessionConfig.PartialSettings
+): Effect.Effect<Service<P>, InvalidConfiguration> =>
   Effect.gen(function*() {
-    const settings = yield* SessionConfig.validate(SessionConfig.merge(yield* SessionConfig.SessionConfig, options))
-    yield* SessionConfig.validateMessageSize(settings, server)
+    const settings = yield* resolve(given)
+    yield* validateMessageSize(settings, server)
     return {
       get address() {
         return server.address
@@ -127,5 +129,5 @@ export const fromTransportServer = <P>(
  * @category layers
  */
 export const layer = (
-  options?: SessionConfig.Options
-): Layer.Layer<SessionServer, InvalidConfiguration, TransportServer> => Layer.effect(SessionServer, make(options))
+  settings?: SessionConfig.PartialSettings
+): Layer.Layer<SessionServer, InvalidConfiguration, TransportServer> => Layer.effect(SessionServer, make(settings))

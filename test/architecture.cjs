@@ -5,18 +5,21 @@
 const room = (...names) => `^src/internal/(${names.join("|")})(/|\\.ts$)`
 const publicFiles = (...names) => `^src/(${names.join("|")})\\.ts$`
 
-/** Public files that every room may import: plain data, settings and errors. */
-const contracts = publicFiles(
-  "Address",
-  "Origin",
-  "SessionConfig",
-  "SessionMetrics",
-  "SessionSnapshot",
-  "SharedLimits",
-  "Transport",
-  "TransportServer",
-  "WsmuxError"
-)
+/** The files that every room may import: plain data, settings and errors. */
+const contracts = [
+  publicFiles(
+    "Address",
+    "Origin",
+    "SessionConfig",
+    "SessionMetrics",
+    "SessionSnapshot",
+    "SharedLimits",
+    "Transport",
+    "TransportServer",
+    "WsmuxError"
+  ),
+  room("settings")
+].join("|")
 /** Public files that define a session and its streams. */
 const core = publicFiles("MuxStream", "Session", "SessionServer")
 const nodeTransports = publicFiles("NodeTransport", "NodeTransportServer")
@@ -41,6 +44,7 @@ const twins = {
   NodeTransportServer: "internal/transport/node/server",
   ReconnectingSession: "internal/reconnecting/make",
   Session: "internal/session/make",
+  SessionConfig: "internal/settings/validate",
   WsmuxError: "internal/text/errorText"
 }
 

@@ -40,14 +40,14 @@ import {
 } from "../support/transports.js"
 import { withParts } from "../support/withParts.js"
 
-const make = (role: "client" | "server", transport: Transport, options?: SessionConfig.Options) =>
+const make = (role: "client" | "server", transport: Transport, options?: SessionConfig.PartialSettings) =>
   Effect.provideService(
     role === "client" ? Session.makeClient(options) : Session.makeServer(options),
     Transport,
     transport
   )
 
-const makeSessions = (acquireEnds: AcquireEnds, options: SessionConfig.Options = {}) =>
+const makeSessions = (acquireEnds: AcquireEnds, options: SessionConfig.PartialSettings = {}) =>
   Effect.gen(function*() {
     const { client, server } = yield* acquireEnds()
     return { client: yield* make("client", client, options), server: yield* make("server", server, options) }

@@ -21,7 +21,7 @@ export const unreachable = new ConnectFailure({ url: "ws://nowhere", reason: "Un
 export const everySecond = Schedule.spaced("1 second")
 
 /** A server in memory that reconnecting sessions dial. `link` waits for the next connection. */
-export const makeServer = (config?: SessionConfig.Options) =>
+export const makeServer = (config?: SessionConfig.PartialSettings) =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
     const links = yield* Queue.unbounded<Link>()

@@ -18,7 +18,7 @@ import { patience, within } from "./within.js"
  */
 export const makePeer = (
   role: "client" | "server",
-  options?: SessionConfig.Options,
+  options?: SessionConfig.PartialSettings,
   link?: MemoryTransport.Options
 ) =>
   Effect.gen(function*() {

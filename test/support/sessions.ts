@@ -9,8 +9,8 @@ import * as Stream from "effect/Stream"
 import { concat } from "./bytes.js"
 
 export interface Options {
-  readonly client?: SessionConfig.Options
-  readonly server?: SessionConfig.Options
+  readonly client?: SessionConfig.PartialSettings
+  readonly server?: SessionConfig.PartialSettings
   readonly link?: MemoryTransport.Options
 }
 

@@ -48,7 +48,7 @@ class Files extends Context.Tag("Files")<Files, { readonly serve: Effect.Effect<
 
 declare const session: Session.Session
 declare const stream: MuxStream.MuxStream
-declare const server: SessionServer.SessionServer
+declare const server: SessionServer.Service
 declare const transports: TransportServer
 declare const serveFiles: (with_: unknown) => Effect.Effect<string, "not found", Files | Scope.Scope>
 
@@ -134,16 +134,16 @@ describe("Session", () => {
 
   it("Session.makeClient and makeServer need a transport and a scope", () => {
     type Make = (
-      options?: SessionConfig.Options
+      options?: SessionConfig.PartialSettings
     ) => Effect.Effect<Session.Session, Invalid, Transport | Scope.Scope>
     expectTypeOf(Session.makeClient).toEqualTypeOf<Make>()
     expectTypeOf(Session.makeServer).toEqualTypeOf<Make>()
   })
 
   it("Session is a tag with layers over a transport", () => {
-    type Provide = (options?: SessionConfig.Options) => Layer.Layer<Session.Services, Invalid, Transport>
+    type Provide = (options?: SessionConfig.PartialSettings) => Layer.Layer<Session.Services, Invalid, Transport>
     type ProvideConfig = (
-      options: Config.Config.Wrap<SessionConfig.Options>
+      options: Config.Config.Wrap<SessionConfig.PartialSettings>
     ) => Layer.Layer<Session.Services, Invalid | ConfigError, Transport>
     expectTypeOf(Session.Session).toEqualTypeOf<Context.Tag<Session.Session, Session.Session>>()
     expectTypeOf(Session.layerClient).toEqualTypeOf<Provide>()
@@ -205,35 +205,29 @@ describe("SessionConfig", () => {
   })
 
   it("SessionConfig has layers of options, of a Config and of the environment", () => {
-    expectTypeOf(SessionConfig.layer).toEqualTypeOf<(options?: SessionConfig.Options) => Provided>()
+    expectTypeOf(SessionConfig.layer).toEqualTypeOf<(options?: SessionConfig.PartialSettings) => Provided>()
     expectTypeOf(SessionConfig.layerConfig).toEqualTypeOf<
-      (config: Config.Config.Wrap<SessionConfig.Options>) => ProvidedConfig
+      (config: Config.Config.Wrap<SessionConfig.PartialSettings>) => ProvidedConfig
     >()
     expectTypeOf(SessionConfig.layerEnv).toEqualTypeOf<ProvidedConfig>()
-    expectTypeOf(SessionConfig.config).toEqualTypeOf<Config.Config<SessionConfig.Options>>()
+    expectTypeOf(SessionConfig.config).toEqualTypeOf<Config.Config<SessionConfig.PartialSettings>>()
   })
 
-  it("SessionConfig.validate fails with a typed error", () => {
-    expectTypeOf(SessionConfig.validate).toEqualTypeOf<
-      (settings: SessionConfig.Settings) => Effect.Effect<SessionConfig.Settings, Invalid>
-    >()
-  })
-
-  it("SessionConfig.Options may lack each setting, or have undefined", () => {
+  it("SessionConfig.PartialSettings may lack each setting, or have undefined", () => {
     type Undefined = { readonly [K in keyof SessionConfig.Settings]: undefined }
-    expectTypeOf<Record<never, never>>().toExtend<SessionConfig.Options>()
-    expectTypeOf<Undefined>().toExtend<SessionConfig.Options>()
-    expectTypeOf<keyof SessionConfig.Options>().toEqualTypeOf<keyof SessionConfig.Settings>()
+    expectTypeOf<Record<never, never>>().toExtend<SessionConfig.PartialSettings>()
+    expectTypeOf<Undefined>().toExtend<SessionConfig.PartialSettings>()
+    expectTypeOf<keyof SessionConfig.PartialSettings>().toEqualTypeOf<keyof SessionConfig.Settings>()
   })
 })
 
 describe("SessionServer", () => {
   it("SessionServer.make and layer need a TransportServer", () => {
     expectTypeOf(SessionServer.make).toEqualTypeOf<
-      (options?: SessionConfig.Options) => Effect.Effect<SessionServer.SessionServer, Invalid, TransportServer>
+      (options?: SessionConfig.PartialSettings) => Effect.Effect<SessionServer.Service, Invalid, TransportServer>
     >()
     expectTypeOf(SessionServer.layer).toEqualTypeOf<
-      (options?: SessionConfig.Options) => Layer.Layer<SessionServer.SessionServer, Invalid, TransportServer>
+      (options?: SessionConfig.PartialSettings) => Layer.Layer<SessionServer.SessionServer, Invalid, TransportServer>
     >()
   })
 
@@ -254,8 +248,8 @@ describe("SessionServer", () => {
     }
     const typed = {} as TransportServer<User>
     const made = SessionServer.fromTransportServer(typed)
-    expectTypeOf(made).toEqualTypeOf<Effect.Effect<SessionServer.SessionServer<User>, Invalid>>()
-    expectTypeOf({} as Effect.Effect.Success<typeof made>).toExtend<SessionServer.SessionServer>()
+    expectTypeOf(made).toEqualTypeOf<Effect.Effect<SessionServer.Service<User>, Invalid>>()
+    expectTypeOf({} as Effect.Effect.Success<typeof made>).toExtend<SessionServer.Service>()
     expectTypeOf(Session.withPrincipal(session, {} as User).principal).toEqualTypeOf<User>()
     expectTypeOf(session.principal).toEqualTypeOf<unknown>()
   })

@@ -22,11 +22,10 @@ const provided = <E>(layer: Layer.Layer<SessionConfig.SessionConfig, E>) =>
 const withEnv = (env: Record<string, string>) =>
   Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(env)), { pathDelim: "_" }))
 
-/** A setting that makes no sense, but is of a type that none has. */
-const nonsense = (options: Record<string, unknown>) => options as SessionConfig.Options
+const withJson = (json: unknown) => Effect.withConfigProvider(ConfigProvider.fromJson(json))
 
-describe("settings", () => {
-  it.effect("are those of the specification and of the design where nobody says otherwise", () =>
+describe("SessionConfig", () => {
+  it.effect("SessionConfig holds the defaults when the context holds no settings", () =>
     Effect.gen(function*() {
       expect(yield* SessionConfig.SessionConfig).toEqual({
         // the specification's
@@ -53,103 +52,15 @@ describe("settings", () => {
       expect(yield* provided(SessionConfig.layer())).toEqual(yield* SessionConfig.SessionConfig)
     }))
 
-  it("can be replaced one by one, and undefined replaces nothing", () => {
-    const closeCallback = () => Effect.void
-    const options = { log: true, streamBufferSize: 9, closeCallback, initialSendCredit: 0, acceptBacklog: undefined }
-    expect(SessionConfig.merge(defaults, options)).toEqual({
-      ...defaults,
-      log: true,
-      streamBufferSize: 9,
-      closeCallback,
-      initialSendCredit: 0
-    })
-  })
-
-  it.effect("for a websocktunnel give windows of 4 MiB that do not grow, whatever they are merged with", () =>
-    Effect.gen(function*() {
-      const growing = { ...SessionConfig.defaults, streamBufferSize: 1024, maxStreamBufferSize: 64 * 1024 * 1024 }
-      const settings = yield* SessionConfig.validate(SessionConfig.merge(growing, SessionConfig.websocktunnel))
-      const size = 4 * 1024 * 1024
-      expect(settings).toMatchObject({ streamBufferSize: size, maxStreamBufferSize: size, initialSendCredit: size })
-      expect(SessionConfig.maxMessageSize(settings)).toBe(size + 5)
-    }))
-
-  it("tell the largest message that they allow a peer to send", () => {
-    const sizeFor = (options: SessionConfig.Options) =>
-      SessionConfig.maxMessageSize(SessionConfig.merge(defaults, options))
-    expect([
-      sizeFor({}),
-      sizeFor({ streamBufferSize: 100, maxPeerWindow: 0 }),
-      sizeFor({ streamBufferSize: 100, maxPeerWindow: 101 }),
-      sizeFor({ streamBufferSize: 100, maxPeerWindow: 101, maxStreamBufferSize: 102 })
-    ]).toEqual([4 * 1024 * 1024 + 5, 105, 106, 107])
-  })
-})
-
-describe("a setting that makes no sense", () => {
-  const max = 0xffff_ffff
-  const sizes: ReadonlyArray<readonly [setting: keyof SessionConfig.Settings, least: number, most: number]> = [
-    ["streamBufferSize", 1, max],
-    ["acceptBacklog", 0, max],
-    ["maxStreams", 0, max],
-    ["maxUnacknowledgedOpens", 1, max],
-    ["maxPeerWindow", 0, max],
-    ["initialSendCredit", 0, max],
-    ["maxFrameSize", 1, max],
-    ["maxStreamBufferSize", 1, max],
-    ["maxWindowGrowth", 0, Number.MAX_SAFE_INTEGER],
-    ["maxSessionBufferSize", 0, Number.MAX_SAFE_INTEGER],
-    ["discardLimit", 0, Number.MAX_SAFE_INTEGER]
-  ]
-  for (const [setting, least, most] of sizes) {
-    it.effect(`is named: ${setting}`, () =>
-      Effect.gen(function*() {
-        const validate = (value: number) => SessionConfig.validate({ ...defaults, [setting]: value })
-        for (const value of [least, most]) expect((yield* validate(value))[setting]).toBe(value)
-        for (const value of [least - 1, most + 1, least + 0.5, -1, NaN, Infinity]) {
-          const detail = `${value} is not a whole number from ${least} to ${most}`
-          expect(yield* Effect.flip(validate(value))).toEqual(new InvalidConfiguration({ setting, detail }))
-        }
-      }))
-  }
-
-  const durations = ["keepAliveInterval", "streamAcceptDeadline", "flushTimeout", "closeTimeout"] as const
-  for (const setting of durations) {
-    it.effect(`is named: ${setting}`, () =>
-      Effect.gen(function*() {
-        const validate = (value: unknown) =>
-          SessionConfig.validate(SessionConfig.merge(defaults, nonsense({ [setting]: value })))
-        for (const value of [1, "2 minutes", Duration.infinity]) expect((yield* validate(value))[setting]).toBe(value)
-        for (const value of ["soon", {}, true, NaN, -1, "-1 seconds", -1n, [-1, 0], [NaN, 0], [0, -1]]) {
-          const detail = `${String(value)} is not a duration`
-          expect(yield* Effect.flip(validate(value))).toEqual(new InvalidConfiguration({ setting, detail }))
-        }
-      }))
-  }
-
-  it.effect("is a keep-alive without an interval, but not a wait of no length", () =>
-    Effect.gen(function*() {
-      const none = { streamAcceptDeadline: 0, flushTimeout: 0, closeTimeout: 0 }
-      expect(yield* SessionConfig.validate({ ...defaults, ...none })).toEqual({ ...defaults, ...none })
-      for (const keepAliveInterval of [0, Duration.zero, "0 seconds"] as const) {
-        expect(yield* Effect.flip(SessionConfig.validate({ ...defaults, keepAliveInterval }))).toEqual(
-          new InvalidConfiguration({
-            setting: "keepAliveInterval",
-            detail: "it must be longer than zero; Duration.infinity turns the keep-alive off"
-          })
-        )
-      }
-    }))
-
   const detail = "0 is not a whole number from 1 to 4294967295"
   const invalid = new InvalidConfiguration({ setting: "streamBufferSize", detail })
   const options = { streamBufferSize: 0 }
   const wrapped = { streamBufferSize: Config.succeed(0) }
   const outer = Layer.succeed(SessionConfig.SessionConfig, { ...defaults, ...options })
   const makers: Record<string, Effect.Effect<unknown, unknown, Transport | Scope.Scope>> = {
-    "a session of the client": Session.makeClient(options),
-    "a session of the server": Session.makeServer(options),
-    "a session with settings from the context": Effect.provide(Session.makeClient(), outer),
+    "makeClient": Session.makeClient(options),
+    "makeServer": Session.makeServer(options),
+    "makeClient under an invalid context": Effect.provide(Session.makeClient(), outer),
     "layerClient": Layer.build(Session.layerClient(options)),
     "layerServer": Layer.build(Session.layerServer(options)),
     "layerClientConfig": Layer.build(Session.layerClientConfig(wrapped)),
@@ -159,7 +70,7 @@ describe("a setting that makes no sense", () => {
     "SessionConfig.layerEnv": withEnv({ WSMUX_STREAM_BUFFER_SIZE: "0" })(Layer.build(SessionConfig.layerEnv))
   }
   for (const [name, make] of Object.entries(makers)) {
-    it.scoped(`fails ${name}`, () =>
+    it.scoped(`${name} fails with InvalidConfiguration when a setting is invalid`, () =>
       Effect.gen(function*() {
         const pair = yield* MemoryTransport.makePair()
         expect(yield* Effect.flip(Effect.provideService(make, Transport, pair.client))).toEqual(invalid)
@@ -167,15 +78,15 @@ describe("a setting that makes no sense", () => {
   }
 })
 
-describe("settings from a layer", () => {
-  it.effect("stand beside the defaults", () =>
+describe("SessionConfig", () => {
+  it.effect("layer provides the defaults beside the given settings", () =>
     Effect.gen(function*() {
       const options = { streamBufferSize: 4096, keepAliveInterval: "20 seconds", log: undefined } as const
       expect(yield* provided(SessionConfig.layer(options)))
         .toEqual({ ...defaults, streamBufferSize: 4096, keepAliveInterval: "20 seconds" })
     }))
 
-  it.effect("may each come from a source of its own", () =>
+  it.effect("layerConfig reads each setting from the Config that is given for it", () =>
     Effect.gen(function*() {
       const layer = SessionConfig.layerConfig({
         streamBufferSize: Config.integer("WINDOW"),
@@ -189,7 +100,7 @@ describe("settings from a layer", () => {
     }))
 })
 
-describe("settings from the environment", () => {
+describe("SessionConfig", () => {
   const env = {
     WSMUX_KEEP_ALIVE_INTERVAL: "20 seconds",
     WSMUX_STREAM_ACCEPT_DEADLINE: "1 minute",
@@ -227,21 +138,30 @@ describe("settings from the environment", () => {
     discardLimit: 8
   }
 
-  it.effect("are read under their names", () =>
+  it.effect("layerEnv reads each setting from its WSMUX variable", () =>
     Effect.gen(function*() {
-      expect(yield* SessionConfig.config.pipe(withEnv(env))).toEqual(options)
       expect(yield* provided(SessionConfig.layerEnv).pipe(withEnv(env))).toEqual({ ...defaults, ...options })
     }))
 
-  it.effect("can turn the keep-alive off", () =>
+  it.effect("config reads each setting under the name of its member, within nested", () =>
     Effect.gen(function*() {
-      const { keepAliveInterval } = yield* SessionConfig.config.pipe(
+      const json = { ...options, keepAliveInterval: "20 seconds", streamAcceptDeadline: "1 minute" }
+      const given = { ...json, flushTimeout: "6 millis", closeTimeout: "9 millis" }
+      expect(yield* SessionConfig.config.pipe(withJson(given))).toEqual(options)
+      expect(yield* Config.nested(SessionConfig.config, "wsmux").pipe(withJson({ wsmux: given }))).toEqual(options)
+      const env = { WSMUX_LOG: "true" }
+      expect((yield* SessionConfig.config.pipe(withEnv(env))).log).toBe(undefined)
+    }))
+
+  it.effect("layerEnv turns the keep-alive off when its interval is Infinity", () =>
+    Effect.gen(function*() {
+      const { keepAliveInterval } = yield* provided(SessionConfig.layerEnv).pipe(
         withEnv({ WSMUX_KEEP_ALIVE_INTERVAL: "Infinity" })
       )
       expect(keepAliveInterval).toEqual(Duration.infinity)
     }))
 
-  it.effect("are the defaults where it says nothing", () =>
+  it.effect("layerEnv provides the defaults when the variables are unset", () =>
     Effect.gen(function*() {
       const some = { OTHER_LOG: "true", WSMUX_ACCEPT_BACKLOG: "9" }
       expect(yield* provided(SessionConfig.layerEnv).pipe(withEnv({}))).toEqual(defaults)
@@ -249,30 +169,30 @@ describe("settings from the environment", () => {
     }))
 
   for (const name of Object.keys(env)) {
-    it.effect(`are refused where they cannot be read: ${name}`, () =>
+    it.effect(`layerEnv fails with its path when ${name} is malformed`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(provided(SessionConfig.layerEnv).pipe(withEnv({ [name]: "lots" })))
         expect(error).toMatchObject({ _op: "InvalidData", path: ["WSMUX", name.slice("WSMUX_".length)] })
       }))
   }
 
-  it.effect("are no durations below zero", () =>
+  it.effect("layerEnv fails when a duration is negative", () =>
     Effect.gen(function*() {
       const backwards = withEnv({ WSMUX_STREAM_ACCEPT_DEADLINE: "-1 seconds" })
-      expect(yield* Effect.flip(SessionConfig.config.pipe(backwards))).toMatchObject({ _op: "InvalidData" })
+      expect(yield* Effect.flip(provided(SessionConfig.layerEnv).pipe(backwards))).toMatchObject({ _op: "InvalidData" })
     }))
 
-  const layers = { client: Session.layerClientConfig, server: Session.layerServerConfig }
+  const layers = { Client: Session.layerClientConfig, Server: Session.layerServerConfig }
   for (const [role, layer] of Object.entries(layers)) {
-    it.scoped(`reach a session of the ${role}`, () =>
+    it.scoped(`layer${role}Config gives the settings of a Config to its session`, () =>
       Effect.gen(function*() {
         const pair = yield* MemoryTransport.makePair()
         const build = Layer.build(layer(SessionConfig.config)).pipe(Effect.provideService(Transport, pair.client))
-        expect(yield* Effect.flip(build.pipe(withEnv({ WSMUX_LOG: "perhaps" }))))
-          .toMatchObject({ _op: "InvalidData", path: ["WSMUX", "LOG"] })
-        const session = Context.get(yield* build.pipe(withEnv({ WSMUX_STREAM_BUFFER_SIZE: "300" })), Session.Session)
-        expect(session.role).toBe(role)
-        const makePeer = role === "client" ? Session.makeServer() : Session.makeClient()
+        expect(yield* Effect.flip(build.pipe(withJson({ log: "perhaps" }))))
+          .toMatchObject({ _op: "InvalidData", path: ["log"] })
+        const session = Context.get(yield* build.pipe(withJson({ streamBufferSize: 300 })), Session.Session)
+        expect(session.role).toBe(role.toLowerCase())
+        const makePeer = role === "Client" ? Session.makeServer() : Session.makeClient()
         const peer = yield* Effect.provideService(makePeer, Transport, pair.server)
         yield* Effect.all([peer.open(), session.accept], { concurrency: 2 })
         expect((yield* session.snapshot).streams.map((stream) => stream.receiveCredit)).toEqual([300])
@@ -280,8 +200,8 @@ describe("settings from the environment", () => {
   }
 })
 
-describe("a session", () => {
-  it.scoped("prefers its own settings to those in the context", () =>
+describe("Session", () => {
+  it.scoped("Session prefers its own settings to those in the context", () =>
     Effect.gen(function*() {
       const context = SessionConfig.layer({ streamBufferSize: 100, acceptBacklog: 1 })
       const { frames, send, session } = yield* makePeer("server", { streamBufferSize: 300 }).pipe(
@@ -294,7 +214,7 @@ describe("a session", () => {
 
   const options = { streamBufferSize: 100, maxPeerWindow: 200 }
   for (const make of [Session.makeClient, Session.makeServer]) {
-    it.scoped(`needs a transport that lets in what its peer may send: ${make.name}`, () =>
+    it.scoped(`${make.name} fails when the transport lets in smaller messages than the peer may send`, () =>
       Effect.gen(function*() {
         const over = (maxMessageSize: number) =>
           Effect.gen(function*() {

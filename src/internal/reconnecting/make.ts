@@ -8,13 +8,13 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Options, Service } from "../../ReconnectingSession.js"
-import * as SessionConfig from "../../SessionConfig.js"
 import { type InvalidConfiguration, NotConnected, type TerminalError } from "../../WsmuxError.js"
 import { monotonicMillis } from "./clock.js"
 import { connect } from "./connect.js"
 import { operations } from "./operations.js"
 import { defaultSchedule, isHopeless, retryAfterOf } from "./policy.js"
 import { ConnectionState } from "./state.js"
+import { resolve } from "../settings/resolve.js"
 
 /** Keeps one session after the other connected, in the background. */
 export const makeReconnecting = <E1, R1, E2, R2, R3>(
@@ -22,8 +22,7 @@ export const makeReconnecting = <E1, R1, E2, R2, R3>(
 ): Effect.Effect<Service<E1 | E2 | TerminalError>, InvalidConfiguration, R1 | R2 | R3 | Scope.Scope> =>
   Effect.gen(function*() {
     type Failure = E1 | E2 | TerminalError
-    const provided = yield* SessionConfig.SessionConfig
-    const settings = yield* SessionConfig.validate(SessionConfig.merge(provided, options.settings ?? {}))
+    const settings = yield* resolve(options.settings)
     const attempt = connect({
       transport: options.transport,
       onConnect: options.onConnect,

@@ -17,7 +17,7 @@ import * as Tracer from "effect/Tracer"
 import { format } from "../../Address.js"
 import type { MuxStream } from "../../MuxStream.js"
 import type { Open, OpenOptions, Session, TypeId } from "../../Session.js"
-import * as SessionConfig from "../../SessionConfig.js"
+import type { PartialSettings, Settings } from "../../SessionConfig.js"
 import { SharedLimits } from "../../SharedLimits.js"
 import { Transport } from "../../Transport.js"
 import {
@@ -33,6 +33,8 @@ import { makeMetricsReporter } from "../observe/metricsReporter.js"
 import { makeSessionLog } from "../observe/sessionLog.js"
 import { WindowTuner } from "../recv/windowTuner.js"
 import { CongestionController } from "../send/congestion.js"
+import { resolve } from "../settings/resolve.js"
+import { validateMessageSize } from "../settings/validate.js"
 import { Notify } from "../sync/notify.js"
 import { monotonicMillis } from "../time/clock.js"
 import { keepAlive, toSchedule } from "../time/keepAlive.js"
@@ -50,13 +52,12 @@ const typeId: TypeId = Symbol.for("effect-wsmux/Session") as TypeId
 /** Makes a session of the state machine: gives it a transport, a keep-alive, a closing routine and a scope. */
 export const makeSession = (
   role: Role,
-  options: SessionConfig.Options | undefined
+  given: PartialSettings | undefined
 ): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> =>
   Effect.gen(function*() {
     const transport = yield* Transport
-    const provided = yield* SessionConfig.SessionConfig
-    const settings = yield* SessionConfig.validate(SessionConfig.merge(provided, options ?? {}))
-    yield* SessionConfig.validateMessageSize(settings, transport)
+    const settings = yield* resolve(given)
+    yield* validateMessageSize(settings, transport)
     const clock = yield* Effect.clock
     const now = () => monotonicMillis(clock)
     const journal = yield* makeSessionLog(settings.log, { role, peer: format(transport.remoteAddress) }, now)
@@ -261,7 +262,7 @@ const handlerRefs = (streamId: number, scope: Scope.Scope) => (refs: FiberRefs.F
 }
 
 /** Makes a tuner where the settings let windows grow. */
-const makeTuner = (settings: SessionConfig.Settings, rtt: RttEstimator): WindowTuner | undefined => {
+const makeTuner = (settings: Settings, rtt: RttEstimator): WindowTuner | undefined => {
   const { maxStreamBufferSize: maxWindow, maxWindowGrowth: budget, streamBufferSize } = settings
   return maxWindow === undefined || maxWindow <= streamBufferSize
     ? undefined

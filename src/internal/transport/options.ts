@@ -1,7 +1,8 @@
 import * as Effect from "effect/Effect"
-import * as SessionConfig from "../../SessionConfig.js"
+import { SessionConfig } from "../../SessionConfig.js"
 import { type Budget, SharedLimits } from "../../SharedLimits.js"
 import { defaultHighWaterMark } from "../../Transport.js"
+import { maxMessageSize } from "../settings/validate.js"
 
 /** The options that every transport over a WebSocket has. */
 interface Options {
@@ -20,8 +21,8 @@ export interface Settings {
 
 /** Fills in the defaults from the `SessionConfig` and the `SharedLimits` in the context. */
 export const resolve = (options: Options): Effect.Effect<Settings> =>
-  Effect.map(Effect.all([SessionConfig.SessionConfig, SharedLimits]), ([config, { partialMessages }]) => ({
+  Effect.map(Effect.all([SessionConfig, SharedLimits]), ([config, { partialMessages }]) => ({
     partialMessages,
     highWaterMark: Math.max(options.highWaterMark ?? defaultHighWaterMark, 1),
-    maxMessageSize: options.maxMessageSize ?? SessionConfig.maxMessageSize(config)
+    maxMessageSize: options.maxMessageSize ?? maxMessageSize(config)
   }))

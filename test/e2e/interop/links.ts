@@ -19,7 +19,7 @@ export interface Link {
   readonly go: GoProcess
 }
 
-interface Options extends SessionConfig.Options {
+interface Options extends SessionConfig.PartialSettings {
   /** The largest message that our transport lets in. */
   readonly maxMessageSize?: number
   /** Bytes per second, in each direction, where the link has a limit. */
@@ -45,7 +45,7 @@ const limited = (address: string, rate: number) =>
   )
 
 /** The test listens, and Go dials as the client. */
-export const listenForGo = (options: SessionConfig.Options = {}, flags: Flags = {}) =>
+export const listenForGo = (options: SessionConfig.PartialSettings = {}, flags: Flags = {}) =>
   Effect.gen(function*() {
     const connected = yield* Deferred.make<Session.Session>()
     const server = yield* Effect.provideServiceEffect(
@@ -58,7 +58,7 @@ export const listenForGo = (options: SessionConfig.Options = {}, flags: Flags = 
   })
 
 /** The test listens as the client, and Go dials as the server. */
-export const listenForGoServer = (options: SessionConfig.Options = {}, flags: Flags = {}) =>
+export const listenForGoServer = (options: SessionConfig.PartialSettings = {}, flags: Flags = {}) =>
   Effect.gen(function*() {
     const connected = yield* Deferred.make<Session.Session>()
     const server = yield* NodeTransportServer.make()

@@ -9,7 +9,7 @@ import type { Link } from "./links.js"
 import { digest, digestOf, expectNoFaults, openMany, request, send, serveMany } from "./traffic.js"
 
 /** One of the functions of `links.ts` that connect a session with Go. */
-type Connect = (options?: SessionConfig.Options, flags?: Flags) => Effect.Effect<Link, unknown, Scope.Scope>
+type Connect = (options?: SessionConfig.PartialSettings, flags?: Flags) => Effect.Effect<Link, unknown, Scope.Scope>
 
 const buffers = [1024, 4096, 65536]
 const services = ["echo", "sink", "source"] as const

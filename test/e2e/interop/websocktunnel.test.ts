@@ -170,7 +170,7 @@ const untilAnswered = ({ next, send, viewers }: Effect.Effect.Success<typeof raw
     return frames.filter((frame) => "id" in frame && frame.id !== id)
   })
 
-const dialTunnel = (options: SessionConfig.Options) =>
+const dialTunnel = (options: SessionConfig.PartialSettings) =>
   Effect.gen(function*() {
     const { url, viewers } = yield* startProxy
     const transport = yield* dialProxy(url)
@@ -201,7 +201,7 @@ const serveHttp = Effect.gen(function*() {
 const size = 48 * mebibyte
 
 /** A download whose viewer starts to read when the server has used up its credit. */
-const downloadSlowly = (options: SessionConfig.Options) =>
+const downloadSlowly = (options: SessionConfig.PartialSettings) =>
   Effect.gen(function*() {
     const { session, viewers } = yield* dialTunnel(options)
     const head = bytes(`HTTP/1.1 200 OK\r\ncontent-length: ${size}\r\nconnection: close\r\n\r\n`)

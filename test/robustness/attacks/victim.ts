@@ -9,7 +9,7 @@ import { answering, type Memory, memory } from "../../support/answering.js"
 
 /** The attacked server, a process that answers questions about its state. */
 export interface Options {
-  readonly settings?: SessionConfig.Options
+  readonly settings?: SessionConfig.PartialSettings
   readonly server?: Pick<NodeTransportServer.Options, "maxConnections" | "upgradeTimeout">
 }
 
@@ -50,7 +50,7 @@ const pour = (stream: MuxStream) => Stream.run(Stream.forever(Stream.make(megaby
 const { server, settings: given = {} }: Options = JSON.parse(process.argv[2]!)
 
 /** Attackers answer no pings, and another bound than the keep-alive must stop them. */
-const settings: SessionConfig.Options = { keepAliveInterval: "1 hour", ...given }
+const settings: SessionConfig.PartialSettings = { keepAliveInterval: "1 hour", ...given }
 
 const sessions = new Set<Session>()
 const paths = new Map<string, string>()

@@ -11,11 +11,11 @@ import { pattern } from "../../support/bytes.js"
 import { acceptWsServer, dialWs, eventually } from "../../support/transports.js"
 import { FaultProxy, type Options as ProxyOptions } from "./proxy.js"
 
-export interface Options extends SessionConfig.Options {
+export interface Options extends SessionConfig.PartialSettings {
   readonly proxy?: ProxyOptions
   /** Settings of one end alone. */
-  readonly client?: SessionConfig.Options
-  readonly server?: SessionConfig.Options
+  readonly client?: SessionConfig.PartialSettings
+  readonly server?: SessionConfig.PartialSettings
 }
 
 /** Both ends of a session over real sockets, with a proxy between them. */

@@ -1,4 +1,5 @@
 import * as Address from "effect-wsmux/Address"
+import { maxMessageSize } from "effect-wsmux/internal/settings/validate"
 import * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
@@ -54,7 +55,7 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
 
     const serverSettings = drawSettings(random)
     say(`server: ${describe(serverSettings)}`)
-    const { connect, server } = yield* makeMemoryServer(SessionConfig.maxMessageSize(SessionConfig.defaults))
+    const { connect, server } = yield* makeMemoryServer(maxMessageSize(SessionConfig.defaults))
     const sessions = yield* Effect.provideService(SessionServer.make(serverSettings), TransportServer, server)
     const waiting = new Map<string, Deferred.Deferred<readonly [Session.Session, Effect.Effect<unknown>]>>()
     const serving = yield* Effect.fork(sessions.run((session) =>

@@ -73,7 +73,7 @@ const makeWsLink = Effect.gen(function*() {
   return link
 })
 
-const makeEnds = (link: Effect.Effect<Link, unknown, Scope.Scope>, settings: SessionConfig.Options = {}) =>
+const makeEnds = (link: Effect.Effect<Link, unknown, Scope.Scope>, settings: SessionConfig.PartialSettings = {}) =>
   Effect.gen(function*() {
     const [near, far, cut] = yield* link
     const client = yield* Effect.provideService(Session.makeClient(settings), Transport, near)
@@ -124,7 +124,7 @@ const ways: Readonly<Record<string, Way>> = {
 const batch = 50
 
 /** A busy machine may let a process wait for this long. */
-const settings: SessionConfig.Options = { keepAliveInterval: "10 minutes" }
+const settings: SessionConfig.PartialSettings = { keepAliveInterval: "10 minutes" }
 
 const program = Effect.gen(function*() {
   const links: Record<Kind, Effect.Effect<Link, unknown, Scope.Scope>> = { memory: memoryLink, ws: yield* makeWsLink }

@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import { answering, memory } from "../../support/answering.js"
 import type { Question, Report } from "./main.js"
 
-export const settings: SessionConfig.Options = { streamBufferSize: 64 * 1024 }
+export const settings: SessionConfig.PartialSettings = { streamBufferSize: 64 * 1024 }
 
 /** Echoes each stream of each session. */
 export const server = (): void => {

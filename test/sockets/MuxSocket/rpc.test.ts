@@ -134,7 +134,7 @@ describe("RPC over a session that comes back", () => {
     Layer.build(Layer.provide(SessionServer.layer(settings), NodeTransportServer.layer())),
     (context) => Context.get(context, SessionServer.SessionServer)
   )
-  const comingBack = (server: SessionServer.SessionServer) =>
+  const comingBack = (server: SessionServer.Service) =>
     ReconnectingSession.make({
       transport: NodeTransport.connect(`ws://${Address.format(server.address)}`),
       schedule: Schedule.spaced("10 millis"),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Address from "effect-wsmux/Address"
+import { maxMessageSize } from "effect-wsmux/internal/settings/validate"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import { Transport } from "effect-wsmux/Transport"
@@ -42,7 +43,7 @@ describe("an in-memory pair", () => {
       expect(client.pollWritable()).toBe(true)
       client.send([pattern(1)])
       expect(client.pollWritable()).toBe(false)
-      expect(client.maxMessageSize).toBe(SessionConfig.maxMessageSize(SessionConfig.defaults))
+      expect(client.maxMessageSize).toBe(maxMessageSize(SessionConfig.defaults))
       expect([client.localAddress, server.localAddress]).toEqual([
         Address.opaque("memory:client"),
         Address.opaque("memory:server")

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import { maxMessageSize } from "effect-wsmux/internal/settings/validate"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
@@ -132,7 +133,7 @@ describe("two sessions in memory", () => {
       const large = { streamBufferSize: 8 * 1024 * 1024 }
       const sized = (options: MemoryTransport.SessionsOptions) =>
         Effect.map(MemoryTransport.makeSessions(options), ({ pair }) => pair.client.maxMessageSize)
-      const needed = SessionConfig.maxMessageSize({ ...SessionConfig.defaults, ...large })
+      const needed = maxMessageSize({ ...SessionConfig.defaults, ...large })
       expect(yield* sized({ client: large })).toBe(needed)
       expect(yield* sized({ server: large })).toBe(needed)
       expect(yield* Effect.provide(sized({}), Layer.orDie(SessionConfig.layer(large)))).toBe(needed)

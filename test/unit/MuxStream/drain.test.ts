@@ -10,7 +10,7 @@ import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeSessions, readAll, settle } from "../../support/sessions.js"
 
 /** A stream of the peer, accepted and left, after `unread` had come; and the frames up to there. */
-const makeLeft = (unread: ReadonlyArray<Uint8Array>, options?: SessionConfig.Options) =>
+const makeLeft = (unread: ReadonlyArray<Uint8Array>, options?: SessionConfig.PartialSettings) =>
   Effect.gen(function*() {
     const peer = yield* makePeer("server", options)
     yield* peer.send(syn(1))

@@ -12,7 +12,7 @@ import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeStreams, readAll, settle } from "../../support/sessions.js"
 
 /** A server session over a link that takes one frame at a time, and streams that the peer has opened with much credit. */
-const makeWriters = (count: number, options?: SessionConfig.Options, link?: MemoryTransport.Options) =>
+const makeWriters = (count: number, options?: SessionConfig.PartialSettings, link?: MemoryTransport.Options) =>
   Effect.gen(function*() {
     const peer = yield* makePeer("server", { ...quiet, initialSendCredit: 1_000_000, ...options }, {
       capacity: 1,

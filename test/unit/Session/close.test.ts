@@ -22,7 +22,7 @@ const closedThere = new SessionClosed({ by: "peer", code: 1000, reason: "" })
 const lost = new TransportFailure({ code: 1006, reason: "" })
 
 /** A client whose every step towards the network is written down, and a server, over a link that fills with one frame. */
-const makeRecorded = (options?: SessionConfig.Options) =>
+const makeRecorded = (options?: SessionConfig.PartialSettings) =>
   Effect.gen(function*() {
     const pair = yield* MemoryTransport.makePair({ capacity: 1 })
     const clock = yield* Effect.clock

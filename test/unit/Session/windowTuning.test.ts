@@ -13,16 +13,16 @@ import { makeStreams, readAll, readSome } from "../../support/sessions.js"
 
 const kib = 1024
 
-const brief: SessionConfig.Options = { ...quiet, flushTimeout: 0, closeTimeout: 0 }
+const brief: SessionConfig.PartialSettings = { ...quiet, flushTimeout: 0, closeTimeout: 0 }
 
-const tuned: SessionConfig.Options = {
+const tuned: SessionConfig.PartialSettings = {
   ...brief,
   streamBufferSize: kib,
   maxStreamBufferSize: 16 * kib
 }
 
 /** A session that lets windows grow, over a network of so many milliseconds each way, and a peer that is all credit. */
-const makeTuned = (options: SessionConfig.Options = {}, latency = 10) =>
+const makeTuned = (options: SessionConfig.PartialSettings = {}, latency = 10) =>
   Effect.gen(function*() {
     const peer = yield* makePeer("server", { ...tuned, ...options }, { latency })
     const pass = (millis: number) => TestClock.adjust(millis)
@@ -154,7 +154,7 @@ describe("window tuning", () => {
 
   it.scoped("fills a slow link that the usual window leaves empty", () =>
     Effect.gen(function*() {
-      const transfer = (server: SessionConfig.Options) =>
+      const transfer = (server: SessionConfig.PartialSettings) =>
         Effect.scoped(Effect.gen(function*() {
           const { far, near } = yield* makeStreams({
             client: brief,

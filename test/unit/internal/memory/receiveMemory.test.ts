@@ -161,7 +161,11 @@ describe("the memory of a session", () => {
       expect(counters.windowOverruns).toBe(4)
     }))
 
-  const strangers = (limits: Partial<SharedLimits.Settings>, sessions: number, options?: SessionConfig.Options) =>
+  const strangers = (
+    limits: Partial<SharedLimits.Settings>,
+    sessions: number,
+    options?: SessionConfig.PartialSettings
+  ) =>
     Effect.gen(function*() {
       const made = yield* Effect.forEach(
         Array.from({ length: sessions }),

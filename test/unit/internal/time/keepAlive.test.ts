@@ -19,7 +19,7 @@ import { makeSessions, makeStreams, settle } from "../../../support/sessions.js"
 import { withParts } from "../../../support/withParts.js"
 
 /** A session whose pings are counted and, if `lost`, dropped; and the other end of its link. */
-const makeWatched = (options?: SessionConfig.Options & { readonly lost?: boolean }) =>
+const makeWatched = (options?: SessionConfig.PartialSettings & { readonly lost?: boolean }) =>
   Effect.gen(function*() {
     const pair = yield* MemoryTransport.makePair()
     const pings: Array<number> = []

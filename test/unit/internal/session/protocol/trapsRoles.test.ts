@@ -27,7 +27,7 @@ const situations: ReadonlyArray<Situation> = [
 const size = 10
 
 /** A stream with windows of 10 bytes both ways, in a scope of its own that `leave` closes. */
-const establish = ({ id, opens, role }: Situation, options?: SessionConfig.Options) =>
+const establish = ({ id, opens, role }: Situation, options?: SessionConfig.PartialSettings) =>
   Effect.gen(function*() {
     const peer = yield* makePeer(role, { ...quiet, streamBufferSize: size, ...options })
     const scope = yield* Scope.make()
