@@ -25,7 +25,7 @@ import { eventually, listening, portOf, signal } from "../support/transports.js"
 
 const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
 
-/** Web streams in memory, and what is at their other end. */
+/** Web streams in memory, and the streams at their other end. */
 const makeWebPair = () => {
   const [there, back] = [new TransformStream<Uint8Array, Uint8Array>(), new TransformStream<Uint8Array, Uint8Array>()]
   return {
@@ -34,7 +34,7 @@ const makeWebPair = () => {
   }
 }
 
-/** Both kinds of foreign connections, their near ends as byte streams. */
+/** A TCP connection and web streams, with one end as a `ByteStream`. */
 const kinds = {
   "a Node duplex": Effect.gen(function*() {
     const [near, far] = duplexPair()
@@ -50,7 +50,7 @@ const kinds = {
 
 for (const [kind, makeEnds] of Object.entries(kinds)) {
   describe(`${kind} as a byte stream`, () => {
-    it.scopedLive("carries bytes both ways, each way to its own end", () =>
+    it.scopedLive(`${kind} carries bytes in both directions, each to its own end`, () =>
       Effect.gen(function*() {
         const { far, near } = yield* makeEnds
         const sent = pattern(200_000)
@@ -62,7 +62,7 @@ for (const [kind, makeEnds] of Object.entries(kinds)) {
         expect(Buffer.compare(echoed, sent)).toBe(0)
       }))
 
-    it.scopedLive("sends no end for an input that fails", () =>
+    it.scopedLive(`${kind} sends no end when the input of its sink fails`, () =>
       Effect.gen(function*() {
         const { far, near } = yield* makeEnds
         const input = Stream.concat(Stream.make(bytes("half")), Stream.fail("no more"))
@@ -73,7 +73,7 @@ for (const [kind, makeEnds] of Object.entries(kinds)) {
         expect(Option.map(yield* far.read, text)).toEqual(Option.some("and more"))
       }))
 
-    it.scopedLive("loses nothing to a read that was interrupted", () =>
+    it.scopedLive(`${kind} loses no bytes when a read is interrupted`, () =>
       Effect.gen(function*() {
         const { far, near } = yield* makeEnds
         const read = yield* start(near.read)
@@ -82,7 +82,7 @@ for (const [kind, makeEnds] of Object.entries(kinds)) {
         expect(Option.map(yield* near.read, text)).toEqual(Option.some("still there"))
       }))
 
-    it.scopedLive("is joined with a stream of a session, with its ends", () =>
+    it.scopedLive(`${kind} passes bytes and ends when it is joined with a stream`, () =>
       Effect.gen(function*() {
         const { far, near } = yield* makeEnds
         const streams = yield* makeStreams(quietly())
@@ -99,8 +99,8 @@ for (const [kind, makeEnds] of Object.entries(kinds)) {
   })
 }
 
-describe("a Node duplex as a byte stream", () => {
-  it.scopedLive("tells a loss from an end, and resets the connection that its scope leaves", () =>
+describe("NodeDuplex.toByteStream", () => {
+  it.scopedLive("NodeDuplex.toByteStream fails at a reset, and resets the connection when its scope closes", () =>
     Effect.gen(function*() {
       const accepted = yield* Deferred.make<Net.Socket>()
       const server = yield* listening(Net.createServer({ allowHalfOpen: true }, (socket) => {
@@ -119,7 +119,7 @@ describe("a Node duplex as a byte stream", () => {
       expect(yield* Effect.flip(left.write(bytes("more")))).toBeInstanceOf(DuplexFailure)
     }))
 
-  it.scopedLive("fails where it cannot connect", () =>
+  it.scopedLive("NodeDuplex.toByteStream fails with the reason when the socket cannot connect", () =>
     Effect.gen(function*() {
       const server = Net.createServer().listen(0, "127.0.0.1")
       yield* promise(() => once(server, "listening"))
@@ -129,7 +129,7 @@ describe("a Node duplex as a byte stream", () => {
       expect(failure.message).toBe(`connect ECONNREFUSED 127.0.0.1:${port}`)
     }))
 
-  it.scopedLive("gives what can still be read when a write of it fails, and takes no end for one then", () =>
+  it.scopedLive("NodeDuplex.toByteStream reads the rest when a write fails, and fails instead of an end", () =>
     Effect.gen(function*() {
       const refused = new Error("the other end takes nothing more")
       const duplex = new Duplex({ read: () => {}, write: (_chunk, _encoding, callback) => callback(refused) })
@@ -147,7 +147,7 @@ describe("a Node duplex as a byte stream", () => {
       expect(yield* Effect.flip(other.end)).toEqual(failure)
     }))
 
-  it.scopedLive("gives the answer that a TCP server sent before it reset the connection", () =>
+  it.scopedLive("NodeDuplex.toByteStream reads the answer that a server sent before its reset", () =>
     Effect.gen(function*() {
       const accepted = yield* Deferred.make<Net.Socket>()
       const server = yield* listening(Net.createServer((socket) => {
@@ -156,7 +156,7 @@ describe("a Node duplex as a byte stream", () => {
       const dial = () => Net.connect({ port: portOf(server), host: "127.0.0.1", allowHalfOpen: true })
       const other = yield* NodeDuplex.toByteStream(dial)
       const far = yield* Deferred.await(accepted)
-      // in one turn of the event loop, so that the client writes before it can read
+      // in one turn, so that the client writes before it can read
       const writing = Effect.suspend(() => {
         far.write("413 too large")
         resetNow(far)
@@ -167,7 +167,7 @@ describe("a Node duplex as a byte stream", () => {
       expect(yield* Effect.flip(other.read)).toBeInstanceOf(DuplexFailure)
     }))
 
-  it.scopedLive("gives what had arrived when the duplex is destroyed with an error", () =>
+  it.scopedLive("NodeDuplex.toByteStream reads the received bytes when the duplex fails", () =>
     Effect.gen(function*() {
       const duplex = new Duplex({ read: () => {}, write: (_chunk, _encoding, callback) => callback() })
       const other = yield* NodeDuplex.toByteStream(() => duplex)
@@ -177,7 +177,7 @@ describe("a Node duplex as a byte stream", () => {
       expect(yield* Effect.flip(other.read)).toMatchObject({ detail: "lost" })
     }))
 
-  it.scopedLive("destroys the socket of a path when its scope closes, since Node resets TCP only", () =>
+  it.scopedLive("NodeDuplex.toByteStream destroys a Unix socket when its scope closes", () =>
     Effect.gen(function*() {
       const path = join(tmpdir(), `wsmux-${process.pid}-${Date.now()}.sock`)
       const server = Net.createServer((socket) => socket.on("error", () => {}).resume())
@@ -190,7 +190,7 @@ describe("a Node duplex as a byte stream", () => {
       expect([Exit.isSuccess(exit), socket.destroyed]).toEqual([true, true])
     }))
 
-  it.scopedLive("leaves no listener behind", () =>
+  it.scopedLive("NodeDuplex.toByteStream removes its listeners when its scope closes", () =>
     Effect.gen(function*() {
       const [near] = duplexPair()
       const names = ["connect", "readable", "end", "drain", "finish", "error", "close"]
@@ -209,8 +209,8 @@ const resetNow = (socket: Net.Socket): void => {
   _handle.reset(() => {})
 }
 
-describe("a pair of web streams as a byte stream", () => {
-  it.scopedLive("fails with the errors of its streams", () =>
+describe("WebStreams.toByteStream", () => {
+  it.scopedLive("WebStreams.toByteStream fails with the errors of its streams", () =>
     Effect.gen(function*() {
       const cause = new Error("the disk is full")
       const other = yield* WebStreams.toByteStream({
@@ -223,7 +223,7 @@ describe("a pair of web streams as a byte stream", () => {
       )
     }))
 
-  it.scopedLive("fails at a chunk that is no bytes", () =>
+  it.scopedLive("WebStreams.toByteStream fails when a chunk is not bytes", () =>
     Effect.gen(function*() {
       const other = yield* WebStreams.toByteStream({
         readable: new Blob(["text"]).stream().pipeThrough(new TextDecoderStream() as never),
@@ -232,7 +232,7 @@ describe("a pair of web streams as a byte stream", () => {
       expect(yield* Effect.flip(other.read)).toMatchObject({ _tag: "DuplexFailure", cause: expect.any(TypeError) })
     }))
 
-  it.scopedLive("cancels and aborts what has not ended when its scope closes, and gives the locks back", () =>
+  it.scopedLive("WebStreams.toByteStream cancels, aborts and unlocks its streams when its scope closes", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const pair = {
@@ -246,8 +246,8 @@ describe("a pair of web streams as a byte stream", () => {
     }))
 })
 
-describe("a joined stream", () => {
-  it.scoped("is given up when its peer has ended and takes nothing any more", () =>
+describe("ByteStream.join", () => {
+  it.scoped("ByteStream.join fails with Stalled when the peer has ended and takes no more bytes", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       yield* near.end // and it never reads again, as if it had gone
@@ -263,7 +263,7 @@ describe("a joined stream", () => {
       expect(yield* failureOf(joined)).toEqual(new Stalled({ afterMillis: 10_000 }))
     }))
 
-  it.scoped("is given up when its peer has ended behind bytes that the other end does not take", () =>
+  it.scoped("ByteStream.join fails with Stalled when the peer has ended behind unread bytes", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       yield* near.write(pattern(500))
@@ -278,7 +278,7 @@ describe("a joined stream", () => {
       expect(yield* failureOf(joined)).toEqual(new Stalled({ afterMillis: 10_000 }))
     }))
 
-  it.scoped("goes on with one large write for as long as its peer takes a little of it", () =>
+  it.scoped("ByteStream.join continues one large write when the peer takes some of it per time-out", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       yield* near.end
@@ -303,7 +303,7 @@ describe("a joined stream", () => {
       expect(received).toBe(20 * 1024)
     }))
 
-  it.scoped("passes on what the other end gives after it takes nothing more, then fails", () =>
+  it.scoped("ByteStream.join passes on the rest of the other stream when a write to it fails", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const answers = yield* Queue.unbounded<Option.Option<Uint8Array>>()
@@ -323,7 +323,7 @@ describe("a joined stream", () => {
       expect((yield* start(near.read)).unsafePoll()).toBe(null) // a loss is no end
     }))
 
-  it.scoped("fails at once when the other end has ended and takes nothing more", () =>
+  it.scoped("ByteStream.join fails at once when a write fails after the end of the other stream", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const other = ByteStream.make({
@@ -338,7 +338,7 @@ describe("a joined stream", () => {
       expect(yield* failureOf(joined)).toBe("takes nothing more")
     }))
 
-  it.scoped("fails with what a write failed with once the other end gives nothing for long", () =>
+  it.scoped("ByteStream.join fails with the error of a write when the other stream then stays idle", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const other = ByteStream.make({
@@ -355,7 +355,7 @@ describe("a joined stream", () => {
       expect(yield* failureOf(joined)).toBe("takes nothing more")
     }))
 
-  it.scoped("goes on for as long as its peer takes something now and then", () =>
+  it.scoped("ByteStream.join continues when the peer takes some bytes per time-out", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       yield* near.end

@@ -27,7 +27,7 @@ import { wired } from "../support/transports.js"
 
 // Unhandled rejections and errors need no assertion here: the runner fails on any.
 
-/** How somebody uses a stream through an adapter, so far as they get. */
+/** Uses of a stream through an adapter. The peer may end a use early. */
 type Use = (stream: MuxStream) => Effect.Effect<unknown, unknown, Scope.Scope>
 
 const large = pattern(200_000)
@@ -74,7 +74,7 @@ const uses: Readonly<Record<string, Use>> = {
     })
 }
 
-/** What the peer does with the stream meanwhile. */
+/** The actions of the peer meanwhile. */
 const peers: Readonly<
   Record<string, (stream: MuxStream, session: Session.Session) => Effect.Effect<unknown, unknown>>
 > = {
@@ -83,7 +83,7 @@ const peers: Readonly<
   "loses the session": (stream, session) => Effect.zipRight(stream.write(bytes("so much")), session.close)
 }
 
-/** What could leak: fibers of the program, timers and sockets of the process. */
+/** The resources that could leak: fibers of the program, timers and sockets of the process. */
 const leftovers = (supervisor: Supervisor.Supervisor<ReadonlyArray<unknown>>) =>
   Effect.map(supervisor.value, (fibers) => ({ fibers: fibers.length, resources: resources() }))
 
@@ -91,7 +91,7 @@ const resources = () => process.getActiveResourcesInfo().filter((name) => name !
 
 const rounds = 20
 
-/** Does it twice, after which nothing may be left of either time. Sockets take a while to go; for ever is too long. */
+/** Runs the use twice, and fails when a resource remains. Sockets may take a while to close. */
 const expectNothingLeft = <A, E, R>(use: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const supervisor = yield* Supervisor.track
@@ -99,14 +99,14 @@ const expectNothingLeft = <A, E, R>(use: Effect.Effect<A, E, R>) =>
     yield* Effect.repeatN(Effect.supervised(use, supervisor), 1)
     yield* leftovers(supervisor).pipe(
       Effect.delay(1),
-      // The runner has timers of its own, which come and go; twenty streams would leave twenty.
+      // The runner has a few timers of its own. Twenty streams would leave twenty.
       Effect.repeat({ until: (left) => left.fibers === 0 && left.resources - before < rounds / 2 }),
       Effect.timeout("10 seconds"),
       Effect.catchAll(() => Effect.map(leftovers(supervisor), (left) => expect({ ...left, before }).toBe("nothing")))
     )
   })
 
-/** Requests over a session that are answered, given up on either side, and cut off by the end of the session. */
+/** Requests over a session that are answered, aborted at either end, and cut off by the end of the session. */
 const useHttp = Effect.scoped(Effect.gen(function*() {
   const ends = yield* wired["ws"]!()
   const near = yield* Effect.provideService(Session.makeClient(quiet), Transport, ends.client)
@@ -138,7 +138,7 @@ const useHttp = Effect.scoped(Effect.gen(function*() {
   expect((yield* Fiber.await(cutOff))._tag).toBe("Failure")
 }))
 
-describe.sequential("nothing is left of a stream", () => {
+describe.sequential("adapters", () => {
   const warnings: Array<Error> = []
   const onWarning = (warning: Error) => warnings.push(warning)
   beforeAll(() => void process.on("warning", onWarning))
@@ -147,11 +147,11 @@ describe.sequential("nothing is left of a stream", () => {
     expect(warnings.filter(({ name }) => name === "MaxListenersExceededWarning")).toEqual([])
   })
 
-  it.live("that HTTP was spoken over", () => expectNothingLeft(useHttp))
+  it.live("MuxHttp retains no object of a stream when the stream has ended", () => expectNothingLeft(useHttp))
 
   for (const [what, use] of Object.entries(uses)) {
     for (const [how, answer] of Object.entries(peers)) {
-      it.live(`that was used as ${what} while its peer ${how}`, () =>
+      it.live(`A stream as ${what} leaves no object when its peer ${how}`, () =>
         expectNothingLeft(
           Effect.scoped(Effect.gen(function*() {
             const ends = yield* wired["ws"]!()

@@ -21,7 +21,7 @@ import { bytes, pattern, text } from "../support/bytes.js"
 import { quietly, start } from "../support/observe.js"
 import { makeSessions, makeStreams, readAll, settle } from "../support/sessions.js"
 
-/** The socket of a stream, running, and the stream's far end. */
+/** A running socket of a stream, and the peer's `MuxStream`. */
 const makeSocket = (streamBufferSize = 1024) =>
   Effect.gen(function*() {
     const config = { streamBufferSize }
@@ -32,8 +32,8 @@ const makeSocket = (streamBufferSize = 1024) =>
     return { ...streams, socket, received, running }
   })
 
-describe("a stream as a Socket", () => {
-  it.scoped("hands over what comes, until the peer ends", () =>
+describe("MuxSocket.fromMuxStream", () => {
+  it.scoped("MuxSocket.fromMuxStream hands over each chunk, and completes when the peer ends", () =>
     Effect.gen(function*() {
       const { far, received, running } = yield* makeSocket()
       yield* far.write(bytes("one"))
@@ -44,7 +44,7 @@ describe("a stream as a Socket", () => {
       expect(yield* Queue.take(received)).toBe("two")
     }))
 
-  it.scoped("writes bytes and text, and ends its half with the scope of the writer", () =>
+  it.scoped("MuxSocket.fromMuxStream writes bytes and text, and FIN when the writer's scope closes", () =>
     Effect.gen(function*() {
       const { far, received, running, socket } = yield* makeSocket()
       yield* Effect.scoped(Effect.gen(function*() {
@@ -59,7 +59,7 @@ describe("a stream as a Socket", () => {
       yield* Fiber.join(running)
     }))
 
-  it.scoped("writes on when the peer has ended its half, until the writer's scope ends", () =>
+  it.scoped("MuxSocket.fromMuxStream keeps writing when the peer has ended its half", () =>
     Effect.gen(function*() {
       const { far, running, socket } = yield* makeSocket()
       yield* far.write(bytes("question"))
@@ -69,7 +69,7 @@ describe("a stream as a Socket", () => {
       expect(text(yield* readAll(far))).toBe("answer")
     }))
 
-  it.scoped("fails writes after its run has failed, or its half has ended, instead of waiting", () =>
+  it.scoped("MuxSocket.fromMuxStream fails writes when its run has failed or its half has ended", () =>
     Effect.gen(function*() {
       const lost = yield* makeSocket()
       const write = yield* lost.socket.writer
@@ -84,7 +84,7 @@ describe("a stream as a Socket", () => {
       expect(yield* Effect.flip(writeOn("late"))).toMatchObject({ reason: "Write", cause: { _tag: "BrokenPipe" } })
     }))
 
-  it.scoped("waits with writing for the peer's credit, and until it runs", () =>
+  it.scoped("MuxSocket.fromMuxStream delays writes until its run and the peer's credit", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const socket = yield* MuxSocket.fromMuxStream(near)
@@ -99,7 +99,7 @@ describe("a stream as a Socket", () => {
       expect(yield* Fiber.join(reading)).toEqual(pattern(3000))
     }))
 
-  it.scoped("reads nothing more while its handler is busy", () =>
+  it.scoped("MuxSocket.fromMuxStream reads no more when its handler is busy", () =>
     Effect.gen(function*() {
       const { client, far, near } = yield* makeStreams(quietly())
       const socket = yield* MuxSocket.fromMuxStream(near)
@@ -121,7 +121,7 @@ describe("a stream as a Socket", () => {
       expect(seen.reduce((sum, size) => sum + size, 0)).toBe(5600)
     }))
 
-  it.scoped("fails with the error of the stream as the cause", () =>
+  it.scoped("MuxSocket.fromMuxStream fails with the error of the stream as the cause", () =>
     Effect.gen(function*() {
       const { pair, running, socket } = yield* makeSocket()
       const write = yield* socket.writer
@@ -138,7 +138,7 @@ describe("a stream as a Socket", () => {
       })
     }))
 
-  it.scoped("fails with the failure of its handler", () =>
+  it.scoped("MuxSocket.fromMuxStream fails with the failure of its handler", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const socket = yield* MuxSocket.fromMuxStream(near)
@@ -146,7 +146,7 @@ describe("a stream as a Socket", () => {
       expect(yield* Effect.flip(socket.run(() => Effect.fail("handler")))).toBe("handler")
     }))
 
-  it.scoped("is ended by a CloseEvent, cleanly or not", () =>
+  it.scoped("MuxSocket.fromMuxStream ends its run when a CloseEvent is written, with its code", () =>
     Effect.gen(function*() {
       for (const code of [1000, 4001]) {
         const { far, running, socket } = yield* makeSocket()
@@ -159,7 +159,7 @@ describe("a stream as a Socket", () => {
       }
     }))
 
-  it.scoped("takes nothing away when its run is interrupted", () =>
+  it.scoped("MuxSocket.fromMuxStream takes no chunk when its run is interrupted", () =>
     Effect.gen(function*() {
       const { far, near, running } = yield* makeSocket()
       yield* Fiber.interrupt(running)
@@ -169,8 +169,8 @@ describe("a stream as a Socket", () => {
     }))
 })
 
-describe("a session as a source of Sockets", () => {
-  it.scoped("opens a stream for each run, and leaves it afterwards", () =>
+describe("MuxSocket.fromSession", () => {
+  it.scoped("MuxSocket.fromSession opens a stream for each run, and closes the stream after the run", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       const context = yield* Layer.build(MuxSocket.layer()).pipe(Effect.provideService(Session.StreamOpener, client))
@@ -193,7 +193,7 @@ describe("a session as a source of Sockets", () => {
       })
     }))
 
-  it.scoped("keeps what waits to be written for the next run when one is over at once", () =>
+  it.scoped("MuxSocket.fromSession keeps a waiting write for the next run when a run ends at once", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       const socket = yield* MuxSocket.fromSession(client)
@@ -210,7 +210,7 @@ describe("a session as a source of Sockets", () => {
       expect(yield* Deferred.await(echoed)).toBe("hello")
     }))
 
-  it.scoped("is a SocketServer, until it ends", () =>
+  it.scoped("MuxSocket.makeServer runs until the session ends, and fails with its error", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       const context = yield* Layer.build(MuxSocket.layerServer).pipe(
@@ -243,8 +243,8 @@ class Procedures extends RpcGroup.make(
   Rpc.make("Count", { payload: { to: Schema.Number }, success: Schema.Number, stream: true })
 ) {}
 
-describe("RPC over a session", () => {
-  /** Serves the procedures over the streams that come in. */
+describe("MuxSocket with RPC", () => {
+  /** Serves the procedures over the streams that the peer opens. */
   const serve = (session: Session.Session, counted: Ref.Ref<number>) =>
     RpcServer.layer(Procedures).pipe(
       Layer.provide(Procedures.toLayer({
@@ -272,7 +272,7 @@ describe("RPC over a session", () => {
       RpcSerialization.layerMsgPack
     ]] as const
   ) {
-    it.scopedLive(`calls plain and streaming procedures both ways at once, in ${name}`, () =>
+    it.scopedLive(`RPC calls plain and streaming procedures both ways at once, in ${name}`, () =>
       Effect.gen(function*() {
         const sessions = yield* makeSessions(quietly())
         const counted = yield* Ref.make(0)
@@ -292,7 +292,7 @@ describe("RPC over a session", () => {
       }))
   }
 
-  it.scopedLive("lets a slow consumer hold the producer back", () =>
+  it.scopedLive("RPC holds the producer back when the consumer is slow", () =>
     Effect.gen(function*() {
       const sessions = yield* makeSessions(quietly())
       const counted = yield* Ref.make(0)

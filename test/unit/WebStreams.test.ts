@@ -12,10 +12,10 @@ import { wired } from "../support/transports.js"
 
 const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
 const collect = async (readable: ReadableStream) => new Uint8Array(await new Response(readable).arrayBuffer())
-/** The types of the platform's transformations take more than they say. */
+/** The platform's types for transformations accept fewer chunks than the transformations do. */
 const through = (transform: unknown) => transform as ReadableWritablePair<Uint8Array, Uint8Array>
 
-/** A stream as web streams, and its far end. */
+/** A stream as web streams, and the peer's `MuxStream`. */
 const makePair = (streamBufferSize = 1024, options?: WebStreams.Options) =>
   Effect.gen(function*() {
     const config = { streamBufferSize }
@@ -23,8 +23,8 @@ const makePair = (streamBufferSize = 1024, options?: WebStreams.Options) =>
     return { ...streams, ...yield* WebStreams.fromMuxStream(streams.near, options) }
   })
 
-describe("a stream as web streams", () => {
-  it.scopedLive("carries bytes both ways, each with its own end", () =>
+describe("WebStreams.fromMuxStream", () => {
+  it.scopedLive("WebStreams.fromMuxStream carries bytes both ways, each to its own end", () =>
     Effect.gen(function*() {
       const { far, readable, writable } = yield* makePair()
       yield* Effect.fork(Stream.run(far.readable, far.writable))
@@ -36,7 +36,7 @@ describe("a stream as web streams", () => {
 
   for (const [size, byob] of [[300, true], [5000, true], [9000, true], [9000, false]] as const) {
     const kind = byob ? "a byte stream" : "a plain stream"
-    it.scopedLive(`leaves alone what shares a buffer with what is read: messages of ${size} bytes, in ${kind}`, () =>
+    it.scopedLive(`WebStreams.fromMuxStream keeps other messages of a buffer intact: ${size} bytes, ${kind}`, () =>
       Effect.gen(function*() {
         const ends = yield* wired["ws"]!()
         const config = { streamBufferSize: 64 * 1024 }
@@ -56,7 +56,7 @@ describe("a stream as web streams", () => {
       }))
   }
 
-  it.scopedLive("passes through transformations of the platform", () =>
+  it.scopedLive("WebStreams.fromMuxStream works with TransformStreams of the platform", () =>
     Effect.gen(function*() {
       const { far, readable, writable } = yield* makePair()
       yield* Effect.fork(Stream.run(far.readable, far.writable))
@@ -69,7 +69,7 @@ describe("a stream as web streams", () => {
       yield* promise(() => writing)
     }))
 
-  it.scopedLive("fills the buffer of a reader that brings its own", () =>
+  it.scopedLive("WebStreams.fromMuxStream fills the reader's own buffer when it is a byte stream", () =>
     Effect.gen(function*() {
       const { far, readable } = yield* makePair(1024, { byob: true })
       yield* far.write(bytes("hello world"))
@@ -84,7 +84,7 @@ describe("a stream as web streams", () => {
       expect(parts).toEqual(["hell", "o wo", "rld"])
     }))
 
-  it.scopedLive("reads nothing ahead, and slows a writer down to the peer's reading", () =>
+  it.scopedLive("WebStreams.fromMuxStream reads nothing ahead, and slows a writer for a slow peer", () =>
     Effect.gen(function*() {
       const { client, far, readable, writable } = yield* makePair()
       yield* far.write(pattern(1000))
@@ -103,7 +103,7 @@ describe("a stream as web streams", () => {
       yield* promise(() => writing)
     }))
 
-  it.scopedLive("fails with the errors of the stream", () =>
+  it.scopedLive("WebStreams.fromMuxStream fails with the errors of the stream", () =>
     Effect.gen(function*() {
       const { pair, readable, writable } = yield* makePair()
       const reading = readable.getReader().read().catch((error: unknown) => error)
@@ -114,7 +114,7 @@ describe("a stream as web streams", () => {
       expect(yield* promise(() => writing)).toBeInstanceOf(BrokenPipe)
     }))
 
-  it.scopedLive("sends no end when it is aborted or cancelled, but when its scope closes", () =>
+  it.scopedLive("WebStreams.fromMuxStream sends no FIN when aborted or cancelled, until its scope closes", () =>
     Effect.gen(function*() {
       const { far, near, readable, writable } = yield* makePair()
       yield* promise(() => writable.abort("enough"))
@@ -124,7 +124,7 @@ describe("a stream as web streams", () => {
       expect(text(yield* readAll(far))).toBe("still open")
     }))
 
-  it.scopedLive("fails with AbortError once the scope is closed", () =>
+  it.scopedLive("WebStreams.fromMuxStream fails with AbortError when its scope closes", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams(quietly())
       const { readable, writable } = yield* Effect.scoped(WebStreams.fromMuxStream(near))
@@ -133,7 +133,7 @@ describe("a stream as web streams", () => {
       expect([reading, writing]).toEqual(["AbortError", "AbortError"])
     }))
 
-  it.scopedLive("takes views and buffers of all kinds, and is broken by what is no bytes", () =>
+  it.scopedLive("WebStreams.fromMuxStream takes all views and buffers, and fails when a chunk is not bytes", () =>
     Effect.gen(function*() {
       const { far, near, writable } = yield* makePair()
       const writer = writable.getWriter() as WritableStreamDefaultWriter<unknown>
@@ -142,11 +142,11 @@ describe("a stream as web streams", () => {
       yield* promise(() => Promise.all(chunks.map((chunk) => writer.write(chunk))))
       expect(yield* promise(() => writer.write("text").catch((error: unknown) => error))).toBeInstanceOf(TypeError)
       expect(yield* promise(() => writer.close().catch((error: unknown) => error))).toBeInstanceOf(TypeError)
-      yield* near.end // whoever has the stream decides what comes of it
+      yield* near.end // the stream itself is still usable
       expect(text(yield* readAll(far))).toBe("abcdefgh")
     }))
 
-  it.scopedLive("takes nothing from its stream once it is cancelled, wherever it was made", () =>
+  it.scopedLive("WebStreams.fromMuxStream reads no chunk when it was cancelled, in any region", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const { readable, writable } = yield* Effect.uninterruptible(WebStreams.fromMuxStream(near))
@@ -159,11 +159,11 @@ describe("a stream as web streams", () => {
       yield* Effect.sleep("1 millis")
       yield* promise(() => writer.abort("enough"))
       expect(yield* promise(() => written)).toBe("enough")
-      yield* far.write(bytes("for somebody else"))
-      expect(text(yield* readSome(near))).toBe("for somebody else")
+      yield* far.write(bytes("for the next reader"))
+      expect(text(yield* readSome(near))).toBe("for the next reader")
     }))
 
-  it.scopedLive("loses nothing of a chunk that is read into buffers too small for it, nor of one whose reader has left", () =>
+  it.scopedLive("WebStreams.fromMuxStream keeps the rest when the buffer of a reader is too small", () =>
     Effect.gen(function*() {
       const { far, near, readable } = yield* makePair(1024, { byob: true })
       const left = readable.getReader({ mode: "byob" })

@@ -27,7 +27,7 @@ import { eventually, signal, standstill, wired } from "../../support/transports.
 const kib = 1024
 const window = 64 * kib
 
-/** Routes behind the server's end of a session over a real WebSocket, and a client at the other. */
+/** An HTTP server and an HTTP client at the ends of a session over a real WebSocket. */
 const makeHttp = <E, R>(router: HttpRouter.HttpRouter<E, R>, options?: Http.ServerOptions) =>
   Effect.gen(function*() {
     const config = { ...quiet, streamBufferSize: window }
@@ -47,7 +47,7 @@ const makeHttp = <E, R>(router: HttpRouter.HttpRouter<E, R>, options?: Http.Serv
     }
   })
 
-/** A body that ends only when somebody stops it, and how much of it was made. */
+/** A body without an end, with the number of bytes made so far. */
 const endless = () => {
   const body = { made: 0, stopped: false }
   const stream = Stream.repeatEffect(Effect.sync(() => {
@@ -57,7 +57,7 @@ const endless = () => {
   return { body, stream }
 }
 
-/** Waits until the one stream of a session has had no credit to send for a while. */
+/** Waits until the only stream of a session has had no credit for 20 polls. */
 const stuck = (session: Session.Session) => {
   let polls = 0
   return Effect.repeat(Effect.delay(session.snapshot, 5), {
@@ -65,7 +65,7 @@ const stuck = (session: Session.Session) => {
   })
 }
 
-/** What a route makes of the body of its request. */
+/** A route that reads the body of its request, and the outcome of that. */
 const makeUpload = Effect.gen(function*() {
   const exit = yield* Deferred.make<Exit.Exit<unknown, unknown>>()
   const first = yield* Deferred.make<void>()
@@ -83,8 +83,8 @@ const makeUpload = Effect.gen(function*() {
   }
 })
 
-describe("a body over a session", () => {
-  it.scopedLive("is held by no more than the window and the buffers of Node while nobody reads it", () =>
+describe("MuxHttp.layerClient", () => {
+  it.scopedLive("MuxHttp.layerClient buffers the window and Node's buffers when a response is unread", () =>
     Effect.gen(function*() {
       const { body, stream } = endless()
       const { client, send, server } = yield* makeHttp(
@@ -99,7 +99,7 @@ describe("a body over a session", () => {
       yield* Stream.runDrain(Stream.take(answer.stream, 1))
     }))
 
-  it.scopedLive("is made no faster than the route reads it, one part after the other", () =>
+  it.scopedLive("MuxHttp.layerClient waits after each element of a body when the route does not read", () =>
     Effect.gen(function*() {
       const read = yield* Deferred.make<void>()
       const { client, send, server } = yield* makeHttp(HttpRouter.empty.pipe(HttpRouter.post(
@@ -123,7 +123,7 @@ describe("a body over a session", () => {
       yield* eventually(() => body.stopped)
     }))
 
-  it.scopedLive("fails its request where it fails itself, and does not look complete to the route", () =>
+  it.scopedLive("MuxHttp.layerClient fails request and route when the stream of a body fails", () =>
     Effect.gen(function*() {
       const { exit, first, router } = yield* makeUpload
       const { send } = yield* makeHttp(router)
@@ -135,7 +135,7 @@ describe("a body over a session", () => {
       expect(Exit.isFailure(yield* exit)).toBe(true)
     }))
 
-  it.scopedLive("stops being made when who reads it has had enough", () =>
+  it.scopedLive("MuxHttp.layerServer stops the stream of a response when the client stops reading", () =>
     Effect.gen(function*() {
       const { body, stream } = endless()
       const { client, send } = yield* makeHttp(
@@ -153,7 +153,7 @@ describe("a body over a session", () => {
       ["loses its session", ({ client }: { client: Session.Session }) => client.close]
     ] as const
   ) {
-    it.scopedLive(`does not look complete to its route when whoever sends it ${what}`, () =>
+    it.scopedLive(`MuxHttp.layerServer fails the body of a request when its sender ${what}`, () =>
       Effect.gen(function*() {
         const { exit, first, router } = yield* makeUpload
         const { client, send } = yield* makeHttp(router)
@@ -170,10 +170,10 @@ describe("a body over a session", () => {
   }
 })
 
-describe("an HttpServer over a session", () => {
+describe("MuxHttp.layerServer", () => {
   const hello = HttpRouter.empty.pipe(HttpRouter.get("/", HttpServerResponse.text("hello")))
 
-  it.scopedLive("hangs up on a peer that does not come to the end of a request, as Node's own does", () =>
+  it.scopedLive("MuxHttp.layerServer answers 408 when the head of a request takes too long", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeHttp(hello, { headersTimeout: 50, connectionsCheckingInterval: 20 })
       const slow = yield* client.open()
@@ -182,7 +182,7 @@ describe("an HttpServer over a session", () => {
       expect(yield* server.isClosed).toBe(false)
     }))
 
-  it.scopedLive("answers what is no HTTP with 400, and hangs up", () =>
+  it.scopedLive("MuxHttp.layerServer answers 400 and ends the stream when a request is malformed", () =>
     Effect.gen(function*() {
       const { client } = yield* makeHttp(hello)
       const stream = yield* client.open()
@@ -190,7 +190,7 @@ describe("an HttpServer over a session", () => {
       expect(text(yield* readAll(stream))).toMatch(/^HTTP\/1\.1 400 /)
     }))
 
-  it.scopedLive("ends the connections and the timers of its scope", () =>
+  it.scopedLive("MuxHttp.makeServer ends its connections when its scope closes", () =>
     Effect.gen(function*() {
       const config = { ...quiet, streamBufferSize: window }
       const ends = yield* wired["ws"]!()
@@ -210,8 +210,8 @@ describe("an HttpServer over a session", () => {
     }))
 })
 
-describe("a WebSocket within a stream", () => {
-  it.scopedLive("is lost with the session, at both its ends", () =>
+describe("MuxHttp.makeServer", () => {
+  it.scopedLive("MuxHttp.makeServer ends an upgraded WebSocket at both ends when the session ends", () =>
     Effect.gen(function*() {
       const ended = yield* Deferred.make<Exit.Exit<unknown, unknown>>()
       const { client, server } = yield* makeHttp(HttpRouter.empty.pipe(HttpRouter.get(

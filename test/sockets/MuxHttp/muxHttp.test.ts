@@ -61,7 +61,7 @@ const streamed = Effect.map(
   (request) => HttpServerResponse.stream(request.stream, { contentType: "application/octet-stream" })
 )
 
-/** Routes behind the server's end of a session, a client at the other; both may be given another role. */
+/** An HTTP server at the server's end of a session, and an HTTP client at the other end. */
 const makeHttp = <E, R>(routes: (router: HttpRouter.HttpRouter) => HttpRouter.HttpRouter<E, R>) =>
   Effect.gen(function*() {
     const config = { ...quiet, streamBufferSize: 64 * kib }
@@ -91,8 +91,8 @@ const makeHttp = <E, R>(routes: (router: HttpRouter.HttpRouter) => HttpRouter.Ht
 
 const same = <E, R>(router: HttpRouter.HttpRouter<E, R>) => router
 
-describe("HTTP over a session", () => {
-  it.scopedLive("answers a thousand requests, a hundred at once, over as many kept streams", () =>
+describe("MuxHttp", () => {
+  it.scopedLive("MuxHttp answers 1,000 requests over 100 streams when 100 are pending at a time", () =>
     Effect.gen(function*() {
       const { client, send } = yield* makeHttp(same)
       const one = (i: number) =>
@@ -116,7 +116,7 @@ describe("HTTP over a session", () => {
       })
     )
 
-  it.scopedLive("serves an HttpApi, and its derived client", () =>
+  it.scopedLive("MuxHttp serves an HttpApi and its derived client", () =>
     Effect.gen(function*() {
       class Api extends HttpApi.make("api").add(
         HttpApiGroup.make("greetings").add(
@@ -147,7 +147,7 @@ describe("HTTP over a session", () => {
       expect(answer).toEqual({ greeting: "hello, you" })
     }))
 
-  it.scopedLive("sends a body no faster than the app reads it", () =>
+  it.scopedLive("MuxHttp.layerClient sends a body no faster than the app reads the body", () =>
     Effect.gen(function*() {
       let sent = 0
       const reading = yield* Deferred.make<void>()
@@ -171,7 +171,7 @@ describe("HTTP over a session", () => {
       expect(yield* Effect.flatMap(Fiber.join(answer), ({ text }) => text)).toBe(String(1000 * 16 * kib))
     }))
 
-  it.scopedLive("sends an answer no faster than the client reads it", () =>
+  it.scopedLive("MuxHttp.layerServer sends a response no faster than the client reads the response", () =>
     Effect.gen(function*() {
       let sent = 0
       const { send } = yield* makeHttp(
@@ -184,7 +184,7 @@ describe("HTTP over a session", () => {
       expect([sent, size]).toEqual([1000, 1000 * 16 * kib])
     }))
 
-  it.scopedLive("upgrades a stream to a WebSocket within it", () =>
+  it.scopedLive("MuxHttp.layerServer upgrades a stream to a WebSocket when a request asks for it", () =>
     Effect.gen(function*() {
       const { client } = yield* makeHttp(same)
       const agent = yield* NodeDuplex.agent(client)
@@ -198,7 +198,7 @@ describe("HTTP over a session", () => {
       expect((yield* promise(() => closed))[0]).toBe(1000)
     }))
 
-  it.scopedLive("tells whoever expects it to continue, and speaks in chunks", () =>
+  it.scopedLive("MuxHttp.layerServer answers 100 when a request expects it, and reads chunked bodies", () =>
     Effect.gen(function*() {
       const { client } = yield* makeHttp(same)
       const agent = yield* NodeDuplex.agent(client)
@@ -218,7 +218,7 @@ describe("HTTP over a session", () => {
       expect([response.headers["transfer-encoding"], text(concat(parts))]).toEqual(["chunked", "in chunks"])
     }))
 
-  it.scopedLive("interrupts the route of a request that is given up", () =>
+  it.scopedLive("MuxHttp.layerServer interrupts the route when the request is interrupted", () =>
     Effect.gen(function*() {
       const started = yield* Deferred.make<void>()
       const stopped = yield* Deferred.make<void>()
@@ -234,7 +234,7 @@ describe("HTTP over a session", () => {
       yield* Deferred.await(stopped)
     }))
 
-  it.scopedLive("fails a body that the session's end cuts off", () =>
+  it.scopedLive("MuxHttp.layerClient fails the body of a response when the session ends", () =>
     Effect.gen(function*() {
       const { send, server } = yield* makeHttp(HttpRouter.get(
         "/endless",
@@ -251,19 +251,21 @@ describe("HTTP over a session", () => {
       expect(late).toMatchObject({ _tag: "RequestError", reason: "Transport" })
     }))
 
-  it.scopedLive("speaks TLS within its streams for https", () =>
+  it.scopedLive("MuxHttp.layerClient speaks TLS within its streams when the URL is https", () =>
     Effect.gen(function*() {
       const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
       const { client, server } = yield* makeSessions(quietly())
       const inside = Http.createServer((_request, response) => response.end("secret"))
       const secureContext = Tls.createSecureContext({ cert: fixture("cert.pem"), key: fixture("key.pem") })
-      yield* Effect.fork(server.run((stream) =>
-        Effect.flatMap(NodeDuplex.fromMuxStream(stream), (duplex) =>
-          Effect.async<void>((resume) => {
-            duplex.once("close", () => resume(Effect.void))
-            inside.emit("connection", new Tls.TLSSocket(duplex, { isServer: true, secureContext }))
-          }))
-      ))
+      yield* Effect.fork(
+        server.run((stream) =>
+          Effect.flatMap(NodeDuplex.fromMuxStream(stream), (duplex) =>
+            Effect.async<void>((resume) => {
+              duplex.once("close", () => resume(Effect.void))
+              inside.emit("connection", new Tls.TLSSocket(duplex, { isServer: true, secureContext }))
+            }))
+        )
+      )
       const context = yield* Layer.build(
         provideTo(MuxHttp.layerClient({ rejectUnauthorized: false }), client)
       )
@@ -271,7 +273,7 @@ describe("HTTP over a session", () => {
       expect(yield* answer.text).toBe("secret")
     }))
 
-  it.scopedLive("has the session's address, and takes no stream before the first app", () =>
+  it.scopedLive("MuxHttp.makeServer has the session's address, and accepts from the first app on", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       const http = yield* MuxHttp.makeServer(server)
@@ -331,7 +333,7 @@ describe("HTTP over a session", () => {
       })
     }))
 
-  it.scopedLive("is served over one session after the other", () =>
+  it.scopedLive("MuxHttp.layerServer serves over several sessions when its session reconnects", () =>
     Effect.gen(function*() {
       const { server, session } = yield* comingBack
       const answers = yield* Queue.unbounded<string>()
@@ -340,7 +342,7 @@ describe("HTTP over a session", () => {
           Layer.provide(provideTo(MuxHttp.layerServer(), session))
         )
       )
-      // Asks whoever has dialled in, once, and closes the session.
+      // Asks each client that dials in once, and closes the session.
       yield* Effect.fork(server.run((session) =>
         HttpClient.get("http://inside/").pipe(
           Effect.flatMap((response) => response.text),
@@ -351,7 +353,7 @@ describe("HTTP over a session", () => {
       expect(yield* Queue.takeN(answers, 3)).toEqual(Chunk.make("hello again", "hello again", "hello again"))
     }))
 
-  it.scopedLive("is asked over one session after the other", () =>
+  it.scopedLive("MuxHttp.layerClient asks over several sessions when its session reconnects", () =>
     Effect.gen(function*() {
       const { server, session } = yield* comingBack
       const sessions = yield* Queue.unbounded<Session.Session>()

@@ -51,7 +51,7 @@ class Procedures extends RpcGroup.make(
 ) {}
 
 interface Served {
-  /** Lines that were made so far. */
+  /** The number of lines made so far. */
   made: number
 }
 
@@ -84,8 +84,8 @@ const call = (session: Context.Tag.Service<Session.StreamOpener>) =>
     Effect.flatMap((context) => Effect.provide(RpcClient.make(Procedures), context))
   )
 
-describe("RPC over one real WebSocket", () => {
-  it.scopedLive("answers plain and streaming calls of both ends at once", () =>
+describe("MuxSocket with a Session", () => {
+  it.scopedLive("RPC answers plain and streaming calls when both ends call over one WebSocket", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeWired
       yield* serve(client, "client")
@@ -105,7 +105,7 @@ describe("RPC over one real WebSocket", () => {
       ])
     }))
 
-  it.scopedLive("holds a producer back while its consumer is busy, and loses nothing of what it makes", () =>
+  it.scopedLive("RPC holds a producer back when its consumer is busy, and loses no element", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeWired
       const served = { made: 0 }
@@ -118,7 +118,7 @@ describe("RPC over one real WebSocket", () => {
         return Effect.zipRight(Deferred.succeed(first, undefined), Deferred.await(goOn))
       }))
       yield* Deferred.await(first)
-      // Other calls over other streams are not held up meanwhile.
+      // Calls over other streams continue meanwhile.
       const other = yield* call(client)
       for (let i = 0; i < 50; i++) expect(yield* other.Name()).toBe("server")
       expect(seen.length).toBe(1)
@@ -129,7 +129,7 @@ describe("RPC over one real WebSocket", () => {
     }))
 })
 
-describe("RPC over a session that comes back", () => {
+describe("MuxSocket with a ReconnectingSession", () => {
   const listening = Effect.map(
     Layer.build(Layer.provide(SessionServer.layer(settings), NodeTransportServer.layer())),
     (context) => Context.get(context, SessionServer.SessionServer)
@@ -141,7 +141,7 @@ describe("RPC over a session that comes back", () => {
       settings
     })
 
-  it.scopedLive("calls on when the session was lost, without a new client", () =>
+  it.scopedLive("RPC clients call over the next session when the session is lost", () =>
     Effect.gen(function*() {
       const server = yield* listening
       const sessions = yield* Queue.unbounded<Session.Session>()
@@ -161,7 +161,7 @@ describe("RPC over a session that comes back", () => {
       }
     }))
 
-  it.scopedLive("is served in every session, without a new server", () =>
+  it.scopedLive("RPC servers serve every session when their session reconnects", () =>
     Effect.gen(function*() {
       const server = yield* listening
       const names = yield* Queue.unbounded<string>()
@@ -176,7 +176,7 @@ describe("RPC over a session that comes back", () => {
     }))
 })
 
-describe("a platform channel over a stream", () => {
+describe("MuxSocket.fromMuxStream", () => {
   type PackError = Ndjson.NdjsonError | MsgPack.MsgPackError
   type Values = Channel.Channel<Chunk.Chunk<unknown>, Chunk.Chunk<unknown>, Socket.SocketError | PackError, never>
   const channels: Readonly<Record<string, (socket: Socket.Socket) => Values>> = {
@@ -186,7 +186,7 @@ describe("a platform channel over a stream", () => {
   const values = [{ n: 1, text: "täxt" }, [1, 2, 3], { nested: { deep: ["x".repeat(5000)] } }, { n: 4 }]
 
   for (const [name, duplex] of Object.entries(channels)) {
-    it.scopedLive(`carries values both ways in ${name}, and ends with the stream`, () =>
+    it.scopedLive(`MuxSocket.fromMuxStream carries values in ${name} both ways, and ends with the stream`, () =>
       Effect.gen(function*() {
         const { far, near } = yield* makeStreams(quietly())
         const exchange = (stream: typeof near, sent: ReadonlyArray<unknown>) =>

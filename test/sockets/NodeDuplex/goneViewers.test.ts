@@ -22,7 +22,7 @@ const kib = 1024
 const get = bytes("GET / HTTP/1.1\r\nhost: inside\r\n\r\n")
 const post = bytes(`POST / HTTP/1.1\r\nhost: inside\r\ncontent-length: ${kib * kib}\r\n\r\n`)
 
-/** Whether the handler of the one request was told to stop. */
+/** Whether the handler of the request was interrupted. */
 interface Handler {
   running: boolean
 }
@@ -33,7 +33,7 @@ type Serve = (
   options: { readonly stallTimeout?: Duration.DurationInput }
 ) => Effect.Effect<unknown, never, Scope.Scope>
 
-/** Servers whose every response is endless, and waits for its reader. */
+/** Servers whose responses have no end, and wait for their reader. */
 const servers: Readonly<Record<string, Serve>> = {
   "MuxHttp.layerServer": (session, handler, options) => {
     const body = Stream.repeatValue(pattern(20 * kib)).pipe(Stream.rechunk(1))
@@ -82,7 +82,7 @@ const makeRequest = (
     return { ...peer, handler }
   })
 
-describe("a server over a session", () => {
+describe("stallTimeout", () => {
   for (const [name, serve] of Object.entries(servers)) {
     for (
       const [what, requests] of [
@@ -90,7 +90,7 @@ describe("a server over a session", () => {
         [" behind an unread body", [post, pattern(60 * kib)]]
       ] as const
     ) {
-      it.scoped(`${name} gives a response up when its client ends${what} and stalls`, () =>
+      it.scoped(`${name} interrupts a response when its client ends${what} and stalls`, () =>
         Effect.gen(function*() {
           const { handler, send, session } = yield* makeRequest(serve, requests)
           yield* TestClock.adjust("200 seconds")
@@ -105,15 +105,19 @@ describe("a server over a session", () => {
         }), 20_000)
     }
 
-    it.scoped(`${name} gives a response up when the patience of its options is over`, () =>
-      Effect.gen(function*() {
-        const { handler, send } = yield* makeRequest(serve, [get], { stallTimeout: "5 seconds" })
-        yield* send(fin(1))
-        yield* TestClock.adjust("10 seconds")
-        yield* eventually(() => !handler.running)
-      }), 20_000)
+    it.scoped(
+      `${name} interrupts a response when the stallTimeout of its options expires`,
+      () =>
+        Effect.gen(function*() {
+          const { handler, send } = yield* makeRequest(serve, [get], { stallTimeout: "5 seconds" })
+          yield* send(fin(1))
+          yield* TestClock.adjust("10 seconds")
+          yield* eventually(() => !handler.running)
+        }),
+      20_000
+    )
 
-    it.scoped(`${name} goes on with a response when its client ends and takes a little`, () =>
+    it.scoped(`${name} continues a response when its client ends and reads slowly`, () =>
       Effect.gen(function*() {
         const { frames, handler, send } = yield* makeRequest(serve, [get])
         yield* frames

@@ -25,7 +25,7 @@ const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${nam
 const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
 const sha = (data: Uint8Array) => createHash("sha256").update(data).digest("hex")
 
-/** A stream whose near end is a Duplex, and its far end a MuxStream. */
+/** A Duplex of a stream, and the peer's `MuxStream`. */
 const makePair = (streamBufferSize = 1024, options?: NodeDuplex.Options) =>
   Effect.gen(function*() {
     const config = { streamBufferSize }
@@ -33,7 +33,7 @@ const makePair = (streamBufferSize = 1024, options?: NodeDuplex.Options) =>
     return { client, server, pair, far, near, duplex: yield* NodeDuplex.fromMuxStream(near, options) }
   })
 
-/** A Duplex that owns its stream, and the far end. */
+/** A Duplex that owns its stream, and the peer's `MuxStream`. */
 const makeOwning = Effect.gen(function*() {
   const sessions = yield* makeSessions(quietly())
   const [duplex, far] = yield* Effect.all([NodeDuplex.open(sessions.client), sessions.server.accept], {
@@ -53,8 +53,8 @@ const makeScripted = Effect.gen(function*() {
 const failureOf = (duplex: Duplex) =>
   promise(async () => (await once(duplex, "error"))[0] as NodeJS.ErrnoException & { readonly cause: unknown })
 
-describe("a stream as a Duplex", () => {
-  it.scopedLive("carries bytes both ways, each with its own end, and closes when both have come", () =>
+describe("NodeDuplex.fromMuxStream", () => {
+  it.scopedLive("NodeDuplex.fromMuxStream carries bytes and ends both ways, and closes after both ends", () =>
     Effect.gen(function*() {
       const { client, duplex, far } = yield* makeOwning
       yield* Effect.fork(Stream.run(far.readable, far.writable))
@@ -69,7 +69,7 @@ describe("a stream as a Duplex", () => {
       expect(duplex).toMatchObject({ bytesRead: sent.length, bytesWritten: sent.length })
     }))
 
-  it.scopedLive("stays readable after its end, and writable after the peer's", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream stays readable after its end, and writable after the peer's", () =>
     Effect.gen(function*() {
       const { duplex, far } = yield* makePair()
       duplex.end("question")
@@ -86,7 +86,7 @@ describe("a stream as a Duplex", () => {
       expect(text(yield* readAll(other.far))).toBe("still here")
     }))
 
-  it.scopedLive("ends with the peer where it may not be half open", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream ends when the peer ends and allowHalfOpen is false", () =>
     Effect.gen(function*() {
       const { duplex, far } = yield* makePair(1024, { allowHalfOpen: false })
       yield* far.end
@@ -94,7 +94,7 @@ describe("a stream as a Duplex", () => {
       expect(text(yield* readAll(far))).toBe("")
     }))
 
-  it.scopedLive("slows a writer down to the peer's reading", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream slows a writer when the peer reads slowly", () =>
     Effect.gen(function*() {
       const { duplex, far, server } = yield* makePair(1024)
       const sent = pattern(200 * kib)
@@ -106,7 +106,7 @@ describe("a stream as a Duplex", () => {
       expect(sha(yield* readAll(far))).toBe(sha(sent))
     }))
 
-  it.scopedLive("takes one chunk ahead of its reader, and leaves the rest to the window", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream buffers one chunk when its reader is paused", () =>
     Effect.gen(function*() {
       const { client, duplex, far } = yield* makePair(100 * kib)
       duplex.on("readable", () => {}) // wants to know, and does not read
@@ -117,7 +117,7 @@ describe("a stream as a Duplex", () => {
       expect([duplex.readableLength, streams[0]!.bufferedBytes]).toEqual([10 * kib, 40 * kib])
     }))
 
-  it.scopedLive("fails as a socket would when the session is lost, with the stream's error as the cause", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream fails with a socket's code and the cause when the session is lost", () =>
     Effect.gen(function*() {
       const { duplex, pair } = yield* makePair()
       duplex.resume()
@@ -136,7 +136,7 @@ describe("a stream as a Duplex", () => {
       expect(yield* failureOf(other.duplex)).toMatchObject({ code: "EPIPE" })
     }))
 
-  it.scopedLive("gives a paused reader the last chunk, then the error, when the session is lost behind it", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream gives a paused reader the last chunk before the error", () =>
     Effect.gen(function*() {
       const { duplex, peer } = yield* makeScripted
       const seen: Array<string> = []
@@ -150,12 +150,12 @@ describe("a stream as a Duplex", () => {
       expect(seen).toEqual(["last", "error"])
     }))
 
-  it.scopedLive("emits its error in a turn of its own when the session is lost with the last chunk", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream emits an error in its own turn when it follows the last chunk", () =>
     Effect.gen(function*() {
       const { duplex, peer } = yield* makeScripted
       const heard: Array<string> = []
       const first = () => heard.push("first")
-      // as Node's http client does when an answer is complete, before the agent listens
+      // as Node's HTTP client does when a response is complete, before the agent adds its listener
       duplex.on("error", first).on("data", () => {
         process.nextTick(() => {
           duplex.on("error", () => heard.push("unheard")).off("error", first)
@@ -168,7 +168,7 @@ describe("a stream as a Duplex", () => {
       expect(heard).toEqual(["second"])
     }))
 
-  it.scopedLive("fails with the stream's deadlines", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream fails with ETIMEDOUT when a deadline of the stream passes", () =>
     Effect.gen(function*() {
       const { duplex, near } = yield* makePair()
       duplex.resume()
@@ -178,7 +178,7 @@ describe("a stream as a Duplex", () => {
       expect(error.cause).toBeInstanceOf(ReadTimeout)
     }))
 
-  it.scopedLive("leaves its stream when it is destroyed, reading and writing or not", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream releases its stream when it is destroyed, busy or idle", () =>
     Effect.gen(function*() {
       const { client, duplex, far } = yield* makeOwning
       duplex.resume()
@@ -194,14 +194,14 @@ describe("a stream as a Duplex", () => {
       })
     }))
 
-  it.scopedLive("is destroyed by its scope, without an error", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream is destroyed without an error when its scope closes", () =>
     Effect.gen(function*() {
       const { near } = yield* makePair()
       const duplex = yield* Effect.scoped(NodeDuplex.fromMuxStream(near))
       expect([duplex.destroyed, duplex.closed, duplex.errored]).toEqual([true, true, null])
     }))
 
-  it.scopedLive("passes on what breaks a pipeline, at its source and at its target", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream passes on an error of a pipeline, at its source or target", () =>
     Effect.gen(function*() {
       const { client, duplex, far } = yield* makeOwning
       const broken = Readable.from((async function*() {
@@ -229,7 +229,7 @@ describe("a stream as a Duplex", () => {
       expect(endless.destroyed).toBe(true)
     }))
 
-  it.scopedLive("leaves to the stream what comes after its reader has destroyed it", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream reads no more when its reader has destroyed it", () =>
     Effect.gen(function*() {
       const { duplex, far, near } = yield* makePair(4096)
       const got: Array<string> = []
@@ -245,7 +245,7 @@ describe("a stream as a Duplex", () => {
       expect([got, text(yield* readSome(near))]).toEqual([["one"], "two"])
     }))
 
-  it.scopedLive("is destroyed with what its reader throws, since it is not asked for more", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream is destroyed with the error that its reader throws", () =>
     Effect.gen(function*() {
       const { duplex, far } = yield* makePair(1024)
       const thrown = new Error("cannot parse that")
@@ -258,7 +258,7 @@ describe("a stream as a Duplex", () => {
       expect(yield* Effect.promise(() => failed)).toEqual([thrown])
     }))
 
-  it.scopedLive("gives everything, once and in order, to a reader who asks for more while it is given some", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream keeps the order when a reader asks for more within a read", () =>
     Effect.gen(function*() {
       const { duplex, far } = yield* makePair(64 * kib)
       const parts: Array<Uint8Array> = []
@@ -276,7 +276,7 @@ describe("a stream as a Duplex", () => {
       expect(concat(parts)).toEqual(concat(sent))
     }))
 
-  it.scopedLive("tells when nothing has happened for a while", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream emits timeout when no bytes pass for the time set", () =>
     Effect.gen(function*() {
       const { duplex } = yield* makePair()
       const socket = duplex as Duplex & Pick<Socket, "setTimeout" | "timeout">
@@ -287,7 +287,7 @@ describe("a stream as a Duplex", () => {
     }))
 })
 
-describe("HTTP over streams", () => {
+describe("NodeDuplex.agent", () => {
   /** An `http.Server` behind one end of a session, and an agent at the other. */
   const makeHttp = (listener: Http.RequestListener, options?: Http.AgentOptions) =>
     Effect.gen(function*() {
@@ -310,7 +310,7 @@ describe("HTTP over streams", () => {
       })
     )
 
-  it.scopedLive("answers many requests at once, over connections that are kept", () =>
+  it.scopedLive("NodeDuplex.agent carries many requests at once over kept connections", () =>
     Effect.gen(function*() {
       const { agent, client } = yield* makeHttp((request, response) => {
         buffer(request).then((body) => response.end(`${request.method} ${request.url} ${sha(body)}`))
@@ -325,7 +325,7 @@ describe("HTTP over streams", () => {
       expect((yield* client.snapshot).counters.opened).toBe(10)
     }))
 
-  it.scopedLive("streams large bodies both ways", () =>
+  it.scopedLive("NodeDuplex.agent streams large bodies both ways", () =>
     Effect.gen(function*() {
       const { agent } = yield* makeHttp((request, response) => {
         request.pipe(response)
@@ -335,7 +335,7 @@ describe("HTTP over streams", () => {
       expect(sha(answer.body)).toBe(sha(body))
     }))
 
-  it.scopedLive("lets either end give a request up", () =>
+  it.scopedLive("NodeDuplex.agent ends a request when either end aborts", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const { agent } = yield* makeHttp((request, response) => {
@@ -352,7 +352,7 @@ describe("HTTP over streams", () => {
       yield* eventually(() => seen.includes("/slow closed"))
     }))
 
-  it.scopedLive("fails requests when the session cannot open a stream", () =>
+  it.scopedLive("NodeDuplex.agent fails requests when the session cannot open a stream", () =>
     Effect.gen(function*() {
       const { agent, client } = yield* makeHttp(() => {})
       yield* client.close
@@ -362,8 +362,8 @@ describe("HTTP over streams", () => {
     }))
 })
 
-describe("TLS within a stream", () => {
-  it.scopedLive("is spoken by node:tls at both ends", () =>
+describe("node:tls", () => {
+  it.scopedLive("node:tls carries bytes when both ends speak TLS within a stream", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       const [near, far] = yield* Effect.all([

@@ -30,8 +30,8 @@ const wiredStreams = Effect.gen(function*() {
   return { client, server, near, far }
 })
 
-describe("what programs ask of a net.Socket", () => {
-  it.scopedLive("is told by a stream: the addresses of the WebSocket", () =>
+describe("NodeDuplex.fromMuxStream", () => {
+  it.scopedLive("NodeDuplex.fromMuxStream has the addresses of the WebSocket", () =>
     Effect.gen(function*() {
       const { client, near, server } = yield* wiredStreams
       const socket = yield* socketOf(near)
@@ -48,7 +48,7 @@ describe("what programs ask of a net.Socket", () => {
       expect(socket.address()).toEqual({ address: "127.0.0.1", port: local.port, family: "IPv4" })
     }))
 
-  it.scopedLive("is told by a stream: nothing of addresses where there are none", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream has no addresses when the transport has none", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams(quietly())
       const socket = yield* socketOf(near)
@@ -56,7 +56,7 @@ describe("what programs ask of a net.Socket", () => {
       expect([socket.localAddress, socket.remotePort]).toEqual([undefined, undefined])
     }))
 
-  it.scopedLive("is done by a stream: settings of TCP change nothing, and can be chained", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream ignores settings of TCP, and returns itself", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       yield* Effect.fork(Stream.run(far.readable, far.writable))
@@ -67,7 +67,7 @@ describe("what programs ask of a net.Socket", () => {
       expect(String((yield* answer)[0])).toBe("hello")
     }))
 
-  it.scopedLive("is done by a stream: it is connected once, and tells drivers that ask for it again", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream emits connect again when a driver connects it", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       const connect = yield* NodeDuplex.connector(client)
@@ -84,7 +84,7 @@ describe("what programs ask of a net.Socket", () => {
       socket.destroy()
     }))
 
-  it.scopedLive("is done by a stream: destroySoon writes what waits, and destroys it", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream writes all bytes before it is destroyed by destroySoon", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const socket = yield* socketOf(near)
@@ -95,7 +95,7 @@ describe("what programs ask of a net.Socket", () => {
       yield* closed
     }))
 
-  it.scopedLive("is done by a stream: its timeout starts again whenever something comes or goes", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream restarts its timeout at each read and write", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const socket = yield* socketOf(near)
@@ -117,13 +117,13 @@ describe("what programs ask of a net.Socket", () => {
     }))
 })
 
-/** Waits until so many opens wait for an answer. */
+/** Waits until this number of opens waits for an answer. */
 const asking = (session: Session.Session, opens: number) =>
   Effect.repeat(Effect.delay(session.snapshot, 1), {
     until: ({ unacknowledgedOpens }) => unacknowledgedOpens === opens
   })
 
-describe("a connection over a session", () => {
+describe("NodeDuplex connections", () => {
   const ways: Readonly<Record<string, (session: Session.Session) => Effect.Effect<Duplex, unknown>>> = {
     "NodeDuplex.connector": (session) => Effect.map(NodeDuplex.connector(session), (connect) => connect()),
     "NodeDuplex.open": NodeDuplex.open
@@ -151,7 +151,7 @@ describe("a connection over a session", () => {
       }))
   }
 
-  it.scopedLive("a Duplex that was destroyed tells a driver that connects it nothing more", () =>
+  it.scopedLive("NodeDuplex.fromMuxStream emits nothing when a driver connects it after destroy", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams(quietly())
       const socket = yield* socketOf(near)
@@ -166,8 +166,8 @@ describe("a connection over a session", () => {
     }))
 })
 
-describe("a Duplex that is destroyed", () => {
-  it.scopedLive("takes nothing more from its stream, and gives it nothing more", () =>
+describe("NodeDuplex.fromMuxStream after destroy", () => {
+  it.scopedLive("NodeDuplex.fromMuxStream reads and writes no more when it is destroyed", () =>
     Effect.gen(function*() {
       const { client, far, near } = yield* makeStreams(quietly())
       const socket = yield* socketOf(near)
@@ -177,15 +177,15 @@ describe("a Duplex that is destroyed", () => {
       const closed = signal(socket, "close")
       socket.destroy()
       yield* closed
-      yield* far.write(bytes("for somebody else"))
-      expect(text(yield* readSome(near))).toBe("for somebody else")
+      yield* far.write(bytes("for the next reader"))
+      expect(text(yield* readSome(near))).toBe("for the next reader")
       yield* near.end
       expect(yield* readAll(far)).toEqual(pattern(5000).subarray(0, 1024))
     }))
 })
 
-describe("a Duplex whose stream nobody accepts yet", () => {
-  it.scopedLive("is closed at once when it is destroyed, and gives its stream up", () =>
+describe("NodeDuplex.connector", () => {
+  it.scopedLive("NodeDuplex.connector closes at once when destroyed, and cancels the open", () =>
     Effect.gen(function*() {
       const { client } = yield* makeSessions(quietly())
       const connect = yield* NodeDuplex.connector(client)
@@ -204,7 +204,7 @@ describe("a Duplex whose stream nobody accepts yet", () => {
       expect([streams.map(({ state }) => state), counters.bytesOut]).toEqual([["Cancelling", "Cancelling"], 0])
     }))
 
-  it.scopedLive("does not even ask for one when it is destroyed in the turn in which it was made", () =>
+  it.scopedLive("NodeDuplex.connector opens no stream when destroyed in the turn in which it was made", () =>
     Effect.gen(function*() {
       const { client } = yield* makeSessions(quietly())
       const duplex = (yield* NodeDuplex.connector(client))()
@@ -214,7 +214,7 @@ describe("a Duplex whose stream nobody accepts yet", () => {
       expect((yield* client.snapshot).counters.framesOut.syn).toBe(0)
     }))
 
-  it.scopedLive("waits for no session that comes back when it is destroyed", () =>
+  it.scopedLive("NodeDuplex.connector closes when destroyed while a ReconnectingSession connects", () =>
     Effect.gen(function*() {
       const session = yield* ReconnectingSession.make({ transport: Effect.never })
       const duplex = (yield* NodeDuplex.connector(session))()
@@ -224,7 +224,7 @@ describe("a Duplex whose stream nobody accepts yet", () => {
       yield* closed
     }))
 
-  it.scopedLive("lets an http request go that is given up, and the agent with its scope", () =>
+  it.scopedLive("NodeDuplex.agent ends an aborted request, and the pending ones when its scope closes", () =>
     Effect.gen(function*() {
       const { client } = yield* makeSessions(quietly())
       const errors: Array<string> = []
@@ -245,7 +245,7 @@ describe("a Duplex whose stream nobody accepts yet", () => {
     }))
 })
 
-describe("TLS within a stream", () => {
+describe("node:tls", () => {
   const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
   const makeTls = Effect.gen(function*() {
     const sessions = yield* makeSessions(quietly())
@@ -260,7 +260,7 @@ describe("TLS within a stream", () => {
     return { ...sessions, far, near, secure: [client.resume(), server.resume()] as const }
   })
 
-  it.scopedLive("fails when the session is lost, with the error of the stream as the cause, and has no end then", () =>
+  it.scopedLive("node:tls fails with the error of the stream when the session is lost, and emits no end", () =>
     Effect.gen(function*() {
       const { pair, secure: [client, server] } = yield* makeTls
       const told: Array<string> = []
@@ -273,7 +273,7 @@ describe("TLS within a stream", () => {
       expect(told).toEqual([])
     }))
 
-  it.scopedLive("is closed at both ends when one destroys it, and nothing is left of its stream", () =>
+  it.scopedLive("node:tls closes at both ends when one end destroys it, and releases the stream", () =>
     Effect.gen(function*() {
       const { client, far, near, secure } = yield* makeTls
       const closes = [...secure, near, far].map((socket) => signal(socket, "close"))
@@ -284,8 +284,8 @@ describe("TLS within a stream", () => {
     }))
 })
 
-describe("an http.Server over streams", () => {
-  it.scopedLive("has its connections destroyed when serving is interrupted, and keeps no listener", () =>
+describe("NodeDuplex.serve", () => {
+  it.scopedLive("NodeDuplex.serve destroys its connections when interrupted, and removes its listeners", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       const requests: Array<string> = []

@@ -10,7 +10,7 @@ import { makeSessions } from "../../support/sessions.js"
 const tryPromise = <A>(evaluate: () => Promise<A>) =>
   Effect.tryPromise({ try: evaluate, catch: (error) => error as NodeJS.ErrnoException })
 
-/** Fails with what was waited for, instead of with the test. */
+/** Fails with the name of the awaited event before the time-out of the test. */
 const within = <A, E, R>(what: string, effect: Effect.Effect<A, E, R>) =>
   Effect.timeoutFail(effect, { duration: "10 seconds", onTimeout: () => new Error(`not within 10 s: ${what}`) })
 
@@ -46,7 +46,7 @@ const makePool = (listener: Http.RequestListener, options: Pool.Options = {}, se
 
 const hello: Http.RequestListener = (request, response) => void response.end(`hello ${request.url}`)
 
-describe("undici over a session", () => {
+describe("NodeDuplex.connector with undici", () => {
   it.scopedLive("undici reuses a stream for one request after the other, and leaves it when it closes", () =>
     Effect.gen(function*() {
       const { client, get, pool } = yield* makePool(hello, { connections: 1 })

@@ -28,7 +28,7 @@ import { rawAnswer, rawClient, upgradeHeaders } from "../../support/transports.j
 const windowed = { streamBufferSize: 64 * 1024 }
 const echo = (session: Session.Session) => session.run((stream) => Stream.run(stream.readable, stream.writable))
 
-/** An application with one route that becomes a session, beside an ordinary one. */
+/** An application with a session route and an ordinary route. */
 const makeApp = <E, R, P = unknown>(
   handler: (session: Session.Session<P>) => Effect.Effect<unknown, E, R>,
   options: SessionRoute.Options<never, P> = {},
@@ -65,8 +65,8 @@ const get = (url: string) => Effect.promise(() => fetch(url))
 const statusOf = (url: string, headers?: Record<string, string>) =>
   Effect.map(Effect.flip(dial(url, headers)), (failure) => "status" in failure ? failure.status : failure)
 
-describe("a route that becomes a session", () => {
-  it.scopedLive("SessionRoute answers 503 when the process has all the connections that it may have", () =>
+describe("SessionRoute.make", () => {
+  it.scopedLive("SessionRoute.make answers 503 when the process has maxConnections connections", () =>
     Effect.gen(function*() {
       const { ws } = yield* makeApp(echo)
       const scope = yield* Scope.make()
@@ -76,7 +76,7 @@ describe("a route that becomes a session", () => {
       yield* Effect.retry(dial(ws), { while: (failure) => "status" in failure && failure.status === 503 })
     }).pipe(Effect.provide(SharedLimits.layer({ maxConnections: 1 }))))
 
-  it.scopedLive("carries streams both ways beside the ordinary routes of its port", () =>
+  it.scopedLive("SessionRoute.make carries streams both ways beside the ordinary routes of its port", () =>
     Effect.gen(function*() {
       const { http, ws } = yield* makeApp(echo)
       const sessions = yield* Effect.all([dial(ws), dial(ws)])
@@ -92,7 +92,7 @@ describe("a route that becomes a session", () => {
       }
     }))
 
-  it.scopedLive("asks before the upgrade, and answers strangers in words of the program", () =>
+  it.scopedLive("SessionRoute.make answers with the failure of authorize before the upgrade", () =>
     Effect.gen(function*() {
       let sessions = 0
       const { ws } = yield* makeApp(() => Effect.sync(() => sessions++), {
@@ -109,7 +109,7 @@ describe("a route that becomes a session", () => {
       expect(sessions).toBe(1)
     }))
 
-  it.scopedLive("gives its session the principal that the request was authorised as", () =>
+  it.scopedLive("SessionRoute.make gives its session the principal that authorize succeeds with", () =>
     Effect.gen(function*() {
       const principal = yield* Deferred.make<string | undefined>()
       const { ws } = yield* makeApp((session) => Deferred.succeed(principal, session.principal), {
@@ -119,7 +119,7 @@ describe("a route that becomes a session", () => {
       expect(yield* Deferred.await(principal)).toBe("Ada")
     }))
 
-  it.scopedLive("sends no header that an answer of the program adds by a line break", () =>
+  it.scopedLive("SessionRoute.make sends no header that a value of an answer adds by a line break", () =>
     Effect.gen(function*() {
       const headers = { location: "/a\r\nset-cookie: b=c" }
       const { ws } = yield* makeApp(echo, {
@@ -135,14 +135,14 @@ describe("a route that becomes a session", () => {
   for (
     const [name, allowedOrigins, origin, may] of [
       ["a page of its own", undefined, "SELF", true],
-      ["a page of somebody else's", undefined, "https://evil.example", false],
+      ["a page of another origin", undefined, "https://evil.example", false],
       ["a page that is named", ["https://app.example"], "https://app.example", true],
       ["a page of its own where others are named", ["https://app.example"], "SELF", false],
       ["a page that has no origin to tell", undefined, "null", false],
-      ["whatever page where all are", "*", "https://elsewhere.example", true]
+      ["any page where all are", "*", "https://elsewhere.example", true]
     ] as const
   ) {
-    it.scopedLive(`${may ? "lets in" : "turns away"} ${name}`, () =>
+    it.scopedLive(`SessionRoute.make by its allowed origins ${may ? "lets in" : "turns away"} ${name}`, () =>
       Effect.gen(function*() {
         const { http, ws } = yield* makeApp(echo, { allowedOrigins })
         const headers = { origin: origin === "SELF" ? http : origin }
@@ -151,7 +151,7 @@ describe("a route that becomes a session", () => {
       }))
   }
 
-  it.scopedLive("turns away a page of its own that came without TLS where it speaks TLS", () =>
+  it.scopedLive("SessionRoute.make refuses a page of its own host when the page came without TLS", () =>
     Effect.gen(function*() {
       const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
       const [cert, key] = [fixture("cert.pem"), fixture("key.pem")]
@@ -166,20 +166,20 @@ describe("a route that becomes a session", () => {
       yield* dialFrom("https://app.example")
     }))
 
-  it.scopedLive("tells a request that asks for no WebSocket to do so", () =>
+  it.scopedLive("SessionRoute.make answers 426 when a request asks for no WebSocket", () =>
     Effect.gen(function*() {
       const { http } = yield* makeApp(echo)
       const response = yield* get(`${http}/streams`)
       expect([response.status, response.headers.get("upgrade")]).toEqual([426, "websocket"])
     }))
 
-  it.scopedLive("answers 500 where its settings make no sense, before the upgrade", () =>
+  it.scopedLive("SessionRoute.make answers 500 before the upgrade when its settings are invalid", () =>
     Effect.gen(function*() {
       const { ws } = yield* makeApp(echo, { settings: { streamBufferSize: -1 } })
       expect(yield* statusOf(ws)).toBe(500)
     }))
 
-  it.scopedLive("closes the session of a handler that fails, and goes on with others", () =>
+  it.scopedLive("SessionRoute.make closes the session of a handler that fails, and serves others", () =>
     Effect.gen(function*() {
       let calls = 0
       const { ws } = yield* makeApp((session): Effect.Effect<never, unknown> =>
@@ -191,7 +191,7 @@ describe("a route that becomes a session", () => {
       expect(yield* readAll(stream)).toEqual(pattern(10))
     }))
 
-  it.scopedLive("interrupts the handler of a connection that is lost", () =>
+  it.scopedLive("SessionRoute.make interrupts the handler when the connection is lost", () =>
     Effect.gen(function*() {
       const exit = yield* Deferred.make<Exit.Exit<unknown, unknown>>()
       const { ws } = yield* makeApp((session) =>
@@ -202,7 +202,7 @@ describe("a route that becomes a session", () => {
       expect(Exit.isFailure(yield* Deferred.await(exit))).toBe(true)
     }))
 
-  it.scopedLive("has TCP look after a peer that has yet to say something", () =>
+  it.scopedLive("SessionRoute.make turns on TCP keep-alive for the time before the first message", () =>
     Effect.gen(function*() {
       const set = vi.spyOn(Net.Socket.prototype, "setKeepAlive")
       yield* Effect.addFinalizer(() => Effect.sync(() => set.mockRestore()))
@@ -223,7 +223,7 @@ describe("a route that becomes a session", () => {
     "a version of long ago": ["sec-websocket-version: 7", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="]
   }
   for (const [what, headers] of Object.entries(strangers)) {
-    it.scopedLive(`answers an upgrade with ${what}, and keeps nothing of it`, () =>
+    it.scopedLive(`SessionRoute.make answers an upgrade with ${what}, and releases the connection`, () =>
       Effect.gen(function*() {
         const over = yield* Deferred.make<void>()
         const app = SessionRoute.make(echo).pipe(Effect.onExit(() => Deferred.succeed(over, undefined)))

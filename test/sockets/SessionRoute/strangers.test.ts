@@ -21,7 +21,7 @@ import { eventually, listening, portOf, rawClient, signal } from "../../support/
 const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
 const [cert, key] = [fixture("cert.pem"), fixture("key.pem")]
 
-/** What would have ended the process while the scope was open; the runner counts it as a failure, too. */
+/** The errors that would have ended the process while the scope was open. The runner counts them as failures, too. */
 const uncaught = Effect.gen(function*() {
   const errors: Array<unknown> = []
   const collect = (error: unknown) => void errors.push(error)
@@ -30,7 +30,7 @@ const uncaught = Effect.gen(function*() {
   return errors
 })
 
-/** A server that is one route, with the sockets of those who have come. */
+/** A server of one session route, with the sockets of its clients. */
 const serving = <E>(options: SessionRoute.Options<never>, handler: Effect.Effect<unknown, E> = Effect.never) =>
   Effect.gen(function*() {
     const sockets: Array<Net.Socket> = []
@@ -40,15 +40,15 @@ const serving = <E>(options: SessionRoute.Options<never>, handler: Effect.Effect
         Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
       )
     )
-    // or the server would wait for whoever is still there
+    // or the server would wait for the open connections
     yield* Effect.addFinalizer(() => Effect.sync(() => sockets.forEach((socket) => socket.destroy())))
     return { sockets, url: `ws://127.0.0.1:${portOf(http)}/` }
   })
 
 const refuse = Effect.fail(HttpServerResponse.empty({ status: 401 }))
 
-describe("a stranger at a route that becomes a session", () => {
-  it.scopedLive("who hangs up rudely before the answer harms nobody", () =>
+describe("SessionRoute.make", () => {
+  it.scopedLive("SessionRoute.make keeps the process alive when a client resets before the answer", () =>
     Effect.gen(function*() {
       const errors = yield* uncaught
       const asked = yield* Deferred.make<void>()
@@ -66,7 +66,7 @@ describe("a stranger at a route that becomes a session", () => {
       expect(errors).toEqual([])
     }))
 
-  it.scopedLive("is hung up on once refused, though it would rather stay", () =>
+  it.scopedLive("SessionRoute.make closes the connection when a refused client stays", () =>
     Effect.gen(function*() {
       for (const options of [{ authorize: () => refuse }, { settings: { streamBufferSize: -1 } }]) {
         const { sockets, url } = yield* serving(options)
@@ -77,7 +77,7 @@ describe("a stranger at a route that becomes a session", () => {
       }
     }))
 
-  it.scopedLive("gets 400 for a request that is no proper one, and leaves nothing behind", () =>
+  it.scopedLive("SessionRoute.make answers 400 and releases the connection when a handshake is malformed", () =>
     Effect.gen(function*() {
       let sessions = 0
       const { sockets, url } = yield* serving({}, Effect.sync(() => sessions++))
@@ -108,14 +108,14 @@ describe("a stranger at a route that becomes a session", () => {
     }))
 })
 
-describe("a guarded HTTP server", () => {
+describe("SessionRoute.guard", () => {
   for (
     const [protocol, create] of [["http", Http.createServer], [
       "https",
       () => Https.createServer({ cert, key })
     ]] as const
   ) {
-    it.scopedLive(`survives an error of a connection that waits for its upgrade over ${protocol}`, () =>
+    it.scopedLive(`SessionRoute.guard keeps the process alive when a pending upgrade fails over ${protocol}`, () =>
       Effect.gen(function*() {
         const errors = yield* uncaught
         const server = yield* listening<Http.Server>(SessionRoute.guard(create()))
@@ -132,7 +132,7 @@ describe("a guarded HTTP server", () => {
       }))
   }
 
-  it.scopedLive("serves the ordinary and the other routes of a platform server", () =>
+  it.scopedLive("SessionRoute.guard keeps the other routes of a platform server", () =>
     Effect.gen(function*() {
       const http = SessionRoute.guard(Http.createServer())
       yield* Layer.build(
@@ -147,8 +147,8 @@ describe("a guarded HTTP server", () => {
     }))
 })
 
-describe("a peer that asks for an upgrade over a stream", () => {
-  it.scopedLive("and loses the session then harms nobody", () =>
+describe("SessionRoute.make over a stream", () => {
+  it.scopedLive("SessionRoute.make keeps the process alive when the session under an upgrade is lost", () =>
     Effect.gen(function*() {
       const errors = yield* uncaught
       const { client, pair, server } = yield* makeSessions(quietly())

@@ -12,7 +12,7 @@ import { bytes, concat, pattern, text } from "../../support/bytes.js"
 import { failureOf, quietly, start } from "../../support/observe.js"
 import { makeStreams, readAll } from "../../support/sessions.js"
 
-/** A stream that gives these chunks, then its end. */
+/** A stream of these chunks. */
 const giving = (...chunks: ReadonlyArray<string | Uint8Array>) => {
   const left = chunks.map((chunk) => typeof chunk === "string" ? bytes(chunk) : chunk)
   return ByteStream.buffered(ByteStream.make<never>({
@@ -22,7 +22,7 @@ const giving = (...chunks: ReadonlyArray<string | Uint8Array>) => {
   }))
 }
 
-/** Every line up to the end. */
+/** All lines up to the end. */
 const lines = <R, W>(stream: ByteStream.Buffered<R, W>) =>
   Effect.map(
     Stream.runCollect(Stream.repeatEffectOption(
@@ -31,8 +31,8 @@ const lines = <R, W>(stream: ByteStream.Buffered<R, W>) =>
     Chunk.toReadonlyArray
   )
 
-describe("a buffered stream", () => {
-  it.effect("reads lines across chunks, and after them the rest as it came", () =>
+describe("ByteStream.buffered", () => {
+  it.effect("ByteStream.buffered reads lines across chunks, and then the rest in its chunks", () =>
     Effect.gen(function*() {
       const stream = giving("GET /", " HTTP/1.1\r", "\nhost: a\n\n", "", "body", " and more")
       expect(yield* stream.readLine()).toEqual(Option.some("GET / HTTP/1.1"))
@@ -42,7 +42,7 @@ describe("a buffered stream", () => {
       expect(yield* stream.readLine()).toEqual(Option.none())
     }))
 
-  it.effect("reads as many bytes as its caller wants, across chunks", () =>
+  it.effect("ByteStream.buffered reads an exact number of bytes across chunks", () =>
     Effect.gen(function*() {
       const stream = giving("ab", "cdef", "g")
       expect(text(yield* stream.readExactly(0))).toBe("")
@@ -53,7 +53,7 @@ describe("a buffered stream", () => {
       )
     }))
 
-  it.effect("gives bytes that were put back before all others", () =>
+  it.effect("ByteStream.buffered reads bytes that were put back before all others", () =>
     Effect.gen(function*() {
       const stream = giving("world\n")
       yield* stream.unread(bytes("lo "))
@@ -65,7 +65,7 @@ describe("a buffered stream", () => {
       expect(yield* stream.read).toEqual(Option.none())
     }))
 
-  it.effect("fails where it ends in the middle of a line, and keeps the bytes", () =>
+  it.effect("ByteStream.buffered fails and keeps the bytes when the stream ends within a line", () =>
     Effect.gen(function*() {
       const stream = giving("whole\nhal", "f")
       expect(yield* stream.readLine()).toEqual(Option.some("whole"))
@@ -78,7 +78,7 @@ describe("a buffered stream", () => {
       expect(text(yield* readAll(stream))).toBe("half")
     }))
 
-  it.effect("fails at a line beyond its bound, reads no further than that, and keeps the bytes", () =>
+  it.effect("ByteStream.buffered fails and keeps the bytes when a line exceeds maxBytes", () =>
     Effect.gen(function*() {
       const fits = giving("12345678\n")
       expect(yield* fits.readLine({ maxBytes: 8 })).toEqual(Option.some("12345678"))
@@ -94,7 +94,7 @@ describe("a buffered stream", () => {
       )
     }))
 
-  it.effect("looks at each chunk a few times when a line comes in chunks of 1 byte", () =>
+  it.effect("ByteStream.buffered scans each byte a few times when a line comes in chunks of 1 byte", () =>
     Effect.gen(function*() {
       let looks = 0
       const watched = (byte: number) =>
@@ -104,7 +104,7 @@ describe("a buffered stream", () => {
       expect(looks).toBeLessThan(10 * 4000)
     }))
 
-  it.effect("dies of a size that is no number of bytes", () =>
+  it.effect("ByteStream.buffered dies when a size is not a non-negative integer", () =>
     Effect.gen(function*() {
       for (const size of [-1, 0.5, NaN, Infinity]) {
         expect(yield* Effect.exit(giving("abc").readExactly(size))).toMatchObject({ cause: { _tag: "Die" } })
@@ -130,7 +130,7 @@ describe("a buffered stream", () => {
       })
   )
 
-  it.effect("tells in a message how far it came", () =>
+  it.effect("ByteStream.buffered names the received bytes in its error messages", () =>
     Effect.gen(function*() {
       const messages = [
         yield* Effect.flip(giving("ab").readExactly(4)),
@@ -144,7 +144,7 @@ describe("a buffered stream", () => {
       ])
     }))
 
-  it.scoped("loses nothing to a read that was interrupted in the middle of a line", () =>
+  it.scoped("ByteStream.buffered loses no bytes when a read is interrupted within a line", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const stream = ByteStream.buffered(near)
@@ -156,7 +156,7 @@ describe("a buffered stream", () => {
       expect(yield* stream.readLine()).toEqual(Option.some("hello"))
     }))
 
-  it.scoped("fails with the error of its stream behind a header when the session is lost", () =>
+  it.scoped("ByteStream.buffered fails with the error of the stream when it is lost after a header", () =>
     Effect.gen(function*() {
       const { far, near, pair } = yield* makeStreams(quietly())
       const stream = ByteStream.buffered(near)
@@ -167,7 +167,7 @@ describe("a buffered stream", () => {
       expect(yield* Effect.flip(Stream.runDrain(stream.readable))).toBeInstanceOf(BrokenPipe)
     }))
 
-  it.scoped("is joined as the stream itself, with what was read ahead and with its patience", () =>
+  it.scoped("ByteStream.buffered is joined with its unread bytes and the stall time-out of its stream", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       yield* near.write(bytes("header\nbody"))

@@ -27,7 +27,7 @@ class Procedures extends RpcGroup.make(
   Rpc.make("Wait", { success: Schema.Void })
 ) {}
 
-/** An RPC client over a session that comes back, one server per connection, and how the network falls silent. */
+/** An RPC client over a ReconnectingSession with a server per connection. `silence` stalls the network. */
 const makeClient = (keepAliveInterval: Duration.DurationInput) =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
@@ -70,7 +70,7 @@ const makeClient = (keepAliveInterval: Duration.DurationInput) =>
     const silence = Effect.suspend(() =>
       Effect.forEach(networks, ({ stall }) => Effect.zipRight(stall("client"), stall("server")))
     )
-    // sessions over a silent network close by the clock
+    // sessions over a stalled network close by the clock
     yield* Effect.addFinalizer(() =>
       Effect.flatMap(Effect.fork(Scope.close(scope, Exit.void)), (closing) =>
         Effect.repeat(TestClock.adjust("1 seconds"), { until: () => closing.unsafePoll() !== null }))
@@ -78,8 +78,8 @@ const makeClient = (keepAliveInterval: Duration.DurationInput) =>
     return { procedures, served, silence }
   })
 
-describe("RPC over a session that comes back", () => {
-  it.scoped("an RPC call fails when the keep-alive of its session is shorter than that of RPC", () =>
+describe("MuxSocket with RPC and a ReconnectingSession", () => {
+  it.scoped("RPC calls fail when the keep-alive of their session is shorter than that of RPC", () =>
     Effect.gen(function*() {
       const { procedures, served, silence } = yield* makeClient("4 seconds")
       expect(yield* procedures.Number()).toBe(1)
@@ -93,7 +93,7 @@ describe("RPC over a session that comes back", () => {
       expect(served.waits).toBe(1)
     }))
 
-  it.scoped("an RPC call waits for ever, and is not sent again, when RPC itself gives a connection up", () =>
+  it.scoped("RPC calls stay pending and are not sent again when RPC gives up the connection", () =>
     Effect.gen(function*() {
       const { procedures, served, silence } = yield* makeClient("1 hour")
       expect(yield* procedures.Number()).toBe(1)

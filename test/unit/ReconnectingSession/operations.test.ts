@@ -39,7 +39,7 @@ describe("ReconnectingSession", () => {
       const server = yield* makeServer()
       const session = yield* ReconnectingSession.make({ transport: server.dial, schedule: everySecond })
       const first = yield* server.link
-      const open = yield* start(session.open()) // nobody accepts it there
+      const open = yield* start(session.open()) // the first server does not accept it
       yield* cut(first)
       yield* TestClock.adjust("1 second")
       const second = yield* server.link

@@ -17,7 +17,7 @@ import { eventually, standstill } from "../../../support/transports.js"
 const fixture = (name: string) => readFileSync(new URL(`../../../fixtures/tls/${name}`, import.meta.url))
 const head = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
 
-/** How a scripted server speaks: what it says comes to `output`, and what it hears goes to `hear`. */
+/** The bytes of a scripted server: `output` holds the bytes that it sends, and `hear` takes those that it receives. */
 interface Speaker {
   readonly get: (options: Http.RequestOptions, listener: (answer: Http.IncomingMessage) => void) => Http.ClientRequest
   readonly agent: (session: Parameters<typeof NodeDuplex.agent>[0]) => ReturnType<typeof NodeDuplex.agent>
@@ -45,7 +45,7 @@ const speakers: Readonly<Record<string, Speaker>> = {
   }
 }
 
-/** Errors that a connection of the agent emits while nothing listens; they would end the process. */
+/** The errors that a connection of the agent emits without a listener. Each would end the process. */
 const watchErrors = (agent: Http.Agent): Array<unknown> => {
   const unheard: Array<unknown> = []
   const create = agent.createConnection.bind(agent)
@@ -62,7 +62,7 @@ const watchErrors = (agent: Http.Agent): Array<unknown> => {
   return unheard
 }
 
-/** A request that a scripted server has answered but for the last byte. `last` is that byte as it goes over the stream. */
+/** A request that a scripted server has answered except for the last byte. `last` is that byte on the stream. */
 const makeAnswered = (speaker: Speaker) =>
   Effect.gen(function*() {
     const peer = yield* makePeer("client", { ...quiet, streamBufferSize: 64 * 1024 })
@@ -97,8 +97,8 @@ const makeAnswered = (speaker: Speaker) =>
     return { ...peer, client, unheard, agent, last: dat(1, take()) }
   })
 
-describe("an agent over a session", () => {
-  it.scopedLive("an upgraded connection that nothing listens to meets no unheard error when it is lost", () =>
+describe("NodeDuplex.agent", () => {
+  it.scopedLive("NodeDuplex.agent listens to the error of an upgraded connection when it is lost", () =>
     Effect.gen(function*() {
       const { client, pair, server } = yield* makeSessions(quietly())
       const behind = Http.createServer().on("upgrade", (_, socket: Duplex) => {
@@ -117,7 +117,7 @@ describe("an agent over a session", () => {
       expect(unheard).toEqual([])
     }))
 
-  it.scopedLive("an https agent leaves the stream of a connection whose TLS options make no sense", () =>
+  it.scopedLive("NodeDuplex.httpsAgent releases the stream when the TLS options are invalid", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       yield* Effect.fork(server.run(() => Effect.never))

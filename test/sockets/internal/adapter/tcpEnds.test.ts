@@ -25,20 +25,20 @@ const makePair = Effect.gen(function*() {
   return { near, far }
 })
 
-/** The code of the failure, or how many bytes there were. */
+/** The code of the failure, or the number of bytes. */
 const outcome = (stream: { readonly read: Effect.Effect<Option.Option<Uint8Array>, { readonly cause?: unknown }> }) =>
   Effect.match(stream.read, {
     onFailure: ({ cause }) => (cause as NodeJS.ErrnoException).code,
     onSuccess: (chunk) => Option.isSome(chunk) ? text(chunk.value) : "end"
   })
 
-describe("a TCP socket as a byte stream", () => {
-  it.scopedLive("fails when bytes and a reset come together, after the bytes", () =>
+describe("NodeDuplex.toByteStream", () => {
+  it.scopedLive("NodeDuplex.toByteStream fails after the bytes when bytes and a reset arrive together", () =>
     Effect.gen(function*() {
       for (let i = 0; i < 10; i++) {
         const { far, near } = yield* makePair
         const stream = yield* NodeDuplex.toByteStream(() => near)
-        // In one turn, so that the reader finds both at its next poll, as a busy one does.
+        // In one turn, so that the reader finds both at its next poll.
         far.write("the last words")
         far.resetAndDestroy()
         expect(yield* outcome(stream)).toBe("the last words")
@@ -46,7 +46,7 @@ describe("a TCP socket as a byte stream", () => {
       }
     }))
 
-  it.scopedLive("ends when bytes and an end come together, after the bytes", () =>
+  it.scopedLive("NodeDuplex.toByteStream ends after the bytes when bytes and an end arrive together", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makePair
       const stream = yield* NodeDuplex.toByteStream(() => near)
@@ -55,7 +55,7 @@ describe("a TCP socket as a byte stream", () => {
       expect(yield* outcome(stream)).toBe("end")
     }))
 
-  it.scopedLive("ends when both halves have ended", () =>
+  it.scopedLive("NodeDuplex.toByteStream ends when both halves have ended", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makePair
       const stream = yield* NodeDuplex.toByteStream(() => near)
@@ -66,7 +66,7 @@ describe("a TCP socket as a byte stream", () => {
       expect(yield* outcome(stream)).toBe("end")
     }))
 
-  it.scopedLive("resets the connection when it is left, once the kernel has what was written", () =>
+  it.scopedLive("NodeDuplex.toByteStream resets a TCP connection once the kernel has the written bytes", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makePair
       const scope = yield* Scope.make()
@@ -87,7 +87,7 @@ describe("a TCP socket as a byte stream", () => {
       expect((yield* Effect.flip(Fiber.join(reading))).cause).toMatchObject({ code: "ECONNRESET" })
     }))
 
-  it.scopedLive("lets go of the connection when it is left in the turn of its end", () =>
+  it.scopedLive("NodeDuplex.toByteStream releases the socket when its scope closes in the turn of its end", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makePair
       const scope = yield* Scope.make()

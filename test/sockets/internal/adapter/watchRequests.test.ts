@@ -25,7 +25,7 @@ const makeServed = (options: Http.ServerOptions) =>
     return { client, events, http, serving }
   })
 
-/** What the server answers to these bytes until it hangs up. */
+/** The server's answer to these bytes, up to the end of the connection. */
 const answerTo = (client: Session, request: string) =>
   Effect.gen(function*() {
     const stream = yield* client.open()
@@ -33,7 +33,7 @@ const answerTo = (client: Session, request: string) =>
     return text(yield* readAll(stream))
   }).pipe(Effect.timeoutFail({ duration: "10 seconds", onTimeout: () => new Error("the server does not hang up") }))
 
-describe("an http.Server that does not listen", () => {
+describe("NodeDuplex.serve", () => {
   it.scopedLive("NodeDuplex.serve answers 408 when a head takes longer than headersTimeout", () =>
     Effect.gen(function*() {
       const { client } = yield* makeServed({ headersTimeout: 50 })
@@ -65,7 +65,7 @@ describe("an http.Server that does not listen", () => {
       })
     }))
 
-  it.scopedLive("NodeDuplex.serve watches a server until the last session that it serves is over", () =>
+  it.scopedLive("NodeDuplex.serve watches a server until the last session that it serves has ended", () =>
     Effect.gen(function*() {
       const { client, events, http, serving } = yield* makeServed({ headersTimeout: 50 })
       const other = yield* makeSessions(settings)
@@ -91,7 +91,7 @@ describe("an http.Server that does not listen", () => {
     }))
 })
 
-/** The timers that Node keeps in a server, of which no event tells. */
+/** The timers that Node keeps in a server. Node emits no event for them. */
 const timersOf = (server: object): ReadonlyArray<string> =>
   Object.getOwnPropertySymbols(server)
     .map((symbol) => (server as Record<symbol, unknown>)[symbol])
