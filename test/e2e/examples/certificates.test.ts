@@ -10,10 +10,10 @@ import * as Stream from "effect/Stream"
 import type { TLSSocket } from "node:tls"
 import { makeAuthority } from "../../support/certificates.js"
 
-// An authority of one's own vouches for the server and for each of its clients.
+// The program has an authority of its own, which issues the certificates of the server and of each client.
 const authority = makeAuthority("our authority")
 
-/** Lets in who has a certificate of the authority, and of these only whom it knows by name. */
+/** Lets in a client with a certificate of the authority whose name the server knows. */
 const Server = SessionServer.layer().pipe(
   Layer.provide(NodeTransportServer.layer({
     tls: { ...authority.issue("server"), ca: authority.cert, requestCert: true, rejectUnauthorized: true },
@@ -22,7 +22,7 @@ const Server = SessionServer.layer().pipe(
   }))
 )
 
-/** Says hello as whoever these credentials are of, if any. */
+/** Sends hello with these credentials, or without. */
 const greet = (url: string, credentials: { readonly cert?: string; readonly key?: string }) =>
   Effect.gen(function*() {
     const stream = yield* Effect.flatMap(Session.Session, (session) => session.open())
@@ -37,7 +37,7 @@ const greet = (url: string, credentials: { readonly cert?: string; readonly key?
     )
   )
 
-it.scopedLive("lets in who has a certificate of its authority, and nobody else", () =>
+it.scopedLive("server lets in only known clients when it demands certificates of its authority", () =>
   Effect.gen(function*() {
     const server = yield* SessionServer.SessionServer
     let sessions = 0

@@ -13,7 +13,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-// Inside: dials out, and serves whatever comes back through its one WebSocket.
+// Inside: dials out, and serves the requests that come back through its one WebSocket.
 const inside = (url: string) =>
   HttpRouter.empty.pipe(
     HttpRouter.get("/status", HttpServerResponse.text("all is well in here")),
@@ -23,7 +23,7 @@ const inside = (url: string) =>
     Layer.provide(NodeTransport.layer(url))
   )
 
-// Outside: sends requests to whoever has dialled in.
+// Outside: sends requests to the program that has dialled in.
 const ask = (session: Session.Session) =>
   HttpClient.get("http://inside/status").pipe(
     Effect.flatMap((response) => response.text),
@@ -32,7 +32,7 @@ const ask = (session: Session.Session) =>
 
 const Outside = SessionServer.layer({ streamBufferSize: 256 * 1024 }).pipe(Layer.provide(NodeTransportServer.layer()))
 
-it.scopedLive("asks a program behind a firewall", () =>
+it.scopedLive("HttpClient asks a program behind a firewall when the program has dialled", () =>
   Effect.gen(function*() {
     const server = yield* SessionServer.SessionServer
     const answer = yield* Deferred.make<string, unknown>()

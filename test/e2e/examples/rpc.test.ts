@@ -37,7 +37,7 @@ const call = (session: Session.Session, name: string) =>
     Effect.scoped
   )
 
-it.scopedLive("calls each other over one WebSocket", () =>
+it.scopedLive("both ends call procedures of the other when they share one WebSocket", () =>
   Effect.gen(function*() {
     const pair = yield* MemoryTransport.makePair()
     const client = yield* Effect.provideService(Session.makeClient(), Transport, pair.client)

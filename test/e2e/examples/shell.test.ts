@@ -37,7 +37,7 @@ const typeInto = (session: Session.Session, commands: string) =>
     return { out, complaints }
   }).pipe(Effect.scoped)
 
-it.scopedLive("types into a shell at the other end", () =>
+it.scopedLive("session carries input, output and errors of a shell when each has a stream", () =>
   Effect.gen(function*() {
     const pair = yield* MemoryTransport.makePair()
     const here = yield* Effect.provideService(Session.makeClient(), Transport, pair.client)

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
 
-it.scoped("gives up when nobody accepts", () =>
+it.scoped("open fails with AcceptTimeout when the peer does not accept", () =>
   Effect.gen(function*() {
     const { client, pair } = yield* MemoryTransport.makeSessions()
 

@@ -7,8 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 
 /**
- * In the page: sends a file that the user has picked, and shows how much of it the server has taken in. A write completes
- * when the server has made room, so nothing piles up in the page; what has really arrived the server tells by itself.
+ * In the page: sends a file that the user has picked, and shows how much the server has stored. A write completes when
+ * the server has room, so the page holds no queue. The server reports the bytes that it has stored.
  */
 const upload = (session: Session.Session, file: Blob, show: (share: number) => void) =>
   Effect.gen(function*() {
@@ -22,7 +22,7 @@ const upload = (session: Session.Session, file: Blob, show: (share: number) => v
     yield* Effect.all([Stream.run(chunks, stream.writable), progress], { concurrency: 2 })
   }).pipe(Effect.scoped)
 
-/** On the server: stores what comes, and says after each chunk how much that was. */
+/** On the server: stores each chunk, and reports the stored bytes after each. */
 const receive = (store: (chunk: Uint8Array) => Effect.Effect<void>) => (stream: MuxStream) => {
   let taken = 0
   return stream.readable.pipe(
@@ -33,7 +33,7 @@ const receive = (store: (chunk: Uint8Array) => Effect.Effect<void>) => (stream: 
   )
 }
 
-it.scopedLive("uploads a file from a page, and shows its progress", () =>
+it.scopedLive("page shows the progress of the server when it uploads a file", () =>
   Effect.gen(function*() {
     const pair = yield* MemoryTransport.makePair({ ping: false }) // as in a browser
     const page = yield* Effect.provideService(Session.makeClient(), Transport, pair.client)
