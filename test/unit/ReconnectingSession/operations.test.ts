@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
+import * as Session from "effect-wsmux/Session"
 import { BrokenPipe, NotConnected } from "effect-wsmux/WsmuxError"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -144,5 +145,16 @@ describe("ReconnectingSession", () => {
       yield* Fiber.interrupt(running)
       expect(yield* Ref.get(interrupted)).toBe(1)
       expect(yield* far.isClosed).toBe(false)
+    }))
+
+  it.scoped("ReconnectingSession.layer provides StreamOpener and StreamAcceptor of its session", () =>
+    Effect.gen(function*() {
+      const server = yield* makeServer()
+      const layer = ReconnectingSession.layer({ transport: server.dial, schedule: everySecond })
+      const [session, opener, acceptor] = yield* Effect.provide(
+        Effect.all([ReconnectingSession.ReconnectingSession, Session.StreamOpener, Session.StreamAcceptor]),
+        layer
+      )
+      expect([opener, acceptor]).toEqual([session, session])
     }))
 })
