@@ -1,22 +1,24 @@
 /**
- * One stream of a session: bytes both ways, each way with its own flow control and its own end.
+ * A stream of a session carries bytes both ways, each way with its own flow control and its own end.
  *
  * @since 0.1.0
  */
 import type * as DateTime from "effect/DateTime"
 import type * as Effect from "effect/Effect"
+import type * as Mailbox from "effect/Mailbox"
 import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Sink from "effect/Sink"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.js"
+import * as internal from "./internal/session/handle.js"
 import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "./WsmuxError.js"
 
 /**
  * @since 0.1.0
  * @category type ids
  */
-export const TypeId: unique symbol = Symbol.for("effect-wsmux/MuxStream")
+export const TypeId: unique symbol = internal.TypeId
 
 /**
  * @since 0.1.0
@@ -25,84 +27,117 @@ export const TypeId: unique symbol = Symbol.for("effect-wsmux/MuxStream")
 export type TypeId = typeof TypeId
 
 /**
- * A point in time, by the program's `Clock`: milliseconds since the epoch, a `Date` or a `DateTime`. `undefined` stands
- * for none.
+ * A point in time by the program's `Clock`: milliseconds since the epoch, a `Date`, a `DateTime`, or another input of
+ * `DateTime.make`. `undefined` and `Infinity` clear the deadline.
  *
  * @since 0.1.0
  * @category models
  */
-export type Deadline = number | Date | DateTime.DateTime | undefined
+export type Deadline = DateTime.DateTime.Input | undefined
 
 /**
- * The members of a stream. The handles of a session compute them, so `{ ...stream }` has none of them. TypeScript
- * leaves members of a class out of such a copy, so declared here they are missing in its type, too.
+ * The members of a stream. A session's streams compute them by getters, so a copy by `{ ...stream }` has none of them.
+ * TypeScript leaves members of a class out of such a copy, so its type has none of them either.
  */
 declare abstract class Members {
-  /** Unique among the streams of the session: odd where the client opened it, even where the server did. */
+  /** The id, unique among the session's streams: odd if the client opened the stream, even if the server did. */
   abstract get id(): number
 
   /** The session's own address. */
   abstract get localAddress(): Address
 
-  /** The session's peer. */
+  /** The address of the session's peer. */
   abstract get remoteAddress(): Address
 
   /**
-   * The bytes from the peer, one chunk at each pull. Ends only at the peer's FIN; a lost session is a `BrokenPipe`. Taking
-   * bytes returns their credit, in halves of the window. Run again, it goes on where it stopped.
+   * Emits the bytes from the peer, one chunk for each pull. Reading bytes returns their credit, in halves of the
+   * window.
    *
-   * Read a header by `ByteStream.buffered`: `Stream.peel` turns a later failure of what follows into a defect.
+   * Completes only at the peer's FIN. A lost session is a `BrokenPipe`. Run again, the stream continues where the last
+   * run stopped.
+   *
+   * To read a header, use `ByteStream.buffered`: `Stream.peel` turns a later failure of the remaining bytes into a
+   * defect.
    */
   abstract get readable(): Stream.Stream<Uint8Array, ReadError>
 
   /**
-   * Writes what it is given and sends FIN when its input ends. An input that fails, or an interruption, sends none.
+   * The same bytes as `readable` and `read`, as a queue with an end: the chunks that have arrived and are not yet read.
+   *
+   * The queue is bounded in bytes by the stream's receive window. Taking chunks returns their credit to the peer. The
+   * chunks belong to the taker. Small chunks may be merged, so chunks are not the peer's writes.
+   *
+   * - `take` takes one chunk. At the peer's FIN `take` fails with `NoSuchElementException`.
+   * - `takeAll` takes all chunks, at least one before the end. `done` tells that the peer's FIN follows them.
+   * - `takeN` takes `n` chunks. The result has fewer at the end, at the read deadline, and when the window is full.
+   * - `clear` takes the chunks that are there, without waiting.
+   * - `size` counts the chunks: none once the peer's FIN has been read or the stream has failed.
+   * - `await` waits until the peer's FIN has been read. Read deadlines do not concern `await`.
+   *
+   * Failures come after the chunks that arrived before them. Interruption while waiting takes nothing.
+   * `Mailbox.toStream(stream.inbox)` emits all chunks that are there at each pull; a consumer that stops early loses
+   * the rest of them, unlike with `readable`.
+   *
+   * `Mailbox` is experimental in Effect 3. Effect's `Queue.bounded` counts elements instead of bytes, and its version
+   * 3.22.4 loses an element when the taker to whom it was handed is interrupted.
+   *
+   * @since 0.2.0
+   */
+  abstract get inbox(): Mailbox.ReadonlyMailbox<Uint8Array, ReadError>
+
+  /**
+   * Writes its input, and sends FIN when the input ends. Sends no FIN when the input fails or the sink is interrupted.
    */
   abstract get writable(): Sink.Sink<void, Uint8Array, never, WriteError>
 
   /**
-   * The next chunk, or none at the peer's FIN. The bytes are the caller's. Interrupted while waiting, it takes nothing; to
-   * bound the wait prefer `setReadDeadline` to a timeout, which may drop a chunk that comes at the same moment.
+   * Reads the next chunk: none at the peer's FIN. The chunk belongs to the caller. Interruption while waiting takes
+   * nothing. To bound the wait, prefer `setReadDeadline`: a timeout may drop a chunk that arrives at the same moment.
    */
   abstract get read(): Effect.Effect<Option.Option<Uint8Array>, ReadError>
 
   /**
-   * Writes a chunk; completes when the last of it has been handed to the socket, so that a slow peer slows the writer.
-   * Writes from several fibers do not interleave. The chunk must not change until then. Interrupting it leaves out what
-   * has not been sent; the error of a failed write tells how many bytes had been.
+   * Writes a chunk. Completes when its last byte has been handed to the socket, so a slow peer slows the writer. The
+   * chunk must not change until then.
+   *
+   * Writes of several fibers do not interleave. A failure tells how many bytes of the write had been handed to the
+   * socket. Interruption leaves out the bytes that have not been sent.
    */
   abstract get write(): (chunk: Uint8Array) => Effect.Effect<void, WriteError>
 
-  /** Writes several chunks as one write; small ones share frames. */
+  /** Writes several chunks as one write. Small chunks share frames. */
   abstract get writeAll(): (chunks: Iterable<Uint8Array>) => Effect.Effect<void, WriteError>
 
   /**
-   * Sends FIN behind what is being written: the peer reads to the end, while we may go on reading. Later writes fail with
-   * `BrokenPipe`; ending again does nothing. Interrupting the wait does not take the FIN back.
+   * Sends FIN behind the writes that wait: the peer reads to the end, and this end may still read. Later writes fail
+   * with `BrokenPipe`. Ending again does nothing. Interrupting the wait does not take the FIN back.
    */
   abstract get end(): Effect.Effect<void, BrokenPipe>
 
   /**
-   * From this time on a read that finds nothing fails with `ReadTimeout`, a waiting one too, until the deadline is moved
-   * or cleared. What has arrived is still delivered. A time in the past fails with `InvalidDeadline` and changes nothing.
+   * Sets the time from which a read without bytes fails with `ReadTimeout`, until the deadline is moved or cleared.
+   * Waiting reads fail, too. Bytes that have arrived can still be read. Fails with `InvalidDeadline` for a time in the
+   * past, which changes nothing.
    */
   abstract get setReadDeadline(): (deadline: Deadline) => Effect.Effect<void, InvalidDeadline>
 
   /**
-   * From this time on writes fail with `WriteTimeout`, waiting ones too, until the deadline is moved or cleared.
+   * Sets the time from which writes fail with `WriteTimeout`, until the deadline is moved or cleared. Waiting writes
+   * fail, too. Fails with `InvalidDeadline` for a time in the past, which changes nothing.
    */
   abstract get setWriteDeadline(): (deadline: Deadline) => Effect.Effect<void, InvalidDeadline>
 
-  /** Sets both. */
+  /** Sets the read deadline and the write deadline. */
   abstract get setDeadline(): (deadline: Deadline) => Effect.Effect<void, InvalidDeadline>
 }
 
 /**
  * A stream of a session, owned by the scope that opened or accepted it.
  *
- * When that scope closes, what has not been ended is ended: a FIN is sent, and what still arrives is thrown away within
- * the session's `discardLimit`, with its credit returned, so that the peer's writer is not stuck. The wire has no reset:
- * a peer cannot tell a stream that was left from one that was ended, so protocols that care must mark their end.
+ * When that scope closes, the stream sends FIN unless it has sent one. Bytes that still arrive are discarded, up to the
+ * session's `discardLimit`. Their credit is returned, so that the peer's writer does not wait. The wire has no reset: a
+ * peer cannot tell a stream that was left from a stream that was ended. A protocol to which that matters must mark its
+ * end.
  *
  * @example
  * ```ts
@@ -110,7 +145,7 @@ declare abstract class Members {
  * import * as Stream from "effect/Stream"
  * import type { MuxStream } from "effect-wsmux/MuxStream"
  *
- * // sends everything back, then the end
+ * // sends all bytes back, then FIN
  * export const echo = (stream: MuxStream) => Stream.run(stream.readable, stream.writable)
  *
  * export const shout = (stream: MuxStream, text: string) =>
@@ -128,8 +163,11 @@ export interface MuxStream extends Members {
 }
 
 /**
- * The same stream with some operations replaced, such as by one that counts. `{ ...stream, write }` would lose the
- * others.
+ * Returns the stream with some operations replaced, such as a `write` that counts. A copy by `{ ...stream, write }`
+ * would lose the other operations.
+ *
+ * Operations do not use each other. After `read` is replaced, `readable` and `inbox` are still those of the given
+ * stream.
  *
  * @example
  * ```ts
@@ -154,6 +192,7 @@ export const withOperations = (
   localAddress: stream.localAddress,
   remoteAddress: stream.remoteAddress,
   readable: stream.readable,
+  inbox: stream.inbox,
   writable: stream.writable,
   read: stream.read,
   write: stream.write,
@@ -166,7 +205,7 @@ export const withOperations = (
 })
 
 /**
- * Whether it is a stream. A copy by `{ ...stream }` is none, since it lacks the operations.
+ * Whether a value is a stream. A copy by `{ ...stream }` is none, because it lacks the operations.
  *
  * @since 0.1.0
  * @category guards

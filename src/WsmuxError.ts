@@ -1,17 +1,28 @@
 /**
- * Every way in which an operation of this package can fail, each a tagged error for `Effect.catchTag`.
+ * The failures of this package's operations: tagged errors for `Effect.catchTag`.
  *
- * Those of the Go package keep its names without `Err`. An error of the peer or of the network is a failure in the typed
- * channel; a fault of the caller that no program can handle is a defect.
+ * Errors that the Go package has keep their names without `Err`. Faults of the peer and of the network are failures in
+ * the typed channel. A fault of the caller that no program can handle is a defect.
  *
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import * as Predicate from "effect/Predicate"
 import { connectFailure, describe, detailed, notConnected } from "./internal/text/errorText.js"
 import { plainText } from "./internal/text/plainText.js"
 
+/** Marks the errors that end a session, also for another copy of this package in the same program. */
+const TerminalTypeId: unique symbol = Symbol.for("effect-wsmux/WsmuxError/TerminalError")
+
+/** A tagged error that ends a session. The mark lies on the prototype, so that each error has its own fields only. */
+const TerminalTaggedError = <Tag extends string>(tag: Tag): ReturnType<typeof Data.TaggedError<Tag>> => {
+  const Base = Data.TaggedError(tag)
+  Object.defineProperty(Base.prototype, TerminalTypeId, { value: TerminalTypeId })
+  return Base
+}
+
 /**
- * The peer did not accept a stream in time (`ErrAcceptTimeout`). The id stays reserved until the peer's late answer.
+ * The peer did not accept a stream in time (`ErrAcceptTimeout`). The id remains reserved until the peer answers.
  *
  * @since 0.1.0
  * @category errors
@@ -21,13 +32,15 @@ export class AcceptTimeout extends Data.TaggedError("AcceptTimeout")<{
   readonly afterMillis: number
 }> {
   override get message(): string {
-    return `the peer did not accept the stream within ${this.afterMillis} ms`
+    return `cannot open a stream: the peer did not accept it within ${this.afterMillis} ms`
   }
 }
 
 /**
- * Bytes cannot be written to or read from a stream any more (`ErrBrokenPipe`): the session is over, with its terminal
- * error as `cause`, or the writing side has been ended here (`cause` is undefined).
+ * A stream can no longer be read or written (`ErrBrokenPipe`). `reason` tells why:
+ *
+ * - `SessionEnded`: the session has ended, with its terminal error as `cause`
+ * - `StreamEnded`: this end has ended the stream, or has left the stream's scope
  *
  * @since 0.1.0
  * @category errors
@@ -35,18 +48,20 @@ export class AcceptTimeout extends Data.TaggedError("AcceptTimeout")<{
 export class BrokenPipe extends Data.TaggedError("BrokenPipe")<{
   readonly streamId: number
   readonly operation: "read" | "write"
+  readonly reason: "SessionEnded" | "StreamEnded"
   /** The bytes of this write that had been handed to the socket; 0 for a read. */
   readonly written: number
+  /** The terminal error of the session, where `reason` is `SessionEnded`. */
   readonly cause?: TerminalError | undefined
 }> {
   override get message(): string {
-    const why = this.cause === undefined ? "the stream has been ended here" : this.cause.message
-    return `broken pipe: cannot ${this.operation} stream ${this.streamId}: ${why}`
+    const why = this.reason === "StreamEnded" ? "this end has ended the stream" : describe(this.cause)
+    return detailed(`cannot ${this.operation} stream ${this.streamId}`, why)
   }
 }
 
 /**
- * A write did not finish before its deadline (`ErrWriteTimeout`). The stream lives on.
+ * A write did not complete before the write deadline (`ErrWriteTimeout`). The stream remains usable.
  *
  * @since 0.1.0
  * @category errors
@@ -57,43 +72,44 @@ export class WriteTimeout extends Data.TaggedError("WriteTimeout")<{
   readonly written: number
 }> {
   override get message(): string {
-    return `the write deadline of stream ${this.streamId} passed after ${this.written} bytes of the write`
+    return `cannot write stream ${this.streamId}: the write deadline passed after ${this.written} bytes`
   }
 }
 
 /**
- * Nothing arrived before the read deadline (`ErrReadTimeout`). The stream lives on.
+ * No bytes arrived before the read deadline (`ErrReadTimeout`). The stream remains usable.
  *
  * @since 0.1.0
  * @category errors
  */
 export class ReadTimeout extends Data.TaggedError("ReadTimeout")<{ readonly streamId: number }> {
   override get message(): string {
-    return `the read deadline of stream ${this.streamId} passed`
+    return `cannot read stream ${this.streamId}: the read deadline passed`
   }
 }
 
 /**
- * The peer sent more than its credit, so bytes of this stream are lost (`ErrNoCapacity`). What fitted was read before.
+ * The peer sent more bytes than its credit, so bytes of this stream are lost (`ErrNoCapacity`). The bytes that fitted
+ * the window are read before this failure.
  *
  * @since 0.1.0
  * @category errors
  */
 export class NoCapacity extends Data.TaggedError("NoCapacity")<{ readonly streamId: number }> {
   override get message(): string {
-    return `the peer overran the window of stream ${this.streamId}; do both ends use the same buffer size?`
+    return `cannot read stream ${this.streamId}: the peer exceeded the window; do both ends use the same buffer size?`
   }
 }
 
 /**
- * The id asked for is taken (`ErrDuplicateStream`).
+ * The requested id is in use, or was used before (`ErrDuplicateStream`).
  *
  * @since 0.1.0
  * @category errors
  */
 export class DuplicateStream extends Data.TaggedError("DuplicateStream")<{ readonly streamId: number }> {
   override get message(): string {
-    return `stream id ${this.streamId} is taken`
+    return `cannot open stream ${this.streamId}: the id is taken`
   }
 }
 
@@ -103,9 +119,9 @@ export class DuplicateStream extends Data.TaggedError("DuplicateStream")<{ reado
  * @since 0.1.0
  * @category errors
  */
-export class SessionClosed extends Data.TaggedError("SessionClosed")<{
+export class SessionClosed extends TerminalTaggedError("SessionClosed")<{
   readonly by: "local" | "peer"
-  /** The WebSocket close code; 1005 where the peer gave none. */
+  /** The WebSocket close code: 1005 if the peer sent none. */
   readonly code: number
   readonly reason: string
 }> {
@@ -116,7 +132,7 @@ export class SessionClosed extends Data.TaggedError("SessionClosed")<{
 }
 
 /**
- * A deadline lies before the current time (`ErrInvalidDeadline`). The deadline in force is unchanged.
+ * The given deadline lies before the current time (`ErrInvalidDeadline`). The deadline in force is unchanged.
  *
  * @since 0.1.0
  * @category errors
@@ -127,21 +143,20 @@ export class InvalidDeadline extends Data.TaggedError("InvalidDeadline")<{
   readonly now: number
 }> {
   override get message(): string {
-    return Number.isNaN(this.deadline)
-      ? "the deadline is not a valid time"
-      : `the deadline lies ${this.now - this.deadline} ms in the past`
+    const why = Number.isNaN(this.deadline) ? "not a valid time" : `${this.now - this.deadline} ms in the past`
+    return `cannot set the deadline: ${why}`
   }
 }
 
 /**
- * Nothing at all came from the peer for a whole keep-alive interval (`ErrKeepAliveExpired`).
+ * The session received nothing from the peer during a whole keep-alive interval (`ErrKeepAliveExpired`).
  *
  * @since 0.1.0
  * @category errors
  */
-export class KeepAliveExpired extends Data.TaggedError("KeepAliveExpired")<{
+export class KeepAliveExpired extends TerminalTaggedError("KeepAliveExpired")<{
   readonly intervalMillis: number
-  /** The last tick at which the peer was known to live, in milliseconds since the epoch. */
+  /** The last tick at which the peer was known to be alive, in milliseconds since the epoch. */
   readonly lastSeen: number
 }> {
   override get message(): string {
@@ -150,12 +165,12 @@ export class KeepAliveExpired extends Data.TaggedError("KeepAliveExpired")<{
 }
 
 /**
- * The peer sent a message that is no frame. The session ended with close code 1008.
+ * The peer sent a malformed frame. The session ended with close code 1008.
  *
  * @since 0.1.0
  * @category errors
  */
-export class MalformedFrame extends Data.TaggedError("MalformedFrame")<{
+export class MalformedFrame extends TerminalTaggedError("MalformedFrame")<{
   readonly fault: "Truncated" | "UnknownType" | "UnexpectedPayload" | "InvalidCredit"
   readonly detail: string
 }> {
@@ -170,20 +185,20 @@ export class MalformedFrame extends Data.TaggedError("MalformedFrame")<{
  * @since 0.1.0
  * @category errors
  */
-export class UnexpectedText extends Data.TaggedError("UnexpectedText") {
+export class UnexpectedText extends TerminalTaggedError("UnexpectedText") {
   override get message(): string {
     return "unexpected text message: frames are binary"
   }
 }
 
 /**
- * The peer opened a stream with an id of our own parity: both ends have the same role. The session ended with close code
- * 1008.
+ * The peer opened a stream with an id of this end's parity, so both ends have the same role. The session ended with
+ * close code 1008.
  *
  * @since 0.1.0
  * @category errors
  */
-export class WrongParity extends Data.TaggedError("WrongParity")<{
+export class WrongParity extends TerminalTaggedError("WrongParity")<{
   readonly streamId: number
   /** The role of this end. */
   readonly role: "client" | "server"
@@ -194,36 +209,36 @@ export class WrongParity extends Data.TaggedError("WrongParity")<{
 }
 
 /**
- * The peer made us queue more answers than it reads. The session ended with close code 1008.
+ * The peer caused more replies than it reads. The session ended with close code 1008.
  *
  * @since 0.1.0
  * @category errors
  */
-export class PeerFlood extends Data.TaggedError("PeerFlood")<{ readonly detail: string }> {
+export class PeerFlood extends TerminalTaggedError("PeerFlood")<{ readonly detail: string }> {
   override get message(): string {
     return `the peer floods the session: ${plainText(this.detail)}`
   }
 }
 
 /**
- * The peer refused a stream: its backlog is full, or it gave the stream up.
+ * The peer refused a stream, because its backlog is full or the program closed the stream.
  *
  * @since 0.1.0
  * @category errors
  */
 export class StreamRefused extends Data.TaggedError("StreamRefused")<{ readonly streamId: number }> {
   override get message(): string {
-    return `the peer refused stream ${this.streamId}`
+    return `cannot open stream ${this.streamId}: the peer refused it`
   }
 }
 
 /**
- * The WebSocket was lost without a close frame (code 1006), or failed. A Go peer ends every session like this.
+ * The WebSocket failed, or was lost without a close frame (code 1006). A Go peer ends every session without one.
  *
  * @since 0.1.0
  * @category errors
  */
-export class TransportFailure extends Data.TaggedError("TransportFailure")<{
+export class TransportFailure extends TerminalTaggedError("TransportFailure")<{
   readonly code: number
   readonly reason: string
   readonly cause?: unknown
@@ -240,12 +255,12 @@ export class TransportFailure extends Data.TaggedError("TransportFailure")<{
  * @category errors
  */
 export class ConnectFailure extends Data.TaggedError("ConnectFailure")<{
-  /** Without what may be secret in it (see `Address.redacted`). */
+  /** The address without user, password and query (see `Address.redacted`). */
   readonly url: string
-  /** `Rejected`: the server answered, but not with a WebSocket; `status` says how. */
+  /** `Rejected`: the server answered with the HTTP status `status` instead of a WebSocket. */
   readonly reason: "Unreachable" | "Timeout" | "Rejected" | "InvalidUrl"
   readonly status?: number | undefined
-  /** How long the server asks to wait before another attempt (`Retry-After`), in milliseconds. */
+  /** The delay before another attempt that the server asks for (`Retry-After`), in milliseconds. */
   readonly retryAfterMillis?: number | undefined
   readonly cause?: unknown
 }> {
@@ -255,8 +270,11 @@ export class ConnectFailure extends Data.TaggedError("ConnectFailure")<{
 }
 
 /**
- * A `ReconnectingSession` has no session: none came in time, no more attempts are made, or it was closed here. `E` is
- * the type of the failures of its attempts.
+ * A `ReconnectingSession` has no session. `E` is the type of the failures of its attempts. `reason` tells why:
+ *
+ * - `Timeout`: no attempt succeeded in time
+ * - `GaveUp`: no more attempts are made
+ * - `Closed`: this end closed the reconnecting session
  *
  * @since 0.1.0
  * @category errors
@@ -264,7 +282,7 @@ export class ConnectFailure extends Data.TaggedError("ConnectFailure")<{
 export class NotConnected<out E = unknown> extends Data.TaggedError("NotConnected")<{
   readonly reason: "Timeout" | "GaveUp" | "Closed"
   readonly cause?: unknown
-  /** The defect at which it gave up: a bug in an effect that it was given, not a failure of an attempt. */
+  /** The defect after which no more attempts are made: a bug in an effect of the program, not a failed attempt. */
   readonly defect?: unknown
 }> {
   /** The failure of the last attempt, or the end of the last session. */
@@ -276,7 +294,7 @@ export class NotConnected<out E = unknown> extends Data.TaggedError("NotConnecte
 }
 
 /**
- * A duplex of Node's or a pair of web streams that was joined with a stream could not be connected, or broke.
+ * A Node duplex or a pair of web streams that was joined with a stream could not be connected, or broke.
  *
  * @since 0.1.0
  * @category errors
@@ -291,14 +309,14 @@ export class DuplexFailure extends Data.TaggedError("DuplexFailure")<{
 }
 
 /**
- * The peer has ended its half of a joined stream, and takes nothing more: it has most likely gone.
+ * The peer has ended its half of a joined stream and reads nothing more, so the peer has most likely gone.
  *
  * @since 0.1.0
  * @category errors
  */
 export class Stalled extends Data.TaggedError("Stalled")<{ readonly afterMillis: number }> {
   override get message(): string {
-    return `the other end has gone: it has taken nothing for ${this.afterMillis} ms`
+    return `the other end has gone: no bytes were read there for ${this.afterMillis} ms`
   }
 }
 
@@ -318,7 +336,7 @@ export class ListenFailure extends Data.TaggedError("ListenFailure")<{
 }
 
 /**
- * A setting, alone or beside the others, makes no sense. Fails when the session is made, never later.
+ * A setting is invalid, alone or together with others. A session fails with this error only when it is made.
  *
  * @since 0.1.0
  * @category errors
@@ -333,7 +351,7 @@ export class InvalidConfiguration extends Data.TaggedError("InvalidConfiguration
 }
 
 /**
- * What can end a session. The first one wins, and is what every later operation reports.
+ * The errors that end a session. Every later operation reports the first of them.
  *
  * @since 0.1.0
  * @category unions
@@ -348,12 +366,12 @@ export type TerminalError =
   | TransportFailure
 
 /**
+ * Whether a value is an error that ends a session. Recognises the errors of another copy of this package, too.
+ *
  * @since 0.1.0
  * @category guards
  */
-export const isTerminalError = (u: unknown): u is TerminalError =>
-  u instanceof SessionClosed || u instanceof KeepAliveExpired || u instanceof MalformedFrame ||
-  u instanceof UnexpectedText || u instanceof WrongParity || u instanceof PeerFlood || u instanceof TransportFailure
+export const isTerminalError = (u: unknown): u is TerminalError => Predicate.hasProperty(u, TerminalTypeId)
 
 /**
  * The failures of `Session.open`. An open with an id of the caller's choice may fail with `DuplicateStream`, too.
@@ -382,7 +400,7 @@ export type ReadError = ReadTimeout | NoCapacity | BrokenPipe
 export type WriteError = WriteTimeout | BrokenPipe
 
 /**
- * Every failure of a session's streams: opening and accepting them, reading, writing, and setting deadlines.
+ * All failures of a session's streams: of opening, accepting, reading, writing, and setting deadlines.
  *
  * @since 0.2.0
  * @category unions

@@ -4,7 +4,6 @@ import { mutation } from "./shared.mjs"
 export default mutation("leaves", "test/unit/internal", [
   "internal/wire/frame",
   "internal/wire/sendWindow",
-  "internal/wire/receiveWindow",
   "internal/recv/windowTuner",
   "internal/wire/streamState",
   "internal/recv/boundedByteQueue"

@@ -13,12 +13,15 @@ import type { Transport } from "effect-wsmux/Transport"
 import type { Connection, Rejection, TransportServer, UpgradeRequest } from "effect-wsmux/TransportServer"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import type * as WsmuxError from "effect-wsmux/WsmuxError"
+import type * as Cause from "effect/Cause"
+import type * as Chunk from "effect/Chunk"
 import type * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import * as Mailbox from "effect/Mailbox"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Sink from "effect/Sink"
@@ -68,6 +71,7 @@ describe("WsmuxError", () => {
 
   it("errors have typed fields", () => {
     expectTypeOf<WsmuxError.BrokenPipe["cause"]>().toEqualTypeOf<Terminal | undefined>()
+    expectTypeOf<WsmuxError.BrokenPipe["reason"]>().toEqualTypeOf<"SessionEnded" | "StreamEnded">()
     expectTypeOf<WsmuxError.BrokenPipe["operation"]>().toEqualTypeOf<"read" | "write">()
     expectTypeOf<WsmuxError.SessionClosed["by"]>().toEqualTypeOf<"local" | "peer">()
     expectTypeOf<WsmuxError.WriteTimeout["written"]>().toEqualTypeOf<number>()
@@ -179,9 +183,17 @@ describe("MuxStream", () => {
     expectTypeOf(stream.end).toEqualTypeOf<Effect.Effect<void, WsmuxError.BrokenPipe>>()
   })
 
-  it("MuxStream takes deadlines as numbers, dates and DateTimes", () => {
+  it("MuxStream.inbox is a mailbox of chunks with the failures of reading", () => {
+    expectTypeOf(stream.inbox).toEqualTypeOf<Mailbox.ReadonlyMailbox<Uint8Array, Read>>()
+    expectTypeOf(stream.inbox.take).toEqualTypeOf<Effect.Effect<Uint8Array, Read | Cause.NoSuchElementException>>()
+    expectTypeOf(Mailbox.toStream(stream.inbox)).toEqualTypeOf<Stream.Stream<Uint8Array, Read>>()
+    expectTypeOf(Effect.flatMap(stream.inbox, ([chunks]) => Effect.succeed(chunks)))
+      .toEqualTypeOf<Effect.Effect<Chunk.Chunk<Uint8Array>, Read>>()
+  })
+
+  it("MuxStream takes deadlines as every input of a DateTime", () => {
     type Set = (
-      deadline: number | Date | DateTime.DateTime | undefined
+      deadline: DateTime.DateTime.Input | undefined
     ) => Effect.Effect<void, WsmuxError.InvalidDeadline>
     expectTypeOf(stream.setReadDeadline).toEqualTypeOf<Set>()
     expectTypeOf(stream.setWriteDeadline).toEqualTypeOf<Set>()

@@ -130,11 +130,11 @@ describe("MuxSocket.fromMuxStream", () => {
       const cause = new TransportFailure({ code: 1006, reason: "" })
       expect(yield* Effect.flip(Fiber.join(running))).toMatchObject({
         reason: "Read",
-        cause: new BrokenPipe({ streamId: 1, operation: "read", written: 0, cause })
+        cause: new BrokenPipe({ streamId: 1, operation: "read", reason: "SessionEnded", written: 0, cause })
       })
       expect(yield* Effect.flip(Fiber.join(writing))).toMatchObject({
         reason: "Write",
-        cause: new BrokenPipe({ streamId: 1, operation: "write", written: 1024, cause })
+        cause: new BrokenPipe({ streamId: 1, operation: "write", reason: "SessionEnded", written: 1024, cause })
       })
     }))
 

@@ -12,32 +12,35 @@ const closed = new WsmuxError.SessionClosed({ by: "peer", code: 1000, reason: ""
 const url = "ws://example.test"
 
 const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
-  [new WsmuxError.AcceptTimeout({ afterMillis: 30_000 }), "the peer did not accept the stream within 30000 ms"],
   [
-    new WsmuxError.BrokenPipe({ streamId: 3, operation: "write", written: 7 }),
-    "broken pipe: cannot write stream 3: the stream has been ended here"
+    new WsmuxError.AcceptTimeout({ afterMillis: 30_000 }),
+    "cannot open a stream: the peer did not accept it within 30000 ms"
   ],
   [
-    new WsmuxError.BrokenPipe({ streamId: 3, operation: "read", written: 0, cause: closed }),
-    "broken pipe: cannot read stream 3: the session was closed by the peer (code 1000)"
+    new WsmuxError.BrokenPipe({ streamId: 3, operation: "write", reason: "StreamEnded", written: 7 }),
+    "cannot write stream 3: this end has ended the stream"
+  ],
+  [
+    new WsmuxError.BrokenPipe({ streamId: 3, operation: "read", reason: "SessionEnded", written: 0, cause: closed }),
+    "cannot read stream 3: the session was closed by the peer (code 1000)"
   ],
   [
     new WsmuxError.WriteTimeout({ streamId: 3, written: 7 }),
-    "the write deadline of stream 3 passed after 7 bytes of the write"
+    "cannot write stream 3: the write deadline passed after 7 bytes"
   ],
-  [new WsmuxError.ReadTimeout({ streamId: 3 }), "the read deadline of stream 3 passed"],
+  [new WsmuxError.ReadTimeout({ streamId: 3 }), "cannot read stream 3: the read deadline passed"],
   [
     new WsmuxError.NoCapacity({ streamId: 3 }),
-    "the peer overran the window of stream 3; do both ends use the same buffer size?"
+    "cannot read stream 3: the peer exceeded the window; do both ends use the same buffer size?"
   ],
-  [new WsmuxError.DuplicateStream({ streamId: 3 }), "stream id 3 is taken"],
+  [new WsmuxError.DuplicateStream({ streamId: 3 }), "cannot open stream 3: the id is taken"],
   [closed, "the session was closed by the peer (code 1000)"],
   [
     new WsmuxError.SessionClosed({ by: "local", code: 1001, reason: "going away" }),
     "the session was closed by this side (code 1001: going away)"
   ],
-  [new WsmuxError.InvalidDeadline({ deadline: 1000, now: 1500 }), "the deadline lies 500 ms in the past"],
-  [new WsmuxError.InvalidDeadline({ deadline: NaN, now: 1500 }), "the deadline is not a valid time"],
+  [new WsmuxError.InvalidDeadline({ deadline: 1000, now: 1500 }), "cannot set the deadline: 500 ms in the past"],
+  [new WsmuxError.InvalidDeadline({ deadline: NaN, now: 1500 }), "cannot set the deadline: not a valid time"],
   [
     new WsmuxError.KeepAliveExpired({ intervalMillis: 10_000, lastSeen: 5 }),
     "keep alive expired: nothing from the peer for 10000 ms"
@@ -56,7 +59,7 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
     "stream id 2 belongs to the server: are both ends servers?"
   ],
   [new WsmuxError.PeerFlood({ detail: "too many SYNs" }), "the peer floods the session: too many SYNs"],
-  [new WsmuxError.StreamRefused({ streamId: 3 }), "the peer refused stream 3"],
+  [new WsmuxError.StreamRefused({ streamId: 3 }), "cannot open stream 3: the peer refused it"],
   [new WsmuxError.TransportFailure({ code: 1006, reason: "" }), "the connection was lost (code 1006)"],
   [
     new WsmuxError.TransportFailure({ code: 1009, reason: "too big" }),
@@ -84,15 +87,18 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
     new WsmuxError.ConnectFailure({ url, reason: "Unreachable", cause: refused }),
     `cannot connect to ${url}: connect ECONNREFUSED ::1:80, connect ECONNREFUSED 127.0.0.1:80`
   ],
-  [new WsmuxError.NotConnected({ reason: "Timeout" }), "there was no session in time"],
-  [new WsmuxError.NotConnected({ reason: "Timeout", cause: broken }), "there was no session in time: read ECONNRESET"],
+  [new WsmuxError.NotConnected({ reason: "Timeout" }), "waiting for a session timed out"],
+  [
+    new WsmuxError.NotConnected({ reason: "Timeout", cause: broken }),
+    "waiting for a session timed out: read ECONNRESET"
+  ],
   [
     new WsmuxError.NotConnected({ reason: "GaveUp", cause: closed }),
-    "there is no session any more: the session was closed by the peer (code 1000)"
+    "reconnecting gave up: the session was closed by the peer (code 1000)"
   ],
   [new WsmuxError.NotConnected({ reason: "Closed" }), "the reconnecting session was closed"],
   [new WsmuxError.DuplexFailure({ detail: "read ECONNRESET", cause: broken }), "read ECONNRESET"],
-  [new WsmuxError.Stalled({ afterMillis: 60_000 }), "the other end has gone: it has taken nothing for 60000 ms"],
+  [new WsmuxError.Stalled({ afterMillis: 60_000 }), "the other end has gone: no bytes were read there for 60000 ms"],
   [new WsmuxError.ListenFailure({ address: "127.0.0.1:80" }), "cannot listen on 127.0.0.1:80"],
   [
     new WsmuxError.ListenFailure({ address: "127.0.0.1:80", cause: new Error("listen EACCES") }),
@@ -148,6 +154,14 @@ describe("an error", () => {
   it("keeps what caused it", () => {
     expect(messages.flatMap(([error]) => "cause" in error && error.cause !== undefined ? [error.cause] : []))
       .toEqual([closed, broken, broken, refused, broken, closed, broken, new Error("listen EACCES")])
+  })
+
+  it("isTerminalError recognises an error of another copy of the package, and no other error with its tag", () => {
+    const mark = Symbol.for("effect-wsmux/WsmuxError/TerminalError")
+    const foreign = Object.assign(Object.create({ [mark]: mark }), { _tag: "SessionClosed" })
+    expect([foreign, { _tag: "SessionClosed" }, null, undefined, "SessionClosed"].map((u) => isTerminalError(u)))
+      .toEqual([true, false, false, false, false])
+    expect(Object.getOwnPropertySymbols(closed)).not.toContain(mark)
   })
 
   it("is known to end a session, or not to", () => {

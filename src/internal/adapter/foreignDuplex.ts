@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream"
 import type { Operations } from "../../ByteStream.js"
 import { DuplexFailure } from "../../WsmuxError.js"
 import { Notify } from "../sync/notify.js"
+import { describe } from "../text/errorText.js"
 import { lossAtEnd, reset } from "./tcpEnds.js"
 
 const events = ["connect", "readable", "end", "drain", "finish"]
@@ -126,8 +127,4 @@ type Implementation = Pick<Duplex, "_write"> & Partial<Pick<Duplex, "_writev" | 
 
 const nothing = Effect.void
 
-const failureOf = (cause: Error): DuplexFailure => new DuplexFailure({ detail: reasonOf(cause), cause })
-
-/** The reason of a failure. Node reports several failed addresses by an AggregateError without a message. */
-const reasonOf = (error: Error): string =>
-  error instanceof AggregateError ? error.errors.map((inner: Error) => inner.message).join(", ") : error.message
+const failureOf = (cause: Error): DuplexFailure => new DuplexFailure({ detail: describe(cause), cause })

@@ -1,27 +1,134 @@
 /**
- * A queue of bytes in chunks, bounded by its owner's window.
+ * The unread bytes of one stream: a queue of chunks, bounded in bytes by the stream's receive window.
  *
- * Chunks wait as they came, except views of much larger buffers, which are copied so that they do not keep all of these
- * alive; and except small ones that follow another, which are appended to a shared segment, so that a storm of one-byte
- * frames costs little more than its bytes. So the buffers of a queue hold at most a quarter more than its bytes, and a small
- * segment. The taker of a chunk owns the chunk.
+ * The bound:
+ *
+ * - `capacity` is the window, and `size` counts the unread bytes.
+ * - `granted` is the credit that the peer still holds. Together with `size` it is all that the stream can make us
+ *   store.
+ * - The credit of bytes that were taken returns in halves of the window, so that one ACK serves many reads. A large
+ *   window returns credit earlier, because its other half alone would have to fill the round trip.
+ * - A peer that starts with more credit than `capacity` gets none back until the surplus is used up.
+ * - Liveness: when all bytes are taken, the peer holds more than half a window, or `returnCredit` grants the rest.
+ *
+ * The bytes:
+ *
+ * - A large chunk is stored without a copy, except a view of a much larger buffer, which would stay alive.
+ * - A small chunk behind another is appended to a shared segment, so a storm of one-byte frames costs little more than
+ *   its bytes. All buffers together exceed the unread bytes by at most a quarter and a small segment.
+ * - The taker of a chunk owns the chunk.
  */
 export class BoundedByteQueue {
-  /** Undefined while there are none: most streams of a server that holds many are idle. */
-  #chunks: Array<Uint8Array> | undefined
-  /** How many chunks at the front have been taken: an array that is long is slow to give up its first. */
-  #taken = 0
+  #capacity = 0
+  #granted = 0
   #size = 0
-  /** The spare room behind the last chunk, where that one is a segment of ours. */
+  /** Undefined while the queue is empty, because most streams of a server with many streams are idle. */
+  #chunks: Array<Uint8Array> | undefined
+  /** How many chunks at the front have been taken. Moving a long array at each take would be slow. */
+  #taken = 0
+  /** The spare room behind the last chunk, where that chunk is a shared segment. */
   #tail: Uint8Array | undefined
 
+  /** The receive window in bytes: 0 until the queue is opened. */
+  get capacity(): number {
+    return this.#capacity
+  }
+
+  /** The credit that the peer still holds, in bytes. */
+  get granted(): number {
+    return this.#granted
+  }
+
+  /** The unread bytes. */
   get size(): number {
     return this.#size
   }
 
-  push(chunk: Uint8Array): void {
+  /** The number of unread chunks. */
+  get count(): number {
+    return (this.#chunks?.length ?? 0) - this.#taken
+  }
+
+  /**
+   * Sets the capacity, and the credit that the peer starts with. Returns the credit that brings a peer with less than
+   * `capacity` up to it, which is granted now.
+   */
+  open(capacity: number, granted: number): number {
+    this.#capacity = capacity
+    this.#granted = granted
+    return this.#grant(Math.max(0, this.#missing))
+  }
+
+  /**
+   * Adds the bytes that fit, and returns their number. Fewer bytes than offered mean that the peer exceeded its credit.
+   */
+  offer(chunk: Uint8Array): number {
+    const fit = this.discard(chunk.byteLength)
+    if (fit > 0) this.#push(fit === chunk.byteLength ? chunk : chunk.subarray(0, fit))
+    return fit
+  }
+
+  /** Uses up credit for bytes that are thrown away on arrival, and returns how many bytes the credit covered. */
+  discard(bytes: number): number {
+    const fit = Math.min(bytes, this.#granted)
+    this.#granted -= fit
+    return fit
+  }
+
+  /** Takes the oldest chunk; undefined when the queue is empty. */
+  take(): Uint8Array | undefined {
+    const chunks = this.#chunks
+    if (chunks === undefined) return undefined
+    const chunk = chunks[this.#taken]!
+    chunks[this.#taken++] = emptyChunk
+    this.#size -= chunk.byteLength
+    if (this.#size === 0) {
+      this.#reset()
+    } else if (this.#taken >= minMoved && this.#taken * 2 >= chunks.length) {
+      chunks.splice(0, this.#taken)
+      this.#taken = 0
+    }
+    return chunk
+  }
+
+  /** Takes all chunks, oldest first. */
+  takeAll(): Array<Uint8Array> {
+    const chunks = this.#chunks?.slice(this.#taken) ?? []
+    this.#reset()
+    return chunks
+  }
+
+  /** Grants the credit of the bytes that were taken, and returns it: 0 while that is too little to be worth an ACK. */
+  returnCredit(): number {
+    const missing = this.#missing
+    return missing >= Math.min(this.#capacity / 2, promptCredit) ? this.#grant(missing) : 0
+  }
+
+  /** Enlarges the capacity, and returns the credit that the peer gains, which is granted now. */
+  grow(bytes: number): number {
+    this.#capacity += bytes
+    return this.#grant(bytes)
+  }
+
+  /** The credit that would make up a whole window; negative while the peer holds a surplus. */
+  get #missing(): number {
+    return this.#capacity - this.#size - this.#granted
+  }
+
+  #grant(bytes: number): number {
+    this.#granted += bytes
+    return bytes
+  }
+
+  #reset(): void {
+    this.#chunks = undefined
+    this.#taken = 0
+    this.#size = 0
+    this.#tail = undefined
+  }
+
+  #push(chunk: Uint8Array): void {
     const length = chunk.byteLength
-    if (length === 0) return
     this.#size += length
     if (length >= smallChunk) {
       this.#endSegment()
@@ -31,36 +138,6 @@ export class BoundedByteQueue {
     const room = Math.min(this.#tail?.byteLength ?? 0, length)
     if (room > 0) this.#append(chunk.subarray(0, room), this.#tail!)
     if (room < length) this.#startSegment(chunk.subarray(room))
-  }
-
-  /** Takes the oldest chunk. */
-  shift(): Uint8Array | undefined {
-    const chunks = this.#chunks
-    if (chunks === undefined) return undefined
-    const chunk = chunks[this.#taken]!
-    chunks[this.#taken++] = nothing
-    this.#size -= chunk.byteLength
-    if (this.#size === 0) {
-      this.#clear()
-    } else if (this.#taken >= worthMoving && this.#taken * 2 >= chunks.length) {
-      chunks.splice(0, this.#taken)
-      this.#taken = 0
-    }
-    return chunk
-  }
-
-  /** Takes everything at once. */
-  takeAll(): Array<Uint8Array> {
-    const chunks = this.#chunks?.slice(this.#taken) ?? []
-    this.#clear()
-    return chunks
-  }
-
-  #clear(): void {
-    this.#chunks = undefined
-    this.#taken = 0
-    this.#size = 0
-    this.#tail = undefined
   }
 
   get #list(): Array<Uint8Array> {
@@ -76,7 +153,7 @@ export class BoundedByteQueue {
     chunks[last] = new Uint8Array(segment.buffer, segment.byteOffset, segment.byteLength + chunk.byteLength)
   }
 
-  /** Gives up the spare room behind the last chunk: no small chunk will be appended any more. */
+  /** Gives up the spare room behind the last chunk, to which no more bytes can be appended. */
   #endSegment(): void {
     if (this.#tail === undefined) return
     this.#tail = undefined
@@ -85,7 +162,7 @@ export class BoundedByteQueue {
     chunks[last] = compact(chunks[last]!)
   }
 
-  /** A small chunk behind none, or behind a large one, waits by itself; each that follows unread shares a larger buffer. */
+  /** Stores a small chunk alone when it is the first or follows a large one. Any other opens a segment for more. */
   #startSegment(chunk: Uint8Array): void {
     const chunks = this.#list
     const last = chunks[chunks.length - 1]
@@ -93,8 +170,9 @@ export class BoundedByteQueue {
       chunks.push(compact(chunk))
       return
     }
-    // The segments before it are full, so only the spare room of this one is no bytes of the queue.
-    const spare = Math.min(segmentSize, Math.max(leastSpare, Math.floor(this.#size / 4)))
+    // The segments before this one are full, so the spare room of this one is all that the queue holds beyond its
+    // bytes.
+    const spare = Math.min(maxSpare, Math.max(minSpare, Math.floor(this.#size / 4)))
     const segment = new Uint8Array(chunk.byteLength + spare)
     segment.set(chunk)
     chunks.push(segment.subarray(0, chunk.byteLength))
@@ -102,19 +180,24 @@ export class BoundedByteQueue {
   }
 }
 
-/** A view that would pin a quarter more than its bytes is copied: a message in fragments lies in up to four times its size. */
+/**
+ * Copies a view whose buffer exceeds it by more than a quarter: a fragmented message lies in up to four times its size.
+ */
 const compact = (chunk: Uint8Array): Uint8Array =>
   chunk.byteLength * 1.25 < chunk.buffer.byteLength ? new Uint8Array(chunk) : chunk
 
-/** Below this a chunk costs more as an object of its own than as a copy. */
+/** This many bytes of credit are worth an ACK, even if the window is much larger. */
+const promptCredit = 256 * 1024
+
+/** Below this size an array of its own costs more than copying the bytes. */
 const smallChunk = 1024
 
-/** So many places of chunks that were taken are given up together, once they are half of all. */
-const worthMoving = 16
+/** The places of taken chunks are removed together: at least this many, and at least half of the array. */
+const minMoved = 16
 
-/** Stands where a chunk was. */
-const nothing = new Uint8Array(0)
+/** Replaces a chunk that was taken. */
+const emptyChunk = new Uint8Array(0)
 
-/** The most and the least room that a shared segment has for chunks to come. */
-const segmentSize = 16 * 1024
-const leastSpare = 64
+/** Bounds of the spare room that a shared segment starts with. */
+const maxSpare = 16 * 1024
+const minSpare = 64

@@ -6,27 +6,26 @@ import * as Option from "effect/Option"
 import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError } from "../../WsmuxError.js"
 import type { ReceiveMemory } from "../memory/receiveMemory.js"
 import { Notify } from "../sync/notify.js"
-import { ReceiveWindow } from "../wire/receiveWindow.js"
 import { BoundedByteQueue } from "./boundedByteQueue.js"
 import type { WindowTuner } from "./windowTuner.js"
 
-/** What the receiving half asks of its session. */
+/** The part of a session that a receive half uses. */
 export interface RecvContext {
   /** Returns credit to the peer. */
   readonly sendCredit: (streamId: number, bytes: number) => void
-  /** Lets windows grow, where that is wanted. */
+  /** Lets windows grow; undefined when auto-tuning is off. */
   readonly tuner: WindowTuner | undefined
-  /** Keeps account of the bytes that the windows can make this process store. */
+  /** Accounts for the bytes that the windows can make this process store. */
   readonly memory: Pick<ReceiveMemory, "bookSurplus" | "bookGrowth" | "giveBack">
 }
 
 /**
- * How it goes on once the buffered bytes are read:
+ * What follows the unread bytes:
  *
- * - `Receiving`: more may come
- * - `Ended`: the peer's FIN has come; nothing can change that any more
- * - `Failed`: bytes are lost, or the session is over
- * - `Draining`: nobody reads any more; bytes are thrown away and their credit is returned
+ * - `Receiving`: more bytes may follow
+ * - `Ended`: the peer's FIN, which is final
+ * - `Failed`: an error, because bytes are lost or the session has ended
+ * - `Draining`: the owner has left; arriving bytes are discarded and their credit is returned
  */
 type State =
   | { readonly _tag: "Receiving" }
@@ -37,39 +36,50 @@ type State =
 const receiving: State = { _tag: "Receiving" }
 const ended: State = { _tag: "Ended" }
 
-/**
- * The receiving half of a stream: a queue bounded in bytes by the window. It is this package's own because Effect's
- * `Queue` bounds messages, not bytes, and cannot merge small ones.
- */
+/** The end of the bytes, which is no error. */
+export type End = "End"
+
+/** The receive half of a stream: a queue bounded by the window, the state behind its last byte, and those who wait. */
 export class RecvHalf {
   readonly #streamId: number
-  readonly #link: RecvContext
+  readonly #context: RecvContext
+  /** Opened when the stream is accepted: until then its capacity is 0, and the peer may send nothing. */
   readonly #queue = new BoundedByteQueue()
-  /** Undefined until somebody reads: an idle stream is kept small. */
+  /** Made for the first reader, so that an idle stream stays small. */
   #readers: Notify | undefined
-  /** Without a window (not accepted yet) nothing may come. */
-  #window = closedWindow
   #state: State = receiving
   #expired = false
-  /** When credit was last granted, by the tuner's clock. */
-  #granting = 0
+  /** When credit was last returned, by the tuner's clock. */
+  #creditReturnedAt = 0
   /** The bytes that are booked for the window as it was opened, and for its growth. */
   #booked: number
   #growth = 0
 
   /** @param booked the size of the window, which the owner has booked */
-  constructor(streamId: number, booked: number, link: RecvContext) {
+  constructor(streamId: number, booked: number, context: RecvContext) {
     this.#streamId = streamId
     this.#booked = booked
-    this.#link = link
+    this.#context = context
   }
 
+  /** The unread bytes. */
   get buffered(): number {
     return this.#queue.size
   }
 
+  /** The credit that the peer still holds. */
   get granted(): number {
-    return this.#window.granted
+    return this.#queue.granted
+  }
+
+  /** The receive window. */
+  get capacity(): number {
+    return this.#queue.capacity
+  }
+
+  /** The number of unread chunks. */
+  get chunkCount(): number {
+    return this.#queue.count
   }
 
   /** Whether the owning scope has closed, so that arriving bytes are discarded. */
@@ -78,29 +88,26 @@ export class RecvHalf {
   }
 
   /**
-   * Opens the window: `size` is the size that this end wants, `granted` the credit that the peer believes to have. Returns
-   * the credit that the stream stands by, which is less than `granted` where memory is short.
+   * Opens a window of `size` bytes towards a peer that believes to have `granted` bytes of credit. Returns the credit
+   * that the stream honours, which is less than `granted` where memory is short.
    */
   open(size: number, granted: number): number {
-    const surplus = granted > size ? this.#link.memory.bookSurplus(granted - size) : 0
+    const surplus = granted > size ? this.#context.memory.bookSurplus(granted - size) : 0
     const credit = Math.min(granted, size + surplus)
     this.#booked += surplus
-    this.#window = new ReceiveWindow(size, credit)
-    this.#granting = this.#link.tuner?.now() ?? 0
-    this.#return(this.#window.topUp())
+    this.#creditReturnedAt = this.#context.tuner?.now() ?? 0
+    this.#sendCredit(this.#queue.open(size, credit))
     return credit
   }
 
   /**
-   * Takes the payload of a frame. `Overrun`: it was more than the window; the stream fails after what fitted.
-   * `BudgetSpent`: nobody reads it, and enough has been thrown away.
+   * Takes the payload of a frame. `Overrun`: the payload exceeded the window, so the stream fails behind the bytes that
+   * fitted. `BudgetSpent`: the owner has left, and the stream has discarded as much as it may.
    */
   receive(payload: Uint8Array): "Taken" | "Overrun" | "BudgetSpent" {
-    const fit = this.#window.receive(payload.byteLength)
     switch (this.#state._tag) {
       case "Receiving": {
-        const overrun = fit < payload.byteLength
-        this.#queue.push(overrun ? payload.subarray(0, fit) : payload)
+        const overrun = this.#queue.offer(payload) < payload.byteLength
         if (overrun) {
           this.#state = { _tag: "Failed", error: new NoCapacity({ streamId: this.#streamId }) }
           this.#settle()
@@ -109,43 +116,51 @@ export class RecvHalf {
         return overrun ? "Overrun" : "Taken"
       }
       case "Draining":
-        return this.#drain(this.#state, payload.byteLength, fit) ? "Taken" : "BudgetSpent"
+        this.#queue.discard(payload.byteLength)
+        return this.#drain(this.#state, payload.byteLength) ? "Taken" : "BudgetSpent"
       default:
+        this.#queue.discard(payload.byteLength)
         return "Taken"
     }
   }
 
-  /** The peer's FIN. To whoever still reads what was left it is no end: bytes before it were thrown away. */
+  /** The peer's FIN. A reader that continues after `abandon` meets an error instead, because bytes were discarded. */
   end(): void {
     if (this.#state._tag === "Failed") return
-    this.#state = this.#state._tag === "Draining" ? this.#left : ended
+    this.#state = this.#state._tag === "Draining" ? this.#abandoned : ended
     this.#settle()
     this.#readers?.notifyAll()
   }
 
-  /** The session is over. A FIN that had come before stays an end. */
+  /** The session has ended. A FIN that came before remains the end. */
   fail(cause: TerminalError): void {
     if (this.#state._tag !== "Receiving") return
-    const error = new BrokenPipe({ streamId: this.#streamId, operation: "read", written: 0, cause })
+    const error = new BrokenPipe({
+      streamId: this.#streamId,
+      operation: "read",
+      reason: "SessionEnded",
+      written: 0,
+      cause
+    })
     this.#state = { _tag: "Failed", error }
     this.#settle()
     this.#readers?.notifyAll()
   }
 
-  /** Nobody will read any more. False when what was unread has spent the budget already. */
+  /** The owner has left, so nothing is read any more. Returns false when the unread bytes alone exceed the budget. */
   abandon(budget: number): boolean {
     const unread = this.#queue.size
     this.#queue.takeAll()
-    this.#settle() // what arrives from now on is discarded
+    this.#settle() // bytes that arrive from now on are discarded
     this.#readers?.notifyAll()
-    // After a FIN or the session's end nothing more comes; after an overrun the peer's writer still waits for credit.
+    // Nothing more arrives after a FIN or the session's end. After an overrun the peer's writer still waits for credit.
     if (this.#state._tag === "Ended" || (this.#state._tag === "Failed" && this.#state.error._tag !== "NoCapacity")) {
-      if (unread > 0) this.#state = this.#left
+      if (unread > 0) this.#state = this.#abandoned
       return true
     }
     const draining: State = { _tag: "Draining", budget }
     this.#state = draining
-    return this.#drain(draining, unread, this.#window.buffered)
+    return this.#drain(draining, unread)
   }
 
   /** Whether the read deadline has passed. */
@@ -154,36 +169,36 @@ export class RecvHalf {
     if (expired) this.#readers?.notifyAll()
   }
 
-  /** The next chunk, or none at the end. */
+  /** Takes the next chunk: none at the end. Interruption while waiting takes nothing. */
   get read(): Effect.Effect<Option.Option<Uint8Array>, ReadError> {
-    return this.#signal.waitUntil(() => this.readNow())
+    return this.waitUntil(() => this.readNow())
   }
 
-  /** The same without waiting: undefined if it has yet to come. */
+  /** The same without waiting: undefined while there is nothing to take and no reason to stop. */
   readNow(): Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined {
-    const next = this.#take()
+    const next = this.take()
     if (next === undefined) return undefined
-    if (next === "end") return none
+    if (next === "End") return none
     return next instanceof Uint8Array ? Exit.succeed(Option.some(next)) : Exit.fail(next)
   }
 
-  /** Calls back once when `readNow` may have an answer, at once or in the middle of its work; answers how to give that up. */
+  /** Calls back once when `readNow` may have an answer, possibly before this returns. Returns how to cancel that. */
   onReadable(wake: () => void): () => void {
-    if (!this.#isReadable) return this.#signal.add(wake)
+    if (!this.#isReadable) return this.#waiters.add(wake)
     wake()
     return () => {}
   }
 
   /**
-   * The chunks for a `Stream`: those that are there cost no effect. One at a time, since a consumer that stops early loses
-   * the rest of what was emitted together.
+   * The chunks for a `Stream`. Chunks that have arrived cost no effect. Each pull emits one chunk, because a consumer
+   * that stops early loses the rest of the chunks that were emitted together.
    */
   get chunks(): Channel.Channel<Chunk.Chunk<Uint8Array>, unknown, ReadError> {
-    const arrival = Channel.fromEffect(this.#arrival)
+    const arrival = Channel.fromEffect(this.waitUntil(() => this.#isReadable ? Effect.void : undefined))
     const next: Channel.Channel<Chunk.Chunk<Uint8Array>, unknown, ReadError> = Channel.suspend(() => {
-      const taken = this.#take()
+      const taken = this.take()
       if (taken === undefined) return Channel.flatMap(arrival, () => next)
-      if (taken === "end") return Channel.void
+      if (taken === "End") return Channel.void
       return taken instanceof Uint8Array
         ? Channel.flatMap(Channel.write(Chunk.of(taken)), () => next)
         : Channel.fail(taken)
@@ -191,71 +206,100 @@ export class RecvHalf {
     return next
   }
 
-  /** Whether there is something to take, or a reason why there will be nothing. */
-  get #isReadable(): boolean {
-    return this.#queue.size > 0 || this.#stop() !== undefined
+  /** Runs the effect that `poll` returns, as soon as it returns any. `poll` runs in the waiting fiber. */
+  waitUntil<A, E>(poll: () => Effect.Effect<A, E> | undefined): Effect.Effect<A, E> {
+    return this.#waiters.waitUntil(poll)
   }
 
-  get #signal(): Notify {
-    return this.#readers ??= new Notify()
-  }
-
-  /** Waits until there is something to take. */
-  get #arrival(): Effect.Effect<void> {
-    return this.#signal.waitUntil(() => this.#isReadable ? Effect.void : undefined)
-  }
-
-  /** Takes the next chunk, or tells why there will be none; undefined when it has yet to come. */
-  #take(): Uint8Array | ReadError | "end" | undefined {
-    const chunk = this.#queue.shift()
-    if (chunk === undefined) return this.#stop()
-    this.#consume(chunk.byteLength)
+  /** Takes the next chunk, or tells why none follows; undefined while a reader has to wait. */
+  take(): Uint8Array | ReadError | End | undefined {
+    const chunk = this.#queue.take()
+    if (chunk === undefined) return this.#stop
+    this.#onTaken()
     return chunk
   }
 
-  /** What a reader of an empty queue meets; undefined while it shall wait. */
-  #stop(): ReadError | "end" | undefined {
+  /** The same for up to `max` chunks, which return their credit together. */
+  takeMany(max: number): Array<Uint8Array> | ReadError | End | undefined {
+    if (this.#queue.size === 0) return this.#stop
+    const chunks = max >= this.#queue.count
+      ? this.#queue.takeAll()
+      : Array.from({ length: max }, () => this.#queue.take()!)
+    this.#onTaken()
+    return chunks
+  }
+
+  /** How the stream ended, once all bytes are taken; undefined before. Read deadlines end nothing. */
+  get outcome(): ReadError | End | undefined {
+    return this.#queue.size > 0 ? undefined : this.#successor
+  }
+
+  /** Whether a reader that wants more than the unread chunks can get more by waiting. */
+  get expectsMore(): boolean {
+    return this.#stop === undefined && this.#queue.granted > 0
+  }
+
+  /** Whether there is a chunk to take, or a reason why none follows. */
+  get #isReadable(): boolean {
+    return this.#queue.size > 0 || this.#stop !== undefined
+  }
+
+  get #waiters(): Notify {
+    return this.#readers ??= new Notify()
+  }
+
+  /** What the reader of an empty queue meets; undefined while the reader has to wait. */
+  get #stop(): ReadError | End | undefined {
+    return this.#successor ?? (this.#expired ? new ReadTimeout({ streamId: this.#streamId }) : undefined)
+  }
+
+  /** What follows the unread bytes; undefined while more bytes may follow. */
+  get #successor(): ReadError | End | undefined {
     switch (this.#state._tag) {
+      case "Receiving":
+        return undefined
       case "Ended":
-        return "end"
+        return "End"
       case "Failed":
         return this.#state.error
       case "Draining":
-        return this.#left.error
-      case "Receiving":
-        return this.#expired ? new ReadTimeout({ streamId: this.#streamId }) : undefined
+        return this.#abandoned.error
     }
   }
 
-  get #left() {
-    const error = new BrokenPipe({ streamId: this.#streamId, operation: "read", written: 0 })
+  get #abandoned() {
+    const error = new BrokenPipe({ streamId: this.#streamId, operation: "read", reason: "StreamEnded", written: 0 })
     return { _tag: "Failed", error } as const
   }
 
-  #consume(bytes: number): void {
-    // After a FIN or a failure no reader waits for more, and credit that is not returned must not count as granted.
-    if (this.#state._tag !== "Receiving") return this.#settle()
-    const credit = this.#window.consume(bytes)
-    if (credit > 0) this.#return(credit + this.#grow(credit))
+  /** Returns the credit of chunks that were taken. After a FIN or a failure the peer needs none. */
+  #onTaken(): void {
+    if (this.#state._tag === "Receiving") {
+      const credit = this.#queue.returnCredit()
+      if (credit > 0) this.#sendCredit(credit + this.#grow(credit))
+      return
+    }
+    this.#settle()
+    if (this.#queue.size === 0) this.#readers?.notifyAll() // a fiber may wait for the outcome
   }
 
-  /** Grows the window if it holds the peer back: `read` bytes were read since credit was last granted. */
+  /** Grows the window if it slows the peer down: `read` bytes were read since credit was last returned. */
   #grow(read: number): number {
-    const { tuner } = this.#link
+    const { memory, tuner } = this.#context
     if (tuner === undefined) return 0
     const now = tuner.now()
-    const growth = tuner.growth(this.#window.size, read, now - this.#granting)
-    this.#granting = now
+    const growth = tuner.growth(this.#queue.capacity, read, now - this.#creditReturnedAt)
+    this.#creditReturnedAt = now
     if (growth === 0) return 0
-    if (!this.#link.memory.bookGrowth(growth)) {
+    if (!memory.bookGrowth(growth)) {
       tuner.release(growth)
       return 0
     }
     this.#growth += growth
-    return this.#window.grow(growth)
+    return this.#queue.grow(growth)
   }
 
-  /** Nothing more is stored: gives back all that is booked beyond the bytes that are unread, the growth first. */
+  /** Gives back all that is booked beyond the unread bytes, because nothing more is stored. The growth goes first. */
   #settle(): void {
     const free = this.#booked + this.#growth - this.#queue.size
     if (free === 0) return
@@ -263,22 +307,21 @@ export class RecvHalf {
     const window = free - growth
     this.#growth -= growth
     this.#booked -= window
-    this.#link.tuner?.release(growth)
-    this.#link.memory.giveBack(window, growth)
+    this.#context.tuner?.release(growth)
+    this.#context.memory.giveBack(window, growth)
   }
 
-  #drain(draining: { budget: number }, arrived: number, booked: number): boolean {
-    draining.budget -= arrived
-    const credit = this.#window.consume(booked)
-    if (draining.budget >= 0) this.#return(credit)
-    return draining.budget >= 0
+  /** Returns the credit of discarded bytes; false when the budget is spent. */
+  #drain(draining: { budget: number }, discarded: number): boolean {
+    draining.budget -= discarded
+    if (draining.budget < 0) return false
+    this.#sendCredit(this.#queue.returnCredit())
+    return true
   }
 
-  #return(credit: number): void {
-    if (credit > 0) this.#link.sendCredit(this.#streamId, credit)
+  #sendCredit(credit: number): void {
+    if (credit > 0) this.#context.sendCredit(this.#streamId, credit)
   }
 }
 
 const none = Exit.succeed(Option.none())
-
-const closedWindow = new ReceiveWindow(0, 0)

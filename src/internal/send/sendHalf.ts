@@ -281,8 +281,10 @@ export class SendHalf implements FrameSource {
   }
 
   #brokenPipe(written: number): BrokenPipe {
-    const cause = this.#state._tag === "Broken" ? this.#state.cause : undefined
-    return new BrokenPipe({ streamId: this.#streamId, operation: "write", written, cause })
+    const about = { streamId: this.#streamId, operation: "write" } as const
+    return this.#state._tag === "Broken"
+      ? new BrokenPipe({ ...about, reason: "SessionEnded", written, cause: this.#state.cause })
+      : new BrokenPipe({ ...about, reason: "StreamEnded", written })
   }
 
   #writeTimeout(written: number): WriteTimeout {

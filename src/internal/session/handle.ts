@@ -3,17 +3,19 @@ import * as Chunk from "effect/Chunk"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
-import type * as Option from "effect/Option"
+import type * as Mailbox from "effect/Mailbox"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { type Address, format } from "../../Address.js"
-import type { Deadline as DeadlineInput, MuxStream, TypeId } from "../../MuxStream.js"
+import type * as Api from "../../MuxStream.js"
 import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "../../WsmuxError.js"
+import { Inbox } from "../recv/inbox.js"
 import { Deadline, setDeadlines } from "../time/deadline.js"
 import type { StreamProtocol } from "./streamProtocol.js"
 
-const typeId: TypeId = Symbol.for("effect-wsmux/MuxStream") as TypeId
+export const TypeId: Api.TypeId = Symbol.for("effect-wsmux/MuxStream") as Api.TypeId
 
 /** What the handles of a session share. */
 export interface SessionInfo {
@@ -24,8 +26,8 @@ export interface SessionInfo {
 }
 
 /** The handle that users hold: the stream's state, told as Effects. */
-export class MuxStreamHandle implements MuxStream {
-  readonly [typeId]: TypeId = typeId
+export class MuxStreamHandle implements Api.MuxStream {
+  readonly [TypeId]: Api.TypeId = TypeId
   readonly #stream: StreamProtocol
   readonly #home: SessionInfo
   #readDeadline: Deadline | undefined
@@ -39,23 +41,23 @@ export class MuxStreamHandle implements MuxStream {
   // Users pass these on unbound, as in `Stream.runForEach(source, stream.write)`; as getters they cost an idle stream
   // nothing.
 
-  get write(): MuxStream["write"] {
+  get write(): Api.MuxStream["write"] {
     return (chunk) => this.#stream.sendHalf.write([chunk])
   }
 
-  get writeAll(): MuxStream["writeAll"] {
+  get writeAll(): Api.MuxStream["writeAll"] {
     return (chunks) => Effect.suspend(() => this.#stream.sendHalf.write(Array.from(chunks)))
   }
 
-  get setReadDeadline(): MuxStream["setReadDeadline"] {
+  get setReadDeadline(): Api.MuxStream["setReadDeadline"] {
     return (deadline) => this.#set(deadline, () => [this.#reading()])
   }
 
-  get setWriteDeadline(): MuxStream["setWriteDeadline"] {
+  get setWriteDeadline(): Api.MuxStream["setWriteDeadline"] {
     return (deadline) => this.#set(deadline, () => [this.#writing()])
   }
 
-  get setDeadline(): MuxStream["setDeadline"] {
+  get setDeadline(): Api.MuxStream["setDeadline"] {
     return (deadline) => this.#set(deadline, () => [this.#reading(), this.#writing()])
   }
 
@@ -73,6 +75,10 @@ export class MuxStreamHandle implements MuxStream {
 
   get readable(): Stream.Stream<Uint8Array, ReadError> {
     return Stream.fromChannel(this.#stream.recvHalf.chunks)
+  }
+
+  get inbox(): Mailbox.ReadonlyMailbox<Uint8Array, ReadError> {
+    return new Inbox(this.#stream.recvHalf)
   }
 
   get writable(): Sink.Sink<void, Uint8Array, never, WriteError> {
@@ -112,7 +118,7 @@ export class MuxStreamHandle implements MuxStream {
     return this.toJSON()
   }
 
-  #set(at: DeadlineInput, deadlines: () => ReadonlyArray<Deadline>): Effect.Effect<void, InvalidDeadline> {
+  #set(at: Api.Deadline, deadlines: () => ReadonlyArray<Deadline>): Effect.Effect<void, InvalidDeadline> {
     return Effect.suspend(() => setDeadlines(deadlines(), toMillis(at), this.#home.scope))
   }
 
@@ -136,7 +142,7 @@ export class MuxStreamHandle implements MuxStream {
   }
 }
 
-const toMillis = (deadline: DeadlineInput): number | undefined => {
+const toMillis = (deadline: Api.Deadline): number | undefined => {
   if (deadline === undefined || typeof deadline === "number") return deadline
-  return deadline instanceof Date ? deadline.getTime() : DateTime.toEpochMillis(deadline)
+  return Option.match(DateTime.make(deadline), { onNone: () => Number.NaN, onSome: DateTime.toEpochMillis })
 }

@@ -2,8 +2,10 @@ import type { ConnectFailure, NotConnected } from "../../WsmuxError.js"
 import { plainText } from "./plainText.js"
 
 /**
- * The message of a cause. Node hides the reasons of a failed connection to several addresses in an AggregateError
- * without a message. Messages of platforms repeat text of the peer, such as names in its certificate.
+ * The message of a cause, safe for a log line, because platforms repeat text of the peer (such as names in a
+ * certificate).
+ *
+ * Node puts the reasons of a failed connection to several addresses into an AggregateError without a message.
  */
 export const describe = (cause: unknown): string => {
   if (!(cause instanceof Error)) return ""
@@ -14,7 +16,7 @@ export const describe = (cause: unknown): string => {
   )
 }
 
-/** A text and the peer's or the platform's detail, if there is any. */
+/** A text, followed by the detail of the peer or the platform unless that is empty. */
 export const detailed = (text: string, detail: string): string => detail === "" ? text : `${text}: ${plainText(detail)}`
 
 export const connectFailure = ({ cause, reason, status, url }: ConnectFailure): string => {
@@ -33,9 +35,9 @@ export const connectFailure = ({ cause, reason, status, url }: ConnectFailure): 
 export const notConnected = ({ cause, defect, reason }: NotConnected): string => {
   switch (reason) {
     case "Timeout":
-      return detailed("there was no session in time", describe(cause))
+      return detailed("waiting for a session timed out", describe(cause))
     case "GaveUp":
-      return detailed("there is no session any more", describe(defect ?? cause))
+      return detailed("reconnecting gave up", describe(defect ?? cause))
     case "Closed":
       return "the reconnecting session was closed"
   }

@@ -7,12 +7,18 @@ import { pattern } from "../../support/bytes.js"
 describe.sequential("BoundedByteQueue", () => {
   const chunk = pattern(1024)
 
+  const makeQueue = () => {
+    const queue = new BoundedByteQueue()
+    queue.open(1e12, 1e12)
+    return queue
+  }
+
   it("BoundedByteQueue takes a chunk in the same time when it holds 4,000 chunks or 200,000", () => {
     const cost = (count: number) => {
-      const queue = new BoundedByteQueue()
-      for (let i = 0; i < count; i++) queue.push(chunk)
+      const queue = makeQueue()
+      for (let i = 0; i < count; i++) queue.offer(chunk)
       const since = performance.now()
-      while (queue.shift() !== undefined);
+      while (queue.take() !== undefined);
       return (performance.now() - since) / count
     }
     const fastest = (runs: number, count: number) => Math.min(...Array.from({ length: runs }, () => cost(count)))
@@ -20,12 +26,12 @@ describe.sequential("BoundedByteQueue", () => {
   })
 
   it("BoundedByteQueue keeps no place for taken chunks when it is never empty", async () => {
-    const queue = new BoundedByteQueue()
-    queue.push(chunk)
+    const queue = makeQueue()
+    queue.offer(chunk)
     const { heap: before } = await memory()
     for (let i = 0; i < 10_000_000; i++) {
-      queue.push(chunk)
-      queue.shift()
+      queue.offer(chunk)
+      queue.take()
     }
     const { heap } = await memory()
     expect(queue.size).toBe(1024)

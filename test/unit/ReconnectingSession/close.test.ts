@@ -40,7 +40,7 @@ describe("ReconnectingSession", () => {
       expect(yield* Effect.flip(session.current)).toEqual(why)
       expect(yield* Effect.flip(session.run(() => Effect.void))).toEqual(why)
       expect(yield* session.state.get).toEqual({ _tag: "Closed", cause: why })
-      expect(why.message).toBe("there is no session any more: the session was closed by the peer (code 1000)")
+      expect(why.message).toBe("reconnecting gave up: the session was closed by the peer (code 1000)")
       expect(seen).toEqual(["SessionClosed"])
     }))
 

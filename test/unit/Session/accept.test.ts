@@ -321,7 +321,7 @@ describe("run", () => {
       expect(yield* failureOf(run)).toEqual(lost)
       expect(read).toEqual([
         "arrived",
-        new BrokenPipe({ streamId: 1, operation: "read", written: 0, cause: lost }).message
+        new BrokenPipe({ streamId: 1, operation: "read", reason: "SessionEnded", written: 0, cause: lost }).message
       ])
     }))
 

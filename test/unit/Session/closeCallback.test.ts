@@ -31,7 +31,7 @@ for (const { cause, end, name } of endings) {
       return { ...streams, whole }
     })
     const brokenPipe = (operation: "read" | "write", streamId = 1) =>
-      new BrokenPipe({ streamId, operation, written: 0, cause })
+      new BrokenPipe({ streamId, operation, reason: "SessionEnded", written: 0, cause })
 
     it.scoped("reading delivers what had arrived, and then fails with the cause", () =>
       Effect.gen(function*() {

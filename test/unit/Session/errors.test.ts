@@ -36,8 +36,14 @@ describe("the errors of the specification", () => {
       const read = yield* start(Effect.catchTag(near.read, "BrokenPipe", Effect.succeed))
       yield* pair.cut
       expect([yield* Fiber.join(write), yield* Fiber.join(read)]).toEqual([
-        new WsmuxError.BrokenPipe({ streamId: 1, operation: "write", written: 1024, cause: lost }),
-        new WsmuxError.BrokenPipe({ streamId: 1, operation: "read", written: 0, cause: lost })
+        new WsmuxError.BrokenPipe({
+          streamId: 1,
+          operation: "write",
+          reason: "SessionEnded",
+          written: 1024,
+          cause: lost
+        }),
+        new WsmuxError.BrokenPipe({ streamId: 1, operation: "read", reason: "SessionEnded", written: 0, cause: lost })
       ])
     }))
 

@@ -62,7 +62,7 @@ describe("a socket that dies with writers blocked and data buffered", () => {
 
       for (const [i, [near, far]] of ends.entries()) {
         const broken = (operation: "read" | "write", written: number) =>
-          new BrokenPipe({ streamId: near.id, operation, written, cause: lost })
+          new BrokenPipe({ streamId: near.id, operation, reason: "SessionEnded", written, cause: lost })
         expect([
           yield* failureOf(writes[i]!),
           yield* failureOf(queued[i]!),
@@ -85,7 +85,7 @@ describe("a socket that dies with writers blocked and data buffered", () => {
       yield* near.end
       yield* pair.cut
       expect(yield* Effect.flip(readAll(far))).toEqual(
-        new BrokenPipe({ streamId: 1, operation: "read", written: 0, cause: lost })
+        new BrokenPipe({ streamId: 1, operation: "read", reason: "SessionEnded", written: 0, cause: lost })
       )
     }))
 })

@@ -12,7 +12,10 @@ import type { WindowTuner } from "../../../../src/internal/recv/windowTuner.js"
 import { pattern } from "../../../support/bytes.js"
 import { settle } from "../../../support/sessions.js"
 
-/** Memory with so many bytes left; `booked` is what a stream has booked of it, and `growth` what its window has grown by. */
+/**
+ * Memory with so many bytes left; `booked` is what a stream has booked of it, and `growth` what its window has grown
+ * by.
+ */
 const makeMemory = (window: number, spare = Infinity) => {
   const memory = {
     booked: window,
@@ -65,8 +68,8 @@ const read = (incoming: RecvHalf) => {
 
 const lost = new TransportFailure({ code: 1006, reason: "" })
 const overrun = new NoCapacity({ streamId: 7 })
-const left = new BrokenPipe({ streamId: 7, operation: "read", written: 0 })
-const broken = new BrokenPipe({ streamId: 7, operation: "read", written: 0, cause: lost })
+const left = new BrokenPipe({ streamId: 7, operation: "read", reason: "StreamEnded", written: 0 })
+const broken = new BrokenPipe({ streamId: 7, operation: "read", reason: "SessionEnded", written: 0, cause: lost })
 
 describe("the receiving half of a stream", () => {
   it("tops its peer up when it opens, and says nothing where there is nothing to grant", () => {

@@ -61,8 +61,10 @@ const run = <A, E>(operation: Effect.Effect<A, E>): Effect.Effect<A, E> => Effec
 const refusal = <A, E>(operation: Effect.Effect<A, E>): Effect.Effect<E, A> => Effect.flip(run(operation))
 
 const lost = new TransportFailure({ code: 1006, reason: "" })
-const broken = (written: number) => new BrokenPipe({ streamId: 7, operation: "write", written, cause: lost })
-const endedHere = (written: number) => new BrokenPipe({ streamId: 7, operation: "write", written, cause: undefined })
+const broken = (written: number) =>
+  new BrokenPipe({ streamId: 7, operation: "write", reason: "SessionEnded", written, cause: lost })
+const endedHere = (written: number) =>
+  new BrokenPipe({ streamId: 7, operation: "write", reason: "StreamEnded", written })
 const late = (written: number) => new WriteTimeout({ streamId: 7, written })
 
 describe("SendHalf", () => {

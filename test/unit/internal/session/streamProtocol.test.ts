@@ -146,10 +146,10 @@ describe("a stream's two halves", () => {
     const { stream } = makeAccepted()
     stream.fail(lost)
     expect(read(stream)).toMatchObject({
-      left: new BrokenPipe({ streamId: 7, operation: "read", written: 0, cause: lost })
+      left: new BrokenPipe({ streamId: 7, operation: "read", reason: "SessionEnded", written: 0, cause: lost })
     })
     expect(Effect.runSync(Effect.flip(stream.sendHalf.end)))
-      .toEqual(new BrokenPipe({ streamId: 7, operation: "write", written: 0, cause: lost }))
+      .toEqual(new BrokenPipe({ streamId: 7, operation: "write", reason: "SessionEnded", written: 0, cause: lost }))
   })
 })
 

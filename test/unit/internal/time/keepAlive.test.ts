@@ -253,8 +253,8 @@ describe("keepAlive", () => {
       yield* TestClock.adjust("21 seconds")
       const cause = new KeepAliveExpired({ intervalMillis: 10_000, lastSeen: 10_000 })
       expect([yield* failureOf(read), yield* failureOf(write)]).toEqual([
-        new BrokenPipe({ streamId: 1, operation: "read", written: 0, cause }),
-        new BrokenPipe({ streamId: 1, operation: "write", written: 1024, cause })
+        new BrokenPipe({ streamId: 1, operation: "read", reason: "SessionEnded", written: 0, cause }),
+        new BrokenPipe({ streamId: 1, operation: "write", reason: "SessionEnded", written: 1024, cause })
       ])
       expect([yield* failureOf(accept), yield* failureOf(open), yield* Fiber.join(closed)]).toEqual([
         cause,

@@ -317,11 +317,12 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
       fc.property(fc.array(fragments, { minLength: 1, maxLength: 10 }), (messages) => {
         const parser = new Receiver({ isServer: masked })
         const queue = new BoundedByteQueue()
+        queue.open(1e9, 1e9)
         const reader = new FrameReader(parser, {
           masked,
           limit,
           listeners: {
-            receiver: { onMessage: (message: Uint8Array) => queue.push(message.subarray(5)), onText: () => {} }
+            receiver: { onMessage: (message: Uint8Array) => queue.offer(message.subarray(5)), onText: () => {} }
           },
           refuse: () => {},
           share: new SharedBudget(1e9).join()
