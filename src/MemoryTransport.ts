@@ -1,6 +1,6 @@
 /**
- * Transports and sessions joined in memory, to test programs with: time goes by the `Clock`, so `TestClock` drives it,
- * and the faults of a network can be injected.
+ * Transports and sessions joined in memory, for tests of programs. `TestClock` drives their time, and a test can
+ * inject the faults of a network.
  *
  * @since 0.1.0
  */
@@ -24,13 +24,13 @@ import type { ConnectFailure, InvalidConfiguration } from "./WsmuxError.js"
  * @category models
  */
 export interface Options {
-  /** How many bytes each direction holds before its sender is not writable. Default 64 KiB. */
+  /** The bytes that each direction holds before its sender stops being writable. Default 64 KiB. */
   readonly capacity?: number | undefined
-  /** How long a message travels. Default none. */
+  /** How long a message travels. Default 0. */
   readonly latency?: Duration.DurationInput | undefined
-  /** Default what the default settings of a session need. */
+  /** The largest message in bytes. Default: the need of a session with default settings. */
   readonly maxMessageSize?: number | undefined
-  /** Whether the ends can ping. Default true; false is what a browser offers. */
+  /** Whether the ends can ping. Default true; a browser cannot. */
   readonly ping?: boolean | undefined
 }
 
@@ -43,7 +43,8 @@ export interface Options {
 export type Side = "client" | "server"
 
 /**
- * Two joined transports, and what can befall the link between them. Which end is called client is a matter of naming.
+ * Two joined transports, and the faults of the link between them. Both ends do the same; their names only tell them
+ * apart.
  *
  * @since 0.1.0
  * @category models
@@ -51,18 +52,18 @@ export type Side = "client" | "server"
 export interface Pair {
   readonly client: Transport
   readonly server: Transport
-  /** Loses the connection: what is on its way is lost, and both ends see code 1006. */
+  /** Loses the connection and all packets under way. Both ends receive code 1006. */
   readonly cut: Effect.Effect<void>
-  /** From now on nothing that this side sends arrives, until `resume`. It is kept, up to the capacity as for any slow link. */
+  /** Holds back all packets of this side until `resume`. The capacity bounds them, as on any slow link. */
   readonly stall: (from: Side) => Effect.Effect<void>
-  /** Delivers again. */
+  /** Delivers the packets of this side again. */
   readonly resume: (from: Side) => Effect.Effect<void>
-  /** A close frame that nobody sent reaches both ends, as from a proxy that goes down. */
+  /** Delivers a close frame to both ends, as from a proxy that shuts down. */
   readonly close: (code: number, reason: string) => Effect.Effect<void>
 }
 
 /**
- * Makes two joined transports. They end with the scope, as a lost connection.
+ * Makes two joined transports. When the scope closes, both are lost.
  *
  * @example
  * ```ts
@@ -131,8 +132,8 @@ export interface Sessions {
 }
 
 /**
- * Makes two joined sessions, which close with the scope. The link lets in what the settings of both need. Fails with
- * `InvalidConfiguration` as each of them would.
+ * Makes two joined sessions, which close with the scope. The link lets in the messages that the settings of both
+ * need. Fails with `InvalidConfiguration` where one of the two would.
  *
  * @example
  * ```ts
@@ -167,35 +168,38 @@ export const makeSessions = (
   })
 
 /**
- * The links of a server's connections, and who may connect.
+ * The settings of the links of a server, and its authorisation.
  *
  * @since 0.2.0
  * @category models
  */
 export interface ServerOptions<R = never, P = unknown> extends Options {
-  /** Decides who may connect. Its success is the principal of the connection, its failure an answer. Default all. */
+  /**
+   * Authorises a request. The success is the principal of the connection, the failure is the status of the answer.
+   * Default: every request is admitted.
+   */
   readonly authorize?:
     | ((request: UpgradeRequest) => Effect.Effect<P, { readonly status: number }, R>)
     | undefined
 }
 
 /**
- * A `TransportServer` that is reached in memory.
+ * A `TransportServer` whose clients connect in memory.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Server<out P = unknown> extends TransportServer<P> {
   /**
-   * Connects, and answers with the link, whose `client` is the end that dialled. Completes before the server runs its
-   * handler. Fails with `ConnectFailure` when the server rejects the request or its scope has closed. The scope owns
-   * the link.
+   * Connects, and completes with the link, before the server runs its handler. The `client` of the link is the end
+   * that dialled. Fails with `ConnectFailure` when the server rejects the request or its scope has closed. The scope
+   * owns the link.
    */
   readonly connect: (request?: Partial<UpgradeRequest>) => Effect.Effect<Pair, ConnectFailure, Scope.Scope>
 }
 
 /**
- * Makes a server for tests of programs that serve. When its scope closes, its connections end.
+ * Makes a server for tests of server programs. When its scope closes, its connections end.
  *
  * @example
  * ```ts

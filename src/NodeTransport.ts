@@ -30,7 +30,9 @@ import { ConnectFailure } from "./WsmuxError.js"
 export interface Options {
   /** The unsent bytes at which the transport stops being writable. Default `Transport.defaultHighWaterMark`. */
   readonly highWaterMark?: number | undefined
-  /** The largest message in bytes that the transport lets in. Default: the need of the `SessionConfig` in the context. */
+  /**
+   * The largest message in bytes that the transport lets in. Default: the need of the `SessionConfig` in the context.
+   */
   readonly maxMessageSize?: number | undefined
 }
 
@@ -53,8 +55,9 @@ export interface ConnectOptions extends Options {
  * Dials a WebSocket, and completes when it is open. Fails with `ConnectFailure`, whose `reason` and `status` tell why.
  * Interruption gives the attempt up.
  *
- * The headers of the answer are in `Transport.upgrade`. The connection is terminated when the scope closes; a session over it
- * has closed it properly by then. Per-message compression is off: most bytes of streams are compressed already.
+ * The headers of the answer are in `Transport.upgrade`. The connection is terminated when the scope closes; a session
+ * over it has closed it properly by then. Per-message compression is off: most bytes of streams are compressed
+ * already.
  *
  * @since 0.1.0
  * @category constructors
@@ -102,8 +105,9 @@ export const connect = (
 /**
  * Makes a transport of a WebSocket that a `WebSocketServer` of your own has accepted. The scope owns the WebSocket.
  *
- * Call this in the handler of the `connection` event: messages that arrived before are lost. The transport reads the messages
- * itself, so your own `message` listener receives none. A second transport of the same WebSocket is a defect.
+ * Call this in the handler of the `connection` event: messages that arrived before are lost. The transport reads the
+ * messages itself, so your own `message` listener receives none. A second transport of the same WebSocket is a
+ * defect.
  *
  * @since 0.1.0
  * @category constructors
@@ -123,12 +127,12 @@ export const fromWebSocket = (
   )
 
 /**
- * Makes a transport over the platform `Socket` of an upgraded request, once the socket is open. The scope owns the socket.
- * Fails with the `SocketError` of the upgrade.
+ * Makes a transport over the platform `Socket` of an upgraded request, once the socket is open. The scope owns the
+ * socket. Fails with the `SocketError` of the upgrade.
  *
- * Call this in the handler of the request, with the socket of `HttpServerRequest.upgrade`. Where the platform's server is
- * Node's, the transport uses the WebSocket from the start: with pings, and with its own limit on messages. Elsewhere it does
- * what `WebSocketTransport.fromSocket` does.
+ * Call this in the handler of the request, with the socket of `HttpServerRequest.upgrade`. Where the platform's
+ * server is Node's, the transport uses the WebSocket from the start: with pings, and with its own limit on messages.
+ * Elsewhere it does what `WebSocketTransport.fromSocket` does.
  *
  * @since 0.2.0
  * @category constructors
@@ -149,8 +153,9 @@ export const layer = (url: string, options?: ConnectOptions): Layer.Layer<Transp
   Layer.scoped(Transport, connect(url, options))
 
 /**
- * How many milliseconds an attempt to reach one address of a host may take before the next address is tried. With Node's
- * default of 250 a single lost packet fails the attempt, since the kernel sends the packet again after one second.
+ * How many milliseconds an attempt to reach one address of a host may take before the next address is tried. With
+ * Node's default of 250 a single lost packet fails the attempt, since the kernel sends the packet again after one
+ * second.
  */
 const attempts = { autoSelectFamilyAttemptTimeout: 2000 }
 
@@ -180,8 +185,8 @@ const watchOpening = (ws: WebSocket, url: string, clock: Clock.Clock): Deferred.
 }
 
 /**
- * Returns the milliseconds of `Retry-After` (RFC 9110, 10.2.3), which is a number of seconds or a date. The date is compared
- * with that of the server's clock, where the answer has one.
+ * Returns the milliseconds of `Retry-After` (RFC 9110, 10.2.3), which is a number of seconds or a date. The date is
+ * compared with that of the server's clock, where the answer has one.
  */
 const retryAfter = (headers: Http.IncomingHttpHeaders, now: number): number | undefined => {
   const value = headers["retry-after"]?.trim() ?? ""

@@ -28,39 +28,41 @@ import type { ListenFailure } from "./WsmuxError.js"
 export interface Options<R = never, P = unknown> extends NodeTransport.Options {
   /** The port to listen on; 0 for any free one. Default 0. */
   readonly port?: number | undefined
-  /** The address to listen on. Default `127.0.0.1`: what shall be reached from outside must be told so. */
+  /** The address to listen on. Default `127.0.0.1`, which other machines cannot reach. */
   readonly host?: string | undefined
-  /** The certificate and key, and the like, to listen with TLS. */
+  /** The certificate, the key and other settings to listen with TLS. */
   readonly tls?: Tls.SecureContextOptions & Tls.TlsOptions | undefined
-  /** A listening server of yours to attach to, instead of one of our own; it is left running at the end. */
+  /** A listening server of yours to attach to. The transport server leaves it running at the end. */
   readonly server?: Http.Server | Https.Server | undefined
-  /** The only path that is upgraded; others get 404, or are left to the listeners of an attached server. Default any. */
+  /** The only path that is upgraded. Others get 404, or go to the listeners of an attached server. Default any. */
   readonly path?: string | undefined
   /**
    * The origins of the web pages that may connect; others get 403. Default: pages from the same host and port, and by
-   * https where this server speaks TLS. Programs, which send no origin, are not concerned.
+   * https where this server uses TLS. Programs send no origin, and are admitted.
    */
   readonly allowedOrigins?: AllowedOrigins
   /**
-   * Decides before the upgrade who may come in. Its success is the `principal` of the connection and of its session. A
-   * failure with a `Rejection` is the HTTP answer, and nothing is allocated for the stranger. A defect, and a rejection
-   * that HTTP cannot carry, are logged and answer 500. Default everybody.
+   * Authorises a client before the upgrade. The success is the `principal` of the connection and of its session. The
+   * failure is the HTTP answer, and the server allocates nothing for a refused client. A defect, and a rejection that
+   * HTTP cannot carry, are logged and answered with 500. Default: every client is admitted.
    */
   readonly authorize?: ((request: Http.IncomingMessage) => Effect.Effect<P, Rejection, R>) | undefined
   /**
-   * Gives headers to add to the answer that completes an upgrade; the client reads them in `Transport.upgrade`. Headers
-   * that HTTP cannot carry, and those of the handshake itself, are logged and answer 500. Default none.
+   * Returns headers to add to the answer that completes an upgrade. The client reads them in `Transport.upgrade`.
+   * Headers that HTTP cannot carry, and those of the handshake itself, are logged and answered with 500. Default
+   * none.
    */
   readonly answerHeaders?:
     | ((request: Http.IncomingMessage, principal: Types.NoInfer<P>) => Readonly<Record<string, string>>)
     | undefined
   /**
-   * How many connections this server may have; further ones get 503. Default 10,000, within the `maxConnections` of the
-   * `SharedLimits` for all servers of the process.
+   * The most connections of this server; further ones get 503. Default 10,000. The `maxConnections` of the
+   * `SharedLimits` bounds all servers of the process together.
    */
   readonly maxConnections?: number | undefined
   /**
-   * Runs whenever a client is refused before the upgrade, such as to log which one and why. The client does not wait for it.
+   * Runs for each client that is refused before the upgrade, after the answer. A program can log the client and the
+   * reason.
    *
    * @since 0.2.0
    */
@@ -72,8 +74,8 @@ export interface Options<R = never, P = unknown> extends NodeTransport.Options {
 }
 
 /**
- * Listens, and answers with a `TransportServer` whose `address` tells the port. Fails with `ListenFailure`. When the scope
- * closes, it stops listening and the connections end.
+ * Listens, and completes with a `TransportServer`, whose `address` has the port. Fails with `ListenFailure`. When the
+ * scope closes, the server stops listening and ends its connections.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,8 +1,8 @@
 /**
- * The seam between the protocol and the network: one established WebSocket that carries whole binary messages.
+ * The interface between a session and the network: one established WebSocket that carries whole binary messages.
  *
- * A session knows its peer through this interface only. Everything here is synchronous and on plain callbacks, so that a
- * message costs no fiber and no effect; only closing, which takes time, is an Effect.
+ * A session reaches its peer through this interface only. All members but `close` are synchronous and use plain
+ * callbacks, so that a message costs no fiber and no effect.
  *
  * @since 0.1.0
  */
@@ -26,10 +26,10 @@ export type TypeId = typeof TypeId
 /**
  * One established WebSocket.
  *
- * - Messages arrive whole and in order. None is lost between the acquisition and `listen`.
- * - It is always read: back-pressure is the sessions' credit, never a paused socket, because a Go peer ends a session
- *   whose pongs do not come.
- * - Closing the scope that acquired it terminates it.
+ * - Messages arrive whole and in order. No message is lost between the acquisition and `listen`.
+ * - The transport always reads. Back-pressure is the credit of the sessions and never a paused socket, because a Go
+ *   peer ends a session whose pongs are late.
+ * - Closing the scope that acquired the transport terminates it.
  *
  * @since 0.1.0
  * @category models
@@ -38,41 +38,43 @@ export interface Transport {
   readonly [TypeId]: TypeId
   readonly localAddress: Address
   readonly remoteAddress: Address
-  /** The answer with which a server established it; undefined on the server's end, and where the platform hides it. */
+  /** The server's answer to the upgrade; undefined on the server's end, and where the platform hides it. */
   readonly upgrade?: UpgradeAnswer | undefined
-  /** The largest message in bytes that it lets in; a larger one ends the connection with code 1009. */
+  /** The largest message in bytes that the transport lets in; a larger one ends the connection with code 1009. */
   readonly maxMessageSize: number
-  /** Attaches the one listener. What arrived before is delivered first, within this call. */
+  /**
+   * Attaches the one listener, and delivers earlier events within this call. Throws when there is a listener already.
+   */
   readonly listen: (listener: Listener) => void
   /**
-   * Sends one message, given in parts so that nobody has to join them first. The transport copies what it keeps, so the
-   * bytes are the caller's again when this returns. Does nothing once closed.
+   * Sends one message, given in parts that the transport joins. The bytes belong to the caller again when this
+   * returns: the transport copies those that it keeps. Does nothing once closed.
    */
   readonly send: (parts: ReadonlyArray<Uint8Array>) => void
   /**
-   * Whether the transport holds less than its highWaterMark of unsent bytes. After it answered false, `Listener.onWritable`
-   * follows, or `onClose` does: nobody waits for ever. Always false once closed.
+   * Returns whether the transport holds fewer unsent bytes than its high-water mark. After false, the transport calls
+   * `Listener.onWritable` or `onClose`. Always false once closed.
    */
   readonly pollWritable: () => boolean
-  /** Changes whenever anything at all came in, also a part of a message: the sign of life. */
+  /** Returns a number that changes whenever bytes arrive, also a part of a message: the sign of life. */
   readonly receiveCount: () => number
   /**
-   * Sends a WebSocket ping and an unsolicited pong, which keeps a busy Go peer calm. `answered` is called when the peer
-   * has answered this ping or a later one; never when it answers none. Undefined where the platform cannot,
-   * as in browsers; then a session cannot tell a silent peer from a dead one, and has no keep-alive.
+   * Sends a WebSocket ping and an unsolicited pong. A busy Go peer takes the pong for the answer to a ping of its
+   * own. The transport calls `answered` when the peer answers this ping or a later one. Undefined where the platform
+   * has no pings, as in browsers; a session there has no keep-alive.
    */
   readonly ping: ((answered?: () => void) => void) | undefined
-  /** Sends an unsolicited pong alone, where the platform can. */
+  /** Sends an unsolicited pong alone, where the platform has pings. */
   readonly pong?: (() => void) | undefined
   /**
-   * Sends a close frame, waits for the end up to `timeout`, then terminates. Idempotent, and not interruptible in
-   * effect: an interrupted call terminates at once.
+   * Sends a close frame, waits for the end up to `timeout`, and then terminates. Idempotent. Interruption terminates
+   * the connection at once.
    */
   readonly close: (code: number, reason: string, timeout: Duration.DurationInput) => Effect.Effect<void>
 }
 
 /**
- * The headers of an HTTP message by their names in lower case, as they came: values may hold any text.
+ * The headers of an HTTP message by their names in lower case, as they arrived: values may hold any text.
  *
  * @since 0.2.0
  * @category models
@@ -90,7 +92,7 @@ export interface UpgradeAnswer {
 }
 
 /**
- * Who hears of a transport's events. The callbacks must not throw and must not block.
+ * The receiver of a transport's events. Its callbacks must neither throw nor block.
  *
  * @since 0.1.0
  * @category models
@@ -98,16 +100,16 @@ export interface UpgradeAnswer {
 export interface Listener {
   /** One binary message. The bytes belong to the listener. */
   readonly onMessage: (message: Uint8Array) => void
-  /** A text message came, which is a fault of the peer. */
+  /** A text message arrived, which is a fault of the peer. */
   readonly onText: () => void
-  /** The unsent bytes have fallen below the highWaterMark, after `pollWritable` had answered false. */
+  /** The unsent bytes fell below the high-water mark, after `pollWritable` had returned false. */
   readonly onWritable: () => void
-  /** The connection is over: the last event, exactly once. */
+  /** The connection has ended: the last event, delivered exactly once. */
   readonly onClose: (end: CloseInfo) => void
 }
 
 /**
- * How a connection ended, as data; whether that is clean is for the session to judge.
+ * How a connection ended, as data. The session decides whether the end is clean.
  *
  * @since 0.1.0
  * @category models
@@ -116,7 +118,7 @@ export interface CloseInfo {
   /** The close code of the peer's frame; 1005 for a frame without one, 1006 for no frame at all. */
   readonly code: number
   readonly reason: string
-  /** The failure of the socket, where there was one; a `RangeError` where this end gave up at a message too large. */
+  /** The failure of the socket, if any; a `RangeError` where this end refused a message that is too large. */
   readonly cause?: unknown
 }
 
@@ -127,8 +129,8 @@ export interface CloseInfo {
 export const Transport: Context.Tag<Transport, Transport> = Context.GenericTag<Transport>("effect-wsmux/Transport")
 
 /**
- * How many unsent bytes a transport holds before it is not writable, unless told otherwise: enough that the socket does
- * not run dry between two turns of the event loop, and little enough that a key stroke is not stuck behind a file.
+ * The default high-water mark in bytes. The socket does not run empty between two turns of the event loop, and a key
+ * stroke waits only briefly behind a file.
  *
  * @since 0.1.0
  * @category constants

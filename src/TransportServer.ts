@@ -1,5 +1,5 @@
 /**
- * Where transports come from on the side that is dialled.
+ * Servers of transports: one for each WebSocket that a client dials.
  *
  * @since 0.1.0
  */
@@ -10,8 +10,8 @@ import type { Address } from "./Address.js"
 import type { Transport, UpgradeHeaders } from "./Transport.js"
 
 /**
- * Why an upgrade is refused: the HTTP answer that the client gets. The status is one from 200 to 599. The message is
- * sent as plain text unless a header says otherwise.
+ * The HTTP answer to a refused upgrade. The status is from 200 to 599. The message is sent as plain text unless a
+ * header names another type.
  *
  * @since 0.1.0
  * @category models
@@ -23,7 +23,7 @@ export interface Rejection {
 }
 
 /**
- * A request for a WebSocket, as its client sent it.
+ * The client's request for a WebSocket.
  *
  * @since 0.2.0
  * @category models
@@ -35,20 +35,19 @@ export interface UpgradeRequest {
 }
 
 /**
- * How a connection came about.
+ * The request of a connection, and the principal of its client.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Connection<out P = unknown> {
   readonly request: UpgradeRequest
-  /** The value with which the server's `authorize` let the client in; undefined where a server has none. */
+  /** The success of the server's `authorize`; undefined where the server has none. */
   readonly principal: P
 }
 
 /**
- * A listening server. `P` is the type of the principals: a server that is made has it, the service in a context has
- * `unknown`.
+ * A listening server. `P` is the type of the principals. The service in a context has `unknown`.
  *
  * @since 0.1.0
  * @category models
@@ -58,9 +57,9 @@ export interface TransportServer<out P = unknown> {
   /** The largest message in bytes that its transports let in. */
   readonly maxMessageSize: number
   /**
-   * Runs the handler for every connection, each in a fiber and a scope of its own, until interrupted; interruption ends
-   * the connections. A handler that fails ends its connection, not the server. Connections that come before `run` wait
-   * for it.
+   * Runs the handler for every connection, each in a fiber and a scope of its own. Never completes; interruption ends
+   * the connections. A handler that fails ends its own connection only. Connections that come before `run` wait for
+   * it.
    */
   readonly run: <E, R>(
     handler: (transport: Transport, connection: Connection<P>) => Effect.Effect<unknown, E, R>

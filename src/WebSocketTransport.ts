@@ -23,7 +23,9 @@ import type { ConnectFailure } from "./WsmuxError.js"
 export interface Options {
   /** The unsent bytes at which the transport stops being writable. Default `Transport.defaultHighWaterMark`. */
   readonly highWaterMark?: number | undefined
-  /** The largest message in bytes that the transport lets in. Default: the need of the `SessionConfig` in the context. */
+  /**
+   * The largest message in bytes that the transport lets in. Default: the need of the `SessionConfig` in the context.
+   */
   readonly maxMessageSize?: number | undefined
   /** How long the WebSocket may take to open. Default 10 s. */
   readonly openTimeout?: Duration.DurationInput | undefined
@@ -39,19 +41,19 @@ export interface ConnectOptions extends Options {
 }
 
 /**
- * Dials with the `WebSocketConstructor` in the context: `Socket.layerWebSocketConstructorGlobal` for the platform's own.
- * Fails with `ConnectFailure`; browsers do not tell why.
+ * Dials with the `WebSocketConstructor` in the context: `Socket.layerWebSocketConstructorGlobal` for the platform's
+ * own. Fails with `ConnectFailure`; browsers do not tell why.
  *
  * A standard WebSocket has no pings, so a session over it has no keep-alive. The server's pings keep the path open. A
  * WebSocket of the package `ws` (`NodeSocket.layerWebSocketConstructor`) has pings, and the session uses them.
  *
- * The WebSocket reads a message whole before the transport can refuse it, so the WebSocket's own limit bounds the memory for
- * one message: 128 MiB for Node's, 100 MiB for that of `ws`. A session with larger windows over Node's fails with
- * `InvalidConfiguration`.
+ * The WebSocket reads a message whole before the transport can refuse it, so the WebSocket's own limit bounds the
+ * memory for one message: 128 MiB for Node's, 100 MiB for that of `ws`. A session with larger windows over Node's
+ * fails with `InvalidConfiguration`.
  *
- * The session's `closeTimeout` bounds closing, also when the peer does not answer. In a browser, and on Node for a connection
- * that a `fetch` made before, the platform then holds the socket until the peer or the network ends TCP. Node's process does
- * not exit meanwhile. `NodeTransport` has no such case.
+ * The session's `closeTimeout` bounds closing, also when the peer does not answer. In a browser, and on Node for a
+ * connection that a `fetch` made before, the platform then holds the socket until the peer or the network ends TCP.
+ * Node's process does not exit meanwhile. `NodeTransport` has no such case.
  *
  * @since 0.1.0
  * @category constructors
@@ -73,8 +75,8 @@ export const connect = (
  * Makes a transport over a standard `WebSocket`, once that is open. The scope owns the WebSocket. Fails with
  * `ConnectFailure` when the WebSocket does not open.
  *
- * Call this in the turn in which the WebSocket was made: messages that arrived before are lost. For a WebSocket that the
- * package `ws` has accepted use `NodeTransport.fromWebSocket`.
+ * Call this in the turn in which the WebSocket was made: messages that arrived before are lost. For a WebSocket that
+ * the package `ws` has accepted use `NodeTransport.fromWebSocket`.
  *
  * @since 0.1.0
  * @category constructors
@@ -86,14 +88,14 @@ export const fromWebSocket = (
   dial((ws.url as string | null | undefined) ?? "", () => ws, options)
 
 /**
- * Makes a transport over a platform `Socket` that carries a WebSocket, once the socket is open. The scope owns the socket.
- * Fails with the `SocketError` of the socket.
+ * Makes a transport over a platform `Socket` that carries a WebSocket, once the socket is open. The scope owns the
+ * socket. Fails with the `SocketError` of the socket.
  *
- * A platform `Socket` shows its WebSocket with the first message. Until then a session sends opening frames only and has no
- * keep-alive. The WebSocket's own limit bounds the memory for one message.
+ * A platform `Socket` shows its WebSocket with the first message. Until then a session sends opening frames only and
+ * has no keep-alive. The WebSocket's own limit bounds the memory for one message.
  *
- * On Node, use `NodeTransport.fromSocket` in the handler of an upgraded request: that transport uses the WebSocket from the
- * start, and refuses a message that is too large by its header.
+ * On Node, use `NodeTransport.fromSocket` in the handler of an upgraded request: that transport uses the WebSocket
+ * from the start, and refuses a message that is too large by its header.
  *
  * @since 0.1.0
  * @category constructors

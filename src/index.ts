@@ -1,6 +1,7 @@
 /**
  * The portable part of effect-wsmux. Modules for Node are entry points of their own: `effect-wsmux/NodeTransport`,
- * `effect-wsmux/NodeTransportServer`, `effect-wsmux/SessionRoute`, `effect-wsmux/NodeDuplex`, and `effect-wsmux/MuxHttp`.
+ * `effect-wsmux/NodeTransportServer`, `effect-wsmux/SessionRoute`, `effect-wsmux/NodeDuplex`, and
+ * `effect-wsmux/MuxHttp`.
  *
  * @since 0.1.0
  */

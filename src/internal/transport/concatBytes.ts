@@ -1,4 +1,4 @@
-/** One message out of its parts, which stay their owners'. */
+/** Joins the parts of a message in a new buffer. */
 export const concatBytes = (parts: ReadonlyArray<Uint8Array>): Uint8Array<ArrayBuffer> => {
   const message = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0))
   let at = 0

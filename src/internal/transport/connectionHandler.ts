@@ -6,8 +6,8 @@ import type { Connection } from "../../TransportServer.js"
 import { Notify } from "../sync/notify.js"
 
 /**
- * Serves a connection, and never fails. The handler calls `takeConnection` when it starts, so that no stack frame keeps the
- * headers of a request for as long as its session lives.
+ * Serves a connection, and never fails. The handler calls `takeConnection` when it starts, so that no stack frame
+ * keeps the headers of a request for as long as its session lives.
  */
 export type Handler<P> = (transport: Transport, takeConnection: () => Connection<P>) => Effect.Effect<void>
 

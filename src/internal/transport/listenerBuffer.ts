@@ -8,13 +8,13 @@ import { plainText } from "../text/plainText.js"
 export type Receiver = Pick<Listener, "onMessage" | "onText">
 
 /**
- * Holds the one listener of a transport. Events before `listen` are buffered up to a limit, and delivered to the listener
- * first. Events after the end are ignored.
+ * Holds the one listener of a transport. Events before `listen` are buffered up to a limit, and delivered to the
+ * listener first. Events after the end are ignored.
  */
 export class ListenerBuffer {
   /**
-   * Takes the next message: the buffer before `listen`, then the listener itself, and a receiver that ignores all after the
-   * end. A transport asks for it at every message, so that a message costs no further call.
+   * Takes the next message: the buffer before `listen`, then the listener itself, and a receiver that ignores all
+   * after the end. A transport asks for it at every message, so that a message costs no further call.
    */
   receiver: Receiver
   readonly #limit: number

@@ -9,7 +9,7 @@ import { ListenerBuffer, tooBig } from "./listenerBuffer.js"
 type Side = "client" | "server"
 
 type Packet = Content & {
-  /** When it arrives, in milliseconds. */
+  /** The time of arrival in milliseconds. */
   readonly due: number
 }
 
@@ -24,11 +24,11 @@ export interface Settings {
   readonly latency: Duration.Duration
   readonly maxMessageSize: number
   readonly ping: boolean
-  /** The time in milliseconds, by the clock that nobody sets. */
+  /** The monotonic time in milliseconds. */
   readonly now: () => number
 }
 
-/** Two ends and what is on its way between them. */
+/** Two ends and the packets between them. */
 export class Link {
   readonly client: MemoryTransport
   readonly server: MemoryTransport
@@ -59,7 +59,7 @@ export class Link {
     this[from].departures.notifyAll()
   }
 
-  /** Carries what one side sends to the other, one packet after the other. */
+  /** Delivers the packets of one side to the other, in order. */
   deliver(from: Side): Effect.Effect<never> {
     const sender = this[from]
     const receiver = from === "client" ? this.server : this.client
@@ -83,11 +83,11 @@ class MemoryTransport implements Transport {
   readonly maxMessageSize: number
   readonly ping: Transport["ping"]
   readonly pong: Transport["pong"]
-  /** Woken when a packet may have become ready to go. */
+  /** Notified when a packet can depart. */
   readonly departures = new Notify()
   stalled = false
   readonly #settings: Settings
-  readonly #slot: ListenerBuffer
+  readonly #listeners: ListenerBuffer
   readonly #outbound: Array<Packet> = []
   #outboundBytes = 0
   #inbound = 0
@@ -101,7 +101,7 @@ class MemoryTransport implements Transport {
   ) {
     this.maxMessageSize = settings.maxMessageSize
     this.#settings = settings
-    this.#slot = new ListenerBuffer(settings.maxMessageSize, () => this.#terminate())
+    this.#listeners = new ListenerBuffer(settings.maxMessageSize, () => this.#terminate())
     this.ping = settings.ping
       ? (answered) => {
         this.#post({ _tag: "Ping", answered })
@@ -112,7 +112,7 @@ class MemoryTransport implements Transport {
   }
 
   listen(listener: Listener): void {
-    this.#slot.listen(listener)
+    this.#listeners.listen(listener)
   }
 
   send(parts: ReadonlyArray<Uint8Array>): void {
@@ -123,7 +123,7 @@ class MemoryTransport implements Transport {
   }
 
   pollWritable(): boolean {
-    if (this.#slot.ended || this.#closing) return false
+    if (this.#listeners.ended || this.#closing) return false
     this.#blocked = this.#outboundBytes >= this.#settings.capacity
     return !this.#blocked
   }
@@ -137,7 +137,7 @@ class MemoryTransport implements Transport {
       if (!this.#closing) this.#post({ _tag: "Close", code, reason })
       this.#closing = true
     }
-    return this.#slot.closing(start, timeout, Effect.sync(() => this.#terminate()))
+    return this.#listeners.closing(start, timeout, Effect.sync(() => this.#terminate()))
   }
 
   nextDue(): number {
@@ -155,7 +155,7 @@ class MemoryTransport implements Transport {
       this.#outboundBytes -= packet.bytes.byteLength
       if (this.#blocked && this.#outboundBytes < this.#settings.capacity) {
         this.#blocked = false
-        this.#slot.writable()
+        this.#listeners.writable()
       }
     }
     return packet
@@ -168,9 +168,9 @@ class MemoryTransport implements Transport {
         if (packet.bytes.byteLength > this.maxMessageSize) {
           this.#post({ _tag: "Close", code: 1009, reason: "message too big" })
           this.#closing = true
-          return this.#slot.close(tooBig)
+          return this.#listeners.close(tooBig)
         }
-        return this.#slot.receiver.onMessage(packet.bytes)
+        return this.#listeners.receiver.onMessage(packet.bytes)
       case "Ping":
         return this.#post({ _tag: "Pong", answered: packet.answered })
       case "Pong":
@@ -183,18 +183,18 @@ class MemoryTransport implements Transport {
   }
 
   end(code: number, reason: string): void {
-    this.#slot.close({ code, reason })
+    this.#listeners.close({ code, reason })
   }
 
-  /** The connection is gone, with all that was on its way. */
+  /** Loses the connection and all packets under way. */
   lose(): void {
     this.#outbound.length = 0
     this.end(1006, "")
   }
 
-  /** Ends at once. The other end learns of it behind what had been sent. */
+  /** Ends this side at once. The other side receives the end behind the packets under way. */
   #terminate(): void {
-    if (this.#slot.ended) return
+    if (this.#listeners.ended) return
     this.#closing = false
     this.#post({ _tag: "Close", code: 1006, reason: "" })
     this.#closing = true
@@ -202,7 +202,7 @@ class MemoryTransport implements Transport {
   }
 
   #post(content: Content): void {
-    if (this.#slot.ended || this.#closing) return
+    if (this.#listeners.ended || this.#closing) return
     const { latency, now } = this.#settings
     this.#outbound.push({ ...content, due: now() + Duration.toMillis(latency) })
     this.departures.notifyOne()

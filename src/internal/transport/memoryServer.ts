@@ -32,7 +32,7 @@ export const makeServer = <R, P>(
           Effect.mapError(({ status }) => new ConnectFailure({ url, reason: "Rejected", status })),
           Effect.provide(context)
         )
-    // The finaliser is installed within the mask, so that an interruption before the first step ends the connection, too.
+    // The mask covers the finaliser, so that an interruption before the first step ends the connection, too.
     const serve = ({ server }: Pair, connection: Connection<P>) =>
       Effect.uninterruptibleMask((restore) =>
         handler.awaitHandler.pipe(

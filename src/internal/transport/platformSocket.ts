@@ -14,7 +14,10 @@ import { noListener, type Settings, StandardTransport, type Terminable } from ".
 
 /** How a platform `Socket` shows its WebSocket, and which transport carries on over that WebSocket. */
 export interface Adopter {
-  /** Called just before the socket runs. The returned function is called when the socket is open, and returns its WebSocket. */
+  /**
+   * Called just before the socket runs. The returned function is called when the socket is open, and returns its
+   * WebSocket.
+   */
   readonly watchUpgrade: () => () => globalThis.WebSocket | undefined
   /** Returns the transport of the open WebSocket, which the scope owns. */
   readonly adopt: (ws: globalThis.WebSocket) => Effect.Effect<Terminable, never, Scope.Scope>
@@ -33,8 +36,9 @@ export const portableAdopter = (settings: Settings): Adopter => ({
 /**
  * Makes a transport over a platform `Socket`, once the socket is open.
  *
- * A platform socket runs an effect per message and writes by effects, so the transport carries on over the WebSocket below as
- * soon as the adopter or the effect of the first message shows it. Until then a session sends opening frames only.
+ * A platform socket runs an effect per message and writes by effects, so the transport carries on over the WebSocket
+ * below as soon as the adopter or the effect of the first message shows it. Until then a session sends opening frames
+ * only.
  */
 export const fromSocket = (
   socket: PlatformSocket.Socket,
@@ -171,8 +175,8 @@ class PlatformTransport implements Terminable {
   }
 
   /**
-   * Changes with every call while the transport below is unknown or has no pings, as in a browser: the session cannot ask
-   * the peer for a sign of life, and takes the peer to be alive.
+   * Changes with every call while the transport below is unknown or has no pings, as in a browser: the session cannot
+   * ask the peer for a sign of life, and takes the peer to be alive.
    */
   receiveCount(): number {
     return this.#below?.ping === undefined ? ++this.#asks : this.#asks + this.#below.receiveCount()

@@ -20,8 +20,8 @@ export interface Terminable extends Transport {
 }
 
 /**
- * A transport over a standard `WebSocket`, which tells neither of pings nor of the moment when its buffer is empty. The pings
- * of a `ws` WebSocket are used where they are present.
+ * A transport over a standard `WebSocket`, which tells neither of pings nor of the moment when its buffer is empty.
+ * The pings of a `ws` WebSocket are used where they are present.
  */
 export class StandardTransport implements Terminable {
   readonly [TypeId]: TypeId = TypeId
@@ -60,7 +60,7 @@ export class StandardTransport implements Terminable {
     ws.addEventListener("message", (event) => this.#onMessage(event.data))
     ws.addEventListener("error", (event) => {
       this.#cause ??= errorOf(event)
-      // `ws` then waits for the peer to end TCP, which the peer may never do. A standard WebSocket tells of its end at once.
+      // `ws` then waits for the peer to end TCP, which the peer may never do. A standard WebSocket ends at once.
       if (this.#extras !== undefined) this.#end({ code: 1006, reason: "" })
     })
     ws.addEventListener("close", (event) => this.#end({ code: event.code, reason: event.reason }))
@@ -95,7 +95,9 @@ export class StandardTransport implements Terminable {
     return !blocked
   }
 
-  /** Counts messages, pings and pongs, and the bytes of a message under way where the WebSocket shows its TCP socket. */
+  /**
+   * Counts messages, pings and pongs, and the bytes of a message under way where the WebSocket shows its TCP socket.
+   */
   receiveCount(): number {
     return this.#received + (this.#extras?._socket?.bytesRead ?? 0)
   }
@@ -105,8 +107,9 @@ export class StandardTransport implements Terminable {
   }
 
   /**
-   * Ends the connection. The standard has no way to do so, so Node's TCP socket is destroyed where it is known. Elsewhere the
-   * transport stops waiting, and the platform holds the connection until the peer or the network ends it.
+   * Ends the connection. The standard has no way to do so, so Node's TCP socket is destroyed where it is known.
+   * Elsewhere the transport stops waiting, and the platform holds the connection until the peer or the network ends
+   * it.
    */
   readonly terminate: Effect.Effect<void> = Effect.sync(() => {
     if (this.#extras === undefined) this.#startClose(1006, "")

@@ -1,7 +1,8 @@
 /**
- * The TCP socket below the WebSocket of Node, which is undici's. Its `close` waits for the peer without a limit of time, and the
- * standard knows no other way, so that a peer that does not answer would hold the process. Only undici's diagnostics channels
- * tell of the socket (`undici:client:connected` and `undici:websocket:open` in its documentation).
+ * The TCP socket below Node's WebSocket, which is undici's. The `close` of that WebSocket waits for the peer without
+ * a time limit, and the standard has no other way to end it, so a silent peer would hold the process. Only the
+ * diagnostics channels `undici:client:connected` and `undici:websocket:open`, which undici documents, show the
+ * socket.
  */
 export interface TcpSocket {
   readonly localAddress?: string
@@ -29,16 +30,19 @@ export const isNode = (): boolean => {
   return node !== undefined && bun === undefined && deno === undefined
 }
 
-/** The watch for the TCP socket of a WebSocket. */
+/** A subscription that finds the TCP socket of a WebSocket. */
 export interface TcpWatch {
   readonly socket: () => TcpSocket | undefined
-  /** Ends the watch, and forgets no socket that was found. To be called: Node 22 fires no `close` at a refused handshake. */
+  /**
+   * Ends the subscription, and keeps a socket that was found. The owner calls it: Node 22 emits no `close` at a
+   * refused handshake.
+   */
   readonly stop: () => void
 }
 
 /**
- * Watches for the TCP socket of a WebSocket that is connecting, up to when that is open. There is none elsewhere, for a
- * WebSocket that was open before, and for a connection that undici had already, for a `fetch` from the same host.
+ * Watches for the TCP socket of a connecting WebSocket until that is open. Finds none outside of Node, for a
+ * WebSocket that was open already, and for a connection that undici had made before for a `fetch`.
  */
 export const watchTcp = (ws: globalThis.WebSocket): TcpWatch => {
   const channels = isNode() ? platform()?.getBuiltinModule?.("node:diagnostics_channel") as Channels : undefined
@@ -48,7 +52,7 @@ export const watchTcp = (ws: globalThis.WebSocket): TcpWatch => {
   const onConnected = (message: unknown) => void connected.add((message as { readonly socket: TcpSocket }).socket)
   const onOpen = (message: unknown) => {
     const { address, websocket } = message as { readonly address: Where; readonly websocket?: unknown }
-    // Undici 6, that of Node 22, does not say whose it is, but says so in the step in which that one opens.
+    // Undici 6 (Node 22) does not name the WebSocket. It publishes in the same step in which that WebSocket opens.
     if (websocket === undefined ? ws.readyState !== 1 : websocket !== ws) return
     tcp = [...connected].find((socket) => socket.localPort === address.port && socket.localAddress === address.address)
     stop()
@@ -68,5 +72,5 @@ interface Where {
   readonly port: number
 }
 
-/** The largest message in bytes that undici lets in; it tells of a larger one as of a loss, by 1006 without a reason. */
+/** The largest message in bytes that undici lets in. A larger one ends the connection with 1006 and no reason. */
 export const maxUndiciMessage = 128 * 1024 * 1024

@@ -1,8 +1,8 @@
 /**
  * The members of a `ws` WebSocket that a standard WebSocket lacks.
  *
- * Portable code recognises them by their presence, so that a page loads nothing of `ws`. A session over such a WebSocket has
- * its keep-alive, and can terminate the connection.
+ * Portable code recognises them by their presence, so that a page loads nothing of `ws`. A session over such a
+ * WebSocket has its keep-alive, and can terminate the connection.
  */
 export interface WebSocketExtras {
   readonly ping: (payload: string, mask: undefined, done: () => void) => void

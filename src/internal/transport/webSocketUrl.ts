@@ -6,8 +6,8 @@ export const isWebSocketUrl = (url: string): boolean =>
   /^wss?:\/\/[^/]/.test(url) && !url.includes("#") && URL.canParse(url)
 
 /**
- * Returns the failure of a WebSocket constructor that threw. Platforms quote a malformed URL in their error, with any secret
- * in the URL, so the cause of `InvalidUrl` is an error of ours.
+ * Returns the failure of a WebSocket constructor that threw. Platforms quote a malformed URL in their error, with any
+ * secret in the URL, so the cause of `InvalidUrl` is an error of ours.
  */
 export const constructorFailure = (url: string, cause: unknown): ConnectFailure =>
   new ConnectFailure({

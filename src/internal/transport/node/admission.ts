@@ -44,8 +44,8 @@ export class Admission<R, P> {
   }
 
   /**
-   * Admits a request: takes a place for as long as the scope is open, authorises the request, and waits until the server has
-   * a handler. Fails with the rejection for the client.
+   * Admits a request: takes a place for as long as the scope is open, authorises the request, and waits until the
+   * server has a handler. Fails with the rejection for the client.
    */
   admit(request: Http.IncomingMessage): Effect.Effect<Admitted<P>, Rejection, R | Scope.Scope> {
     return Effect.gen(this, function*() {

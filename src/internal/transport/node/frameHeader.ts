@@ -11,7 +11,10 @@ export const pong = 0xa
 export const headerSize = (length: number, masked: boolean): number =>
   (length < 126 ? 2 : length < 65536 ? 4 : 10) + (masked ? 4 : 0)
 
-/** Writes the header of a message in one frame at `at`, and returns where the header ends. A key means that it is masked. */
+/**
+ * Writes the header of a message in one frame at `at`, and returns where the header ends. A key means that it is
+ * masked.
+ */
 export const writeHeader = (
   bytes: Buffer,
   at: number,

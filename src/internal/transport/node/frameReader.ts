@@ -11,9 +11,9 @@ type Unfinished = "direct" | "passed" | undefined
 export type Fault = "too big" | "too many fragments" | "interrupted" | "no room"
 
 /**
- * Returns how many fragments a message may have. Each fragment costs work and may be empty. The parser of `ws` keeps each as a
- * view of the read buffer, up to 64 KiB, so that many small ones with pings between them would hold far more memory than
- * their bytes. A Go client sends 4 KiB in each fragment.
+ * Returns how many fragments a message may have. Each fragment costs work and may be empty. The parser of `ws` keeps
+ * each as a view of the read buffer, up to 64 KiB, so that many small ones with pings between them would hold far
+ * more memory than their bytes. A Go client sends 4 KiB in each fragment.
  */
 export const maxFragments = (maxMessageSize: number): number => 64 + Math.ceil(maxMessageSize / 1024)
 
@@ -34,12 +34,12 @@ export interface ReaderSettings {
 /**
  * Reads the binary messages of an established WebSocket (RFC 6455, 5.2) in the place of the parser of `ws`.
  *
- * That parser keeps views of the read buffer and joins them, so that each message is allocated twice and the collector walks
- * the whole heap more often. Without bufferutil it unmasks byte by byte. This reader copies a message once, to its final
- * place, and unmasks it there by words. The read buffer is free again when `read` returns.
+ * That parser keeps views of the read buffer and joins them, so that each message is allocated twice and the
+ * collector walks the whole heap more often. Without bufferutil it unmasks byte by byte. This reader copies a message
+ * once, to its final place, and unmasks it there by words. The read buffer is free again when `read` returns.
  *
- * Text messages, control frames and malformed frames are passed on to the parser, in their place between the binary messages.
- * The listener receives binary messages directly: the WebSocket emits no event for them.
+ * Text messages, control frames and malformed frames are passed on to the parser, in their place between the binary
+ * messages. The listener receives binary messages directly: the WebSocket emits no event for them.
  */
 export class FrameReader {
   readonly #parser: Parser
@@ -86,8 +86,8 @@ export class FrameReader {
   }
 
   /**
-   * Reads up to `frames` frames, and keeps no reference to `bytes`. Returns how many bytes were read: all of them once a
-   * message was refused.
+   * Reads up to `frames` frames, and keeps no reference to `bytes`. Returns how many bytes were read: all of them
+   * once a message was refused.
    */
   read(bytes: Buffer, frames = Infinity): number {
     const { length } = bytes
@@ -185,7 +185,10 @@ export class FrameReader {
     if (this.#missing === 0) this.#endFrame(message)
   }
 
-  /** Allocates at most four times the bytes that have arrived: a peer may announce a large message and send little of it. */
+  /**
+   * Allocates at most four times the bytes that have arrived: a peer may announce a large message and send little of
+   * it.
+   */
   #grow(needed: number): Buffer {
     const most = this.#isLast ? needed + this.#missing : this.#limit
     const size = Math.min(most, Math.max(needed * 4, minAllocation))

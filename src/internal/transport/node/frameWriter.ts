@@ -4,13 +4,13 @@ import { binary, headerSize, type ping, type pong, writeHeader } from "./frameHe
 import { mask } from "./mask.js"
 
 /**
- * Writes binary messages to the socket of an established WebSocket, each as one frame (RFC 6455, 5.2), in the place of the
- * sender of `ws`. That sender copies a message once more and masks it byte by byte, which costs a client more than all the
- * rest.
+ * Writes binary messages to the socket of an established WebSocket, each as one frame (RFC 6455, 5.2), in the place
+ * of the sender of `ws`. That sender copies a message once more and masks it byte by byte, which costs a client more
+ * than all the rest.
  *
- * This writer copies a message once, into the batch of the turn, and masks it there by words. A batch is one write. The first
- * message of a turn is written at once when the turn before had a single frame. Such a message is most likely a key stroke,
- * the answer to one, or credit for which a writer waits.
+ * This writer copies a message once, into the batch of the turn, and masks it there by words. A batch is one write.
+ * The first message of a turn is written at once when the turn before had a single frame. Such a message is most
+ * likely a key stroke, the answer to one, or credit for which a writer waits.
  *
  * `ws` writes its own control frames to the same socket. Both write whole frames in one step, so that frames never mix.
  * Neither sends data behind a close frame.
@@ -104,13 +104,19 @@ export class FrameWriter {
   }
 }
 
-/** Whether the written bytes are free once `writableLength` is 0. A stream other than a socket may keep a reference to them. */
+/**
+ * Whether the written bytes are free once `writableLength` is 0. A stream other than a socket may keep a reference to
+ * them.
+ */
 const writesToKernel = (socket: Net.Socket & { readonly _handle?: unknown }): boolean => socket._handle != null
 
 /** Cheaper than `queueMicrotask`, which makes an `AsyncResource` for each call. */
 const resolved = Promise.resolve()
 
-/** At this size the cost of a system call is small, and waiting for more would leave the peer idle until the turn ends. */
+/**
+ * At this size the cost of a system call is small, and waiting for more would leave the peer idle until the turn
+ * ends.
+ */
 const flushSize = 8 * 1024
 
 /** A batch up to this size is copied when it has to queue. */

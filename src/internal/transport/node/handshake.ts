@@ -1,8 +1,8 @@
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 
 /**
- * Whether an upgrade can become a WebSocket (RFC 6455, 4.2.1). What the platform's servers turn away themselves they tell
- * nobody about: whoever had asked for the upgrade would wait for ever.
+ * Whether the request is a valid handshake (RFC 6455, 4.2.1). The platform's servers refuse an invalid one
+ * themselves, and then `HttpServerRequest.upgrade` never completes.
  */
 export const isHandshake = ({ headers, method }: Pick<HttpServerRequest, "headers" | "method">): boolean =>
   method === "GET" &&

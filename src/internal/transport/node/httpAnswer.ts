@@ -4,13 +4,13 @@ import { plainText } from "../../text/plainText.js"
 
 type Headers = Readonly<Record<string, string>>
 
-/** Headers that frame an answer, which this server does itself. */
+/** Headers that frame an answer: this server sets them. */
 const framing = /^(connection|content-length|transfer-encoding)$/i
 
-/** Headers of the handshake. */
+/** Headers of the handshake: `ws` sets them. */
 const handshake = /^(connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/i
 
-/** Tells why these headers cannot be sent; undefined if they can. A line break in a value would add headers. */
+/** Returns why these headers cannot be sent; undefined if they can. A line break in a value would add headers. */
 const headersFault = (headers: Headers): string | undefined => {
   try {
     for (const [name, value] of Object.entries(headers)) {
@@ -23,19 +23,19 @@ const headersFault = (headers: Headers): string | undefined => {
   return undefined
 }
 
-/** Tells why these headers cannot be added to the answer 101; undefined if they can. */
+/** Returns why these headers cannot be added to the answer 101; undefined if they can. */
 export const upgradeFault = (headers: Headers): string | undefined => {
   const own = Object.keys(headers).find((name) => handshake.test(name))
   return own === undefined ? headersFault(headers) : `the header ${own} is part of the handshake`
 }
 
-/** Tells why a rejection cannot be sent; undefined if it can. */
+/** Returns why a rejection cannot be sent; undefined if it can. */
 export const rejectionFault = ({ headers, status }: Rejection): string | undefined =>
   Number.isInteger(status) && status >= 200 && status < 600
     ? headersFault(headers ?? {})
     : `${plainText(String(status))} is not the status of an answer`
 
-/** The whole answer to a request that is turned away. Browsers take its text for text, whatever it contains. */
+/** Returns the whole answer to a refused request. Its type keeps a browser from taking the text for HTML. */
 export const rejectionText = ({ headers, message, status }: Rejection): string => {
   const reason = Http.STATUS_CODES[status] ?? ""
   const body = `${message ?? reason}\n`

@@ -1,9 +1,9 @@
-/** What the package bufferutil does, which `ws` uses, too, where it is installed and not turned off. */
+/** The masking function of the package bufferutil, which `ws` also uses where it is installed. */
 type Native = (bytes: Uint8Array, key: Uint8Array) => void
 
 let native: Native | null | undefined
 
-/** Looked for at the first use, since what imports this may be loaded by a browser. */
+/** Searches at the first use, so that loading this module has no side effect. */
 const findNative = (): Native | null => {
   if (process.env.WS_NO_BUFFER_UTIL) return null
   try {
@@ -13,17 +13,17 @@ const findNative = (): Native | null => {
   }
 }
 
-/** Whether bufferutil masks. */
+/** Whether bufferutil is installed and not turned off. */
 const isNative = (): boolean => (native ??= findNative()) !== null
 
-/** Masks in place, or unmasks: byte i after `start` is combined with byte i mod 4 of the key (RFC 6455, 5.3). */
+/** Masks or unmasks in place: byte i after `start` is combined with byte i mod 4 of the key (RFC 6455, 5.3). */
 export const mask = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): void => {
   if (end - start < wordsFrom) maskBytes(bytes, start, start, end, key)
   else if (isNative()) native!(bytes.subarray(start, end), key)
   else maskWords(bytes, start, end, key)
 }
 
-/** By words, which takes a fifth of the time that it takes by bytes. */
+/** Masks by words, in a fifth of the time that bytes take. */
 const maskWords = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): void => {
   const aligned = start + (-(bytes.byteOffset + start) & 3)
   maskBytes(bytes, start, start, aligned, key)
@@ -44,9 +44,9 @@ const maskBytes = (bytes: Uint8Array, start: number, from: number, to: number, k
   for (let at = from; at < to; at++) bytes[at]! ^= key[(at - start) & 3]!
 }
 
-/** Below this, to look at the bytes as words costs more than it saves. */
+/** Below this length the view of words costs more than it saves. */
 const wordsFrom = 512
 
-/** Four bytes as a word in the order of this machine. */
+/** Four bytes of the key, as a word in the byte order of this machine. */
 const wordBytes = new Uint8Array(4)
 const wordOf = new Uint32Array(wordBytes.buffer)

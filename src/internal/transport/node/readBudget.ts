@@ -1,13 +1,14 @@
 /**
  * Shares the time of the event loop among the sockets of a process.
  *
- * A read of 64 KiB may hold 10,000 frames, and the kernel has the next 64 KiB ready. So a socket handles a slice of each read
- * at once. The rest waits, and the socket stops reading until the rest is handled. The slices of the sockets that wait are
- * handled in turn, after what the loop has read, until the time of this turn of the loop is spent. Then the loop goes round:
- * a socket that asks for little is read and answered before the next slices.
+ * A read of 64 KiB may hold 10,000 frames, and the kernel has the next 64 KiB ready. A socket handles one slice of
+ * each read at once. The rest waits, and the socket stops reading until the rest is handled. The waiting sockets
+ * handle their slices in turn, after the reads of the event loop, until the time of this turn of the loop is spent. A
+ * socket with few bytes is therefore read and answered before the next slices.
  *
- * This is fairness within milliseconds, not back-pressure: every socket is read again in one of the next turns, whatever the
- * application does with its bytes. So a Go peer's pings are answered in time, and credit stays the only back-pressure.
+ * Sockets share the time within milliseconds, without back-pressure: each is read again in one of the next turns,
+ * even when the application reads no stream. A Go peer's pings are answered in time, and credit stays the only
+ * back-pressure.
  */
 export class ReadBudget {
   readonly #clock: Clock
@@ -15,14 +16,14 @@ export class ReadBudget {
   #began: number | undefined
   #isScheduled = false
   #frames: number = mostFrames
-  /** The sockets with a rest, first come first served. */
+  /** The slices of the sockets with a rest, first come first served. */
   readonly #waiting: Array<() => boolean> = []
 
   constructor(clock: Clock = node) {
     this.#clock = clock
   }
 
-  /** Whether the time of this turn is spent; the first question of a turn starts its time. */
+  /** Whether the time of this turn is spent. The first call in a turn starts its time. */
   get isSpent(): boolean {
     const now = this.#clock.now()
     this.#began ??= now
@@ -53,7 +54,7 @@ export class ReadBudget {
     this.#next()
   }
 
-  /** Handles one slice. The time counts what fibers did about it, too, so it is taken after their microtasks. */
+  /** Handles one slice. Its time includes the microtasks of the fibers that it woke. */
   readonly #next = (): void => {
     const slice = this.#waiting.shift()
     if (slice === undefined) {
@@ -64,7 +65,7 @@ export class ReadBudget {
     let isUnfinished = false
     try {
       isUnfinished = slice()
-    } finally { // a listener that throws holds nobody else up
+    } finally { // the other sockets go on where a listener throws
       if (isUnfinished) this.#waiting.push(slice)
       this.#clock.afterMicrotasks(() => this.#goOn(began))
     }
@@ -81,12 +82,12 @@ export class ReadBudget {
   }
 }
 
-/** What a budget needs of the event loop. */
+/** The functions of the event loop that a budget uses. */
 export interface Clock {
   readonly now: () => number
-  /** Calls back once when all sockets that are ready have been read, in the same turn or in the next one. */
+  /** Calls back once, when all ready sockets have been read in this turn or the next. */
   readonly afterReads: (callback: () => void) => void
-  /** Calls back when the microtasks of this step have run, in the same turn. */
+  /** Calls back in the same turn, when the microtasks of this step have run. */
   readonly afterMicrotasks: (callback: () => void) => void
 }
 
@@ -99,22 +100,22 @@ const node: Clock = {
 }
 
 /**
- * The milliseconds of a turn. A turn of the loop itself costs some 20 µs, so a shorter time would cost throughput, and a longer
- * one lets everybody else wait.
+ * The milliseconds of a turn. A turn of the loop itself costs some 20 µs, so a shorter time would cost throughput. A
+ * longer time would delay the other sockets.
  */
 export const millisPerTurn = 5
 
 /**
- * How many frames a slice may have, and from how many milliseconds on it gets fewer: a frame may cost a microsecond or, where it
- * opens a stream in a process that has just started, a thousand. The package `ws` hangs up on a peer to which 60 pongs are due
- * at once, so a slice of pings must be smaller than that.
+ * The fewest and most frames of a slice, and the milliseconds from which on slices get smaller. A frame costs a
+ * microsecond, or a thousand where it opens a stream in a new process. The package `ws` ends a connection with 60
+ * unsent pongs, so a slice holds fewer pings than that.
  */
 export const [leastFrames, mostFrames, slowSlice] = [4, 48, 2]
 
-/** A read of at least so many bytes is most likely followed by another in the same turn, so it asks for the time. */
+/** A read from this size on is most likely followed by another in the same turn, so the reader checks the time. */
 export const largeRead = 16 * 1024
 
-/** That of the process. */
+/** The budget of the process. */
 const shared = new ReadBudget()
 
 /** Reads one socket slice by slice. */
@@ -122,13 +123,13 @@ export class SlicedReader {
   readonly #read: (bytes: Buffer, frames: number) => number
   readonly #resume: () => void
   readonly #budget: ReadBudget
-  /** What the socket has read and nobody has handled. While it is there, even if empty, the socket is paused. */
+  /** The bytes that were read and not handled. The socket is paused while they are set, even if empty. */
   #rest: Buffer | undefined
   #isOver = false
   #isDropped = false
 
   /**
-   * @param read handles so many frames at most, and answers how many bytes these were
+   * @param read handles up to `frames` frames, and returns how many bytes these were
    * @param resume lets the socket read again
    */
   constructor(read: (bytes: Buffer, frames: number) => number, resume: () => void, budget: ReadBudget = shared) {
@@ -137,7 +138,7 @@ export class SlicedReader {
     this.#budget = budget
   }
 
-  /** Takes what the socket has read, and keeps none of that memory. False when the socket shall stop until it is resumed. */
+  /** Handles the bytes of a read, and keeps no reference to them. Returns false when the socket has to pause. */
   take(bytes: Buffer): boolean {
     if (this.#isDropped) return true
     if (this.#isOver) {
@@ -145,7 +146,7 @@ export class SlicedReader {
       return true
     }
     if (this.#rest !== undefined) {
-      this.#rest = Buffer.concat([this.#rest, bytes]) // some turn more was under way
+      this.#rest = Buffer.concat([this.#rest, bytes]) // another read was under way
       return false
     }
     const taken = this.#read(bytes, this.#budget.frames)
@@ -155,7 +156,7 @@ export class SlicedReader {
     return false
   }
 
-  /** Handles all that waits, since the peer has ended the connection: what has come before its end counts. */
+  /** Handles the rest, since the peer has ended the connection: frames before the end count. */
   finish(): void {
     if (this.#isDropped) return
     this.#isOver = true
@@ -164,7 +165,7 @@ export class SlicedReader {
     if (rest !== undefined) this.#read(rest, Infinity)
   }
 
-  /** Drops all that waits and may come, since this end has ended the connection, if the peer has not. */
+  /** Drops the rest and later bytes, since this end has ended the connection. Does nothing once the peer has. */
   drop(): void {
     this.#isDropped = !this.#isOver
     if (this.#isDropped) this.#rest = undefined
@@ -175,7 +176,7 @@ export class SlicedReader {
     if (rest === undefined) return false
     this.#rest = rest.subarray(rest.length)
     const taken = this.#read(rest, this.#budget.frames)
-    if (this.#isOver || this.#isDropped) { // by what a frame has brought about
+    if (this.#isOver || this.#isDropped) { // a frame has ended the connection
       if (this.#isOver) this.#read(rest.subarray(taken), Infinity)
       return false
     }

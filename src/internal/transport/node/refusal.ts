@@ -5,8 +5,8 @@ import type { Rejection } from "../../../TransportServer.js"
 import { rejectionFault, rejectionText } from "./httpAnswer.js"
 
 /**
- * Refuses an upgrade. The client receives the rejection as an HTTP answer. A defect, and a rejection that HTTP cannot carry,
- * are logged and answered with 500.
+ * Refuses an upgrade. The client receives the rejection as an HTTP answer. A defect, and a rejection that HTTP cannot
+ * carry, are logged and answered with 500.
  */
 export const refuse = (socket: Net.Socket, cause: Cause.Cause<Rejection>): Effect.Effect<void> => {
   const failure = Cause.failureOption(cause)

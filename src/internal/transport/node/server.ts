@@ -26,8 +26,8 @@ type Settings<R, P> = Options<R, P> & TransportSettings & {
 }
 
 /**
- * An upgrade under way. A session lives long and headers may be large, so each field is cleared at its last use: the fiber of
- * a connection keeps the upgrade.
+ * An upgrade under way. A session lives long and headers may be large, so each field is cleared at its last use: the
+ * fiber of a connection keeps the upgrade.
  */
 interface Upgrade<P> {
   readonly socket: Net.Socket

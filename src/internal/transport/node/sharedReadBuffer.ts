@@ -1,19 +1,18 @@
 import type * as Net from "node:net"
 
-/** What is used of Node's socket that is not part of its interface. */
+/** The private part of Node's socket that is used here. */
 interface Handle {
   readonly useUserBuffer?: (buffer: Uint8Array) => void
 }
 
 /**
- * Lets a socket read into one buffer, which all share, instead of allocating 64 KiB for each read. Node does so itself
- * for a socket that is made with the option `onread`; but the sockets of an HTTP upgrade are made by others.
+ * Lets a socket read into one buffer that all sockets share, instead of allocating 64 KiB for each read. Node itself
+ * does so for a socket with the option `onread`, which the socket of an HTTP upgrade lacks.
  *
- * The listener to the socket's `data` hears no more of it. False where it cannot be done (TLS, whose reads may be nested,
- * or another runtime) or must not be (others listen, too, or it is paused and what it has read may wait in it), and nothing
- * has changed.
+ * The `data` listener of the socket is no longer called. Returns false and changes nothing where reads may be nested
+ * (TLS) or the runtime is another one, where the socket has other readers, and where it is paused and may hold bytes.
  *
- * @param read takes what was read before it returns, and answers whether more may follow; while not, `resume` is waited for
+ * @param read keeps no reference to the bytes; returns false to stop reading until the socket is resumed
  */
 export const readIntoSharedBuffer = (socket: Net.Socket, read: (bytes: Buffer) => boolean): boolean => {
   const handle = (socket as unknown as { readonly _handle?: Handle | null })._handle
@@ -31,7 +30,7 @@ export const readIntoSharedBuffer = (socket: Net.Socket, read: (bytes: Buffer) =
 let shared: Buffer | undefined
 
 /**
- * Node's own size. A larger one is read no faster on a fast link, and its frames leave the processor's cache: under a flood of
- * tiny frames 256 KiB gave a third of the frames a second.
+ * Node's own size. A larger buffer was no faster on a fast link. In a flood of tiny frames 256 KiB gave a third of
+ * the frames per second, since the frames left the processor's cache.
  */
 const sharedSize = 64 * 1024

@@ -27,8 +27,8 @@ const taken = new WeakSet<WebSocket>()
 /**
  * A transport over a WebSocket of the package `ws`, which it listens to from its construction on.
  *
- * On the fast path it reads and writes frames at the TCP socket itself, and `ws` handles text and control frames. On the slow
- * path `ws` carries the messages.
+ * On the fast path it reads and writes frames at the TCP socket itself, and `ws` handles text and control frames. On
+ * the slow path `ws` carries the messages.
  */
 export class NodeTransport implements Transport {
   readonly [TypeId]: TypeId = TypeId
@@ -51,7 +51,10 @@ export class NodeTransport implements Transport {
   #events = 0
   #blocked = false
 
-  /** Throws when the WebSocket has a transport already: the first one reads the messages, and the second would get none. */
+  /**
+   * Throws when the WebSocket has a transport already: the first one reads the messages, and the second would get
+   * none.
+   */
   constructor(ws: WebSocket, end: End, settings: Settings) {
     if (taken.has(ws)) throw new Error("NodeTransport: the WebSocket has a transport already")
     taken.add(ws)
@@ -91,8 +94,8 @@ export class NodeTransport implements Transport {
   connected(socket: Net.Socket): void {
     this.#socket = socket
     const reader = this.#reader
-    // These listeners run before those of `ws`. All that the peer sent before its end of TCP counts, such as a close frame. A
-    // socket that closes without that end was destroyed by this process.
+    // These listeners run before those of `ws`. Frames before the peer's end of TCP count, such as a close frame. A socket
+    // that closes without that end was destroyed by this process.
     socket.prependListener("close", () => reader?.drop())
     socket.prependListener("end", () => reader?.finish()) // TLS emits `end` while the socket is paused
     socket.prependListener("error", (error: Error) => { // `ws` does not report the error
@@ -165,8 +168,8 @@ export class NodeTransport implements Transport {
   /**
    * Puts the frame reader before the parser of `ws`, where the parser is of a known kind.
    *
-   * The peer's close frame is the end of the connection, and the parser tells of it by `conclude`. `ws` tells of it after the
-   * end of TCP, which the peer may delay or replace by a reset.
+   * The peer's close frame is the end of the connection, and the parser tells of it by `conclude`. `ws` tells of it
+   * after the end of TCP, which the peer may delay or replace by a reset.
    */
   readonly #replaceParser = (): void => {
     const parser = parserOf(this.#ws)
@@ -229,8 +232,9 @@ export class NodeTransport implements Transport {
   }
 
   /**
-   * Ends this direction of TCP behind the close frame, which is the last frame (RFC 6455, 5.5.1). A Go peer answers no close
-   * frame, and ends TCP when it has read the end. With an extension the close frame may still wait for the compressor.
+   * Ends this direction of TCP behind the close frame, which is the last frame (RFC 6455, 5.5.1). A Go peer answers
+   * no close frame, and ends TCP when it has read the end. With an extension the close frame may still wait for the
+   * compressor.
    */
   #halfClose(): void {
     if (this.#writer !== undefined && this.#ws.readyState > 1) this.#socket?.end()

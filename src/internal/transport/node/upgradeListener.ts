@@ -11,8 +11,8 @@ type OnUpgrade = (request: Http.IncomingMessage, socket: Net.Socket, head: Buffe
 const paths = new WeakMap<object, string | undefined>()
 
 /**
- * Calls `onUpgrade` for the upgrade requests of a server that ask for the path, until the scope closes. Answers 404 to a
- * request that no listener takes, unless the server has listeners of the program's own.
+ * Calls `onUpgrade` for the upgrade requests of a server that ask for the path, until the scope closes. Answers 404
+ * to a request that no listener takes, unless the server has listeners of the program's own.
  */
 export const listenToUpgrades = (
   server: Http.Server,

@@ -13,8 +13,9 @@ import { tcpOf, upgradedTo } from "./wsInternals.js"
 /**
  * Makes a transport over the platform `Socket` of an upgraded request.
  *
- * The package `ws` notes the WebSocket at the TCP socket of the request, which tells two facts: the transport can use that
- * WebSocket as soon as the socket is open, and this end is the server. Any other WebSocket is left to the portable transport.
+ * The package `ws` notes the WebSocket at the TCP socket of the request, which tells two facts: the transport can use
+ * that WebSocket as soon as the socket is open, and this end is the server. Any other WebSocket is left to the
+ * portable transport.
  */
 export const fromSocket = (
   socket: Socket,
@@ -45,8 +46,8 @@ const adopt = (ws: unknown, settings: Settings): Effect.Effect<NodeTransport> =>
 }
 
 /**
- * Returns how to ask for the WebSocket to which the TCP socket was upgraded since. Only an upgrade in this very step is that
- * of the platform socket which runs now.
+ * Returns how to ask for the WebSocket to which the TCP socket was upgraded since. Only an upgrade in this very step
+ * is that of the platform socket which runs now.
  */
 const watchUpgrade = (tcp: object): () => globalThis.WebSocket | undefined => {
   let isOver = upgradedTo(tcp) !== undefined

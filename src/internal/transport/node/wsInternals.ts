@@ -1,6 +1,6 @@
 /**
- * The private parts of the package `ws` that the fast path uses. Where a later version lacks one, the slow path takes over.
- * `test/package/ws.test.ts` names the versions that the suites have run with.
+ * The private parts of the package `ws` that the fast path uses. Where a later version lacks one, the slow path takes
+ * over. `test/package/ws.test.ts` names the versions that the suites have run with.
  */
 import type * as Net from "node:net"
 import type * as Stream from "node:stream"
@@ -33,17 +33,18 @@ export const parserOf = (ws: WebSocket): Parser | undefined =>
   (ws as unknown as { readonly _receiver?: Parser | null })._receiver ?? undefined
 
 /**
- * Whether a frame reader can stand before the parser: the fields of its state are there, no other copy of this package has
- * replaced `write`, and the parser emits events synchronously. A parser made with `allowSynchronousEvents: false` emits them in later turns, out of order with messages
- * that the frame reader delivers.
+ * Whether a frame reader can stand before the parser: the fields of its state are there, no other copy of this
+ * package has replaced `write`, and the parser emits events synchronously. A parser made with
+ * `allowSynchronousEvents: false` emits them in later turns, out of order with messages that the frame reader
+ * delivers.
  */
 export const isReplaceable = (parser: Parser): boolean =>
   parser._allowSynchronousEvents === true && !Object.hasOwn(parser, "write") &&
   [parser._state, parser._bufferedBytes, parser._payloadLength, parser._fragmented].every(Number.isInteger)
 
 /**
- * Lowers the limits of a parser that was made with higher ones. Returns false when the message under way is above the limit:
- * the parser has checked its header already.
+ * Lowers the limits of a parser that was made with higher ones. Returns false when the message under way is above the
+ * limit: the parser has checked its header already.
  */
 export const restrain = (parser: Parser, maxPayload: number, maxFragments: number): boolean => {
   parser._maxPayload = Math.min(parser._maxPayload || Infinity, maxPayload)
@@ -51,7 +52,10 @@ export const restrain = (parser: Parser, maxPayload: number, maxFragments: numbe
   return (parser._totalPayloadLength ?? 0) <= parser._maxPayload
 }
 
-/** Keeps a parser from emitting `drain`, at which `ws` would resume a socket that the reader before the parser has paused. */
+/**
+ * Keeps a parser from emitting `drain`, at which `ws` would resume a socket that the reader before the parser has
+ * paused.
+ */
 export const neverDrains = (parser: Parser): void => {
   const state = (parser as unknown as { readonly _writableState?: { highWaterMark: number } })._writableState
   if (state !== undefined) state.highWaterMark = Infinity
@@ -61,8 +65,8 @@ export const neverDrains = (parser: Parser): void => {
 const [inHeader, inLength16, inLength64, inMask] = [0, 1, 2, 3]
 
 /**
- * Returns how many bytes the parser needs for its next step; 0 between two messages, when the parser holds no byte. A parser
- * that gets such portions stops at the end of its message.
+ * Returns how many bytes the parser needs for its next step; 0 between two messages, when the parser holds no byte. A
+ * parser that gets such portions stops at the end of its message.
  */
 export const neededBytes = (parser: Parser): number => {
   const kept = parser._bufferedBytes ?? 0
