@@ -94,8 +94,8 @@ export class NodeTransport implements Transport {
   connected(socket: Net.Socket): void {
     this.#socket = socket
     const reader = this.#reader
-    // These listeners run before those of `ws`. Frames before the peer's end of TCP count, such as a close frame. A socket
-    // that closes without that end was destroyed by this process.
+    // These listeners run before those of `ws`. Frames before the peer's end of TCP count, such as a close frame.
+    // A socket that closes without that end was destroyed by this process.
     socket.prependListener("close", () => reader?.drop())
     socket.prependListener("end", () => reader?.finish()) // TLS emits `end` while the socket is paused
     socket.prependListener("error", (error: Error) => { // `ws` does not report the error
