@@ -24,7 +24,8 @@ export interface UnixAddress {
 }
 
 /**
- * An end that has a name but no network address: a side of the in-memory pair, or a browser, which does not know its own.
+ * An end that has a name but no network address: a side of the in-memory pair, or a browser, which does not know its
+ * own.
  *
  * @since 0.1.0
  * @category models

@@ -1,6 +1,6 @@
 /**
- * Which web pages may connect. Browsers let any page dial any server, with the user's cookies, so a server has to ask for the
- * page's origin (RFC 6455, 10.2).
+ * Which web pages may connect. Browsers let any page dial any server, with the user's cookies, so a server has to ask
+ * for the page's origin (RFC 6455, 10.2).
  *
  * @since 0.1.0
  */
@@ -15,11 +15,12 @@
 export type AllowedOrigins = ReadonlyArray<string> | "*" | undefined
 
 /**
- * Whether the upgrade request with these headers may come in: programs, which send no origin, always; pages from an allowed
- * origin, and of the same host and port where none is given. The scheme is not compared then, since a proxy may speak TLS in
- * the server's place; but where it is known that the request came over TLS (`secure`), pages that came without it are
- * foreign, since anybody on the way may have written them. Nor do headers tell whether a host's name was made to point here (DNS rebinding): a server that lets in
- * everybody who reaches it, as on the loopback, had better name its origins, or none.
+ * Whether the upgrade request with these headers may come in: programs, which send no origin, always; pages from an
+ * allowed origin, and of the same host and port where none is given. The scheme is not compared then, since a proxy may
+ * speak TLS in the server's place; but where it is known that the request came over TLS (`secure`), pages that came
+ * without it are foreign, since anybody on the way may have written them. Nor do headers tell whether a host's name was
+ * made to point here (DNS rebinding): a server that lets in everybody who reaches it, as on the loopback, had better
+ * name its origins, or none.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
 /**
- * What sessions tell operators, as Effect's metrics, tagged with the `role`. Nothing is measured per frame: a session adds
- * what it has counted at its beginning, at every tick of its keep-alive, and at its end.
+ * What sessions tell operators, as Effect's metrics, tagged with the `role`. Nothing is measured per frame: a session
+ * adds what it has counted at its beginning, at every tick of its keep-alive, and at its end.
  *
  * @since 0.1.0
  */

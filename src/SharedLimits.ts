@@ -15,8 +15,8 @@ import { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
  * All limits but the first are shared in the same way: the first half goes to the sessions in the order in which they
- * ask, and of the second half each session can have an equal part. So one greedy peer leaves room for the others. A session can always
- * have two streams with small windows.
+ * ask, and of the second half each session can have an equal part. So one greedy peer leaves room for the others. A
+ * session can always have two streams with small windows.
  *
  * @since 0.2.0
  * @category models
@@ -28,26 +28,26 @@ export interface Settings {
    */
   readonly maxConnections: number
   /**
-   * The streams that peers have opened and whose handlers run, and those that wait to be accepted. The session refuses a
-   * further stream, but each session can always have two. Default 6,000: with 26 KiB for each handler of Effect streams
-   * these take 150 MiB, and the two of each of 2,000 sessions 100 MiB more.
+   * The streams that peers have opened and whose handlers run, and those that wait to be accepted. The session refuses
+   * a further stream, but each session can always have two. Default 6,000: with 26 KiB for each handler of Effect
+   * streams these take 150 MiB, and the two of each of 2,000 sessions 100 MiB more.
    */
   readonly maxStreams: number
   /**
-   * The bytes in the receive windows of all sessions, read or unread, with what the windows have grown by. A session gives
-   * a further stream a window of at most 1,024 bytes. Such windows can take 1,024 times `maxStreams` bytes beyond this
-   * limit: 6 MiB by default. Default 256 MiB.
+   * The bytes in the receive windows of all sessions, read or unread, with what the windows have grown by. A session
+   * gives a further stream a window of at most 1,024 bytes. Such windows can take 1,024 times `maxStreams` bytes beyond
+   * this limit: 6 MiB by default. Default 256 MiB.
    */
   readonly maxBufferSize: number
   /**
-   * The bytes kept of WebSocket messages that have begun and not ended. Each connection can always have 128 KiB, which is
-   * enough for the messages of this package's own peers. A connection that needs more is closed with code 1013. Default
-   * 64 MiB.
+   * The bytes kept of WebSocket messages that have begun and not ended. Each connection can always have 128 KiB, which
+   * is enough for the messages of this package's own peers. A connection that needs more is closed with code 1013.
+   * Default 64 MiB.
    */
   readonly maxPartialMessages: number
   /**
-   * The answers that wait for peers that do not read: the acceptance or refusal of a stream. Each session can always have
-   * 100. A session whose peer owes more ends with `PeerFlood`. Default 100,000, about 10 MiB.
+   * The answers that wait for peers that do not read: the acceptance or refusal of a stream. Each session can always
+   * have 100. A session whose peer owes more ends with `PeerFlood`. Default 100,000, about 10 MiB.
    */
   readonly maxWaitingAnswers: number
 }
@@ -65,8 +65,8 @@ export const defaults: Settings = {
 }
 
 /**
- * The size in bytes of the windows that streams get where the sessions together have little left: slow, and enough for a
- * stream to work.
+ * The size in bytes of the windows that streams get where the sessions together have little left: slow, and enough for
+ * a stream to work.
  *
  * @since 0.2.0
  * @category constants

@@ -1,7 +1,9 @@
 import * as Option from "effect/Option"
 import * as Net from "node:net"
 
-/** A host and a port of the command line, such as `127.0.0.1:8080`, `localhost:80`, `[::1]:5432`, or `8080` and `:8080`. */
+/**
+ * A host and a port of the command line, such as `127.0.0.1:8080`, `localhost:80`, `[::1]:5432`, or `8080` and `:8080`.
+ */
 export interface Endpoint {
   readonly host: string
   readonly port: number

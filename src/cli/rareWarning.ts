@@ -4,7 +4,9 @@ import * as Effect from "effect/Effect"
 /** A peer can cause as many as it likes, and must not fill a disk: one line in this time tells of them. */
 const interval = 1_000_000_000n // nanoseconds of the monotonic clock
 
-/** Logs warnings of one kind, at most one each second; a line tells how many had none. Those are there at debug level. */
+/**
+ * Logs warnings of one kind, at most one each second; a line tells how many had none. Those are there at debug level.
+ */
 export const make = () => {
   let quietUntil = 0n
   let silent = 0

@@ -7,8 +7,8 @@ import * as NodeDuplex from "../NodeDuplex.js"
 import type { DuplexFailure } from "../WsmuxError.js"
 
 /**
- * How many bytes of targets may wait in this process for clients that do not read. Near it, each read takes less, down to
- * `least`. In all that is 16 MiB, and 4 KiB for each further stream.
+ * How many bytes of targets may wait in this process for clients that do not read. Near it, each read takes less, down
+ * to `least`. In all that is 16 MiB, and 4 KiB for each further stream.
  */
 export const budget = 16 * 1024 * 1024
 
@@ -29,8 +29,9 @@ export const readSize = (held: number): number => {
 const shared = Buffer.allocUnsafeSlow(most)
 
 /**
- * A connection that is read only when it is asked for the next chunk, which is copied to its true size. So a stream that
- * waits holds that chunk alone. Node's own way of reading holds two of 64 KiB, however few bytes they are filled with.
+ * A connection that is read only when it is asked for the next chunk, which is copied to its true size. So a stream
+ * that waits holds that chunk alone. Node's own way of reading holds two of 64 KiB, however few bytes they are filled
+ * with.
  */
 export const dial = (
   options: Net.TcpNetConnectOpts,

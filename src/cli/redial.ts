@@ -15,8 +15,8 @@ const provenMillis = 30_000
 const hurriedMillis = 1000
 
 /**
- * When `--reconnect` dials again: after growing waits, which a new local connection cuts short. Stands behind a schedule
- * without waits, since those cannot be cut.
+ * When `--reconnect` dials again: after growing waits, which a new local connection cuts short. Stands behind a
+ * schedule without waits, since those cannot be cut.
  */
 export class Redial {
   readonly #longest: number
@@ -50,7 +50,9 @@ export class Redial {
   /** A local connection waits: brings the next attempt forward. */
   readonly hurry: Effect.Effect<void> = Effect.suspend(() => Deferred.succeed(this.#nudge, undefined))
 
-  /** An attempt has failed, or a session has ended: sets how long the next attempt waits, and tells the milliseconds. */
+  /**
+   * An attempt has failed, or a session has ended: sets how long the next attempt waits, and tells the milliseconds.
+   */
   readonly lost: Effect.Effect<number> = Effect.map(
     Effect.all([Clock.currentTimeNanos, Random.next]),
     ([now, random]) => {

@@ -28,9 +28,10 @@ export const settings = (given: {
   })
 
 /**
- * Waits for the end of a session. Interrupted, it closes it before anything that is going on in it is interrupted: streams
- * that are not at their end are then lost with the session, instead of being left, which their peers could not tell from an
- * end. Either way streams that have ended get some time to hand over what had arrived, as their peers believe it delivered.
+ * Waits for the end of a session. Interrupted, it closes it before anything that is going on in it is interrupted:
+ * streams that are not at their end are then lost with the session, instead of being left, which their peers could not
+ * tell from an end. Either way streams that have ended get some time to hand over what had arrived, as their peers
+ * believe it delivered.
  */
 export const attend = <A, E, R>(
   waiting: Effect.Effect<A, E, R>,

@@ -22,8 +22,8 @@ export interface Connection extends ByteStream<DuplexFailure> {
 }
 
 /**
- * How long an attempt to reach one of a host's addresses may take before the next one is tried. Node's 250 ms give up what
- * has lost a single packet: the kernel sends it again after one second.
+ * How long an attempt to reach one of a host's addresses may take before the next one is tried. Node's 250 ms give up
+ * what has lost a single packet: the kernel sends it again after one second.
  */
 const attemptTimeout = 2000
 
@@ -54,8 +54,8 @@ export const connect = (
   })
 
 /**
- * Listens, and handles every connection in a fiber of the set, which owns it. Answers where it listens; the scope ends the
- * listening.
+ * Listens, and handles every connection in a fiber of the set, which owns it. Answers where it listens; the scope ends
+ * the listening.
  */
 export const listen = <R>(
   endpoint: Endpoint.Endpoint,
@@ -92,7 +92,10 @@ export const listen = <R>(
 /** The connections of this process. */
 const live = new Set<Net.Socket>()
 
-/** Resets every connection at once, for a process that is about to end: its kernel would end them as if all had been said. */
+/**
+ * Resets every connection at once, for a process that is about to end: its kernel would end them as if all had been
+ * said.
+ */
 export const resetAll = (): void => {
   for (const socket of live) {
     // What has ended, and waits for nothing but its FIN to leave, cannot be reset (EINVAL).

@@ -217,7 +217,9 @@ describe("keep-alive over real sockets", () => {
   /** A frame that is ignored, but shows a platform socket what is below it. */
   const stray = Buffer.from([3, 9, 0, 0, 0])
 
-  /** Lets an interval pass whenever the last ping has been answered: a pause of this process must not count as silence. */
+  /**
+   * Lets an interval pass whenever the last ping has been answered: a pause of this process must not count as silence.
+   */
   const keepsUp = (role: "client" | "server", transport: Transport, peer: WebSocket) =>
     Effect.gen(function*() {
       peer.send(stray)

@@ -2,7 +2,9 @@ import { Presets, SingleBar } from "cli-progress"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
-/** Shows how far it is: a bar on a terminal, a line for each fifth elsewhere. Answers what to call for each file done. */
+/**
+ * Shows how far it is: a bar on a terminal, a line for each fifth elsewhere. Answers what to call for each file done.
+ */
 export const progress = (total: number): Effect.Effect<() => void, never, Scope.Scope> =>
   process.stdout.isTTY ? bar(total) : Effect.sync(() => lines(total))
 

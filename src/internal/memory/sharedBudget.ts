@@ -2,8 +2,8 @@
  * An amount that many holders share, such as the sessions of a process.
  *
  * The first half goes to the holders in the order in which they ask. Of the second half each holder can have an equal
- * part, so one greedy holder cannot starve the others. Each holder can always have its allowance, even where many greedy
- * holders have taken all. All of them together never hold more than the total and the allowances.
+ * part, so one greedy holder cannot starve the others. Each holder can always have its allowance, even where many
+ * greedy holders have taken all. All of them together never hold more than the total and the allowances.
  */
 export class SharedBudget {
   #used = 0

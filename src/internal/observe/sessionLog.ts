@@ -11,8 +11,9 @@ export interface SessionLog {
   /** Logs what the session does. */
   readonly debug: (message: string, annotations?: object) => void
   /**
-   * Logs what the peer does wrong. A peer can do so in a loop, so at most `burst` lines with the same message are written
-   * in each `interval`; the next line says how many were left out. The message must be constant: details are annotations.
+   * Logs what the peer does wrong. A peer can do so in a loop, so at most `burst` lines with the same message are
+   * written in each `interval`; the next line says how many were left out. The message must be constant: details are
+   * annotations.
    */
   readonly fault: (level: Level, message: string, annotations?: object) => void
 }

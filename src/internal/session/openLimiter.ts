@@ -34,8 +34,8 @@ export class PendingOpen {
 }
 
 /**
- * Lets a limited number of opens be unanswered by the peer, since too many deadlock a Go session; the rest wait in turn.
- * A place is given back by the peer's answer only: an open that was given up still stands in the peer's backlog.
+ * Lets a limited number of opens be unanswered by the peer, since too many deadlock a Go session; the rest wait in
+ * turn. A place is given back by the peer's answer only: an open that was given up still stands in the peer's backlog.
  */
 export class OpenLimiter {
   readonly #limit: number

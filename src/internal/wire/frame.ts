@@ -1,15 +1,12 @@
 /**
  * The frames of the wsmux wire protocol.
  *
- * One frame is exactly one binary WebSocket message: a type byte, the stream's id as little-endian uint32, and a payload
- * whose form the type decides. There is no length field, no version and no settings exchange.
+ * One frame is exactly one binary WebSocket message: a type byte, the stream's id as little-endian uint32, and a
+ * payload whose form the type decides. There is no length field, no version and no settings exchange.
  *
- * | byte 0 | frame | payload after the 5 bytes of the header |
- * | --- | --- | --- |
- * | 0 | `Dat` | bytes of the stream |
- * | 1 | `Syn` | none: open a stream |
- * | 2 | `Ack` | little-endian uint32: credit in bytes |
- * | 3 | `Fin` | none: the sender will write no more |
+ * | byte 0 | frame | payload after the 5 bytes of the header | | --- | --- | --- | | 0 | `Dat` | bytes of the stream |
+ * | 1 | `Syn` | none: open a stream | | 2 | `Ack` | little-endian uint32: credit in bytes | | 3 | `Fin` | none: the
+ * sender will write no more |
  *
  * Source: the wire of the Go package `wsmux`, recorded in `test/fixtures/wire`.
  *

@@ -1,4 +1,7 @@
-/** A message in parts: the header of a frame, and the chunks of its payload. The writer owns the chunks until it is sent. */
+/**
+ * A message in parts: the header of a frame, and the chunks of its payload. The writer owns the chunks until it is
+ * sent.
+ */
 export type FrameParts = readonly [header: Uint8Array, ...payload: Array<Uint8Array>]
 
 /** The bytes of a frame without its header. */

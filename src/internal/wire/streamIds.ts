@@ -7,8 +7,8 @@ export type Role = "client" | "server"
 export const parity = (role: Role): 0 | 1 => (role === "server" ? 0 : 1)
 
 /**
- * Hands out the ids of one role: every second uint32, from the role's parity on, around the circle. A Go peer may revive
- * a dead stream when its id returns soon, so no id is handed out twice before the circle is complete.
+ * Hands out the ids of one role: every second uint32, from the role's parity on, around the circle. A Go peer may
+ * revive a dead stream when its id returns soon, so no id is handed out twice before the circle is complete.
  */
 export class StreamIds {
   readonly #parity: 0 | 1

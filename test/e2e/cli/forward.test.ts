@@ -13,7 +13,10 @@ import { makeStreams, settle } from "../../support/sessions.js"
 
 const streamBufferSize = 4096
 
-/** A TCP connection that talks without end and takes everything, with a stream in front of it: `near` is the client's end. */
+/**
+ * A TCP connection that talks without end and takes everything, with a stream in front of it: `near` is the client's
+ * end.
+ */
 const makeTalker = Effect.gen(function*() {
   let onBroken: (cause: Error) => void = () => {}
   const connection: Connection = {

@@ -12,8 +12,8 @@ import { signal } from "../../support/transports.js"
 const loopback = "127.0.0.1"
 
 /**
- * A port of which the next connection loses its first packet: the listener is stopped, and its backlog is full. `accept`
- * lets it go on, and the kernel's second packet gets through.
+ * A port of which the next connection loses its first packet: the listener is stopped, and its backlog is full.
+ * `accept` lets it go on, and the kernel's second packet gets through.
  */
 const lossyPort = Effect.gen(function*() {
   const child = yield* Effect.acquireRelease(

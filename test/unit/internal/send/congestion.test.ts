@@ -12,8 +12,9 @@ interface Network {
 }
 
 /**
- * A controller, and a network in which each frame queues behind the frames before. `run` advances the time while a writer
- * sends all that it may, in frames of up to 64 KiB and within its `window`. `run` returns how many bytes arrived.
+ * A controller, and a network in which each frame queues behind the frames before. `run` advances the time while a
+ * writer sends all that it may, in frames of up to 64 KiB and within its `window`. `run` returns how many bytes
+ * arrived.
  */
 const makeNetwork = ({ rate, trip }: Network, { known = true, window = Infinity } = {}) => {
   let now = 0

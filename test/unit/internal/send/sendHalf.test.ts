@@ -13,7 +13,9 @@ import { expectWaiting, start } from "../../../support/observe.js"
 import { dat, fin } from "../../../support/scriptedPeer.js"
 import { settle } from "../../../support/sessions.js"
 
-/** The send half of stream 7 without a session: the calls to its context and its stream, and the frames of its turns. */
+/**
+ * The send half of stream 7 without a session: the calls to its context and its stream, and the frames of its turns.
+ */
 const makeOutgoing = (credit: number, onSchedule: (outgoing: SendHalf) => void = () => {}) => {
   const events: Array<unknown> = []
   const tried: Array<number> = []
