@@ -83,7 +83,8 @@ export const format = (address: Address): string => {
  * ```ts
  * import * as Address from "effect-wsmux/Address"
  *
- * console.log(Address.redacted("wss://user:secret@relay.example/streams?token=secret")) // wss://***@relay.example/streams?***
+ * // prints wss://***@relay.example/streams?***
+ * console.log(Address.redacted("wss://user:secret@relay.example/streams?token=secret"))
  * ```
  *
  * @since 0.1.0

@@ -70,8 +70,8 @@ export interface Session<out P = unknown> {
   readonly open: Open<OpenError>
 
   /**
-   * The next stream that the peer opened. The scope owns it. Fails with what ended the session. Interrupted, it takes no
-   * stream. A stream that its opener gave up while it waited is never handed out.
+   * The next stream that the peer opened. The scope owns it. Fails with what ended the session. Interrupted, it takes
+   * no stream. A stream that its opener gave up while it waited is never handed out.
    */
   readonly accept: Effect.Effect<MuxStream, AcceptError, Scope.Scope>
 
@@ -217,8 +217,8 @@ export const isSession = (u: unknown): u is Session => Predicate.hasProperty(u, 
 export const withPrincipal = <P>(session: Session, principal: P): Session<P> => ({ ...session, principal })
 
 /**
- * A session in the client role (odd ids) over the transport in the context, as Go's `wsmux.Client`. Settings that are not
- * given come from the `SessionConfig` in the context, whose default is `SessionConfig.defaults`.
+ * A session in the client role (odd ids) over the transport in the context, as Go's `wsmux.Client`. Settings that are
+ * not given come from the `SessionConfig` in the context, whose default is `SessionConfig.defaults`.
  *
  * @since 0.1.0
  * @category constructors

@@ -39,7 +39,9 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> => {
   )
 }
 
-/** What the parser does not see: a wizard that nothing can answer, an empty value, and a repeatable option without one. */
+/**
+ * What the parser does not see: a wizard that nothing can answer, an empty value, and a repeatable option without one.
+ */
 const unseenIn = (argv: ReadonlyArray<string>): string | undefined => {
   if (argv.includes("--wizard") && !process.stdin.isTTY) return "--wizard wants a terminal to ask its questions"
   const unfilled = argv.find((arg, i) =>

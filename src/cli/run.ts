@@ -14,8 +14,8 @@ process.on("exit", Tcp.resetAll)
 const repeatedMillis = 500
 let toldAt: number | undefined
 
-// NodeRuntime closes at the first signal, and listens no more. Without a listener a further signal would kill the process,
-// and the kernel would end its connections as if all had been said.
+// NodeRuntime closes at the first signal, and listens no more. Without a listener a further signal would kill the
+// process, and the kernel would end its connections as if all bytes had been sent.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
     const now = performance.now()

@@ -45,7 +45,8 @@ const program = Effect.gen(function*() {
   const stream = yield* open(client)
   yield* Stream.make("over ", "there").pipe(Stream.encodeText, Stream.run(stream.writable))
   const answer = yield* stream.readable.pipe(Stream.decodeText(), Stream.mkString)
-  console.log(JSON.stringify([answer, typeof Frame.decode, typeof NodeTransport.layer, typeof NodeTransportServer.layer]))
+  const types = [typeof Frame.decode, typeof NodeTransport.layer, typeof NodeTransportServer.layer]
+  console.log(JSON.stringify([answer, ...types]))
 })
 
 void Effect.runPromise(Effect.scoped(program))

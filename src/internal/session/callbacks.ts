@@ -18,14 +18,14 @@ export type Done<A, E> = (exit: Exit.Exit<A, E>) => void
 /** The operations of a stream for callbacks. */
 export interface Callbacks {
   /**
-   * Reads the next chunk without waiting. Returns undefined if `MuxStream.read` would wait, and always for a `MuxStream`
-   * that this package did not make.
+   * Reads the next chunk without waiting. Returns undefined if `MuxStream.read` would wait, and always for a
+   * `MuxStream` that this package did not make.
    */
   readonly unsafeRead: () => Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined
 
   /**
-   * Reads as `MuxStream.read`. Never calls back before it returns. A cancelled read takes nothing, unless another package
-   * made the stream and its read has completed.
+   * Reads as `MuxStream.read`. Never calls back before it returns. A cancelled read takes nothing, unless another
+   * package made the stream and its read has completed.
    */
   readonly read: (done: Done<Option.Option<Uint8Array>, ReadError>) => Cancel
 
@@ -42,8 +42,8 @@ export interface Callbacks {
 /**
  * A stream for callers made of callbacks, such as Node's streams.
  *
- * A fiber for each chunk would be most of the work. In addition, Effect remakes its set of running fibers every few forks,
- * and the old sets keep the chunks reachable until the next full collection.
+ * A fiber for each chunk would be most of the work. In addition, Effect remakes its set of running fibers every few
+ * forks, and the old sets keep the chunks reachable until the next full collection.
  *
  * @param fork runs the operations that need a fiber, such as `Runtime.runFork(runtime)`
  */
@@ -105,7 +105,9 @@ const direct = (handle: MuxStreamHandle): Omit<Callbacks, "end"> => {
   }
 }
 
-/** Calls back in a turn of its own: the session wakes others in the middle of its work, and `done` may ask it for more. */
+/**
+ * Calls back in a turn of its own: the session wakes others in the middle of its work, and `done` may ask it for more.
+ */
 const later = <A extends ReadonlyArray<unknown>>(
   begin: (wake: (...args: A) => void) => Cancel,
   done: (...args: A) => void

@@ -235,8 +235,8 @@ export const makeSession = (
   }).pipe(Effect.uninterruptible)
 
 /**
- * Nothing inside the span asks for it, so it is nobody's parent; and where there is only Effect's own tracer, which keeps no
- * spans, nobody ever would: to make one costs more than the rest of an open.
+ * Nothing inside the span asks for it, so it is nobody's parent; and where there is only Effect's own tracer, which
+ * keeps no spans, nobody ever would: to make one costs more than the rest of an open.
  */
 const spanned = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.tracerWith((tracer) =>

@@ -112,7 +112,10 @@ export class StreamProtocol implements SendHalfOwner {
     }
   }
 
-  /** Nothing more of the peer's is wanted. A FIN of ours that waits keeps the stream known, since somebody may wait for it. */
+  /**
+   * Nothing more of the peer's is wanted. A FIN of ours that waits keeps the stream known, since somebody may wait for
+   * it.
+   */
   #spend(): void {
     this.#spent = true
     if (this.sendHalf.hasEnded) this.#link.over(this)

@@ -21,8 +21,9 @@
  *               └──────────────┴──────┘
  * ```
  *
- * `Cancelling` is an open that nobody waits for any more (its recvClose leads to Closed, too). A FIN before the peer's ACK
- * would be forgotten by a Go peer, so the id stays reserved until the late ACK comes, and *that* is answered by FIN.
+ * `Cancelling` is an open that nobody waits for any more (its recvClose leads to Closed, too). A FIN before the peer's
+ * ACK would be forgotten by a Go peer, so the id stays reserved until the late ACK comes, and *that* is answered by
+ * FIN.
  */
 export type State =
   | "Opening"

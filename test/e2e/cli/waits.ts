@@ -1,6 +1,8 @@
 import * as Effect from "effect/Effect"
 
-/** Waiting for what events of Node bring about: whoever waits is asked again at every `wake`, until it has an answer. */
+/**
+ * Waiting for what events of Node bring about: whoever waits is asked again at every `wake`, until it has an answer.
+ */
 export const makeWaits = () => {
   const watchers = new Set<() => void>()
   const wake = (): void => {

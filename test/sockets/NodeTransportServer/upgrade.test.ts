@@ -323,7 +323,7 @@ describe("TLS", () => {
       expect(text(yield* events.next)).toBe("hello")
     }))
 
-  it.scopedLive("turns away the page of its own name that came without it, which anybody on the way may have written", () =>
+  it.scopedLive("NodeTransportServer turns away a page of its own host when the page came without TLS", () =>
     Effect.gen(function*() {
       const pageOf = (origin: string, options: NodeTransportServer.Options = {}) =>
         Effect.gen(function*() {

@@ -11,7 +11,9 @@ import { expectWaiting, quiet, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeStreams, readAll, settle } from "../../support/sessions.js"
 
-/** A server session over a link that takes one frame at a time, and streams that the peer has opened with much credit. */
+/**
+ * A server session over a link that takes one frame at a time, and streams that the peer has opened with much credit.
+ */
 const makeWriters = (count: number, options?: SessionConfig.PartialSettings, link?: MemoryTransport.Options) =>
   Effect.gen(function*() {
     const peer = yield* makePeer("server", { ...quiet, initialSendCredit: 1_000_000, ...options }, {

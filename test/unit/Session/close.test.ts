@@ -21,7 +21,9 @@ const closedHere = new SessionClosed({ by: "local", code: 1000, reason: "" })
 const closedThere = new SessionClosed({ by: "peer", code: 1000, reason: "" })
 const lost = new TransportFailure({ code: 1006, reason: "" })
 
-/** A client whose every step towards the network is written down, and a server, over a link that fills with one frame. */
+/**
+ * A client whose every step towards the network is written down, and a server, over a link that fills with one frame.
+ */
 const makeRecorded = (options?: SessionConfig.PartialSettings) =>
   Effect.gen(function*() {
     const pair = yield* MemoryTransport.makePair({ capacity: 1 })

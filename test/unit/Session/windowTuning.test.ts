@@ -40,7 +40,9 @@ const makeTuned = (options: SessionConfig.PartialSettings = {}, latency = 10) =>
     return { ...peer, pass, open, credits }
   })
 
-/** Sends as much as a sender may that always has something, and answers the credit that comes back one round trip later. */
+/**
+ * Sends as much as a sender may that always has something, and answers the credit that comes back one round trip later.
+ */
 const roundTrips = (
   peer: Effect.Effect.Success<ReturnType<typeof makeTuned>>,
   id: number,

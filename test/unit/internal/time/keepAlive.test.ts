@@ -190,7 +190,7 @@ describe("keepAlive", () => {
       const pair = yield* MemoryTransport.makePair()
       let heard = 0
       let said = 0
-      // Our pings and the answers to them wait behind our data; what the peer says comes just before a tick, or just after.
+      // Pings and their answers wait behind data. Messages of the peer come just before a tick, or just after.
       const client = withParts(pair.client, { receiveCount: () => heard, ping: () => {} })
       const run = yield* FiberSet.makeRuntime()
       const arrive = Effect.sync(() => void heard++)
