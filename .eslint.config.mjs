@@ -23,7 +23,7 @@ export default tseslint.config(
       "@typescript-eslint/consistent-type-imports": "error",
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
       // dprint wraps code, and leaves comments and strings as they are
-      "max-len": ["warn", { code: 120, ignoreUrls: true }],
+      "max-len": ["error", { code: 120, ignoreUrls: true }],
       // interfaces and their tags share a name, as everywhere in Effect
       "@typescript-eslint/no-redeclare": "off"
     }

@@ -9,12 +9,12 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Options, Service } from "../../ReconnectingSession.js"
 import { type InvalidConfiguration, NotConnected, type TerminalError } from "../../WsmuxError.js"
+import { resolve } from "../settings/resolve.js"
 import { monotonicMillis } from "./clock.js"
 import { connect } from "./connect.js"
 import { operations } from "./operations.js"
 import { defaultSchedule, isHopeless, retryAfterOf } from "./policy.js"
 import { ConnectionState } from "./state.js"
-import { resolve } from "../settings/resolve.js"
 
 /** Keeps one session after the other connected, in the background. */
 export const makeReconnecting = <E1, R1, E2, R2, R3>(

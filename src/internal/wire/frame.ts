@@ -107,7 +107,6 @@ const FIN = 3
 /**
  * Decodes one message. Total: every byte string gives a frame or the reason why it is none; nothing is thrown.
  *
- *
  * @since 0.1.0
  * @category codec
  */
