@@ -13,12 +13,14 @@ const tsc = join(root, "node_modules/typescript/bin/tsc")
 const run = async (cwd: string, file: string, ...args: ReadonlyArray<string>): Promise<string> =>
   (await promisify(execFile)(file, args, { cwd, timeout: 200_000, maxBuffer: 64 * 1024 * 1024 })).stdout
 
-/** What a failed command had to say, or nothing: tsc complains on its standard output. */
+/** The output of a command that fails, or an empty text. The compiler reports on its standard output. */
 const complaints = (command: Promise<string>): Promise<string> =>
   command.then(() => "", (error: { readonly stdout: string; readonly stderr: string }) => error.stdout + error.stderr)
 
+const json = (...path: ReadonlyArray<string>) => JSON.parse(readFileSync(join(...path), "utf8"))
+
 const echo = `
-import { Frame, Session as RootSession } from "effect-wsmux"
+import { Session as RootSession, SessionConfig } from "effect-wsmux"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type { MuxStream } from "effect-wsmux/MuxStream"
 import * as Session from "effect-wsmux/Session"
@@ -32,9 +34,9 @@ import * as Stream from "effect/Stream"
 
 export const open = (session: Session.Session): Effect.Effect<MuxStream, OpenError, Scope.Scope> => session.open()
 
-// @ts-expect-error the types are those of the package: were they not found, everything would be allowed
+// @ts-expect-error the types of the package are found: without them the compiler would allow everything
 export const wrong = Session.makeClient(1)
-// @ts-expect-error and so are the types that the package takes from others
+// @ts-expect-error the types of its dependencies are found
 export const alsoWrong = NodeTransport.fromWebSocket(1, 2)
 
 const program = Effect.gen(function*() {
@@ -45,8 +47,29 @@ const program = Effect.gen(function*() {
   const stream = yield* open(client)
   yield* Stream.make("over ", "there").pipe(Stream.encodeText, Stream.run(stream.writable))
   const answer = yield* stream.readable.pipe(Stream.decodeText(), Stream.mkString)
-  const types = [typeof Frame.decode, typeof NodeTransport.layer, typeof NodeTransportServer.layer]
-  console.log(JSON.stringify([answer, ...types]))
+  console.log(JSON.stringify([answer, typeof SessionConfig.layer, typeof NodeTransport.layer, typeof NodeTransportServer.layer]))
+})
+
+void Effect.runPromise(Effect.scoped(program))
+`
+
+/** A program that runs in browsers, too. Node.js 20 has no WebSocket, so the program dials none. */
+const portable = `
+import { Session } from "effect-wsmux"
+import * as MemoryTransport from "effect-wsmux/MemoryTransport"
+import { Transport } from "effect-wsmux/Transport"
+import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+
+const program = Effect.gen(function*() {
+  const pair = yield* MemoryTransport.makePair()
+  const client = yield* Effect.provideService(Session.makeClient(), Transport, pair.client)
+  const server = yield* Effect.provideService(Session.makeServer(), Transport, pair.server)
+  yield* Effect.fork(server.run((stream) => Stream.run(stream.readable, stream.writable)))
+  const stream = yield* client.open()
+  yield* Stream.make("over ", "there").pipe(Stream.encodeText, Stream.run(stream.writable))
+  console.log(yield* stream.readable.pipe(Stream.decodeText(), Stream.mkString), typeof WebSocketTransport.layer)
 })
 
 void Effect.runPromise(Effect.scoped(program))
@@ -57,9 +80,34 @@ const imports = (names: ReadonlyArray<string>) =>
   `Promise.all(${JSON.stringify(names)}.map((name) => import(name).then(() => [name, "found"], (e) => [name, e.code])))
     .then((found) => console.log(JSON.stringify(found)))`
 
-describe("the package, installed into an empty project", { timeout: 120_000 }, () => {
+/** A package of this repository with the version that is installed here. */
+const installed = (name: string): string => `${name}@${json(root, "node_modules", name, "package.json").version}`
+
+const quick = ["--prefer-offline", "--no-audit", "--no-fund"]
+
+interface LockedPackage {
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
+}
+
+/** The installed packages of a project that none of the `others` brings. */
+const broughtBy = (project: string, others: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const locked: Readonly<Record<string, LockedPackage>> = json(project, "node_modules/.package-lock.json").packages
+  const names = Object.keys(locked).map((path) =>
+    path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length)
+  )
+  const known = new Set(others)
+  for (const name of known) {
+    const { dependencies, optionalDependencies } = locked[`node_modules/${name}`] ?? {}
+    for (const dependency of Object.keys({ ...dependencies, ...optionalDependencies })) known.add(dependency)
+  }
+  return names.filter((name) => !known.has(name)).sort()
+}
+
+// One at a time: compilers and installers would take the cores from each other.
+describe.sequential("the package", { timeout: 120_000 }, () => {
   let directory: string
-  let project: string
+  let tarball: string
   let packed: ReadonlyArray<string>
 
   beforeAll(async () => {
@@ -67,64 +115,116 @@ describe("the package, installed into an empty project", { timeout: 120_000 }, (
     if (!existsSync(join(root, "dist"))) throw new Error("dist is missing: run `npm run build` first")
     // The script before packing would build anew, and take dist away from the tests beside this one.
     const answer = await run(root, "npm", "pack", "--json", "--ignore-scripts", "--pack-destination", directory)
-    const [tarball] = JSON.parse(answer) as [{ filename: string; files: Array<{ path: string }> }]
-    packed = tarball.files.map(({ path }) => path)
-    project = await mkdtemp(join(directory, "project-"))
-    await writeFile(join(project, "package.json"), JSON.stringify({ private: true, type: "module" }))
-    await writeFile(join(project, "echo.ts"), echo)
-    const { peerDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-    const peers = Object.keys(peerDependencies).map((name) => {
-      const { version } = JSON.parse(readFileSync(join(root, "node_modules", name, "package.json"), "utf8"))
-      return `${name}@${version}`
-    })
-    const quick = ["--prefer-offline", "--no-audit", "--no-fund"]
-    await run(project, "npm", "install", ...quick, join(directory, tarball.filename), ...peers)
+    const [{ filename, files }] = JSON.parse(answer) as [{ filename: string; files: Array<{ path: string }> }]
+    tarball = join(directory, filename)
+    packed = files.map(({ path }) => path)
   }, 240_000)
 
   afterAll(() => rm(directory, { recursive: true, force: true }))
 
-  it("holds what is built, its sources and its papers, and nothing else", () => {
+  /** Installs the package with others into a new project that holds a program. */
+  const makeProject = async (program: string, others: ReadonlyArray<string>): Promise<string> => {
+    const project = await mkdtemp(join(directory, "project-"))
+    await writeFile(join(project, "package.json"), JSON.stringify({ private: true, type: "module" }))
+    await writeFile(join(project, "program.ts"), program)
+    await run(project, "npm", "install", ...quick, tarball, ...others.map(installed))
+    return project
+  }
+
+  /** Compiles the program of a project without its types, and runs it. */
+  const runProgram = async (project: string): Promise<string> => {
+    const options = ["--module", "nodenext", "--target", "es2022", "--noCheck", "--outDir", "built"]
+    await run(project, process.execPath, tsc, ...options, "program.ts")
+    return run(project, process.execPath, "built/program.js")
+  }
+
+  it("holds the library, its sources, the bundled command and its papers", () => {
     expect([...new Set(packed.map((path) => path.split("/")[0]))].sort()).toEqual(
       ["CHANGELOG.md", "LICENSE", "README.md", "dist", "package.json", "src"]
     )
     const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-      .filter((path) => path.endsWith(".ts"))
+      .filter((path) => path.endsWith(".ts") && !path.startsWith("cli/"))
       .map((path) => path.slice(0, -".ts".length))
     const expected = sources.flatMap((path) => [`src/${path}.ts`, `dist/${path}.js`, `dist/${path}.d.ts`])
-    expect(packed.filter((path) => /^(src|dist)\/.*\.(js|ts)$/.test(path)).sort()).toEqual(expected.sort())
+    expect(packed.filter((path) => /^(src|dist)\/.*\.(js|ts)$/.test(path)).sort()).toEqual(
+      [...expected, "dist/cli/bin.js"].sort()
+    )
+    expect(packed.filter((path) => path.includes("/cli/")).sort()).toEqual([
+      "dist/cli/THIRD-PARTY-LICENSES.txt",
+      "dist/cli/bin.js"
+    ])
   })
 
-  for (const [module, resolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]] as const) {
-    it(`has types that resolve by ${resolution}, down to those of its dependencies`, async () => {
-      const strict = ["--strict", "--exactOptionalPropertyTypes", "--skipLibCheck", "false", "--target", "es2022"]
-      const options = [...strict, "--module", module, "--moduleResolution", resolution, "--noEmit"]
-      expect(await complaints(run(project, process.execPath, tsc, ...options, "echo.ts"))).toBe("")
+  describe.sequential("the package in a project with all peers", () => {
+    let project: string
+    beforeAll(async () => {
+      project = await makeProject(echo, Object.keys(json(root, "package.json").peerDependencies))
+    }, 240_000)
+
+    for (const [module, resolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]] as const) {
+      it(`the package has types that resolve by ${resolution}, with those of its dependencies`, async () => {
+        const strict = ["--strict", "--exactOptionalPropertyTypes", "--skipLibCheck", "false", "--target", "es2022"]
+        const options = [...strict, "--module", module, "--moduleResolution", resolution, "--noEmit"]
+        expect(await complaints(run(project, process.execPath, tsc, ...options, "program.ts"))).toBe("")
+      })
+    }
+
+    it("the package runs a program of Node.js", async () => {
+      expect(JSON.parse(await runProgram(project))).toEqual(["over there", "function", "function", "function"])
     })
-  }
 
-  it("runs", async () => {
-    const options = ["--module", "nodenext", "--target", "es2022", "--noCheck", "--outDir", "built"]
-    await run(project, process.execPath, tsc, ...options, "echo.ts")
-    const answer = ["over there", "function", "function", "function"]
-    expect(JSON.parse(await run(project, process.execPath, "built/echo.js"))).toEqual(answer)
+    it("the package lets its public modules be imported, and no others", async () => {
+      const modules = readdirSync(join(root, "src")).filter((file) => file.endsWith(".ts") && file !== "index.ts")
+      const hidden = ["internal/wire/frame", "internal/transport/memory", "cli/main", "cli/bin"]
+      const expected = [
+        ["effect-wsmux", "found"],
+        ...modules.map((file) => [`effect-wsmux/${file.slice(0, -".ts".length)}`, "found"]),
+        ...hidden.map((path) => [`effect-wsmux/${path}`, "ERR_PACKAGE_PATH_NOT_EXPORTED"]),
+        ["effect-wsmux/src/Session.ts", "ERR_MODULE_NOT_FOUND"]
+      ]
+      const names = expected.map(([name]) => name!)
+      const answer = await run(project, process.execPath, "--input-type=module", "--eval", imports(names))
+      expect(JSON.parse(answer)).toEqual(expected)
+    })
   })
 
-  it("lets its public modules be imported, and nothing else", async () => {
-    const modules = readdirSync(join(root, "src")).filter((file) => file.endsWith(".ts") && file !== "index.ts")
-    const hidden = ["internal/outbox", "internal/transport/memory", "cli/main", "cli/bin"]
-    const expected = [
-      ["effect-wsmux", "found"],
-      ...modules.map((file) => [`effect-wsmux/${file.slice(0, -".ts".length)}`, "found"]),
-      ...hidden.map((path) => [`effect-wsmux/${path}`, "ERR_PACKAGE_PATH_NOT_EXPORTED"]),
-      ["effect-wsmux/src/Session.ts", "ERR_MODULE_NOT_FOUND"]
-    ]
-    const names = expected.map(([name]) => name!)
-    const answer = await run(project, process.execPath, "--input-type=module", "--eval", imports(names))
-    expect(JSON.parse(answer)).toEqual(expected)
+  describe.sequential("the package in a project with effect and @effect/platform alone", () => {
+    const peers = ["effect", "@effect/platform"]
+    let project: string
+    beforeAll(async () => {
+      project = await makeProject(portable, peers)
+    }, 240_000)
+
+    it("the package runs a portable program when its optional peer is missing", async () => {
+      expect(await runProgram(project)).toBe("over there function\n")
+    })
+
+    it("the package has types that resolve when its optional peer is missing", async () => {
+      const options = ["--strict", "--skipLibCheck", "false", "--target", "es2022", "--lib", "es2022,dom"]
+      const resolution = ["--module", "esnext", "--moduleResolution", "bundler", "--noEmit"]
+      expect(await complaints(run(project, process.execPath, tsc, ...options, ...resolution, "program.ts"))).toBe("")
+    })
+
+    it("the package brings no package of the command line", () => {
+      // bufferutil brings node-gyp-build, and @types/ws brings the types of Node.js.
+      expect(broughtBy(project, peers)).toEqual([
+        "@types/node",
+        "@types/ws",
+        "bufferutil",
+        "effect-wsmux",
+        "node-gyp-build",
+        "undici-types",
+        "ws"
+      ])
+    })
   })
 
-  it("brings the command wsmux, which tells what it can do", async () => {
-    const help = stripVTControlCharacters(await run(project, join(project, "node_modules/.bin/wsmux"), "--help"))
+  it("the package brings the command wsmux when it is installed globally", async () => {
+    const prefix = join(directory, "global")
+    await run(directory, "npm", "install", "--global", "--prefix", prefix, ...quick, tarball)
+    const wsmux = join(prefix, "bin/wsmux")
+    expect((await run(directory, wsmux, "--version")).trim()).toBe(json(root, "package.json").version)
+    const help = stripVTControlCharacters(await run(directory, wsmux, "--help"))
     expect(help).toMatch(/\bserve\b/)
     expect(help).toMatch(/\bconnect\b/)
   })

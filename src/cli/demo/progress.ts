@@ -1,28 +1,33 @@
-import { Presets, SingleBar } from "cli-progress"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
-/**
- * Shows how far it is: a bar on a terminal, a line for each fifth elsewhere. Answers what to call for each file done.
- */
+/** Shows the progress: a bar on a terminal, a line for each fifth elsewhere. Returns the function to call per file. */
 export const progress = (total: number): Effect.Effect<() => void, never, Scope.Scope> =>
   process.stdout.isTTY ? bar(total) : Effect.sync(() => lines(total))
 
 const bar = (total: number) =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        const bar = new SingleBar(
-          { format: "{bar} {value}/{total} files, {duration_formatted}" },
-          Presets.shades_classic
-        )
-        bar.start(total, 0)
-        return bar
-      }),
-      (bar) => Effect.sync(() => bar.stop())
-    ),
-    (bar) => () => bar.increment()
+  Effect.acquireRelease(Effect.sync(() => performance.now()), () => Effect.sync(() => process.stdout.write("\n"))).pipe(
+    Effect.map((startedAt) => {
+      let done = 0
+      const draw = () => {
+        const seconds = Math.round((performance.now() - startedAt) / 1000)
+        process.stdout.write(`\r${barText(done, total)}, ${seconds} s`)
+      }
+      draw()
+      return () => {
+        done++
+        draw()
+      }
+    })
   )
+
+const barWidth = 40
+
+/** The bar with its numbers. */
+export const barText = (done: number, total: number): string => {
+  const filled = Math.floor(done * barWidth / total)
+  return `${"█".repeat(filled)}${"░".repeat(barWidth - filled)} ${done}/${total} files`
+}
 
 const lines = (total: number) => {
   let done = 0

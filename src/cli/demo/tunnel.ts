@@ -4,15 +4,13 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import { fileURLToPath } from "node:url"
+import * as Environment from "../environment.js"
 import type { Report } from "../session.js"
 import { DemoFailure } from "./files.js"
 
-const bin = fileURLToPath(new URL("../bin.js", import.meta.url))
-
 /**
- * Starts one of the commands as a process of its own, waits until it listens, and answers with where, and with the
- * counters that it reports. The scope ends it.
+ * Starts a command in a process of its own, and waits until the command listens. Completes with its address and the
+ * queue of its reports. The scope ends the process.
  */
 export const start = (name: "serve" | "connect", args: ReadonlyArray<string>, token: string) =>
   Effect.gen(function*() {
@@ -20,7 +18,7 @@ export const start = (name: "serve" | "connect", args: ReadonlyArray<string>, to
     const reports = yield* Queue.sliding<Report>(1)
     const process_ = yield* Command.make(
       process.execPath,
-      bin,
+      process.argv[1]!, // the file of this command
       name,
       "--log-level",
       "warning",
@@ -28,7 +26,7 @@ export const start = (name: "serve" | "connect", args: ReadonlyArray<string>, to
       "100ms",
       ...args
     ).pipe(
-      Command.env({ WSMUX_TOKEN: token, WSMUX_ENDS_WITH_INPUT: "1" }),
+      Command.env({ [Environment.token]: token, [Environment.endsWithInput]: "1" }),
       Command.stderr("inherit"),
       Command.start
     )
@@ -40,13 +38,18 @@ export const start = (name: "serve" | "connect", args: ReadonlyArray<string>, to
         const address = /^listening on (?:wss?:\/\/)?(\S+),/.exec(line)?.[1]
         return address === undefined ? Effect.void : Deferred.succeed(listening, address)
       }),
-      Effect.ensuring(Deferred.fail(listening, new DemoFailure({ message: `wsmux ${name} could not start` }))),
+      Effect.ensuring(
+        Deferred.fail(
+          listening,
+          new DemoFailure({ message: `cannot start wsmux ${name}: the process ended before it listened` })
+        )
+      ),
       Effect.forkScoped
     )
     return { address: yield* Deferred.await(listening), reports }
   })
 
-/** The report that counts everything: when all streams are over. */
+/** Waits for the first report after the end of all streams, for at most 10 s. */
 export const settled = (reports: Queue.Dequeue<Report>, bytes: number) =>
   Stream.fromQueue(reports).pipe(
     Stream.filter((report) => report.streams === 0 && report.bytesIn >= bytes),

@@ -19,10 +19,9 @@ describe("listening where others may reach it", () => {
     it.live(`is refused without a token: ${address}`, () =>
       Effect.gen(function*() {
         const { code, stderr, stdout } = yield* run(["serve", "--listen", address, "--target", nobody])
-        const advice = "give a --token, or --allow-anonymous to let everybody in"
         expect({ code, stderr, stdout }).toEqual({
           code: 2,
-          stderr: `wsmux: ${address} can be reached by others: ${advice}\n`,
+          stderr: `wsmux: --listen: other machines can reach ${address}, so give a --token or --allow-anonymous\n`,
           stdout: ""
         })
       }))
@@ -85,14 +84,21 @@ describe("the target", () => {
     }))
 })
 
-describe("the process title", () => {
-  it("is set before any package is loaded, so that the list of processes hides the secrets early", () => {
-    const cli = new URL("../../../dist/cli/", import.meta.url)
+describe("wsmux", () => {
+  it("hides secrets in the process title before the other modules are loaded", () => {
+    const cli = new URL("../../../src/cli/", import.meta.url)
     const imports = (path: string): ReadonlyArray<string> =>
-      Array.from(readFileSync(new URL(path, cli), "utf8").matchAll(/^import .*?"(.+)";?$/gm), ([, name]) => name!)
-    expect(imports("bin.js")).toEqual(["./title.js"])
-    expect(imports("title.js")).toEqual(["../Address.js"])
-    expect(imports("../Address.js")).toEqual([])
+      Array.from(readFileSync(new URL(path, cli), "utf8").matchAll(/^import .*?"(.+)"$/gm), ([, name]) => name!)
+    expect(imports("bin.ts")).toEqual(["./title.js"])
+    expect(imports("title.ts")).toEqual(["../Address.js"])
+    expect(imports("../Address.ts")).toEqual([])
+  })
+
+  it("is one file that imports modules of Node only", () => {
+    const bundle = readFileSync(new URL("../../../dist/cli/bin.js", import.meta.url), "utf8")
+    const imports = Array.from(bundle.matchAll(/^import .*?"(.+)";?$/gm), ([, name]) => name!)
+    expect(imports).toContain("node:net")
+    expect(imports.filter((name) => !name.startsWith("node:"))).toEqual([])
   })
 })
 

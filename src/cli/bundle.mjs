@@ -1,0 +1,52 @@
+// Bundles the command with its packages into `dist/cli/bin.js`, so that users of the library install none of them.
+// The bundle imports modules of Node only, so its start-up reads one file.
+
+import { build } from "esbuild"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("../../", import.meta.url))
+const directory = join(root, "dist/cli")
+
+const { metafile } = await build({
+  absWorkingDir: root,
+  entryPoints: ["src/cli/bin.ts"],
+  outfile: join(directory, "bin.js"),
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "node20.19",
+  // ws loads both of these if they are installed.
+  external: ["bufferutil", "utf-8-validate"],
+  // ws is CommonJS. Its calls of `require` need a function in a module.
+  banner: {
+    js: `import { createRequire as requireOf } from "node:module"\nconst require = requireOf(import.meta.url)`
+  },
+  // The names and lines stay readable in a stack trace. Hence the bundle needs no source map.
+  minify: false,
+  legalComments: "none",
+  metafile: true,
+  logLevel: "warning"
+})
+
+/** The directory of the package that a file belongs to, or undefined for a file of this package. */
+const packageOf = (file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(file)?.[0]
+
+const [{ inputs }] = Object.values(metafile.outputs)
+const bundled = Object.keys(inputs).filter((file) => inputs[file].bytesInOutput > 0)
+const packages = new Set(bundled.map(packageOf).filter((path) => path !== undefined))
+
+/** The name, the version and the license text of a package. */
+const notice = (path) => {
+  const { name, version } = JSON.parse(readFileSync(join(root, path, "package.json"), "utf8"))
+  const license = readdirSync(join(root, path)).find((file) => /^licen[cs]e/i.test(file))
+  if (license === undefined) throw new Error(`cannot bundle ${name}: the package has no license file`)
+  return `${name} ${version}\n\n${readFileSync(join(root, path, license), "utf8").trim()}\n`
+}
+
+const notices = [...packages].map(notice).sort().join(`\n${"-".repeat(80)}\n\n`)
+writeFileSync(
+  join(directory, "THIRD-PARTY-LICENSES.txt"),
+  `The file bin.js contains code of the following packages.\n\n${notices}`
+)

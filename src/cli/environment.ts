@@ -1,0 +1,8 @@
+/** The variable with the bearer token. The options `--token` and `--token-file` take precedence. */
+export const token = "WSMUX_TOKEN"
+
+/**
+ * The variable that makes the command end when its standard input ends. The demo sets it for the processes that it
+ * starts, and holds their inputs open. Hence these processes end with the demo, also when SIGKILL ends the demo.
+ */
+export const endsWithInput = "WSMUX_ENDS_WITH_INPUT"
