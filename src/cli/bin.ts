@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { withoutSecrets } from "./title.js"
 
-// The other modules take half a second to load. Until this line the list of processes shows the arguments as typed.
+// The list of processes shows the arguments as typed until this line. Hence the other modules are loaded afterwards.
 process.title = ["wsmux", ...withoutSecrets(process.argv.slice(2))].join(" ")
 
 await import("./run.js")

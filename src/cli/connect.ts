@@ -22,17 +22,17 @@ import * as Tcp from "./tcp.js"
 import { bearer } from "./token.js"
 
 const options = {
-  url: Args.text({ name: "url" }).pipe(Args.withDescription("The WebSocket of `wsmux serve`, as ws:// or wss://.")),
-  listen: Shared.endpoint("listen", "Where to accept TCP connections; port 0 for any free one."),
+  url: Args.text({ name: "url" }).pipe(Args.withDescription("URL of wsmux serve: ws://host:port or wss://host:port.")),
+  listen: Shared.endpoint("listen", "Address to accept TCP connections at. Port 0 takes a free port."),
   bufferSize: Shared.bufferSize,
   keepAlive: Shared.keepAlive,
-  token: Shared.token("The bearer token to show."),
+  token: Shared.token("Bearer token for the server."),
   headers: Shared.headers,
-  tlsCa: Shared.textFile("tls-ca", "Certificate authority (PEM) to trust instead of the usual ones."),
+  tlsCa: Shared.textFile("tls-ca", "Certificate authority (PEM) to trust instead of the default ones."),
   tcpKeepAlive: Shared.tcpKeepAlive,
   reconnect: Options.boolean("reconnect").pipe(
     Options.withDescription(
-      "Dial again, at growing intervals, whenever the connection is lost; at once when a local connection waits."
+      "Dial again when the connection is lost: at growing intervals, and at once when a local connection waits."
     )
   ),
   maxReconnectInterval: Shared.maxReconnectInterval,
@@ -40,12 +40,12 @@ const options = {
   stats: Shared.stats
 }
 
-/** Listens for TCP connections, and opens a stream for each. */
+/** Accepts TCP connections, and opens a stream of one WebSocket for each. */
 export const connect = Command.make("connect", options, (given) =>
   Effect.scoped(Effect.gen(function*() {
-    yield* Shared.refuseStrangers(given.listen, given.allowAnonymous, "give ")
+    yield* Shared.refuseAnonymous(given.listen, given.allowAnonymous, "give ")
     if (!given.reconnect && Option.isSome(given.maxReconnectInterval)) {
-      return yield* Shared.usage("--max-reconnect-interval goes with --reconnect")
+      return yield* Shared.usage("--max-reconnect-interval: expected --reconnect beside it")
     }
     const dialling = yield* dialOptions(given)
     const redial = new Redial(Option.getOrElse(given.maxReconnectInterval, () => Duration.seconds(30)))
@@ -56,12 +56,12 @@ export const connect = Command.make("connect", options, (given) =>
           Effect.zipRight(Effect.logInfo(`connected to ${redacted(given.url)}`)),
           Effect.zipRight(Effect.forkScoped(report(session, given.stats)))
         ),
-      // The waiting is done by `redial`, which new local connections cut short.
+      // `redial` waits before each attempt, because a new local connection must cut that wait short.
       schedule: given.reconnect ? Schedule.whileInputEffect(Schedule.forever, again(redial)) : Schedule.stop
     })
     const connections = yield* FiberSet.make<void>()
     const working = Effect.gen(function*() {
-      yield* tunnel.current // a port that leads nowhere is not opened
+      yield* tunnel.current // the port opens after the first session has begun
       const address = yield* Tcp.listen(
         given.listen,
         given.tcpKeepAlive,
@@ -80,30 +80,30 @@ export const connect = Command.make("connect", options, (given) =>
     Command.withDescription("Accept TCP connections, and open a stream of one WebSocket for each.")
   )
 
-/** The longest wait that a `ReconnectingSession` grants a server that asks for one. */
-const longestAsked = 3_600_000
+/** The longest wait in milliseconds that a `ReconnectingSession` grants to a server's `Retry-After`. */
+const maxRetryAfter = 3_600_000
 
-/** Sets when the next attempt is made, and logs that and why. A wait that the server has asked for comes on top. */
+/** Sets the wait before the next attempt, and logs the wait and its reason. The server's `Retry-After` is added. */
 const again = (redial: Redial) => (loss: ConnectFailure | TerminalError): Effect.Effect<boolean> =>
   Effect.flatMap(redial.lost, (millis) => {
     const asked = loss._tag === "ConnectFailure" ? loss.retryAfterMillis ?? 0 : 0
-    const seconds = (millis + Math.min(asked, longestAsked)) / 1000
+    const seconds = (millis + Math.min(asked, maxRetryAfter)) / 1000
     return Effect.as(Effect.logWarning(`${loss.message}; the next attempt is in ${seconds.toFixed(1)} s`), true)
   })
 
-/** A stream for a local connection. */
+/** Opens a stream for a local connection, and forwards between the two. */
 const open = (tunnel: ReconnectingSession.Service, connection: Tcp.Connection) =>
   tunnel.open().pipe(
     Effect.tapError((error) =>
-      isOurs(error) ? Effect.void : Effect.logWarning(`cannot forward ${connection.peer}: ${error.message}`)
+      isLocalClose(error) ? Effect.void : Effect.logWarning(`cannot forward ${connection.peer}: ${error.message}`)
     ),
     Effect.flatMap((stream) => forward(stream, connection)),
     Effect.ignore,
     Effect.scoped
   )
 
-/** Whether it is only because we are closing. */
-const isOurs = (error: OpenError | NotConnected): boolean =>
+/** Whether this command has closed the session. */
+const isLocalClose = (error: OpenError | NotConnected): boolean =>
   (error._tag === "NotConnected" && error.reason === "Closed") ||
   (error._tag === "SessionClosed" && error.by === "local")
 
@@ -115,13 +115,13 @@ const dialOptions = ({ headers, tlsCa, token, url }: {
 }) =>
   Effect.gen(function*() {
     if (Option.isSome(token) && headers["authorization"] !== undefined) {
-      return yield* Shared.usage("--header: the token is the authorization; give one of them")
+      return yield* Shared.usage("--header: the token is the authorization, so give one of them")
     }
     const all = Option.isSome(token) ? { ...headers, authorization: bearer(token.value) } : headers
     if (Option.isNone(tlsCa)) return { headers: all }
-    if (!/^wss:/i.test(url)) return yield* Shared.usage("--tls-ca goes with a wss:// address")
+    if (!/^wss:/i.test(url)) return yield* Shared.usage("--tls-ca: expected a wss:// address beside it")
     const { path, text } = tlsCa.value
-    // node:tls overlooks what it cannot read, and then trusts nobody
+    // node:tls ignores an unreadable certificate, and then trusts no server
     yield* Effect.try({
       try: () => new X509Certificate(text),
       catch: () => `--tls-ca: ${path} holds no certificate (PEM)`
@@ -129,23 +129,23 @@ const dialOptions = ({ headers, tlsCa, token, url }: {
     return { headers: all, tls: { ca: text } }
   })
 
-/** Why there is no connection, and which option would change that. */
+/** Describes why the connection failed, and names the option that helps. */
 const explain = (failure: ConnectFailure, { tlsCa, token }: {
   readonly tlsCa: Option.Option<unknown>
   readonly token: Option.Option<unknown>
 }): string => {
   if (failure.status === 401) {
     const advice = Option.isSome(token)
-      ? "the token is not the one that it wants"
-      : "give its token by --token-file or WSMUX_TOKEN"
+      ? "the token is wrong"
+      : "give the token by --token-file or WSMUX_TOKEN"
     return `${failure.message}: ${advice}`
   }
   const { code } = (failure.cause ?? {}) as NodeJS.ErrnoException
   if (code === undefined || !untrusted.test(code)) return failure.message
   return `${failure.message}: ${
-    Option.isSome(tlsCa) ? "--tls-ca names another authority" : "name its authority by --tls-ca"
+    Option.isSome(tlsCa) ? "--tls-ca names another authority" : "name the authority by --tls-ca"
   }`
 }
 
-/** The codes of OpenSSL for a chain of certificates that leads to no authority that is trusted. */
+/** The codes of OpenSSL for a chain of certificates without a trusted authority. */
 const untrusted = /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(VERIFY_LEAF|GET_ISSUER)_.*)$/

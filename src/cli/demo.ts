@@ -18,25 +18,25 @@ import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
 
 const options = {
-  dir: Shared.directory("dir", "Where the files come from; otherwise the installed node_modules."),
+  dir: Shared.directory("dir", "Directory of the files; default node_modules."),
   files: Options.text("files").pipe(
     Options.withPseudoName("number"),
-    Options.withDescription("How many files to fetch."),
+    Options.withDescription("Number of files to download."),
     Options.withDefault("400"),
     Options.filterMap(
       (text) => /^0*[1-9]\d{0,8}$/.test(text) ? Option.some(Number(text)) : Option.none(),
-      "--files wants a whole number from 1 on"
+      "--files: expected a whole number from 1 on"
     )
   ),
   keep: Options.boolean("keep").pipe(
-    Options.withDescription("Leave everything up at the end, and print the address to open.")
+    Options.withDescription("Keep the tunnel open at the end, and print the address to visit.")
   )
 }
 
-/** How many files are fetched at the same time. */
+/** The number of downloads at the same time. */
 const concurrency = 64
 
-/** Fetches files through a tunnel of real processes, and compares each with the disk. */
+/** Downloads files through a tunnel of real processes, and compares each with the disk. */
 export const demo = Command.make("demo", options, (given) =>
   Effect.scoped(Effect.gen(function*() {
     const directory = yield* Option.match(given.dir, { onNone: () => nodeModules, onSome: Effect.succeed })
@@ -67,17 +67,17 @@ export const demo = Command.make("demo", options, (given) =>
     for (const { fault, sample } of faults.slice(0, 10)) yield* Console.log(`${sample.path}: ${fault}`)
     if (faults.length > 0) {
       return yield* new DemoFailure({
-        message: `${faults.length} of ${fetched.length} files did not arrive as they are`
+        message: `cannot match the disk: ${faults.length} of ${fetched.length} files differ`
       })
     }
     if (!given.keep) return
     yield* Console.log(`\nopen ${origin}/ - Ctrl-C ends it`)
     return yield* Effect.never
   })).pipe(Effect.provide([Fetch.layer, NodeHttpServer.layerContext]))).pipe(
-    Command.withDescription("Fetch files through a tunnel on this machine, and compare them with the disk.")
+    Command.withDescription("Download files through a tunnel on this machine, and compare them with the disk.")
   )
 
-/** Those of the current directory, or those that this package is installed with. */
+/** The directory of the current project, of this clone, or beside the installed package. */
 const nodeModules = Effect.gen(function*() {
   const { exists } = yield* FileSystem.FileSystem
   const own = fileURLToPath(new URL("../../node_modules", import.meta.url))

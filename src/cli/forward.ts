@@ -7,15 +7,15 @@ import type { MuxStream } from "../MuxStream.js"
 import type * as Tcp from "./tcp.js"
 
 /**
- * How long a peer that has ended its half may take nothing before its connection is reset. This wire has no reset, so a
- * client that has gone looks like one that has ended its half and reads slowly.
+ * The time that a peer may take no bytes after it has ended its half. Then its connection is reset. The wire has no
+ * reset, so a client that has gone looks like a client that has ended its half and reads slowly.
  */
 const stallTimeout = Duration.seconds(15)
 
-/** How long what was read before a connection broke may take to reach the peer; then the peer is told the end. */
+/** The time in which the bytes that were read before a connection broke may reach the peer. Then the stream ends. */
 const handOverMillis = 2000
 
-/** Joins a stream with a TCP connection, and logs between whom and how it ended. Never fails. */
+/** Joins a stream with a TCP connection. Logs the addresses of both ends, the outcome and the bytes. Never fails. */
 export const forward = (stream: MuxStream, connection: Tcp.Connection): Effect.Effect<void> =>
   Effect.gen(function*() {
     yield* Effect.logDebug(`stream ${stream.id}: joined with ${connection.peer}`)
@@ -35,9 +35,7 @@ export const forward = (stream: MuxStream, connection: Tcp.Connection): Effect.E
     Effect.annotateLogs("tcp", `${connection.local}-${connection.peer}`)
   )
 
-/**
- * A join that waits for its stream does not see the connection break: a deadline ends that wait, and costs no fiber.
- */
+/** A join that waits for its stream does not notice a broken connection. A deadline ends that wait without a fiber. */
 const endSoon = (stream: MuxStream): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.ignore(stream.setDeadline(now + handOverMillis)))
 

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Endpoint from "./endpoint.js"
+import * as Environment from "./environment.js"
 import { largestWindow } from "./session.js"
 
 /** The options that several commands share. */
@@ -17,40 +18,40 @@ export const endpoint = (name: string, description: string): Options.Options<End
   Options.text(name).pipe(
     Options.withPseudoName("host:port"),
     Options.withDescription(description),
-    Options.filterMap(Endpoint.parse, `--${name} wants host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080`)
+    Options.filterMap(Endpoint.parse, `--${name}: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080`)
   )
 
-/** Where to connect to: nobody can listen at port 0. */
+/** An endpoint to connect to. No server listens at port 0. */
 export const target = (name: string, description: string): Options.Options<Endpoint.Endpoint> =>
   endpoint(name, description).pipe(
     Options.filterMap(
       (endpoint) => endpoint.port > 0 ? Option.some(endpoint) : Option.none(),
-      `--${name} wants a port from 1 on`
+      `--${name}: expected a port from 1 on`
     )
   )
 
 export const bufferSize: Options.Options<number> = Options.text("buffer-size").pipe(
   Options.withPseudoName("size"),
   Options.withDescription(
-    "Window of each stream: bytes, or with K or M, 256K unless told otherwise. Throughput is window / round trip."
+    "Window of each stream in bytes, or with K or M; default 256K. A stream carries one window per round trip."
   ),
   Options.withDefault("256K"),
-  Options.filterMap(parseSize, "--buffer-size wants a size from 1 to 64M, such as 65536, 256K or 4MiB")
+  Options.filterMap(parseSize, "--buffer-size: expected a size from 1 to 64M, such as 65536, 256K or 4MiB")
 )
 
-/** Below this a busy machine or a long way takes a living peer for a dead one. */
-const leastKeepAlive = Duration.millis(500)
+/** With a shorter interval a busy machine or a long way would take a living peer for a dead peer. */
+const minKeepAlive = Duration.millis(500)
 
 export const keepAlive: Options.Options<Duration.Duration> = Options.text("keep-alive").pipe(
   Options.withPseudoName("duration"),
   Options.withDescription(
-    "How often the peer is pinged and how long it may be silent, 10s unless told otherwise; off for never."
+    "Interval of pings, and the longest silence of the peer; default 10s, or off."
   ),
   Options.withDefault("10s"),
-  Options.filterMap(parseDurationOrOff, "--keep-alive wants a duration such as 500ms, 10s or 1m, or off"),
+  Options.filterMap(parseDurationOrOff, "--keep-alive: expected a duration such as 500ms, 10s or 1m, or off"),
   Options.filterMap(
-    (interval) => Duration.lessThan(interval, leastKeepAlive) ? Option.none() : Option.some(interval),
-    "--keep-alive wants 500ms or more: a living peer could not answer in time"
+    (interval) => Duration.lessThan(interval, minKeepAlive) ? Option.none() : Option.some(interval),
+    "--keep-alive: expected 500ms or more, so that a living peer can answer in time"
   )
 )
 
@@ -58,46 +59,48 @@ export const maxReconnectInterval: Options.Options<Option.Option<Duration.Durati
   "max-reconnect-interval"
 ).pipe(
   Options.withPseudoName("duration"),
-  Options.withDescription("With --reconnect: the longest wait between two attempts, 30s unless told otherwise."),
-  Options.filterMap(parseDuration, "--max-reconnect-interval wants a duration such as 500ms, 30s or 5m"),
+  Options.withDescription("With --reconnect: the longest wait between two attempts; default 30s."),
+  Options.filterMap(parseDuration, "--max-reconnect-interval: expected a duration such as 500ms, 30s or 5m"),
   Options.optional
 )
 
-/** The kernel counts whole seconds, and a count of less than one means its own default of hours. */
+/** The kernel counts whole seconds. For less than one second the kernel would use its default of hours. */
 export const tcpKeepAlive: Options.Options<Duration.Duration> = Options.text("tcp-keep-alive").pipe(
   Options.withPseudoName("duration"),
   Options.withDescription(
-    "How long a TCP connection may be silent before its peer is probed, 30s unless told otherwise; off for never. " +
-      "A peer that has vanished is noticed some 10s later."
+    "Silence of a TCP connection before its peer is probed; default 30s, or off. " +
+      "The command notices a peer that has vanished about 10s later."
   ),
   Options.withDefault("30s"),
-  Options.filterMap(parseDurationOrOff, "--tcp-keep-alive wants a duration such as 1s, 30s or 2m, or off"),
+  Options.filterMap(parseDurationOrOff, "--tcp-keep-alive: expected a duration such as 1s, 30s or 2m, or off"),
   Options.filterMap(
     (delay) => isTcpKeepAlive(delay) ? Option.some(delay) : Option.none(),
-    "--tcp-keep-alive wants 1s to 9h, or off"
+    "--tcp-keep-alive: expected 1s to 9h, or off"
   )
 )
 
-/** The token of the option, of the file or of the environment, in this order. */
+/** The token from the option, the file or the environment, in this order. */
 export const token = (description: string): Options.Options<Option.Option<Redacted.Redacted>> =>
   Options.all({
     given: Options.redacted("token").pipe(
       Options.withDescription(
-        `${description} Until the command has started, the list of processes shows it: ` +
-          "--token-file and WSMUX_TOKEN never do."
+        `${description} The list of processes shows this option until the command has started. ` +
+          "Prefer --token-file or WSMUX_TOKEN."
       ),
       Options.optional
     ),
-    inFile: textFile("token-file", "A file with the token in its only line; also WSMUX_TOKEN.")
+    inFile: textFile("token-file", "File with the token in its only line. Also: WSMUX_TOKEN.")
   }).pipe(
     Options.mapEffect(({ given, inFile }) =>
       Effect.gen(function*() {
-        if (Option.isSome(given) && Option.isSome(inFile)) return yield* usage("give --token or --token-file, not both")
+        if (Option.isSome(given) && Option.isSome(inFile)) {
+          return yield* usage("--token, --token-file: give one of them")
+        }
         const token = given.pipe(
           Option.orElse(() => Option.map(inFile, ({ text }) => Redacted.make(text.replace(/\r?\n$/, "")))),
           Option.getOrElse(() => undefined)
         ) ?? (yield* environmentToken)
-        const source = Option.isSome(given) ? "--token" : Option.isSome(inFile) ? "--token-file" : "WSMUX_TOKEN"
+        const source = Option.isSome(given) ? "--token" : Option.isSome(inFile) ? "--token-file" : Environment.token
         if (token !== undefined && !/^[\x21-\x7e]+$/.test(Redacted.value(token))) {
           return yield* usage(`${source}: the token must be one or more visible ASCII characters`)
         }
@@ -106,18 +109,18 @@ export const token = (description: string): Options.Options<Option.Option<Redact
     )
   )
 
-const environmentToken = Effect.orDie(Config.withDefault(Config.redacted("WSMUX_TOKEN"), undefined))
+const environmentToken = Effect.orDie(Config.withDefault(Config.redacted(Environment.token), undefined))
 
-/** Headers of the upgrade request, whose values may be secret: no complaint shows one. */
+/** Headers of the upgrade request. Their values may be secret, so no message shows them. */
 export const headers: Options.Options<Readonly<Record<string, string>>> = Options.text("header").pipe(
   Options.withPseudoName("name:value"),
-  Options.withDescription("A header of the upgrade request; may be given several times."),
+  Options.withDescription("Header of the upgrade request. The option can be repeated."),
   Options.repeated,
   Options.mapEffect((given) => {
     const headers = new Map<string, string>()
     for (const header of given) {
       const match = /^([\w!#$%&'*+.^`|~-]+):[ \t]*([\x20-\x7e\t]*?)[ \t]*$/.exec(header)
-      if (match === null) return usage("--header wants name:value in ASCII, such as 'x-api-key: abc'")
+      if (match === null) return usage("--header: expected name:value in ASCII, such as 'x-api-key: abc'")
       const name = match[1]!.toLowerCase()
       if (handshakeHeaders.test(name)) return usage(`--header: ${name} belongs to the WebSocket handshake`)
       if (headers.has(name)) return usage(`--header: ${name} is given twice`)
@@ -129,7 +132,7 @@ export const headers: Options.Options<Readonly<Record<string, string>>> = Option
 
 const handshakeHeaders = /^(connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/
 
-/** A file of the command line, and what is in it. */
+/** A file that an option names, with its content. */
 export interface TextFile {
   readonly path: string
   readonly text: string
@@ -148,7 +151,7 @@ export const textFile = (name: string, description: string): Options.Options<Opt
     Options.optional
   )
 
-/** Why a file or directory cannot be read. */
+/** Describes why a file or directory cannot be read. */
 const unreadable = (error: PlatformError): string => {
   const code = (error.cause as NodeJS.ErrnoException | undefined)?.code
   switch (code) {
@@ -179,31 +182,31 @@ export const directory = (name: string, description: string): Options.Options<Op
   )
 
 export const allowAnonymous: Options.Options<boolean> = Options.boolean("allow-anonymous").pipe(
-  Options.withDescription("Listen beyond this machine although nobody has to authenticate.")
+  Options.withDescription("Listen beyond this machine, and accept every client without authentication.")
 )
 
 export const stats: Options.Options<Option.Option<Duration.Duration>> = Options.text("stats").pipe(
   Options.withPseudoName("duration"),
   Options.withDescription(
-    "Print each session's counters as a line of JSON this often and at its end, when they have changed."
+    "Print the counters of each session as a line of JSON at this interval and at its end, if they have changed."
   ),
-  Options.filterMap(parseDuration, "--stats wants a duration such as 500ms or 10s"),
+  Options.filterMap(parseDuration, "--stats: expected a duration such as 500ms or 10s"),
   Options.optional
 )
 
-/** A fault of the command line that its parser cannot see. */
+/** Fails with a fault of the command line that the parser cannot find. */
 export const usage = (message: string): Effect.Effect<never, ValidationError.ValidationError> =>
   Effect.fail(ValidationError.invalidValue(HelpDoc.p(message)))
 
-/** What listens beyond this machine, and lets everybody in, must be asked for by name. */
-export const refuseStrangers = (
+/** Fails for a listener that machines beyond this one can reach without authentication, unless the user allows that. */
+export const refuseAnonymous = (
   listen: Endpoint.Endpoint,
   allowed: boolean,
   alternative: string
 ): Effect.Effect<void, ValidationError.ValidationError> =>
   allowed || Endpoint.isLoopback(listen)
     ? Effect.void
-    : usage(`${Endpoint.format(listen)} can be reached by others: ${alternative}--allow-anonymous to let everybody in`)
+    : usage(`--listen: other machines can reach ${Endpoint.format(listen)}, so ${alternative}--allow-anonymous`)
 
 function parseSize(text: string): Option.Option<number> {
   const match = /^(\d+)(?:([KM])(?:iB)?)?$/i.exec(text)

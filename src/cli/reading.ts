@@ -7,31 +7,31 @@ import * as NodeDuplex from "../NodeDuplex.js"
 import type { DuplexFailure } from "../WsmuxError.js"
 
 /**
- * How many bytes of targets may wait in this process for clients that do not read. Near it, each read takes less, down
- * to `least`. In all that is 16 MiB, and 4 KiB for each further stream.
+ * The bytes from targets that may wait in this process for slow clients. Near this limit each read takes fewer bytes,
+ * down to `minReadSize`. All streams together hold 16 MiB, plus 4 KiB for each further stream.
  */
 export const budget = 16 * 1024 * 1024
 
-const most = 64 * 1024
-const least = 4 * 1024
+const maxReadSize = 64 * 1024
+const minReadSize = 4 * 1024
 
-/** How many bytes wait. */
 let held = 0
+
+/** Returns the bytes that wait in this process. */
 export const heldBytes = (): number => held
 
-/** How many bytes the next read may take. */
+/** Returns the bytes that the next read may take while `held` bytes wait. */
 export const readSize = (held: number): number => {
-  const share = Math.min(Math.floor((budget - held) / 64), most)
-  return share < least ? least : share
+  const share = Math.min(Math.floor((budget - held) / 64), maxReadSize)
+  return Math.max(share, minReadSize)
 }
 
-/** Every read of every socket goes here; its bytes are copied out before the next read. */
-const shared = Buffer.allocUnsafeSlow(most)
+/** The buffer of every read of every socket. The bytes of a read are copied before the next read. */
+const shared = Buffer.allocUnsafeSlow(maxReadSize)
 
 /**
- * A connection that is read only when it is asked for the next chunk, which is copied to its true size. So a stream
- * that waits holds that chunk alone. Node's own way of reading holds two of 64 KiB, however few bytes they are filled
- * with.
+ * Dials a connection whose socket is read only on demand. Each chunk is copied to its true size, so a stream that
+ * waits holds that chunk alone. The default of Node holds two buffers of 64 KiB, even if they carry few bytes.
  */
 export const dial = (
   options: Net.TcpNetConnectOpts,
@@ -41,11 +41,12 @@ export const dial = (
     let next: Uint8Array | undefined
     let waiting: (() => void) | undefined
     let counted = 0
-    let isGivenUp = false
+    let isReleased = false
     const account = (bytes: number) => {
-      const waiting = isGivenUp ? 0 : bytes // a connection that is given up may still write for a while
-      held += waiting - counted
-      counted = waiting
+      // After the scope has ended, a write may go on for a while. Its bytes count as released.
+      const amount = isReleased ? 0 : bytes
+      held += amount - counted
+      counted = amount
     }
     const wake = () => waiting?.()
 
@@ -66,7 +67,7 @@ export const dial = (
 
     const read = (bytes: ByteStream<DuplexFailure>): Effect.Effect<Option.Option<Uint8Array>, DuplexFailure> =>
       Effect.suspend(() => {
-        account(next?.byteLength ?? 0) // the last chunk has been written
+        account(next?.byteLength ?? 0) // the caller has written the previous chunk
         if (next !== undefined) {
           const chunk = next
           next = undefined
@@ -92,7 +93,7 @@ export const dial = (
       Effect.tap(() =>
         Effect.addFinalizer(() =>
           Effect.sync(() => {
-            isGivenUp = true
+            isReleased = true
             account(0)
           })
         )

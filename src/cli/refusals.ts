@@ -4,7 +4,7 @@ import type { Rejection } from "../TransportServer.js"
 import * as Endpoint from "./endpoint.js"
 import * as RareWarning from "./rareWarning.js"
 
-/** Logs which clients are refused and why. */
+/** Logs refused clients with the reason. */
 export const make = () => {
   const warn = RareWarning.make()
   return (rejection: Rejection, request: Http.IncomingMessage): Effect.Effect<void> =>
@@ -12,9 +12,9 @@ export const make = () => {
 }
 
 const peerOf = ({ socket: { remoteAddress: host, remotePort: port } }: Http.IncomingMessage): string =>
-  host === undefined || port === undefined ? "a client that has gone" : Endpoint.format({ host, port })
+  host === undefined || port === undefined ? "a disconnected client" : Endpoint.format({ host, port })
 
 const reason = ({ message, status }: Rejection, { headers }: Http.IncomingMessage): string => {
-  if (status === 401) return headers.authorization === undefined ? "it shows no token" : "its token is another one"
+  if (status === 401) return headers.authorization === undefined ? "no token" : "wrong token"
   return message ?? Http.STATUS_CODES[status] ?? "refused"
 }

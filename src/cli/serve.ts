@@ -20,12 +20,12 @@ import * as Tcp from "./tcp.js"
 import { authorize } from "./token.js"
 
 const options = {
-  listen: Shared.endpoint("listen", "Where to accept WebSockets; port 0 for any free one."),
-  target: Shared.target("target", "Where each stream is connected to."),
+  listen: Shared.endpoint("listen", "Address to accept WebSockets at. Port 0 takes a free port."),
+  target: Shared.target("target", "Address that each stream is connected to."),
   bufferSize: Shared.bufferSize,
   keepAlive: Shared.keepAlive,
   tcpKeepAlive: Shared.tcpKeepAlive,
-  token: Shared.token("What clients must show as their bearer token."),
+  token: Shared.token("Bearer token that clients must send."),
   tlsCert: Shared.textFile("tls-cert", "Certificate chain (PEM) to listen with TLS."),
   tlsKey: Shared.textFile("tls-key", "Private key (PEM) of the certificate."),
   allowAnonymous: Shared.allowAnonymous,
@@ -36,13 +36,13 @@ const options = {
 export const serve = Command.make("serve", options, (given) =>
   Effect.scoped(Effect.gen(function*() {
     if (Option.isNone(given.token)) {
-      yield* Shared.refuseStrangers(given.listen, given.allowAnonymous, "give a --token, or ")
+      yield* Shared.refuseAnonymous(given.listen, given.allowAnonymous, "give a --token or ")
     }
     const tls = yield* tlsOf(given.tlsCert, given.tlsKey)
     const transports = yield* NodeTransportServer.make({
       ...given.listen,
       tls,
-      allowedOrigins: [], // a page of any host would be of ours if its name was made to point here (DNS rebinding)
+      allowedOrigins: [], // by DNS rebinding a page of any host would have our origin
       authorize: authorize(given.token),
       onRejected: Refusals.make()
     })
@@ -54,18 +54,18 @@ export const serve = Command.make("serve", options, (given) =>
     )
     return yield* server.run((session) =>
       Effect.gen(function*() {
-        yield* Effect.logInfo("a client has connected")
+        yield* Effect.logInfo("client connected")
         const streams = yield* Effect.fork(Effect.ignore(session.run(reach(given, warn))))
         yield* Effect.forkScoped(report(session, given.stats))
         const cause = yield* attend(session.awaitClosed, session, Fiber.await(streams))
-        yield* Effect.logInfo(`a client has gone: ${cause.message}`)
+        yield* Effect.logInfo(`client disconnected: ${cause.message}`)
       }).pipe(Effect.annotateLogs("peer", format(session.remoteAddress)))
     )
   })).pipe(Effect.provide(settings(given)))).pipe(
     Command.withDescription("Accept WebSockets, and connect each of their streams to a TCP target.")
   )
 
-/** Connects a stream to the target, or ends it. */
+/** Connects a stream to the target. The stream ends if the target is unreachable. */
 const reach = (
   given: { readonly target: Endpoint.Endpoint; readonly tcpKeepAlive: Duration.Duration },
   warn: ReturnType<typeof RareWarning.make>
@@ -81,16 +81,16 @@ const tlsOf = (cert: Option.Option<Shared.TextFile>, key: Option.Option<Shared.T
   Effect.gen(function*() {
     if (Option.isNone(cert) && Option.isNone(key)) return undefined
     if (Option.isNone(cert) || Option.isNone(key)) {
-      return yield* Shared.usage("--tls-cert and --tls-key belong together")
+      return yield* Shared.usage("--tls-cert, --tls-key: give both")
     }
     const tls = { cert: cert.value.text, key: key.value.text }
     yield* Effect.try({
       try: () => {
-        if (tls.cert === "" || tls.key === "") throw new Error() // node:tls takes an empty text for none
+        if (tls.cert === "" || tls.key === "") throw new Error() // node:tls ignores an empty text
         createSecureContext(tls)
       },
       catch: () =>
-        `--tls-cert, --tls-key: ${cert.value.path} and ${key.value.path} are no certificate (PEM) and its key`
+        `--tls-cert, --tls-key: expected a certificate (PEM) and its key in ${cert.value.path} and ${key.value.path}`
     }).pipe(Effect.catchAll(Shared.usage))
     return tls
   })

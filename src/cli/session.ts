@@ -12,7 +12,7 @@ import type { InvalidConfiguration } from "../WsmuxError.js"
 /** The largest window that `--buffer-size` gives: 10 Gbit/s over a round trip of 50 ms. */
 export const largestWindow = 64 * 1024 * 1024
 
-/** The settings that the commands give their sessions and transports. */
+/** The configuration of the commands' sessions and transports. */
 export const settings = (given: {
   readonly bufferSize: number
   readonly keepAlive: Duration.Duration
@@ -20,18 +20,17 @@ export const settings = (given: {
   SessionConfig.layer({
     streamBufferSize: given.bufferSize,
     keepAliveInterval: given.keepAlive,
-    // The other end may have any `--buffer-size`, and sends as much before it asks.
+    // The other end may have any `--buffer-size`, and may send as many bytes before the first credit.
     maxPeerWindow: largestWindow,
-    // A TCP connection that is left has broken. The sooner credit ends, the sooner the other end learns of it.
+    // A handler leaves a stream only when its TCP connection has broken. The other end notices when its credit ends.
     discardLimit: 256 * 1024,
     log: true
   })
 
 /**
- * Waits for the end of a session. Interrupted, it closes it before anything that is going on in it is interrupted:
- * streams that are not at their end are then lost with the session, instead of being left, which their peers could not
- * tell from an end. Either way streams that have ended get some time to hand over what had arrived, as their peers
- * believe it delivered.
+ * Waits for the end of a session. Interruption closes the session before its streams: a peer sees open streams as
+ * lost with the session, where a stream that is merely left would look like an end. Streams that have ended get up to
+ * 5 s in both cases to deliver the bytes that had arrived, because their peers believe them delivered.
  */
 export const attend = <A, E, R>(
   waiting: Effect.Effect<A, E, R>,
@@ -48,11 +47,11 @@ export const attend = <A, E, R>(
 /** One line of `--stats`. */
 export interface Report extends SessionCounters {
   readonly peer: string
-  /** How many streams are alive. */
+  /** The streams that are open. */
   readonly streams: number
 }
 
-/** Prints a session's counters as JSON whenever they have changed since the last look, of which one is at its end. */
+/** Prints the counters of a session as a line of JSON at each interval and at its end, if they have changed. */
 export const report = (session: Session, interval: Option.Option<Duration.Duration>): Effect.Effect<never> => {
   if (Option.isNone(interval)) return Effect.never
   let last = ""

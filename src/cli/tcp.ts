@@ -11,19 +11,19 @@ import * as Reading from "./reading.js"
 
 /** A TCP connection of the tunnel. */
 export interface Connection extends ByteStream<DuplexFailure> {
-  /** The other end's address. */
+  /** The address of the remote end. */
   readonly peer: string
-  /** This end's address. */
+  /** The address of the local end. */
   readonly local: string
-  /** How many bytes have been read from it and written to it. */
+  /** The bytes that were read from the connection and written to it. */
   readonly bytes: () => { readonly read: number; readonly written: number }
-  /** Calls back when the connection breaks, also while it is neither read nor written. */
+  /** Calls the callback when the connection breaks, also while no read or write is under way. */
   readonly onBroken: (callback: (cause: Error) => void) => void
 }
 
 /**
- * How long an attempt to reach one of a host's addresses may take before the next one is tried. Node's 250 ms give up
- * what has lost a single packet: the kernel sends it again after one second.
+ * The milliseconds that an attempt at one address of a host may take before the next address is tried. The 250 ms of
+ * Node give up an attempt that has lost a single packet, because the kernel repeats a SYN after one second.
  */
 const attemptTimeout = 2000
 
@@ -34,7 +34,7 @@ const options = (keepAlive: Duration.Duration) => ({
   keepAliveInitialDelay: Duration.isFinite(keepAlive) ? Duration.toMillis(keepAlive) : 0
 })
 
-/** Connects; the scope owns the connection, and resets it unless it has ended both ways. */
+/** Connects to a target. The scope owns the connection, and resets it unless both halves have ended. */
 export const connect = (
   target: Endpoint.Endpoint,
   keepAlive: Duration.Duration
@@ -54,8 +54,8 @@ export const connect = (
   })
 
 /**
- * Listens, and handles every connection in a fiber of the set, which owns it. Answers where it listens; the scope ends
- * the listening.
+ * Listens, and handles each connection in a fiber of the set, which owns the connection. Completes with the address
+ * of the listener. The scope closes the listener.
  */
 export const listen = <R>(
   endpoint: Endpoint.Endpoint,
@@ -77,7 +77,7 @@ export const listen = <R>(
     })
     yield* Effect.acquireRelease(
       Effect.async<void, ListenFailure>((resume) => {
-        // A server that listens tells of connections that it cannot accept; the others go on.
+        // Later errors concern connections that the server cannot accept. The others go on.
         server.on("error", (cause) =>
           resume(Effect.fail(new ListenFailure({ address: Endpoint.format(endpoint), cause }))))
         server.listen(endpoint.port, endpoint.host, () =>
@@ -92,13 +92,10 @@ export const listen = <R>(
 /** The connections of this process. */
 const live = new Set<Net.Socket>()
 
-/**
- * Resets every connection at once, for a process that is about to end: its kernel would end them as if all had been
- * said.
- */
+/** Resets every connection of a process that is about to exit. The kernel would end them with FIN. */
 export const resetAll = (): void => {
   for (const socket of live) {
-    // What has ended, and waits for nothing but its FIN to leave, cannot be reset (EINVAL).
+    // A connection whose only unsent packet is its FIN cannot be reset (EINVAL).
     const isEnding = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0
     if (isEnding || socket.connecting) socket.destroy()
     else socket.resetAndDestroy()

@@ -3,7 +3,7 @@ import { redacted } from "../Address.js"
 /** Options whose value may be a secret. */
 const secretOptions = ["--token", "--header"]
 
-/** The command line as the list of processes may show it: without tokens, headers, and the secrets of an address. */
+/** Returns the command line for the list of processes: without tokens, headers, and the secrets of an address. */
 export const withoutSecrets = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
   args.map((arg, i) => {
     if (secretOptions.includes(args[i - 1] ?? "")) return "***"

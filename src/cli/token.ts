@@ -5,10 +5,13 @@ import { createHash, timingSafeEqual } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import type { Rejection } from "../TransportServer.js"
 
-/** The header that shows the token. */
+/** Returns the value of the header `authorization` with the token. */
 export const bearer = (token: Redacted.Redacted): string => `Bearer ${Redacted.value(token)}`
 
-/** Digests of equal length, so that neither the content nor the length of the token shows in the time it takes. */
+/**
+ * Returns the check of a request's token, or undefined without a token. The check compares digests of equal length,
+ * so its duration reveals neither the content nor the length of the token.
+ */
 export const authorize = (token: Option.Option<Redacted.Redacted>) => {
   if (Option.isNone(token)) return undefined
   const expected = digest(bearer(token.value))

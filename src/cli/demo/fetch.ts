@@ -8,18 +8,18 @@ import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import { digest, type Sample } from "./files.js"
 
-/** How the fetching of one file went. */
+/** The result of one download. */
 export interface Fetched {
   readonly sample: Sample
   readonly millis: number
-  /** Undefined when it arrived as it is on the disk. */
+  /** The difference from the file on the disk, or undefined if the bytes are equal. */
   readonly fault: string | undefined
 }
 
-/** Fetches a file and compares it with the disk. */
+/** Downloads a file, and compares the bytes with the file on the disk. */
 export const fetchFile = (origin: string, sample: Sample) =>
   Effect.gen(function*() {
-    const [elapsed, arrived] = yield* HttpClient.get(`${origin}${sample.url}`).pipe(
+    const [elapsed, download] = yield* HttpClient.get(`${origin}${sample.url}`).pipe(
       Effect.flatMap(HttpClientResponse.filterStatusOk),
       Effect.flatMap((response) =>
         Stream.runFold(response.stream, createHash("sha256"), (hash, chunk) => hash.update(chunk))
@@ -29,15 +29,15 @@ export const fetchFile = (origin: string, sample: Sample) =>
       Effect.timed
     )
     const millis = Math.round(Duration.toMillis(elapsed))
-    const fault = arrived._tag === "Left"
-      ? arrived.left.message
-      : arrived.right === (yield* digest(sample))
+    const fault = download._tag === "Left"
+      ? download.left.message
+      : download.right === (yield* digest(sample))
       ? undefined
-      : "its sha-256 differs from the disk's"
+      : "the SHA-256 differs from that of the file on the disk"
     return { sample, millis, fault } satisfies Fetched
   })
 
-/** A connection for every request, so that every file is a stream of its own. */
+/** Dials a connection per request, so that each file has a stream of its own. */
 export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.provide(
   NodeHttpClient.layerWithoutAgent,
   NodeHttpClient.makeAgentLayer({ keepAlive: false })

@@ -7,7 +7,7 @@ import { createServer } from "node:http"
 import type { Endpoint } from "../endpoint.js"
 import type { Sample } from "./files.js"
 
-/** Serves the samples, and nothing else, on a free loopback port. The scope owns it. */
+/** Serves the samples, and no other files, on a free loopback port. The scope owns the server. */
 export const serveFiles = (samples: ReadonlyArray<Sample>) =>
   Effect.gen(function*() {
     const byUrl = new Map(samples.map((sample) => [sample.url, sample]))

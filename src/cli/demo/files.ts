@@ -7,27 +7,29 @@ import { createHash } from "node:crypto"
 
 /** A file of the demonstration. */
 export interface Sample {
-  /** Where it is on the disk. */
+  /** The path on the disk. */
   readonly path: string
-  /** What it is called in a URL. */
+  /** The path in a URL. */
   readonly url: string
   readonly size: number
 }
 
-/** The demonstration cannot be given, or did not go well. */
+/** The demonstration cannot start, or has found a fault. */
 export class DemoFailure extends Data.TaggedError("DemoFailure")<{ readonly message: string }> {}
 
-/** Files of every size below a directory: the largest few, and the rest evenly over the order of their sizes. */
+/** Chooses files below a directory: the largest few, and others spread evenly over the order of sizes. */
 export const choose = (directory: string, count: number) =>
   Effect.gen(function*() {
     const fileSystem = yield* FileSystem.FileSystem
     const { join, sep } = yield* Path.Path
     const names = yield* fileSystem.readDirectory(directory, { recursive: true }).pipe(
-      Effect.mapError(() => new DemoFailure({ message: `cannot read the directory ${directory}` }))
+      Effect.mapError(() =>
+        new DemoFailure({ message: `cannot read ${directory}: the directory or one below it is not readable` })
+      )
     )
     const found = yield* Effect.forEach(names, (name) => {
       const path = join(directory, name)
-      // What cannot be looked at, such as a dangling link, is no sample.
+      // A file without status, such as a dangling link, is left out.
       return Effect.option(Effect.map(fileSystem.stat(path), (info): Sample | undefined =>
         info.type === "File"
           ? { path, url: `/${name.split(sep).map(encodeURIComponent).join("/")}`, size: Number(info.size) }
@@ -35,12 +37,14 @@ export const choose = (directory: string, count: number) =>
     }, { concurrency: 32 })
     const files = found.map(Option.getOrUndefined).filter((file) => file !== undefined)
     if (files.length === 0) {
-      return yield* new DemoFailure({ message: `there are no files below ${directory}: name another with --dir` })
+      return yield* new DemoFailure({
+        message: `cannot choose files: ${directory} has none, so name another directory with --dir`
+      })
     }
     return spread(files.sort((a, b) => b.size - a.size || (a.path < b.path ? -1 : 1)), count)
   })
 
-/** The sha-256 of a file on the disk. */
+/** Returns the SHA-256 of a file on the disk. */
 export const digest = (sample: Sample) =>
   Effect.gen(function*() {
     const fileSystem = yield* FileSystem.FileSystem

@@ -1,14 +1,14 @@
 import type { Report } from "../session.js"
 import type { Fetched } from "./fetch.js"
 
-/** The table at the end. */
+/** Returns the table of the results. */
 export const summary = (
   fetched: ReadonlyArray<Fetched>,
   millis: number,
   report: Report | undefined
 ): string => {
   const bytes = fetched.reduce((sum, { sample }) => sum + sample.size, 0)
-  const latencies = fetched.map((one) => one.millis).sort((a, b) => a - b)
+  const latencies = fetched.map(({ millis }) => millis).sort((a, b) => a - b)
   const rows: Array<readonly [string, string]> = [
     ["files", count(fetched.length)],
     ["bytes", count(bytes)],

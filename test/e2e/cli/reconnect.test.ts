@@ -117,7 +117,7 @@ describe("connect --reconnect", () => {
       const { url } = yield* serve(1, ["--token", "secret"])
       for (
         const [where, why, exit] of [
-          [url, "the server answered 401: give its token by --token-file or WSMUX_TOKEN", 1],
+          [url, "the server answered 401: give the token by --token-file or WSMUX_TOKEN", 1],
           ["nonsense", "not a ws:// or wss:// address", 2]
         ] as const
       ) {

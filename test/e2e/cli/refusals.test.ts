@@ -22,7 +22,7 @@ describe("the log of refused clients", () => {
           yield* refuse
           yield* TestClock.adjust(1)
           yield* refuse
-          const line = "refused 192.0.2.1:1: 401, it shows no token"
+          const line = "refused 192.0.2.1:1: 401, no token"
           expect(logged).toEqual([line, `${line} (1 more before)`])
         })
       ).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, keep)))

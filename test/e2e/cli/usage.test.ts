@@ -18,15 +18,15 @@ const serving = ["serve", "--listen", "127.0.0.1:0", "--target", nobody]
 const connecting = ["connect", `ws://${nobody}`, "--listen", "127.0.0.1:0"]
 
 const wants = {
-  listen: "--listen wants host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
-  target: "--target wants host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
-  size: "--buffer-size wants a size from 1 to 64M, such as 65536, 256K or 4MiB",
-  keepAlive: "--keep-alive wants a duration such as 500ms, 10s or 1m, or off",
-  header: "--header wants name:value in ASCII, such as 'x-api-key: abc'",
-  logLevel: "--log-level wants one of all, trace, debug, info, warning, error, fatal, none",
-  stats: "--stats wants a duration such as 500ms or 10s",
+  listen: "--listen: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
+  target: "--target: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
+  size: "--buffer-size: expected a size from 1 to 64M, such as 65536, 256K or 4MiB",
+  keepAlive: "--keep-alive: expected a duration such as 500ms, 10s or 1m, or off",
+  header: "--header: expected name:value in ASCII, such as 'x-api-key: abc'",
+  logLevel: "--log-level: expected one of all, trace, debug, info, warning, error, fatal, none",
+  stats: "--stats: expected a duration such as 500ms or 10s",
   token: "the token must be one or more visible ASCII characters", // after the name of what gave it
-  authentication: "0.0.0.0:0 can be reached by others: give a --token, or --allow-anonymous to let everybody in"
+  authentication: "--listen: other machines can reach 0.0.0.0:0, so give a --token or --allow-anonymous"
 }
 
 describe("a fault of the command line is one line, and exits with 2", () => {
@@ -44,8 +44,8 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [["serve", "--listen", "[localhost]:80", "--target", nobody], wants.listen],
     [["serve", "--listen", "::1:80", "--target", nobody], wants.listen],
     [["serve", "--listen", "127.0.0.1:0", "--target", "there:http"], wants.target],
-    [["serve", "--listen", "127.0.0.1:0", "--target", "127.0.0.1:0"], "--target wants a port from 1 on"],
-    [[...serving, "--listen", "127.0.0.1:0"], "--listen is given twice"],
+    [["serve", "--listen", "127.0.0.1:0", "--target", "127.0.0.1:0"], "--target: expected a port from 1 on"],
+    [[...serving, "--listen", "127.0.0.1:0"], "--listen: the option is given twice"],
     [[...serving, "--log-level=loud"], `${wants.logLevel}, not loud`],
     [[...serving, "--log-level"], wants.logLevel],
     [[...serving, "--buffer-size", "0"], wants.size],
@@ -59,32 +59,32 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [[...serving, "--keep-alive", "0s"], wants.keepAlive],
     [
       [...serving, "--keep-alive", "1ms"],
-      "--keep-alive wants 500ms or more: a living peer could not answer in time"
+      "--keep-alive: expected 500ms or more, so that a living peer can answer in time"
     ],
-    [[...serving, "--tcp-keep-alive", "soon"], "--tcp-keep-alive wants a duration such as 1s, 30s or 2m, or off"],
-    [[...serving, "--tcp-keep-alive", "999ms"], "--tcp-keep-alive wants 1s to 9h, or off"],
-    [[...serving, "--wizard"], "--wizard wants a terminal to ask its questions"],
-    [["--wizard"], "--wizard wants a terminal to ask its questions"],
+    [[...serving, "--tcp-keep-alive", "soon"], "--tcp-keep-alive: expected a duration such as 1s, 30s or 2m, or off"],
+    [[...serving, "--tcp-keep-alive", "999ms"], "--tcp-keep-alive: expected 1s to 9h, or off"],
+    [[...serving, "--wizard"], "--wizard: expected a terminal for the questions"],
+    [["--wizard"], "--wizard: expected a terminal for the questions"],
     [[...serving, "--stats", "often"], wants.stats],
     [[...serving, "--token", ""], `--token: ${wants.token}`],
     [[...serving, "--token", "two words"], `--token: ${wants.token}`],
     [[...serving, "--token-file", "/nowhere/token"], "--token-file: /nowhere/token does not exist"],
     [[...serving, "--token-file", "/dev/null"], `--token-file: ${wants.token}`],
     [[...serving, "--token-file", someFile], `--token-file: ${wants.token}`],
-    [[...serving, "--token-file", "/dev/null", "--token", "secret"], "give --token or --token-file, not both"],
+    [[...serving, "--token-file", "/dev/null", "--token", "secret"], "--token, --token-file: give one of them"],
     [[...serving, "--bogus"], "Received unknown argument: '--bogus'"],
     [[...serving, "extra"], "Received unknown argument: 'extra'"],
     [[...serving, "--tls-cert", "/nowhere/cert.pem"], "--tls-cert: /nowhere/cert.pem does not exist"],
     [[...serving, "--tls-cert", tmpdir()], `--tls-cert: ${tmpdir()} is a directory`],
-    [[...serving, "--tls-cert", someFile], "--tls-cert and --tls-key belong together"],
-    [[...serving, "--tls-key", someFile], "--tls-cert and --tls-key belong together"],
+    [[...serving, "--tls-cert", someFile], "--tls-cert, --tls-key: give both"],
+    [[...serving, "--tls-key", someFile], "--tls-cert, --tls-key: give both"],
     [
       [...serving, "--tls-cert", "/dev/null", "--tls-key", "/dev/null"],
-      "--tls-cert, --tls-key: /dev/null and /dev/null are no certificate (PEM) and its key"
+      "--tls-cert, --tls-key: expected a certificate (PEM) and its key in /dev/null and /dev/null"
     ],
     [
       [...serving, "--tls-cert", someFile, "--tls-key", someFile],
-      `--tls-cert, --tls-key: ${someFile} and ${someFile} are no certificate (PEM) and its key`
+      `--tls-cert, --tls-key: expected a certificate (PEM) and its key in ${someFile} and ${someFile}`
     ],
     [["serve", "--listen", "0.0.0.0:0", "--target", nobody], wants.authentication],
     [["connect", "--listen", "127.0.0.1:0"], "Missing argument <url>"],
@@ -95,7 +95,7 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [[...connecting, "--bogus"], "Received unknown argument: '--bogus'"],
     [[...connecting, "extra"], "Received unknown argument: 'extra'"],
     [[...connecting, "--tls-ca", "/nowhere/ca.pem"], "--tls-ca: /nowhere/ca.pem does not exist"],
-    [[...connecting, "--tls-ca", someFile], "--tls-ca goes with a wss:// address"],
+    [[...connecting, "--tls-ca", someFile], "--tls-ca: expected a wss:// address beside it"],
     [
       ["connect", `wss://${nobody}`, "--listen", "127.0.0.1:0", "--tls-ca", someFile],
       `--tls-ca: ${someFile} holds no certificate (PEM)`
@@ -110,22 +110,22 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [[...connecting, "--header", "Upgrade: h2c"], "--header: upgrade belongs to the WebSocket handshake"],
     [
       [...connecting, "--header", "authorization: Basic abc", "--token", "secret"],
-      "--header: the token is the authorization; give one of them"
+      "--header: the token is the authorization, so give one of them"
     ],
-    [[...connecting, "--max-reconnect-interval", "1m"], "--max-reconnect-interval goes with --reconnect"],
+    [[...connecting, "--max-reconnect-interval", "1m"], "--max-reconnect-interval: expected --reconnect beside it"],
     [
       [...connecting, "--reconnect", "--max-reconnect-interval", "later"],
-      "--max-reconnect-interval wants a duration such as 500ms, 30s or 5m"
+      "--max-reconnect-interval: expected a duration such as 500ms, 30s or 5m"
     ],
     ...["nonsense", "ftp://127.0.0.1"].map((url) =>
       [["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: not a ws:// or wss:// address`] as const
     ),
     [
       ["connect", `ws://${nobody}`, "--listen", "0.0.0.0:0", "--token", "secret"],
-      "0.0.0.0:0 can be reached by others: give --allow-anonymous to let everybody in"
+      "--listen: other machines can reach 0.0.0.0:0, so give --allow-anonymous"
     ],
     ...["0", "-1", "1.5", "many"].map((files) =>
-      [["demo", "--files", files], "--files wants a whole number from 1 on"] as const
+      [["demo", "--files", files], "--files: expected a whole number from 1 on"] as const
     ),
     [["demo", "--files"], "Expected a value following option: '--files'"],
     [["demo", "--dir", "/nowhere"], "--dir: /nowhere does not exist"],
@@ -209,7 +209,7 @@ describe("a connection that does not come about is one line, and exits with 1", 
         const args = ["connect", url, "--listen", "127.0.0.1:0", "--token", "guess", ...reconnect]
         yield* failure(
           args,
-          `cannot connect to ${url}: the server answered 401: the token is not the one that it wants`
+          `cannot connect to ${url}: the server answered 401: the token is wrong`
         )
       }))
   }
@@ -217,7 +217,7 @@ describe("a connection that does not come about is one line, and exits with 1", 
   it.scopedLive("no token", () =>
     Effect.gen(function*() {
       const { url } = yield* serve(1, ["--token", "secret"])
-      const advice = "give its token by --token-file or WSMUX_TOKEN"
+      const advice = "give the token by --token-file or WSMUX_TOKEN"
       yield* failure(
         ["connect", url, "--listen", "127.0.0.1:0"],
         `cannot connect to ${url}: the server answered 401: ${advice}`
@@ -262,7 +262,7 @@ describe("a connection that does not come about is one line, and exits with 1", 
         Effect.sync(() => mkdtempSync(`${tmpdir()}/wsmux-`)),
         (path) => Effect.sync(() => rmSync(path, { recursive: true }))
       )
-      yield* failure(["demo", "--dir", empty], `there are no files below ${empty}: name another with --dir`)
+      yield* failure(["demo", "--dir", empty], `cannot choose files: ${empty} has none, so name another directory with --dir`)
     }))
 })
 

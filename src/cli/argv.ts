@@ -1,0 +1,125 @@
+import type * as Usage from "@effect/cli/Usage"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+
+/** A subcommand with the options that its usage declares. */
+export interface Subcommand {
+  readonly name: string
+  readonly usage: Usage.Usage
+}
+
+/**
+ * Returns the arguments in the order and form that the parser of `@effect/cli` 0.77 takes, or the first fault among the
+ * options. The parser has three limits, which this module makes up for:
+ * - The parser reports most faults of an option as another option that is missing.
+ * - The parser takes its built-in options directly behind the name of a command only.
+ * - The parser takes no `--name=value` of an option that may be repeated.
+ */
+export const prepare = (
+  subcommands: ReadonlyArray<Subcommand>,
+  args: ReadonlyArray<string>
+): Either.Either<ReadonlyArray<string>, string> => {
+  const [name, ...behind] = args
+  const subcommand = subcommands.find((subcommand) => subcommand.name === name)
+  if (subcommand === undefined) {
+    const declared = subcommands.flatMap(({ usage }) => declarations(usage))
+    return Either.map(arrange(args, new Map([...declared, ...builtIns])), () => args)
+  }
+  if (behind.some(isHelp)) return Either.right([subcommand.name, "--help"])
+  return Either.map(
+    arrange(behind, new Map([...declarations(subcommand.usage), ...builtIns])),
+    ({ builtIn, others }) => [subcommand.name, ...builtIn, ...others]
+  )
+}
+
+const isHelp = (arg: string): boolean => arg === "--help" || arg === "-h"
+
+interface Declaration {
+  readonly takesValue: boolean
+  readonly isRepeatable: boolean
+  readonly isBuiltIn?: boolean
+  readonly choices?: ReadonlyArray<string>
+}
+
+const builtInFlag: Declaration = { takesValue: false, isRepeatable: false, isBuiltIn: true }
+const builtInOption: Declaration = { takesValue: true, isRepeatable: false, isBuiltIn: true }
+
+/** The options that the parser adds to each command. */
+const builtIns: ReadonlyArray<readonly [name: string, declaration: Declaration]> = [
+  ["--help", builtInFlag],
+  ["--version", builtInFlag],
+  ["--wizard", builtInFlag],
+  ["--completions", builtInOption],
+  ["--log-level", {
+    takesValue: true,
+    isRepeatable: true,
+    isBuiltIn: true,
+    choices: ["all", "trace", "debug", "info", "warning", "error", "fatal", "none"]
+  }]
+]
+
+const declarations = (usage: Usage.Usage, isRepeatable = false): ReadonlyArray<readonly [string, Declaration]> => {
+  switch (usage._tag) {
+    case "Named":
+      return usage.names.map((name) => [name, { takesValue: Option.isSome(usage.acceptedValues), isRepeatable }])
+    case "Optional":
+      return declarations(usage.usage, isRepeatable)
+    case "Repeated":
+      return declarations(usage.usage, true)
+    case "Alternation":
+    case "Concat":
+      return [...declarations(usage.left, isRepeatable), ...declarations(usage.right, isRepeatable)]
+    default:
+      return []
+  }
+}
+
+/** Separates the built-in options from the other arguments, or returns the first fault. */
+const arrange = (args: ReadonlyArray<string>, options: ReadonlyMap<string, Declaration>) => {
+  const builtIn: Array<string> = []
+  const others: Array<string> = []
+  const seen = new Set<string>()
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!
+    if (arg === "--") {
+      others.push(...args.slice(i))
+      break
+    }
+    if (!arg.startsWith("--")) {
+      others.push(arg)
+      continue
+    }
+    const { inline, name } = split(arg)
+    const option = options.get(name)
+    if (option === undefined) return Either.left(`Received unknown argument: '${name}'`)
+    if (seen.has(name) && !option.isRepeatable) return Either.left(`${name}: the option is given twice`)
+    seen.add(name)
+    const value = option.takesValue ? inline ?? args[++i] : inline
+    const fault = faultOf(name, option, value, inline)
+    if (fault !== undefined) return Either.left(fault)
+    const asGiven = inline === undefined && value !== undefined ? [arg, value] : [arg]
+    const arranged = option.isBuiltIn ? builtIn : others
+    arranged.push(...(option.isRepeatable && value !== undefined ? [name, value] : asGiven))
+  }
+  return Either.right({ builtIn, others })
+}
+
+const faultOf = (
+  name: string,
+  { choices, isRepeatable, takesValue }: Declaration,
+  value: string | undefined,
+  inline: string | undefined
+): string | undefined => {
+  if (name === "--wizard" && !process.stdin.isTTY) return "--wizard: expected a terminal for the questions"
+  if (choices !== undefined && (value === undefined || !choices.includes(value))) {
+    return `${name}: expected one of ${choices.join(", ")}${value === undefined ? "" : `, not ${value}`}`
+  }
+  const isMissing = (takesValue && value === undefined) || inline === "" || (isRepeatable && value === "")
+  return isMissing ? `Expected a value following option: '${name}'` : undefined
+}
+
+/** The value may be a secret. No fault shows the value of an option that takes any text. */
+const split = (arg: string): { readonly name: string; readonly inline: string | undefined } => {
+  const at = arg.indexOf("=")
+  return at === -1 ? { name: arg, inline: undefined } : { name: arg.slice(0, at), inline: arg.slice(at + 1) }
+}
