@@ -9,16 +9,16 @@ import * as Tcp from "./tcp.js"
 import * as Wire from "./wire.js"
 import { connect, run, serve } from "./wsmux.js"
 
-/** Nobody listens at port 1. */
-const nobody = "127.0.0.1:1"
+/** No process listens at port 1. */
+const closedPort = "127.0.0.1:1"
 
 const secret = "correct-horse-battery-staple"
 
-describe("listening where others may reach it", () => {
+describe("wsmux serve", () => {
   for (const address of ["[::ffff:0.0.0.0]:0", "localhost.:0"]) {
-    it.live(`is refused without a token: ${address}`, () =>
+    it.live(`wsmux serve refuses to listen at ${address} without a token`, () =>
       Effect.gen(function*() {
-        const { code, stderr, stdout } = yield* run(["serve", "--listen", address, "--target", nobody])
+        const { code, stderr, stdout } = yield* run(["serve", "--listen", address, "--target", closedPort])
         expect({ code, stderr, stdout }).toEqual({
           code: 2,
           stderr: `wsmux: --listen: other machines can reach ${address}, so give a --token or --allow-anonymous\n`,
@@ -28,8 +28,8 @@ describe("listening where others may reach it", () => {
   }
 })
 
-describe("a web page", () => {
-  it.scopedLive("does not get into the tunnel, wherever its name points to, not even with the token", () =>
+describe("wsmux serve", () => {
+  it.scopedLive("wsmux serve refuses a web page under every name and with the token", () =>
     Effect.gen(function*() {
       for (const args of [[], ["--token", secret]]) {
         const { url } = yield* serve(1, args)
@@ -38,15 +38,15 @@ describe("a web page", () => {
           const headers = { origin, authorization: `Bearer ${secret}` }
           expect(yield* Effect.flip(NodeTransport.connect(url, { headers }))).toEqual(rejected(url, 403))
         }
-        // Its name made to point here: the host is its own.
+        // By DNS rebinding the page has the host of its own origin.
         const rebound = { host: "evil.example", origin: "http://evil.example" }
         expect(yield* Effect.flip(NodeTransport.connect(url, { headers: rebound }))).toEqual(rejected(url, 403))
       }
     }))
 })
 
-describe("the target", () => {
-  it.scopedLive("is the one that was named, whatever a client asks for", () =>
+describe("wsmux serve", () => {
+  it.scopedLive("wsmux serve connects every stream to its own target when clients ask for another", () =>
     Effect.gen(function*() {
       let intruders = 0
       const decoy = yield* tcpServer(() => intruders++)
@@ -60,7 +60,7 @@ describe("the target", () => {
         `PROXY TCP4 127.0.0.1 127.0.0.1 1 ${decoy.port}\r\n`,
         `${elsewhere}\n`
       ]
-      // An id of the stream that looks like the port is nothing but an id.
+      // Some ids of streams look like a port. They are ids only.
       const ids = [1, 2 * decoy.port + 1, 0x7f00_0001, ...asks.map((_, i) => 5 + 2 * i)]
       const wire = yield* Wire.dial(`${url}/${elsewhere}?target=${elsewhere}`)
       for (const [i, ask] of asks.entries()) {
@@ -102,15 +102,15 @@ describe("wsmux", () => {
   })
 })
 
-describe("a secret", () => {
-  /** The secret wherever there is room for one in an address. */
+describe("wsmux", () => {
+  /** An address with the secret as its user and in its query. */
   const secretive = (url: string) => `${url.replace("://", `://user:${secret}@`)}/?token=${secret}`
   const hidden = (...seen: ReadonlyArray<string>) => expect(seen.filter((text) => text.includes(secret))).toEqual([])
   const args = ["--log-level", "all", "--token", secret]
   const listening = ["--listen", "127.0.0.1:0"]
-  const serving = ["serve", ...listening, "--target", nobody]
+  const serving = ["serve", ...listening, "--target", closedPort]
 
-  it.scopedLive("is in no output of either command, at any level, and not in the list of processes", () =>
+  it.scopedLive("wsmux shows a secret in no output at any level, and not in the list of processes", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo, [...args, "--stats", "50ms"])
       const client = yield* connect(secretive(server.url), [
@@ -130,7 +130,7 @@ describe("a secret", () => {
       hidden(...listed, ...[server, client].flatMap(({ stderr, stdout }) => [stdout(), stderr()]))
     }))
 
-  it.scopedLive("is in no output of a client that is turned away", () =>
+  it.scopedLive("wsmux shows a secret in no output when the server refuses the client", () =>
     Effect.gen(function*() {
       const server = yield* serve(1, ["--log-level", "all", "--token", `${secret}!`])
       const { code, stderr, stdout } = yield* run(["connect", secretive(server.url), ...listening, ...args])
@@ -142,20 +142,25 @@ describe("a secret", () => {
     "an address of another scheme": [["connect", secretive("http://127.0.0.1:1"), ...listening], 2],
     "an address with a fragment": [["connect", secretive("ws://127.0.0.1:1#"), ...listening], 2],
     "an address without a scheme": [["connect", `user:${secret}@127.0.0.1:1`, ...listening], 2],
-    "nobody at the address": [["connect", secretive("ws://127.0.0.1:1"), ...listening], 1],
-    "an option that there is not": [[...serving, `--tokn=${secret}`], 2],
-    "a header that is none": [["connect", "ws://127.0.0.1:1", ...listening, "--header", secret], 2],
+    "an address where no process listens": [["connect", secretive("ws://127.0.0.1:1"), ...listening], 1],
+    "an unknown option": [[...serving, `--tokn=${secret}`], 2],
+    "a malformed header": [["connect", "ws://127.0.0.1:1", ...listening, "--header", secret], 2],
     "a header that is given twice": [
       ["connect", "ws://127.0.0.1:1", ...listening, "--header", `a:${secret}`, "--header", `a:${secret}`],
       2
     ],
     "a token that is given twice": [[...serving, `--token=${secret}`, `--token=${secret}`], 2],
-    "a log level behind it": [["connect", secretive("ws://127.0.0.1:1"), ...listening, "--log-level=loud"], 2],
+    "a wrong log level behind the address": [[
+      "connect",
+      secretive("ws://127.0.0.1:1"),
+      ...listening,
+      "--log-level=loud"
+    ], 2],
     "a token with a space": [[...serving, "--token", `${secret} and more`], 2],
     "another fault": [[...serving, "--tls-cert", "/nowhere", "--token", secret], 2]
   }
   for (const [what, [args, code]] of Object.entries(faults)) {
-    it.live(`is not in the complaint about ${what}`, () =>
+    it.live(`wsmux shows no secret in the message about ${what}`, () =>
       Effect.gen(function*() {
         const result = yield* run(args)
         expect(result).toMatchObject({ code, stderr: expect.stringMatching(/^wsmux: .+\n$/) })

@@ -9,13 +9,20 @@ import packageJson from "../../../package.json" with { type: "json" }
 import * as Tcp from "./tcp.js"
 import { run, serve, start } from "./wsmux.js"
 
-/** It is there, and it is no certificate. */
+/** A file that holds neither a certificate nor a token. */
 const someFile = fileURLToPath(import.meta.url)
 
-/** Nobody listens at port 1. */
-const nobody = "127.0.0.1:1"
-const serving = ["serve", "--listen", "127.0.0.1:0", "--target", nobody]
-const connecting = ["connect", `ws://${nobody}`, "--listen", "127.0.0.1:0"]
+/** No process listens at port 1. */
+const closedPort = "127.0.0.1:1"
+const serving = ["serve", "--listen", "127.0.0.1:0", "--target", closedPort]
+const connecting = ["connect", `ws://${closedPort}`, "--listen", "127.0.0.1:0"]
+
+/** The title of a test: the command with its last arguments, which hold the fault. */
+const title = (args: ReadonlyArray<string>): string => {
+  const [command, ...others] = args.map((arg) => JSON.stringify(arg.replaceAll(someFile, "a-file")).slice(1, -1))
+  const text = others.join(" ").replace(` --listen 127.0.0.1:0 --target ${closedPort}`, "")
+  return `wsmux ${command} refuses: ${text.length > 60 ? `... ${text.slice(-56)}` : text || "no arguments"}`
+}
 
 const wants = {
   listen: "--listen: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
@@ -29,20 +36,20 @@ const wants = {
   authentication: "--listen: other machines can reach 0.0.0.0:0, so give a --token or --allow-anonymous"
 }
 
-describe("a fault of the command line is one line, and exits with 2", () => {
+describe("wsmux", () => {
   const faults: ReadonlyArray<readonly [args: ReadonlyArray<string>, complaint: string]> = [
     [["serv"], "Invalid subcommand for wsmux - use one of 'serve', 'connect', 'demo'"],
-    [["serve", "--target", nobody], "Expected to find option: '--listen'"],
+    [["serve", "--target", closedPort], "Expected to find option: '--listen'"],
     [["serve"], "Expected to find option: '--listen'; Expected to find option: '--target'"],
     [["serve", "--listen", "127.0.0.1:0"], "Expected to find option: '--target'"],
-    [["serve", "--target", nobody, "--listen"], "Expected a value following option: '--listen'"],
-    [["serve", "--listen", "here", "--target", nobody], wants.listen],
-    [["serve", "--listen", "127.0.0.1", "--target", nobody], wants.listen],
-    [["serve", "--listen", ":65536", "--target", nobody], wants.listen],
-    [["serve", "--listen", "127.0.0.1:65536", "--target", nobody], wants.listen],
-    [["serve", "--listen", "999.1.1.1:80", "--target", nobody], wants.listen],
-    [["serve", "--listen", "[localhost]:80", "--target", nobody], wants.listen],
-    [["serve", "--listen", "::1:80", "--target", nobody], wants.listen],
+    [["serve", "--target", closedPort, "--listen"], "Expected a value following option: '--listen'"],
+    [["serve", "--listen", "here", "--target", closedPort], wants.listen],
+    [["serve", "--listen", "127.0.0.1", "--target", closedPort], wants.listen],
+    [["serve", "--listen", ":65536", "--target", closedPort], wants.listen],
+    [["serve", "--listen", "127.0.0.1:65536", "--target", closedPort], wants.listen],
+    [["serve", "--listen", "999.1.1.1:80", "--target", closedPort], wants.listen],
+    [["serve", "--listen", "[localhost]:80", "--target", closedPort], wants.listen],
+    [["serve", "--listen", "::1:80", "--target", closedPort], wants.listen],
     [["serve", "--listen", "127.0.0.1:0", "--target", "there:http"], wants.target],
     [["serve", "--listen", "127.0.0.1:0", "--target", "127.0.0.1:0"], "--target: expected a port from 1 on"],
     [[...serving, "--listen", "127.0.0.1:0"], "--listen: the option is given twice"],
@@ -86,10 +93,10 @@ describe("a fault of the command line is one line, and exits with 2", () => {
       [...serving, "--tls-cert", someFile, "--tls-key", someFile],
       `--tls-cert, --tls-key: expected a certificate (PEM) and its key in ${someFile} and ${someFile}`
     ],
-    [["serve", "--listen", "0.0.0.0:0", "--target", nobody], wants.authentication],
+    [["serve", "--listen", "0.0.0.0:0", "--target", closedPort], wants.authentication],
     [["connect", "--listen", "127.0.0.1:0"], "Missing argument <url>"],
-    [["connect", `ws://${nobody}`], "Expected to find option: '--listen'"],
-    [["connect", `ws://${nobody}`, "--listen", "127.0.0.1:"], wants.listen],
+    [["connect", `ws://${closedPort}`], "Expected to find option: '--listen'"],
+    [["connect", `ws://${closedPort}`, "--listen", "127.0.0.1:"], wants.listen],
     [[...connecting, "--buffer-size", "-1"], wants.size],
     [[...connecting, "--keep-alive", "never"], wants.keepAlive],
     [[...connecting, "--bogus"], "Received unknown argument: '--bogus'"],
@@ -97,7 +104,7 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     [[...connecting, "--tls-ca", "/nowhere/ca.pem"], "--tls-ca: /nowhere/ca.pem does not exist"],
     [[...connecting, "--tls-ca", someFile], "--tls-ca: expected a wss:// address beside it"],
     [
-      ["connect", `wss://${nobody}`, "--listen", "127.0.0.1:0", "--tls-ca", someFile],
+      ["connect", `wss://${closedPort}`, "--listen", "127.0.0.1:0", "--tls-ca", someFile],
       `--tls-ca: ${someFile} holds no certificate (PEM)`
     ],
     ...["x-key", ": abc", "x key: abc", "x-key: a\nb", "x-key: \u00e4"].map((header) =>
@@ -121,7 +128,7 @@ describe("a fault of the command line is one line, and exits with 2", () => {
       [["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: not a ws:// or wss:// address`] as const
     ),
     [
-      ["connect", `ws://${nobody}`, "--listen", "0.0.0.0:0", "--token", "secret"],
+      ["connect", `ws://${closedPort}`, "--listen", "0.0.0.0:0", "--token", "secret"],
       "--listen: other machines can reach 0.0.0.0:0, so give --allow-anonymous"
     ],
     ...["0", "-1", "1.5", "many"].map((files) =>
@@ -133,20 +140,20 @@ describe("a fault of the command line is one line, and exits with 2", () => {
   ]
 
   for (const [args, complaint] of faults) {
-    it.live(args.join(" ").replaceAll(someFile, "a-file"), () =>
+    it.live(title(args), () =>
       Effect.gen(function*() {
         expect(yield* run(args)).toEqual({ code: 2, stdout: "", stderr: `wsmux: ${complaint}\n` })
       }))
   }
 
-  it.live("an empty WSMUX_TOKEN is a fault, and not the lack of a token", () =>
+  it.live("wsmux serve refuses an empty WSMUX_TOKEN", () =>
     Effect.gen(function*() {
       const result = yield* run(serving, { env: { WSMUX_TOKEN: "" } })
       expect(result).toEqual({ code: 2, stdout: "", stderr: `wsmux: WSMUX_TOKEN: ${wants.token}\n` })
     }))
 
   for (const args of [["serve", "--bogus", ...serving.slice(1)], ["connect", "--bogus", ...connecting.slice(1)]]) {
-    it.live(`which names what is wrong wherever it stands: ${args.join(" ")}`, () =>
+    it.live(`wsmux ${args[0]} names an unknown option in front of the others`, () =>
       Effect.gen(function*() {
         const { code, stderr } = yield* run(args)
         expect(stderr).toBe("wsmux: Received unknown argument: '--bogus'\n")
@@ -154,7 +161,7 @@ describe("a fault of the command line is one line, and exits with 2", () => {
       }))
   }
 
-  it.live("which names a log level that there is not", () =>
+  it.live("wsmux serve names an unknown log level in front of the other options", () =>
     Effect.gen(function*() {
       const { code, stderr } = yield* run(["serve", "--log-level", "loud", ...serving.slice(1)])
       expect(stderr).toMatch(/^wsmux: .*loud.*\n$/)
@@ -162,16 +169,16 @@ describe("a fault of the command line is one line, and exits with 2", () => {
     }))
 })
 
-describe("what every command has", () => {
+describe("wsmux", () => {
   for (const args of [serving, connecting, ["demo", "--files", "1"]]) {
     const command = args[0]!
-    it.live(`--log-level stands at the end of ${command}, too`, () =>
+    it.live(`wsmux ${command} takes --log-level at the end`, () =>
       Effect.gen(function*() {
         const { code, stderr } = yield* run([...args, "--log-level", "warning", "--bogus"])
         expect({ code, stderr }).toEqual({ code: 2, stderr: "wsmux: Received unknown argument: '--bogus'\n" })
       }))
 
-    it.live(`--help stands at the end of ${command}, too`, () =>
+    it.live(`wsmux ${command} takes --help at the end`, () =>
       Effect.gen(function*() {
         const help = yield* run([command, "--help"])
         expect(help).toMatchObject({ code: 0, stderr: "" })
@@ -180,41 +187,45 @@ describe("what every command has", () => {
   }
 })
 
-describe("listening beyond this machine", () => {
+describe("wsmux serve", () => {
   const allowed: ReadonlyArray<ReadonlyArray<string>> = [["--token", "secret"], ["--allow-anonymous"]]
   for (const args of allowed) {
-    it.scopedLive(`is possible with ${args.join(" ")}`, () =>
+    it.scopedLive(`wsmux serve listens beyond this machine with ${args[0]}`, () =>
       Effect.gen(function*() {
-        const wsmux = yield* start(["serve", "--listen", "0.0.0.0:0", "--target", nobody, ...args])
+        const wsmux = yield* start(["serve", "--listen", "0.0.0.0:0", "--target", closedPort, ...args])
         yield* wsmux.awaitLine(/^listening on ws:\/\/0\.0\.0\.0:\d+, forwarding to 127\.0\.0\.1:1$/)
       }))
   }
 })
 
-describe("a connection that does not come about is one line, and exits with 1", () => {
+describe("wsmux", () => {
   const failure = (args: ReadonlyArray<string>, complaint: string) =>
     Effect.map(run(args), (result) => expect(result).toEqual({ code: 1, stdout: "", stderr: `wsmux: ${complaint}\n` }))
 
   const urls = {
-    [`ws://${nobody}`]: `connect ECONNREFUSED ${nobody}`
+    [`ws://${closedPort}`]: `connect ECONNREFUSED ${closedPort}`
   }
   for (const [url, reason] of Object.entries(urls)) {
-    it.live(url, () => failure(["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: ${reason}`))
+    it.live(`wsmux connect exits with 1 when no process listens at ${url}`, () =>
+      failure(["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: ${reason}`))
   }
 
   for (const reconnect of [[], ["--reconnect"]]) {
-    it.scopedLive(["a wrong token", ...reconnect].join(" "), () =>
-      Effect.gen(function*() {
-        const { url } = yield* serve(1, ["--token", "secret"])
-        const args = ["connect", url, "--listen", "127.0.0.1:0", "--token", "guess", ...reconnect]
-        yield* failure(
-          args,
-          `cannot connect to ${url}: the server answered 401: the token is wrong`
-        )
-      }))
+    it.scopedLive(
+      ["wsmux connect", ...reconnect, "exits with 1 when the token is wrong"].join(" "),
+      () =>
+        Effect.gen(function*() {
+          const { url } = yield* serve(1, ["--token", "secret"])
+          const args = ["connect", url, "--listen", "127.0.0.1:0", "--token", "guess", ...reconnect]
+          yield* failure(
+            args,
+            `cannot connect to ${url}: the server answered 401: the token is wrong`
+          )
+        })
+    )
   }
 
-  it.scopedLive("no token", () =>
+  it.scopedLive("wsmux connect exits with 1 when the server demands a token", () =>
     Effect.gen(function*() {
       const { url } = yield* serve(1, ["--token", "secret"])
       const advice = "give the token by --token-file or WSMUX_TOKEN"
@@ -224,7 +235,7 @@ describe("a connection that does not come about is one line, and exits with 1", 
       )
     }))
 
-  it.scopedLive("an HTTP server that knows no WebSockets", () =>
+  it.scopedLive("wsmux connect exits with 1 when the server is an HTTP server without WebSockets", () =>
     Effect.gen(function*() {
       const server = yield* Effect.acquireRelease(
         Effect.async<ReturnType<typeof createServer>>((resume) => {
@@ -237,7 +248,7 @@ describe("a connection that does not come about is one line, and exits with 1", 
       yield* failure(["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: the server answered 404`)
     }))
 
-  it.scopedLive("a server without TLS behind wss://", () =>
+  it.scopedLive("wsmux connect exits with 1 when the server of a wss:// address has no TLS", () =>
     Effect.gen(function*() {
       const { url } = yield* serve(1)
       const { code, stderr } = yield* run(["connect", url.replace("ws:", "wss:"), "--listen", "127.0.0.1:0"])
@@ -245,29 +256,31 @@ describe("a connection that does not come about is one line, and exits with 1", 
       expect(code).toBe(1)
     }))
 
-  it.scopedLive("a port in use", () =>
+  it.scopedLive("wsmux exits with 1 when the port is in use", () =>
     Effect.gen(function*() {
       const { port } = yield* Tcp.listen
       const { url } = yield* serve(1)
       const taken = `127.0.0.1:${port}`
       const complaint = `cannot listen on ${taken}: address already in use (EADDRINUSE)`
-      yield* failure(["serve", "--listen", taken, "--target", nobody], complaint)
-      // What it logs is not its complaint.
+      yield* failure(["serve", "--listen", taken, "--target", closedPort], complaint)
       yield* failure(["connect", "--log-level", "warning", url, "--listen", taken], complaint)
     }))
 
-  it.scopedLive("a directory without files to demonstrate with", () =>
+  it.scopedLive("wsmux demo exits with 1 when the directory has no files", () =>
     Effect.gen(function*() {
       const empty = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(`${tmpdir()}/wsmux-`)),
         (path) => Effect.sync(() => rmSync(path, { recursive: true }))
       )
-      yield* failure(["demo", "--dir", empty], `cannot choose files: ${empty} has none, so name another directory with --dir`)
+      yield* failure(
+        ["demo", "--dir", empty],
+        `cannot choose files: ${empty} has none, so name another directory with --dir`
+      )
     }))
 })
 
-describe("what the command line tells of itself", () => {
-  it.live("--version is that of the package", () =>
+describe("wsmux", () => {
+  it.live("wsmux --version prints the version of the package", () =>
     Effect.gen(function*() {
       const { code, stderr, stdout } = yield* run(["--version"])
       expect({ code, stderr, version: stdout.trim() }).toEqual({ code: 0, stderr: "", version: packageJson.version })
@@ -300,7 +313,7 @@ describe("what the command line tells of itself", () => {
     "demo --help": ["$ wsmux demo", "--dir", "--files", "--keep"]
   }
   for (const [args, words] of Object.entries(helps)) {
-    it.live(`${args} names ${words.join(", ")}`, () =>
+    it.live(`wsmux ${args} names its commands and options`, () =>
       Effect.gen(function*() {
         const { code, stderr, stdout } = yield* run(args.split(" "))
         expect({ code, stderr }).toEqual({ code: 0, stderr: "" })

@@ -8,9 +8,9 @@ import { hour, withSteppedClock } from "../../support/steppedClock.js"
 
 const request = { headers: {}, socket: { remoteAddress: "192.0.2.1", remotePort: 1 } } as Http.IncomingMessage
 
-describe("the log of refused clients", () => {
+describe("Refusals", () => {
   for (const [direction, step] of [["back", hour], ["forward", -hour]] as const) {
-    it.effect(`has one line per second when the wall clock is set ${direction} by an hour`, () => {
+    it.effect(`Refusals logs one line per second when the wall clock is set ${direction} by an hour`, () => {
       const logged: Array<string> = []
       const keep = Logger.make(({ message }) => logged.push(String(message)))
       return withSteppedClock((setBack) =>

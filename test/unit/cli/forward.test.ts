@@ -13,11 +13,8 @@ import { makeStreams, settle } from "../../support/sessions.js"
 
 const streamBufferSize = 4096
 
-/**
- * A TCP connection that talks without end and takes everything, with a stream in front of it: `near` is the client's
- * end.
- */
-const makeTalker = Effect.gen(function*() {
+/** Forwards between a stream and a TCP connection that sends without end and takes all bytes. `near` is the client's end. */
+const makeFlooding = Effect.gen(function*() {
   let onBroken: (cause: Error) => void = () => {}
   const connection: Connection = {
     ...ByteStream.make<DuplexFailure>({
@@ -39,9 +36,9 @@ const makeTalker = Effect.gen(function*() {
 })
 
 describe("forward", () => {
-  it.scoped("leaves a connection 15 to 30 s after its client has ended and takes nothing more", () =>
+  it.scoped("forward leaves a connection 15 to 30 s after its client has ended and stopped reading", () =>
     Effect.gen(function*() {
-      const { forwarding, near } = yield* makeTalker
+      const { forwarding, near } = yield* makeFlooding
       yield* near.end
       yield* settle
       yield* TestClock.adjust("14 seconds")
@@ -50,9 +47,9 @@ describe("forward", () => {
       yield* Fiber.join(forwarding)
     }))
 
-  it.scoped("keeps a connection whose client has ended its half and reads slowly", () =>
+  it.scoped("forward keeps a connection whose client has ended its half and reads slowly", () =>
     Effect.gen(function*() {
-      const { forwarding, near } = yield* makeTalker
+      const { forwarding, near } = yield* makeFlooding
       yield* near.end
       for (let i = 0; i < 40; i++) {
         yield* near.read
@@ -63,33 +60,33 @@ describe("forward", () => {
       yield* Fiber.interrupt(forwarding)
     }))
 
-  it.scoped("keeps a connection whose client has not ended and reads nothing", () =>
+  it.scoped("forward keeps a connection whose client has not ended and does not read", () =>
     Effect.gen(function*() {
-      const { forwarding } = yield* makeTalker
+      const { forwarding } = yield* makeFlooding
       yield* TestClock.adjust("1 hours")
       expect(forwarding.unsafePoll()).toBeNull()
       yield* Fiber.interrupt(forwarding)
     }))
 
-  it.scoped("leaves a connection that breaks while a write waits for credit, 2 s later", () =>
+  it.scoped("forward leaves a connection 2 s after it breaks while a write waits for credit", () =>
     Effect.gen(function*() {
-      const talker = yield* makeTalker
-      yield* talker.break
+      const flooding = yield* makeFlooding
+      yield* flooding.break
       yield* settle
-      expect(talker.forwarding.unsafePoll()).toBeNull()
+      expect(flooding.forwarding.unsafePoll()).toBeNull()
       yield* TestClock.adjust("2 seconds")
-      yield* Fiber.join(talker.forwarding)
+      yield* Fiber.join(flooding.forwarding)
     }))
 
-  it.scoped("logs the TCP peer of a stream, its end and its bytes", () => {
+  it.scoped("forward logs the TCP peer of a stream, its outcome and its bytes", () => {
     const lines: Array<string> = []
     const logger = Logger.make(({ message }) => void lines.push(String(message)))
     return Effect.gen(function*() {
-      const talker = yield* makeTalker
-      yield* talker.break
+      const flooding = yield* makeFlooding
+      yield* flooding.break
       yield* settle
       yield* TestClock.adjust("2 seconds")
-      yield* Fiber.join(talker.forwarding)
+      yield* Fiber.join(flooding.forwarding)
       expect(lines).toEqual([
         "stream 1: joined with 10.0.0.1:80",
         "stream 1: broke after 5 bytes from TCP and 7 bytes to TCP: read ECONNRESET"

@@ -1,6 +1,6 @@
 import { createServer } from "node:http"
 
-// A WebSocket server as far as its handshake, whose backlog holds one connection.
+// A WebSocket server whose backlog holds one connection.
 import { WebSocketServer } from "ws"
 
 const server = createServer()

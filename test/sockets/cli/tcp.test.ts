@@ -16,7 +16,7 @@ import { listening, portOf, signal } from "../../support/transports.js"
 const loopback = "127.0.0.1"
 const never = Duration.infinity
 
-/** A connection that was dialled or accepted by the tunnel, and what is at its other end. */
+/** A connection that the tunnel has dialled or accepted, with the socket of its other end. */
 const kinds = {
   dialled: (keepAlive: Duration.Duration) =>
     Effect.gen(function*() {
@@ -43,7 +43,7 @@ const kinds = {
     })
 }
 
-/** What a read comes to: the bytes as text, "end", or the code of the error. */
+/** The result of a read: the bytes as text, "end", or the code of the error. */
 const outcome = ({ read }: Tcp.Connection) =>
   Effect.match(read, {
     onFailure: ({ cause }) => (cause as NodeJS.ErrnoException).code,
@@ -51,8 +51,9 @@ const outcome = ({ read }: Tcp.Connection) =>
   })
 
 for (const [kind, makeConnection] of Object.entries(kinds)) {
-  describe(`a TCP connection that was ${kind}`, () => {
-    it.scopedLive(`and ${kind} fails when bytes and a reset come together, after the bytes`, () =>
+  const aConnection = kind === "dialled" ? "a dialled connection" : "an accepted connection"
+  describe("Tcp", () => {
+    it.scopedLive(`Tcp reads the bytes and then fails when ${aConnection} gets bytes with a reset`, () =>
       Effect.gen(function*() {
         for (let i = 0; i < 10; i++) {
           const { connection, other } = yield* makeConnection(never)
@@ -63,7 +64,7 @@ for (const [kind, makeConnection] of Object.entries(kinds)) {
         }
       }))
 
-    it.scopedLive(`and ${kind} ends when bytes and an end come together, after the bytes`, () =>
+    it.scopedLive(`Tcp reads the bytes and then the end when ${aConnection} gets bytes with a FIN`, () =>
       Effect.gen(function*() {
         const { connection, other } = yield* makeConnection(never)
         other.end("the last words")
@@ -71,7 +72,7 @@ for (const [kind, makeConnection] of Object.entries(kinds)) {
         expect(yield* outcome(connection)).toBe("end")
       }))
 
-    it.scopedLive(`and ${kind} tells that it is broken while a reader waits for something else`, () =>
+    it.scopedLive(`Tcp calls onBroken when ${aConnection} is reset`, () =>
       Effect.gen(function*() {
         const { connection, other } = yield* makeConnection(never)
         const reading = yield* Effect.fork(outcome(connection))
@@ -84,7 +85,7 @@ for (const [kind, makeConnection] of Object.entries(kinds)) {
         yield* Fiber.join(reading)
       }))
 
-    it.scopedLive(`and ${kind} knows its addresses and counts its bytes`, () =>
+    it.scopedLive(`Tcp knows the addresses and counts the bytes of ${aConnection}`, () =>
       Effect.gen(function*() {
         const { connection, other } = yield* makeConnection(never)
         other.write("hello")
@@ -98,9 +99,9 @@ for (const [kind, makeConnection] of Object.entries(kinds)) {
         })
       }))
 
-    it.scopedLive(`and ${kind} is probed when it is silent, unless that is off`, () =>
+    it.scopedLive(`Tcp probes ${aConnection} when it is silent, unless keep-alive is off`, () =>
       Effect.gen(function*() {
-        if (process.platform !== "linux") return // other kernels do not tell their timers
+        if (process.platform !== "linux") return // other kernels do not show their timers
         const on = yield* makeConnection(Duration.seconds(30))
         expect(timerOf(on.connection)).toBe("keep-alive")
         const off = yield* makeConnection(never)
@@ -109,7 +110,7 @@ for (const [kind, makeConnection] of Object.entries(kinds)) {
   })
 }
 
-/** Which timer the kernel has for a connection, as /proc/net/tcp tells. */
+/** The kernel's timer of a connection, from /proc/net/tcp. */
 const timerOf = ({ local, peer }: Tcp.Connection): string | undefined => {
   const hex = (address: string) => Number(address.split(":")[1]).toString(16).toUpperCase().padStart(4, "0")
   const line = readFileSync("/proc/net/tcp", "utf8").split("\n")
@@ -119,18 +120,18 @@ const timerOf = ({ local, peer }: Tcp.Connection): string | undefined => {
 }
 
 describe("Reading", () => {
-  it.scopedLive("takes one chunk from a target that talks without end, until it is asked for the next", () =>
+  it.scopedLive("Reading takes one chunk from a target that sends without end, until the next read", () =>
     Effect.gen(function*() {
       const { connection, other } = yield* kinds.dialled(never)
       other.write(new Uint8Array(8 * 1024 * 1024))
       const { byteLength } = Option.getOrThrow(yield* connection.read)
-      // As many turns as many reads would take: nothing more is read meanwhile.
+      // Further reads would happen within these turns.
       yield* Effect.repeatN(turn, 100)
       expect(connection.bytes().read).toBe(byteLength)
       expect(byteLength).toBeLessThanOrEqual(64 * 1024)
     }))
 
-  it("takes less at once the more bytes wait", () => {
+  it("Reading takes fewer bytes at once the more bytes wait", () => {
     const kibibyte = 1024
     expect([0, 0.5, 0.95, 1, 2].map((share) => Reading.readSize(share * Reading.budget))).toEqual([
       64 * kibibyte,

@@ -1,14 +1,17 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Tcp from "effect-wsmux/cli/tcp"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Queue from "effect/Queue"
 import { channel } from "node:diagnostics_channel"
 import type * as Net from "node:net"
-import { listen } from "../../../src/cli/tcp.js"
-import * as Tcp from "./tcp.js"
+import * as Peer from "../../e2e/cli/tcp.js"
 
-/** The server of the next connection that this process accepts. */
+/**
+ * Waits for the server of the next connection that this process accepts. Hence the test has a file, and a process, of its
+ * own.
+ */
 const nextServer = Effect.async<Net.Server>((resume) => {
   const accepted = channel("net.server.socket")
   const onSocket = (message: unknown) => {
@@ -18,11 +21,11 @@ const nextServer = Effect.async<Net.Server>((resume) => {
   accepted.subscribe(onSocket)
 })
 
-describe("the listener of wsmux connect", () => {
-  it.scopedLive("goes on when it cannot accept connections", () =>
+describe("Tcp", () => {
+  it.scopedLive("Tcp.listen goes on when the server cannot accept connections", () =>
     Effect.gen(function*() {
       const handled = yield* Queue.unbounded<string>()
-      const { port } = yield* listen(
+      const { port } = yield* Tcp.listen(
         { host: "127.0.0.1", port: 0 },
         Duration.infinity,
         yield* FiberSet.make<void>(),
@@ -30,10 +33,10 @@ describe("the listener of wsmux connect", () => {
       )
       const server = yield* Effect.fork(nextServer)
       yield* Effect.yieldNow()
-      yield* Tcp.connect(port)
+      yield* Peer.connect(port)
       yield* Queue.take(handled)
       for (let i = 0; i < 2; i++) (yield* server).emit("error", new Error("accept EMFILE"))
-      yield* Tcp.connect(port)
+      yield* Peer.connect(port)
       expect(yield* Queue.take(handled)).toMatch(/^127\.0\.0\.1:\d+$/)
     }))
 })

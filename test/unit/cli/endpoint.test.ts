@@ -2,9 +2,9 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Endpoint from "effect-wsmux/cli/endpoint"
 import * as Option from "effect/Option"
 
-describe("an address to listen on", () => {
+describe("Endpoint", () => {
   for (const address of ["127.0.0.1:80", "127.255.0.1:0", "[::1]:80", "localhost:80", "80", ":80"]) {
-    it(`is this machine's only: ${address}`, () => {
+    it(`Endpoint.isLoopback is true for ${address}`, () => {
       expect(Option.map(Endpoint.parse(address), Endpoint.isLoopback)).toEqual(Option.some(true))
     })
   }
@@ -32,7 +32,7 @@ describe("an address to listen on", () => {
     ]
   ]
   for (const address of reachable) {
-    it(`may be reached by others: ${JSON.stringify(address)}`, () => {
+    it(`Endpoint.isLoopback is false for ${JSON.stringify(address)}`, () => {
       expect(Option.map(Endpoint.parse(address), Endpoint.isLoopback)).toEqual(Option.some(false))
     })
   }
@@ -53,7 +53,7 @@ describe("an address to listen on", () => {
     ]
   ]
   for (const address of none) {
-    it(`is none: ${JSON.stringify(address)}`, () => {
+    it(`Endpoint.parse refuses ${JSON.stringify(address)}`, () => {
       expect(Endpoint.parse(address)).toEqual(Option.none())
     })
   }

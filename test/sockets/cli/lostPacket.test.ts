@@ -12,8 +12,8 @@ import { signal } from "../../support/transports.js"
 const loopback = "127.0.0.1"
 
 /**
- * A port of which the next connection loses its first packet: the listener is stopped, and its backlog is full.
- * `accept` lets it go on, and the kernel's second packet gets through.
+ * A port whose next connection loses its first packet: the listener's process is stopped, and its backlog is full. `accept`
+ * continues the process, so the kernel's second packet arrives.
  */
 const lossyPort = Effect.gen(function*() {
   const child = yield* Effect.acquireRelease(
@@ -29,13 +29,13 @@ const lossyPort = Effect.gen(function*() {
   return { port, accept: Effect.sync(() => child.kill("SIGCONT")) }
 })
 
-describe.runIf(process.platform === "linux")("a host with an address that has no route", () => {
+describe.runIf(process.platform === "linux")("Tcp.connect and NodeTransport.connect", () => {
   const addresses = [{ address: loopback, family: 4 }, { address: "::1", family: 6 }]
   type Lookup = (host: string, options: unknown, done: (error: null, addresses: unknown) => void) => void
   const lookup: Lookup = (_host, _options, done) => done(null, addresses)
 
   const diallers: Record<string, (port: number) => Effect.Effect<unknown, unknown, never>> = {
-    "wsmux serve to its target": (port) => Effect.scoped(Tcp.connect({ host: "two.example", port }, Duration.infinity)),
+    "Tcp.connect": (port) => Effect.scoped(Tcp.connect({ host: "two.example", port }, Duration.infinity)),
     "NodeTransport.connect": (port) => Effect.scoped(NodeTransport.connect(`ws://two.example:${port}`))
   }
   const spy = vi.spyOn(Dns, "lookup")
@@ -43,11 +43,11 @@ describe.runIf(process.platform === "linux")("a host with an address that has no
   afterAll(() => spy.mockRestore())
 
   for (const [dialler, dial] of Object.entries(diallers)) {
-    it.scopedLive(`is reached by ${dialler} though the first packet to the other one is lost`, () =>
+    it.scopedLive(`${dialler} connects when one address has no route and a packet to the other is lost`, () =>
       Effect.gen(function*() {
         const { accept, port } = yield* lossyPort
         const dialling = yield* Effect.fork(dial(port))
-        yield* turn // the first packet has been sent by then, and dropped
+        yield* turn // the kernel has dropped the first packet by then
         yield* accept
         yield* dialling
       }))

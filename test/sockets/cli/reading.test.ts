@@ -5,12 +5,12 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import { dial, heldBytes } from "../../../src/cli/reading.js"
+import * as Tcp from "../../e2e/cli/tcp.js"
 import { pattern } from "../../support/bytes.js"
 import { eventually } from "../../support/transports.js"
-import * as Tcp from "./tcp.js"
 
-describe("a connection to a target", () => {
-  it.scopedLive("leaves nothing in the count of waiting bytes when bytes come while it is given up", () =>
+describe("Reading", () => {
+  it.scopedLive("Reading counts no waiting bytes after the scope of a connection has ended", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.listen
       const scope = yield* Scope.make()

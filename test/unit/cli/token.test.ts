@@ -1,5 +1,4 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as Title from "effect-wsmux/cli/title"
 import * as Token from "effect-wsmux/cli/token"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -24,8 +23,8 @@ const verdict = (authorization: string | undefined) =>
 
 const refused = Exit.fail({ status: 401, headers: { "www-authenticate": "Bearer" } })
 
-describe("the token", () => {
-  it.sequential("lets in who shows it, and nobody who shows another of whatever length", () => {
+describe("Token", () => {
+  it.sequential("Token.authorize accepts the token, and refuses every other text of any length", () => {
     expect(verdict(`Bearer ${secret}`)).toEqual(Exit.void)
     expect(verdict(undefined)).toEqual(refused)
     for (let length = 0; length <= 2 * secret.length; length++) {
@@ -40,7 +39,7 @@ describe("the token", () => {
     }
   })
 
-  it.sequential("is compared in constant time: a digest of what is shown with its own, once, whatever is shown", () => {
+  it.sequential("Token.authorize compares digests in constant time, once per request", () => {
     const compared = vi.mocked(timingSafeEqual)
     for (const shown of [`Bearer ${secret}`, "", "Bearer ", `Bearer ${secret.slice(1)}`, "x".repeat(100_000)]) {
       compared.mockClear()
@@ -49,20 +48,7 @@ describe("the token", () => {
     }
   })
 
-  it.sequential("is not asked for where there is none", () => {
+  it.sequential("Token.authorize is undefined when there is no token", () => {
     expect(Token.authorize(Option.none())).toBeUndefined()
-  })
-})
-
-describe("the list of processes", () => {
-  it("shows no token, no header, and no URL's user or query", () => {
-    const shown = Title.withoutSecrets([
-      ...["connect", "--token", secret, `--token=${secret}`, "ws://user:secret@relay.example:80/?token=secret"],
-      ...["--header", `x-key: ${secret}`, `--header=x-key:${secret}`, "--listen", "[::1]:80", "--token"]
-    ])
-    expect(shown.join(" ")).toBe(
-      "connect --token *** --token=*** ws://***@relay.example:80/?*** " +
-        "--header *** --header=*** --listen [::1]:80 --token"
-    )
   })
 })
