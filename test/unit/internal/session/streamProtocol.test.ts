@@ -58,7 +58,15 @@ describe("a stream's two halves", () => {
     expect([stream.state, stream.recvHalf.granted]).toEqual(["AwaitingAccept", 0])
     stream.accept()
     expect([stream.snapshot(), events()]).toEqual([
-      { id: 7, state: "Open", bufferedBytes: 0, receiveCredit: 100, sendCredit: 30, waitingBytes: 0 },
+      {
+        id: 7,
+        state: "Open",
+        bufferedBytes: 0,
+        receiveCredit: 100,
+        sendCredit: 30,
+        waitingBytes: 0,
+        discarding: false
+      },
       []
     ])
   })
@@ -85,7 +93,15 @@ describe("a stream's two halves", () => {
     Effect.runFork(stream.sendHalf.write([pattern(25)]))
     expect(stream.recvDat(pattern(10))).toBe("Taken")
     expect(stream.snapshot())
-      .toEqual({ id: 7, state: "Open", bufferedBytes: 10, receiveCredit: 90, sendCredit: 30, waitingBytes: 25 })
+      .toEqual({
+        id: 7,
+        state: "Open",
+        bufferedBytes: 10,
+        receiveCredit: 90,
+        sendCredit: 30,
+        waitingBytes: 25,
+        discarding: false
+      })
   })
 
   it("end one by one, in either order, and then are over", () => {
