@@ -47,7 +47,8 @@ const program = Effect.gen(function*() {
   const stream = yield* open(client)
   yield* Stream.make("over ", "there").pipe(Stream.encodeText, Stream.run(stream.writable))
   const answer = yield* stream.readable.pipe(Stream.decodeText(), Stream.mkString)
-  console.log(JSON.stringify([answer, typeof SessionConfig.layer, typeof NodeTransport.layer, typeof NodeTransportServer.layer]))
+  const found = [SessionConfig.layer, NodeTransport.layer, NodeTransportServer.layer].map((layer) => typeof layer)
+  console.log(JSON.stringify([answer, ...found]))
 })
 
 void Effect.runPromise(Effect.scoped(program))

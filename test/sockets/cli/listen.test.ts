@@ -9,8 +9,8 @@ import type * as Net from "node:net"
 import * as Peer from "../../e2e/cli/tcp.js"
 
 /**
- * Waits for the server of the next connection that this process accepts. Hence the test has a file, and a process, of its
- * own.
+ * Waits for the server of the next connection that this process accepts. Hence the test has a file, and a process, of
+ * its own.
  */
 const nextServer = Effect.async<Net.Server>((resume) => {
   const accepted = channel("net.server.socket")

@@ -12,8 +12,8 @@ import { signal } from "../../support/transports.js"
 const loopback = "127.0.0.1"
 
 /**
- * A port whose next connection loses its first packet: the listener's process is stopped, and its backlog is full. `accept`
- * continues the process, so the kernel's second packet arrives.
+ * A port whose next connection loses its first packet: the listener's process is stopped, and its backlog is full.
+ * `accept` continues the process, so the kernel's second packet arrives.
  */
 const lossyPort = Effect.gen(function*() {
   const child = yield* Effect.acquireRelease(

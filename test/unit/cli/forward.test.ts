@@ -13,7 +13,10 @@ import { makeStreams, settle } from "../../support/sessions.js"
 
 const streamBufferSize = 4096
 
-/** Forwards between a stream and a TCP connection that sends without end and takes all bytes. `near` is the client's end. */
+/**
+ * Forwards between a stream and a TCP connection that sends without end and takes all bytes. `near` is the client's
+ * end.
+ */
 const makeFlooding = Effect.gen(function*() {
   let onBroken: (cause: Error) => void = () => {}
   const connection: Connection = {
