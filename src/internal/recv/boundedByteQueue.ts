@@ -63,8 +63,14 @@ export class BoundedByteQueue {
    * Adds the bytes that fit, and returns their number. Fewer bytes than offered mean that the peer exceeded its credit.
    */
   offer(chunk: Uint8Array): number {
-    const fit = this.discard(chunk.byteLength)
-    if (fit > 0) this.#push(fit === chunk.byteLength ? chunk : chunk.subarray(0, fit))
+    const length = chunk.byteLength
+    const fit = Math.min(length, this.#granted)
+    if (fit === 0) return 0
+    this.#granted -= fit
+    this.#size += fit
+    const bytes = fit === length ? chunk : chunk.subarray(0, fit)
+    if (fit >= smallChunk) this.#pushLarge(bytes)
+    else this.#pushSmall(bytes)
     return fit
   }
 
@@ -100,7 +106,7 @@ export class BoundedByteQueue {
 
   /** Grants the credit of the bytes that were taken, and returns it: 0 while that is too little to be worth an ACK. */
   returnCredit(): number {
-    const missing = this.#missing
+    const missing = this.#capacity - this.#size - this.#granted
     return missing >= Math.min(this.#capacity / 2, promptCredit) ? this.#grant(missing) : 0
   }
 
@@ -127,14 +133,13 @@ export class BoundedByteQueue {
     this.#tail = undefined
   }
 
-  #push(chunk: Uint8Array): void {
+  #pushLarge(chunk: Uint8Array): void {
+    if (this.#tail !== undefined) this.#endSegment()
+    ;(this.#chunks ??= []).push(compact(chunk))
+  }
+
+  #pushSmall(chunk: Uint8Array): void {
     const length = chunk.byteLength
-    this.#size += length
-    if (length >= smallChunk) {
-      this.#endSegment()
-      this.#list.push(compact(chunk))
-      return
-    }
     const room = Math.min(this.#tail?.byteLength ?? 0, length)
     if (room > 0) this.#append(chunk.subarray(0, room), this.#tail!)
     if (room < length) this.#startSegment(chunk.subarray(room))
