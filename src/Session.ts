@@ -33,7 +33,7 @@ import type {
  * @since 0.1.0
  * @category type ids
  */
-export const TypeId: unique symbol = Symbol.for("effect-wsmux/Session")
+export const TypeId: unique symbol = internal.TypeId
 
 /**
  * @since 0.1.0
