@@ -1,6 +1,6 @@
 /**
  * A first-in first-out queue with `push` and `shift` in constant time. `Array.shift` moves the whole array: at 16,384
- * elements that took 5 µs in Node 20, against 0.1 µs here.
+ * elements that took 5 µs in Node 20, against 0.1 µs here. A short array moves faster than an index is kept.
  */
 export class Fifo<A extends object> {
   #items: Array<A | undefined> = []
@@ -21,6 +21,7 @@ export class Fifo<A extends object> {
   }
 
   shift(): A | undefined {
+    if (this.#head === 0 && this.#items.length <= maxShifted) return this.#items.shift()
     const item = this.#items[this.#head]
     if (item === undefined) return undefined
     this.#items[this.#head++] = undefined
@@ -52,6 +53,9 @@ export class Fifo<A extends object> {
     return items
   }
 }
+
+/** Up to this length, `Array.shift` moves the elements. */
+const maxShifted = 32
 
 /** Fewer empty slots than this are not worth a move. */
 const minGap = 32
