@@ -2,12 +2,15 @@
 // The bundle imports modules of Node only, so its start-up reads one file.
 
 import { build } from "esbuild"
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const directory = join(root, "dist/cli")
+
+// The compiler has written the modules of the command, which the bundle replaces.
+rmSync(directory, { recursive: true, force: true })
 
 const { metafile } = await build({
   absWorkingDir: root,
