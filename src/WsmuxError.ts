@@ -10,16 +10,7 @@ import * as Data from "effect/Data"
 import * as Predicate from "effect/Predicate"
 import { connectFailure, describe, detailed, notConnected } from "./internal/text/errorText.js"
 import { plainText } from "./internal/text/plainText.js"
-
-/** Marks the errors that end a session, also for another copy of this package in the same program. */
-const TerminalTypeId: unique symbol = Symbol.for("effect-wsmux/WsmuxError/TerminalError")
-
-/** A tagged error that ends a session. The mark lies on the prototype, so that each error has its own fields only. */
-const TerminalTaggedError = <Tag extends string>(tag: Tag): ReturnType<typeof Data.TaggedError<Tag>> => {
-  const Base = Data.TaggedError(tag)
-  Object.defineProperty(Base.prototype, TerminalTypeId, { value: TerminalTypeId })
-  return Base
-}
+import { TerminalTaggedError, TerminalTypeId } from "./internal/text/terminalError.js"
 
 /**
  * The peer did not accept a stream in time (`ErrAcceptTimeout`). The id remains reserved until the peer answers.
