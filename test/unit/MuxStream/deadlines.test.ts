@@ -10,7 +10,7 @@ import { bytes, pattern, text } from "../../support/bytes.js"
 import { countingFibers, expectWaiting, failureOf, quietly, start } from "../../support/observe.js"
 import { makeStreams, readAll, readSome, settle } from "../../support/sessions.js"
 
-/** Streams on which reading waits, because nothing comes, and writing waits, because the window is full. */
+/** Streams whose reads wait for the peer, and whose writes wait for credit, as the window is full. */
 const makeBlocked = Effect.tap(makeStreams(quietly()), ({ near }) => near.write(pattern(1024)))
 
 interface Half {
@@ -36,8 +36,8 @@ const halves: ReadonlyArray<Half> = [
 ]
 
 for (const { half, operate, set, timeout } of halves) {
-  describe(`a ${half} deadline`, () => {
-    it.scoped("fails what waits when it passes, and what comes later at once", () =>
+  describe(`MuxStream ${half} deadline`, () => {
+    it.scoped(`MuxStream ${half} deadline fails waiting operations when it passes, and later ones at once`, () =>
       Effect.gen(function*() {
         const { near } = yield* makeBlocked
         yield* set(near, 5000)
@@ -52,7 +52,7 @@ for (const { half, operate, set, timeout } of halves) {
       }))
 
     for (const [direction, moved] of [["later", 9000], ["earlier", 4000]] as const) {
-      it.scoped(`can be moved ${direction} while something waits`, () =>
+      it.scoped(`MuxStream ${half} deadline can be moved ${direction} while an operation waits`, () =>
         Effect.gen(function*() {
           const { near } = yield* makeBlocked
           yield* set(near, 6000)
@@ -66,7 +66,7 @@ for (const { half, operate, set, timeout } of halves) {
         }))
     }
 
-    it.scoped("can be cleared, before it passes and after", () =>
+    it.scoped(`MuxStream ${half} deadline can be cleared before and after it passes`, () =>
       Effect.gen(function*() {
         const { near } = yield* makeBlocked
         yield* set(near, 5000)
@@ -81,7 +81,7 @@ for (const { half, operate, set, timeout } of halves) {
         yield* expectWaiting(yield* start(operate(near)))
       }))
 
-    it.scoped("can be moved into the future after it has passed", () =>
+    it.scoped(`MuxStream ${half} deadline can be moved into the future after it has passed`, () =>
       Effect.gen(function*() {
         const { near } = yield* makeBlocked
         yield* set(near, 5000)
@@ -94,7 +94,7 @@ for (const { half, operate, set, timeout } of halves) {
         expect(yield* failureOf(waiting)).toEqual(timeout)
       }))
 
-    it.scoped("in the past is invalid, and the one in force stays", () =>
+    it.scoped(`MuxStream ${half} deadline stays in force when a setter gets a time in the past`, () =>
       Effect.gen(function*() {
         const { near } = yield* makeBlocked
         yield* set(near, 5000)
@@ -113,7 +113,7 @@ for (const { half, operate, set, timeout } of halves) {
         expect(yield* Effect.flip(operate(near))).toEqual(timeout)
       }))
 
-    it.scoped("of exactly now has passed", () =>
+    it.scoped(`MuxStream ${half} deadline has passed when it is exactly now`, () =>
       Effect.gen(function*() {
         const { near } = yield* makeBlocked
         yield* TestClock.adjust(1000)
@@ -123,7 +123,7 @@ for (const { half, operate, set, timeout } of halves) {
         expect(yield* Effect.flip(operate(near))).toEqual(timeout)
       }))
 
-    it.scoped("of infinity is none", () =>
+    it.scoped(`MuxStream ${half} deadline is unlimited when it is Infinity`, () =>
       Effect.gen(function*() {
         const { near } = yield* makeBlocked
         yield* set(near, 1000)
@@ -135,7 +135,7 @@ for (const { half, operate, set, timeout } of halves) {
 
     const forms = { "a Date": new Date(5000), "a DateTime": DateTime.unsafeMake(5000), "a number": 5000 }
     for (const [name, deadline] of Object.entries(forms)) {
-      it.scoped(`can be given as ${name}`, () =>
+      it.scoped(`MuxStream ${half} deadline can be given as ${name}`, () =>
         Effect.gen(function*() {
           const { near } = yield* makeBlocked
           yield* set(near, deadline)
@@ -149,7 +149,7 @@ for (const { half, operate, set, timeout } of halves) {
         }))
     }
 
-    it.scoped("that several fibers move at once leaves no timer of the losers", () =>
+    it.scoped(`MuxStream ${half} deadline leaves no timer of the losers when several fibers set it`, () =>
       Effect.gen(function*() {
         const { near } = yield* makeBlocked
         yield* set(near, 1000)
@@ -160,7 +160,7 @@ for (const { half, operate, set, timeout } of halves) {
         yield* expectWaiting(waiting)
       }))
 
-    it.scoped("says nothing about the other end", () =>
+    it.scoped(`MuxStream ${half} deadline has no effect on the peer`, () =>
       Effect.gen(function*() {
         const { far, near } = yield* makeBlocked
         yield* far.write(pattern(1024))
@@ -170,8 +170,8 @@ for (const { half, operate, set, timeout } of halves) {
   })
 }
 
-describe("deadlines", () => {
-  it.scoped("leave a stream alive: it goes on without a hole once they are cleared", () =>
+describe("MuxStream deadlines", () => {
+  it.scoped("MuxStream carries all bytes after its deadlines have passed and are cleared", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const sent = pattern(3000)
@@ -187,7 +187,7 @@ describe("deadlines", () => {
       expect(text(yield* readSome(near))).toBe("and back")
     }))
 
-  it.scoped("tell how much of each waiting write had gone", () =>
+  it.scoped("WriteTimeout has the sent bytes of each waiting write", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       yield* near.setWriteDeadline(1000)
@@ -202,7 +202,7 @@ describe("deadlines", () => {
       expect(yield* readAll(far)).toEqual(pattern(3000).subarray(1024, 2048))
     }))
 
-  it.scoped("deliver what had arrived, and then fail", () =>
+  it.scoped("MuxStream.read returns arrived bytes, and then fails when the read deadline has passed", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       yield* far.write(bytes("early"))
@@ -216,7 +216,7 @@ describe("deadlines", () => {
       expect(yield* Effect.flip(readAll(near))).toEqual(new ReadTimeout({ streamId: 1 }))
     }))
 
-  it.scoped("do not hide an end that has come", () =>
+  it.scoped("MuxStream.read returns the end when the FIN arrives after the read deadline", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       yield* near.setReadDeadline(0)
@@ -227,7 +227,7 @@ describe("deadlines", () => {
       expect(yield* near.read).toEqual(Option.none())
     }))
 
-  it.scoped("do not keep a stream from being ended", () =>
+  it.scoped("MuxStream.end completes when the write deadline has passed", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const write = yield* start(near.write(pattern(2000)))
@@ -238,7 +238,7 @@ describe("deadlines", () => {
       expect(yield* readAll(far)).toEqual(pattern(2000).subarray(0, 1024))
     }))
 
-  it.scoped("are set both by setDeadline, or neither", () =>
+  it.scoped("MuxStream.setDeadline sets both deadlines, or neither when the time has passed", () =>
     Effect.gen(function*() {
       const { near } = yield* makeBlocked
       yield* near.setDeadline(5000)
@@ -256,7 +256,7 @@ describe("deadlines", () => {
       yield* expectWaiting(yield* start(near.read), yield* start(near.write(bytes("x"))))
     }))
 
-  it.scoped("are set both by setDeadline at one time, however much goes by meanwhile", () =>
+  it.scoped("MuxStream.setDeadline sets both deadlines to one time when the clock advances meanwhile", () =>
     Effect.gen(function*() {
       const { near } = yield* makeBlocked
       let now = 1000
@@ -268,7 +268,7 @@ describe("deadlines", () => {
       ])
     }))
 
-  it.scoped("leave no timer behind when they are cleared, passed or left with their stream", () =>
+  it.scoped("MuxStream holds no timer when its deadlines are cleared, have passed or its scope closes", () =>
     countingFibers((fibers) =>
       Effect.gen(function*() {
         const { client, near, server } = yield* makeStreams(quietly())

@@ -9,7 +9,7 @@ import { expectWaiting, quietly, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeSessions, readAll, settle } from "../../support/sessions.js"
 
-/** A stream of the peer, accepted and left, after `unread` had come; and the frames up to there. */
+/** Accepts a stream of the peer and leaves it after `unread` has arrived. `before` has the frames up to then. */
 const makeLeft = (unread: ReadonlyArray<Uint8Array>, options?: SessionConfig.PartialSettings) =>
   Effect.gen(function*() {
     const peer = yield* makePeer("server", options)
@@ -19,8 +19,8 @@ const makeLeft = (unread: ReadonlyArray<Uint8Array>, options?: SessionConfig.Par
     return { ...peer, streams, before: yield* peer.frames }
   })
 
-describe("a stream that is left before its end", () => {
-  it.scoped("sends FIN, then returns the credit of what comes until the peer's FIN", () =>
+describe("MuxStream", () => {
+  it.scoped("MuxStream sends FIN and returns credit until the peer's FIN when its scope closes", () =>
     Effect.gen(function*() {
       const { before, frames, send, streams } = yield* makeLeft([])
       expect(before).toEqual([ack(1, 1024), fin(1)])
@@ -32,24 +32,24 @@ describe("a stream that is left before its end", () => {
       expect(yield* frames).toEqual([])
     }))
 
-  it.scoped("Session.snapshot tells that a stream was left, and that its bytes are discarded", () =>
+  it.scoped("Session.snapshot reports discarding when the scope of a stream has closed", () =>
     Effect.gen(function*() {
       const { session } = yield* makeLeft([bytes("unread")])
       expect((yield* session.snapshot).streams).toMatchObject([{ id: 1, bufferedBytes: 0, discarding: true }])
     }))
 
-  it.scoped("returns the credit of what nobody had read", () =>
+  it.scoped("MuxStream returns the credit of unread bytes when its scope closes", () =>
     Effect.gen(function*() {
       const { before } = yield* makeLeft([pattern(1000), pattern(24)])
       expect(before).toHaveLength(3)
       expect(before).toEqual(expect.arrayContaining([fin(1), ack(1, 1024)]))
     }))
 
-  it.scoped("is forgotten without more credit once the budget is spent", () =>
+  it.scoped("MuxStream is removed without more credit when discardLimit is spent", () =>
     Effect.gen(function*() {
       const { frames, send, session, streams } = yield* makeLeft([], { discardLimit: 1500 })
       yield* send(dat(1, pattern(1000)), dat(1, pattern(500)))
-      expect(yield* frames).toEqual([ack(1, 1000)]) // the rest is less than half a window
+      expect(yield* frames).toEqual([ack(1, 1000)]) // the remaining bytes are less than half a window
       expect(yield* streams).toBe(1)
       yield* send(dat(1, pattern(24)))
       expect(yield* streams).toBe(0)
@@ -59,14 +59,14 @@ describe("a stream that is left before its end", () => {
       expect(yield* session.isClosed).toBe(false)
     }))
 
-  it.scoped("is forgotten at once when what nobody had read spends the budget", () =>
+  it.scoped("MuxStream is removed at once when its unread bytes exceed discardLimit", () =>
     Effect.gen(function*() {
       const { before, streams } = yield* makeLeft([pattern(1024)], { discardLimit: 1023 })
       expect(before).toEqual([ack(1, 1024), fin(1)])
       expect(yield* streams).toBe(0)
     }))
 
-  it.scoped("may have been overrun: its peer's writer gets its credit all the same", () =>
+  it.scoped("MuxStream returns credit to the peer when an overrun stream is left", () =>
     Effect.gen(function*() {
       const { frames, send, streams } = yield* makeLeft([pattern(1500)])
       yield* send(dat(1, pattern(700)))
@@ -76,7 +76,7 @@ describe("a stream that is left before its end", () => {
       expect(yield* streams).toBe(0)
     }))
 
-  it.scoped("is over at once when the peer had ended", () =>
+  it.scoped("MuxStream is removed at once when its scope closes after the peer's FIN", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       yield* send(syn(1), dat(1, new Uint8Array(0)))
@@ -85,7 +85,7 @@ describe("a stream that is left before its end", () => {
       expect((yield* session.snapshot).streams).toEqual([])
     }))
 
-  it.scoped("lets the peer's writer finish within the budget", () =>
+  it.scoped("MuxStream lets the peer's writer finish within discardLimit when its scope closes", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       const near = yield* Effect.zipLeft(
@@ -99,7 +99,7 @@ describe("a stream that is left before its end", () => {
       expect([(yield* client.snapshot).streams, (yield* server.snapshot).streams]).toEqual([[], []])
     }))
 
-  it.scoped("leaves the peer's writer waiting beyond the budget, where a deadline frees it", () =>
+  it.scoped("MuxStream.write fails with WriteTimeout when its peer has left and spent discardLimit", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly({ server: { discardLimit: 10_000 } }))
       yield* Effect.fork(Effect.scoped(server.accept))
@@ -112,11 +112,11 @@ describe("a stream that is left before its end", () => {
     }))
 
   const ways = {
-    "when the peer had ended": [[dat(1, bytes("unread")), fin(1)], []],
-    "when the peer ends later": [[], [dat(1, bytes("unread")), fin(1)]]
+    "before the scope closes": [[dat(1, bytes("unread")), fin(1)], []],
+    "after the scope has closed": [[], [dat(1, bytes("unread")), fin(1)]]
   } as const
   for (const [when, [before, after]] of Object.entries(ways)) {
-    it.scoped(`never shows an end to who still reads it, ${when}: bytes before it are lost`, () =>
+    it.scoped(`MuxStream.read fails with BrokenPipe when unread bytes and FIN arrive ${when}`, () =>
       Effect.gen(function*() {
         const { send, session } = yield* makePeer("server")
         yield* send(syn(1))
@@ -126,7 +126,7 @@ describe("a stream that is left before its end", () => {
       }))
   }
 
-  it.scoped("lets who waits for its FIN hear of the session's end, though its budget is spent", () =>
+  it.scoped("MuxStream.end fails with the session when discardLimit is spent and its FIN waits", () =>
     Effect.gen(function*() {
       const config = { discardLimit: 0, streamBufferSize: 70_000 }
       const { pair, send, session } = yield* makePeer("server", config, { capacity: 1000 })
@@ -143,7 +143,7 @@ describe("a stream that is left before its end", () => {
       expect(yield* Effect.flip(Fiber.join(end))).toMatchObject({ _tag: "BrokenPipe", operation: "write" })
     }))
 
-  it.scoped("is forgotten once a FIN that waited has gone, when its budget is spent", () =>
+  it.scoped("MemoryTransport.makeSessions closes with its scope when the clock stands still", () =>
     Effect.gen(function*() {
       const config = { discardLimit: 0, streamBufferSize: 70_000 }
       const { pair, send, session } = yield* makePeer("server", config, { capacity: 1000 })
@@ -160,10 +160,10 @@ describe("a stream that is left before its end", () => {
       yield* pair.resume("server")
       yield* Fiber.join(end)
       yield* settle
-      expect(yield* streams).toEqual([]) // although its peer has not ended
+      expect(yield* streams).toEqual([]) // the peer has not sent FIN
     }))
 
-  it.scoped("ignores and counts what comes behind the peer's FIN", () =>
+  it.scoped("Session ignores and counts frames of a stream after the peer's FIN", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("server")
       yield* send(syn(1))

@@ -10,8 +10,8 @@ import { expectWaiting, quiet, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeStreams, readAll, readSome } from "../../support/sessions.js"
 
-describe("back-pressure", () => {
-  it.scoped("makes a write beyond the window wait until the peer has read", () =>
+describe("MuxStream.write", () => {
+  it.scoped("MuxStream.write waits when the window is full, until the peer reads", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       yield* near.write(pattern(1024))
@@ -22,7 +22,7 @@ describe("back-pressure", () => {
       expect(yield* readSome(far)).toEqual(bytes("x"))
     }))
 
-  it.scoped("of one stream does not hold up another", () =>
+  it.scoped("MuxStream.write completes on one stream when the window of another is full", () =>
     Effect.gen(function*() {
       const { client, near, server } = yield* makeStreams()
       const stuck = yield* start(near.write(pattern(5000)))
@@ -32,7 +32,7 @@ describe("back-pressure", () => {
       yield* expectWaiting(stuck)
     }))
 
-  it.scoped("reaches from one end of a chain to the other", () =>
+  it.scoped("MuxStream.write waits when the reader at the end of a chain of streams stops", () =>
     Effect.gen(function*() {
       const first = yield* makeStreams()
       const second = yield* makeStreams()
@@ -49,8 +49,8 @@ describe("back-pressure", () => {
     }))
 })
 
-describe("credit", () => {
-  it.scoped("returns in halves of the window, as the reader takes the bytes", () =>
+describe("MuxStream", () => {
+  it.scoped("MuxStream returns credit in halves of the window when its reader takes bytes", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       yield* send(syn(1))
@@ -68,7 +68,7 @@ describe("credit", () => {
       expect(yield* frames).toEqual([ack(1, 1024)])
     }))
 
-  it.scoped("does not return for what came before the peer's FIN and is read behind it", () =>
+  it.scoped("MuxStream returns no credit for bytes that are read after the peer's FIN", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       yield* send(syn(1))
@@ -78,7 +78,7 @@ describe("credit", () => {
       expect(yield* frames).toEqual([ack(1, 1024)])
     }))
 
-  it.scoped("may come without end: beyond 2^32-1 it is clamped and counted, and the stream goes on", () =>
+  it.scoped("MuxStream limits credit to 2^32-1 and counts the excess when the peer sends more", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       yield* send(syn(1))
@@ -90,7 +90,7 @@ describe("credit", () => {
       expect(yield* frames).toEqual([ack(1, 1024), dat(1, bytes("on"))])
     }))
 
-  it.scoped("that enlarges a window is used at once", () =>
+  it.scoped("MuxStream.write uses credit above the window at once", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client")
       const open = yield* start(session.open())
@@ -107,11 +107,11 @@ describe("credit", () => {
     }))
 })
 
-describe("windows of different size", () => {
+describe("MuxStream", () => {
   const sizes = [16, 1024, 65_536]
   for (const opener of sizes) {
     for (const acceptor of sizes) {
-      it.scoped(`complete in both directions: opener ${opener}, acceptor ${acceptor}`, () =>
+      it.scoped(`MuxStream carries all bytes with windows of opener ${opener}, acceptor ${acceptor}`, () =>
         Effect.gen(function*() {
           const { client, far, near, server } = yield* makeStreams({
             client: { streamBufferSize: opener },
@@ -131,7 +131,7 @@ describe("windows of different size", () => {
     }
   }
 
-  it.scoped("are topped up at once by an opener whose own is larger", () =>
+  it.scoped("MuxStream opener grants the difference at once when its window is the larger one", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", { streamBufferSize: 5000 })
       const open = yield* start(session.open())
@@ -140,7 +140,7 @@ describe("windows of different size", () => {
       expect(yield* frames).toEqual([syn(1), ack(1, 3976)])
     }))
 
-  it.scoped("are withheld by an opener whose own is smaller, until the surplus is used up", () =>
+  it.scoped("MuxStream opener withholds credit until the surplus is used when its window is smaller", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", { streamBufferSize: 1000 })
       const open = yield* start(session.open())
@@ -148,13 +148,13 @@ describe("windows of different size", () => {
       const stream = yield* Fiber.join(open)
       yield* send(dat(1, pattern(2400)))
       expect((yield* readSome(stream)).byteLength).toBe(2400)
-      expect(yield* frames).toEqual([syn(1)]) // the peer still holds 600
+      expect(yield* frames).toEqual([syn(1)]) // the peer still has credit for 600 bytes
       yield* send(dat(1, pattern(100)))
       yield* stream.read
       expect(yield* frames).toEqual([ack(1, 500)])
     }))
 
-  it.scoped("of the opener above its ceiling are still its own, and nothing is granted twice", () =>
+  it.scoped("MuxStream opener grants its window once when maxPeerWindow is smaller", () =>
     Effect.gen(function*() {
       const settings = { streamBufferSize: 4000, maxPeerWindow: 2000 }
       const { client, far, near } = yield* makeStreams({ client: settings, server: settings })
@@ -166,7 +166,7 @@ describe("windows of different size", () => {
       expect(yield* readAll(near)).toEqual(pattern(8000))
     }))
 
-  it.scoped("cannot work beyond the opener's ceiling, which is NoCapacity and not a hole", () =>
+  it.scoped("MuxStream.read fails with NoCapacity when an acceptor's window exceeds maxPeerWindow", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams({
         client: { maxPeerWindow: 2000 },
@@ -178,8 +178,8 @@ describe("windows of different size", () => {
     }))
 })
 
-describe("an overrun", () => {
-  it.scoped("is told to everybody who reads, and to whoever reads later", () =>
+describe("MuxStream.read", () => {
+  it.scoped("MuxStream.read fails with NoCapacity for each waiting and later reader when overrun", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("server", { ...quiet, streamBufferSize: 8 })
       yield* send(syn(1))
@@ -194,8 +194,8 @@ describe("an overrun", () => {
     }))
 })
 
-describe("the initial send credit", () => {
-  it.scoped("of an acceptor is its own buffer size, as Go peers assume", () =>
+describe("MuxStream", () => {
+  it.scoped("MuxStream of an acceptor starts with its own buffer size as credit, as Go assumes", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", { ...quiet, streamBufferSize: 100 })
       yield* send(syn(1))
@@ -206,7 +206,7 @@ describe("the initial send credit", () => {
     }))
 
   for (const initialSendCredit of [0, 40]) {
-    it.scoped(`can be told apart: ${initialSendCredit}`, () =>
+    it.scoped(`MuxStream of an acceptor starts with initialSendCredit when it is set: ${initialSendCredit}`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makePeer("server", { ...quiet, initialSendCredit })
         yield* send(syn(1))
@@ -221,7 +221,7 @@ describe("the initial send credit", () => {
       }))
   }
 
-  it.scoped("of an opener is what the acceptance grants", () =>
+  it.scoped("MuxStream of an opener starts with the credit of the ACK", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", { ...quiet, initialSendCredit: 5000 })
       const open = yield* start(session.open())

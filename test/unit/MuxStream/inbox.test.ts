@@ -17,7 +17,7 @@ import { expectWaiting, failureOf, quietly, start } from "../../support/observe.
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeStreams, settle } from "../../support/sessions.js"
 
-/** A stream whose peer is the test. Chunks of 1 KiB and more are not merged. */
+/** A stream with a scripted peer. Chunks of 1 KiB and more are not merged. */
 const makeStream = (streamBufferSize = 10_000) =>
   Effect.gen(function*() {
     const peer = yield* makePeer("server", { streamBufferSize })
@@ -27,13 +27,13 @@ const makeStream = (streamBufferSize = 10_000) =>
     return { ...peer, stream, inbox: stream.inbox }
   })
 
-/** The sizes of chunks that were taken, and whether they were the last. */
+/** Returns the sizes of taken chunks, and whether these were the last. */
 const sizes = ([chunks, done]: readonly [Chunk.Chunk<Uint8Array>, boolean]) => [
   ...Chunk.toReadonlyArray(chunks).map(({ byteLength }) => byteLength),
   done
 ]
 
-/** Interrupts a fiber so many turns after something has begun. */
+/** Interrupts a fiber `turns` turns after `begin` has started. */
 const interruptAround = <A, E>(fiber: Fiber.Fiber<A, E>, turns: number, begin: Effect.Effect<void>) => {
   const later = Effect.zipRight(Effect.repeatN(Effect.yieldNow(), turns), Fiber.interrupt(fiber))
   return Effect.all([later, begin], { concurrency: 2 })
@@ -59,7 +59,7 @@ describe("MuxStream.inbox", () => {
       expect(text(yield* Fiber.join(taker))).toBe("late")
     }))
 
-  it.scoped("inbox.takeAll takes all chunks, and is done with the chunks before the FIN", () =>
+  it.scoped("inbox.takeAll takes all chunks, and is done when the FIN has arrived", () =>
     Effect.gen(function*() {
       const { inbox, send } = yield* makeStream()
       const taker = yield* start(inbox.takeAll)
@@ -71,7 +71,7 @@ describe("MuxStream.inbox", () => {
       expect(sizes(yield* inbox.takeAll)).toEqual([true])
     }))
 
-  it.scoped("inbox is an Effect that does what takeAll does", () =>
+  it.scoped("inbox does the same as inbox.takeAll when it is run as an Effect", () =>
     Effect.gen(function*() {
       const { inbox, send } = yield* makeStream()
       yield* send(dat(1, pattern(2000)), fin(1))
@@ -79,7 +79,7 @@ describe("MuxStream.inbox", () => {
       expect(Effect.isEffect(inbox)).toBe(true)
     }))
 
-  it.scoped("inbox.takeN waits for n chunks, and leaves the rest", () =>
+  it.scoped("inbox.takeN waits for n chunks, and leaves later chunks in the inbox", () =>
     Effect.gen(function*() {
       const { inbox, send } = yield* makeStream()
       yield* send(dat(1, pattern(1024)))
@@ -101,7 +101,7 @@ describe("MuxStream.inbox", () => {
       expect(yield* frames).toEqual([ack(1, 4096)])
     }))
 
-  it.scoped("inbox.takeN takes fewer than n chunks at the FIN, and is done", () =>
+  it.scoped("inbox.takeN takes fewer than n chunks and is done when the FIN arrives", () =>
     Effect.gen(function*() {
       const { inbox, send } = yield* makeStream()
       const taker = yield* start(inbox.takeN(3))
@@ -122,7 +122,7 @@ describe("MuxStream.inbox", () => {
       expect(sizes(yield* inbox.takeN(0))).toEqual([true])
     }))
 
-  it.scoped("inbox.clear takes the chunks that are there without waiting", () =>
+  it.scoped("inbox.clear takes the arrived chunks without waiting", () =>
     Effect.gen(function*() {
       const { frames, inbox, send } = yield* makeStream()
       expect([...yield* inbox.clear]).toEqual([])
@@ -156,7 +156,7 @@ describe("MuxStream.inbox", () => {
       yield* inbox.await
     }))
 
-  it.scoped("inbox returns credit when chunks are taken, not when they arrive", () =>
+  it.scoped("inbox returns credit when chunks are taken", () =>
     Effect.gen(function*() {
       const { frames, inbox, send } = yield* makeStream(4096)
       yield* send(dat(1, pattern(1024)), dat(1, pattern(1024)), dat(1, pattern(2048)))
@@ -168,7 +168,7 @@ describe("MuxStream.inbox", () => {
       expect(yield* frames).toEqual([ack(1, 2048)])
     }))
 
-  it.scoped("inbox is bounded in bytes: a write beyond the window waits until chunks are taken", () =>
+  it.scoped("inbox makes a write beyond the window wait until chunks are taken", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       yield* near.write(pattern(1024))
@@ -179,7 +179,7 @@ describe("MuxStream.inbox", () => {
       expect(text(yield* far.inbox.take)).toBe("x")
     }))
 
-  it.scoped("inbox fails with NoCapacity after the bytes that fitted when the peer exceeds the window", () =>
+  it.scoped("inbox fails with NoCapacity after bytes that fit when the peer exceeds the window", () =>
     Effect.gen(function*() {
       const { inbox, send } = yield* makeStream(3000)
       const waiter = yield* start(inbox.await)
@@ -216,7 +216,7 @@ describe("MuxStream.inbox", () => {
       expect(yield* Effect.flip(inbox.takeAll)).toMatchObject(broken)
     }))
 
-  it.scoped("inbox fails with BrokenPipe for StreamEnded when the stream's scope has closed", () =>
+  it.scoped("inbox fails with BrokenPipe for StreamEnded when the scope of its stream has closed", () =>
     Effect.gen(function*() {
       const peer = yield* makePeer("server")
       yield* peer.send(syn(1))
@@ -269,7 +269,7 @@ describe("MuxStream.inbox", () => {
         for (let turns = 0; turns < 10; turns++) {
           const taker = yield* start(operation)
           const [exit] = yield* interruptAround(taker, turns, send(dat(1, bytes("kept"))))
-          // either the taker has the chunk, or the inbox
+          // either the taker or the inbox has the chunk
           expect([turns, yield* inbox.size]).toEqual([turns, Option.some(Exit.isSuccess(exit) ? 0 : 1)])
           outcomes.add(Exit.isSuccess(exit))
           yield* inbox.clear
@@ -285,14 +285,14 @@ describe("MuxStream.inbox", () => {
       expect(concat([...yield* Stream.runCollect(Mailbox.toStream(far.inbox))])).toEqual(pattern(50_000))
     }))
 
-  it.scoped("Mailbox.toStream fails as the inbox does", () =>
+  it.scoped("Mailbox.toStream fails with the error of the inbox", () =>
     Effect.gen(function*() {
       const { inbox, send } = yield* makeStream(3000)
       yield* send(dat(1, pattern(2000)), dat(1, pattern(2000)))
       expect(yield* Effect.flip(Stream.runDrain(Mailbox.toStream(inbox)))).toEqual(new NoCapacity({ streamId: 1 }))
     }))
 
-  it.scoped("inbox is a ReadonlyMailbox and no Mailbox", () =>
+  it.scoped("inbox is a ReadonlyMailbox, not a Mailbox", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams()
       expect([Mailbox.isReadonlyMailbox(near.inbox), Mailbox.isMailbox(near.inbox)]).toEqual([true, false])
@@ -321,7 +321,7 @@ describe("MuxStream.inbox", () => {
     }
   )
 
-  /** Takes in some way: the chunks, as a list. */
+  /** Takes chunks by the operation `kind`, and returns them as a list. */
   const takeBy = (kind: (typeof ways)[number], n: number, { inbox, read, readable }: MuxStream) => {
     const all = Effect.map(([chunks]: readonly [Chunk.Chunk<Uint8Array>, boolean]) => [...chunks])
     switch (kind) {
@@ -361,8 +361,7 @@ describe("MuxStream.inbox", () => {
           }
           const taker = yield* start(takeBy(step.kind, step.n, stream))
           if (taker.unsafePoll() === null) {
-            // A stream may hold a chunk that it has taken and not yet emitted, so streams are interrupted while they
-            // wait.
+            // A Stream may hold a taken chunk before it emits the chunk, so the test interrupts waiting Streams only.
             const isStream = step.kind === "readable" || step.kind === "toStream"
             const arrival = isStream ? Effect.void : send(dat(1, source.subarray(sent, sent += 1000 + step.n)))
             const [exit] = yield* interruptAround(taker, step.turns, arrival)

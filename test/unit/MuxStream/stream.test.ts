@@ -12,14 +12,14 @@ import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeSessions, makeStreams, readAll, readSome, settle } from "../../support/sessions.js"
 
-/** What a broken pipe tells: the operation, how much of it had gone, and why. */
+/** Returns the operation, the sent bytes and the cause of a broken pipe. */
 const told = (error: ReadError | WriteError) =>
   error._tag === "BrokenPipe" ? [error.operation, error.written, error.cause] : error
 
 const endedHere = ["write", 0, undefined]
 
-describe("a stream", () => {
-  it.scoped("carries bytes both ways, each way to its own end", () =>
+describe("MuxStream", () => {
+  it.scoped("MuxStream carries bytes both ways, each way up to its own FIN", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       const sent = pattern(100_000)
@@ -28,14 +28,14 @@ describe("a stream", () => {
       expect(yield* readAll(near)).toEqual(sent)
     }))
 
-  it.scoped("is known by its guard, and its session by its own", () =>
+  it.scoped("isMuxStream and isSession recognise their own objects only", () =>
     Effect.gen(function*() {
       const { client, near } = yield* makeStreams()
       expect([near, client, null, {}].map(MuxStream.isMuxStream)).toEqual([true, false, false, false])
       expect([near, client, null, {}].map(Session.isSession)).toEqual([false, true, false, false])
     }))
 
-  it.scoped("does not share bytes with the writer: it may use its chunk again", () =>
+  it.scoped("MuxStream.write copies its chunk before it completes", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       const chunk = bytes("first")
@@ -45,8 +45,8 @@ describe("a stream", () => {
     }))
 })
 
-describe("the end of a stream", () => {
-  it.scoped("is only that of one way: the one who ended goes on reading, the other goes on writing", () =>
+describe("MuxStream.end", () => {
+  it.scoped("MuxStream.end ends one direction, and the other direction goes on", () =>
     Effect.gen(function*() {
       for (const swapped of [false, true]) {
         const { far, near } = yield* makeStreams()
@@ -59,7 +59,7 @@ describe("the end of a stream", () => {
       }
     }))
 
-  it.scoped("is read again and again", () =>
+  it.scoped("MuxStream.read returns the end again after the peer's FIN", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       yield* near.end
@@ -70,7 +70,7 @@ describe("the end of a stream", () => {
       ])
     }))
 
-  it.scoped("wakes every reader that waits", () =>
+  it.scoped("MuxStream.read returns the end to each waiting reader when the FIN arrives", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       const readers = [yield* start(far.read), yield* start(far.read)]
@@ -78,7 +78,7 @@ describe("the end of a stream", () => {
       for (const reader of readers) expect(yield* Fiber.join(reader)).toEqual(Option.none())
     }))
 
-  it.scoped("is sent once, however often it is asked for", () =>
+  it.scoped("MuxStream.end sends one FIN when it is called several times", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       yield* send(syn(1))
@@ -92,7 +92,7 @@ describe("the end of a stream", () => {
       expect(yield* frames).toEqual([ack(1, 1024), fin(1)])
     }))
 
-  it.scoped("makes later writes fail without a cause, also empty ones", () =>
+  it.scoped("MuxStream.write fails without a cause after end, even when the chunk is empty", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams()
       yield* near.end
@@ -104,7 +104,7 @@ describe("the end of a stream", () => {
       ].map(told)).toEqual([endedHere, endedHere, endedHere, endedHere])
     }))
 
-  it.scoped("follows the writes that wait, and refuses new ones at once", () =>
+  it.scoped("MuxStream.end follows waiting writes, and fails new writes at once", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       const write = yield* start(near.write(pattern(3000)))
@@ -116,7 +116,7 @@ describe("the end of a stream", () => {
       yield* Fiber.join(end)
     }))
 
-  it.scoped("stays on its way when the one who waits for it is interrupted", () =>
+  it.scoped("MuxStream.end still sends FIN when its caller is interrupted", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       yield* start(near.write(pattern(3000)))
@@ -124,7 +124,7 @@ describe("the end of a stream", () => {
       expect(yield* readAll(far)).toEqual(pattern(3000))
     }))
 
-  it.scoped("is over for both sessions when both ways have ended and all is read", () =>
+  it.scoped("Session removes a stream when both ends have sent FIN, and its bytes stay readable", () =>
     Effect.gen(function*() {
       const { client, far, near, server } = yield* makeStreams()
       yield* near.write(bytes("unread at the end"))
@@ -136,15 +136,15 @@ describe("the end of a stream", () => {
     }))
 })
 
-describe("writable", () => {
-  it.scoped("sends FIN when its input ends", () =>
+describe("MuxStream.writable", () => {
+  it.scoped("MuxStream.writable sends FIN when its input ends", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       yield* Effect.fork(Stream.run(Stream.make(bytes("a"), bytes("b"), pattern(2000)), near.writable))
       expect(yield* readAll(far)).toEqual(concat([bytes("ab"), pattern(2000)]))
     }))
 
-  it.scoped("sends FIN for an input without elements", () =>
+  it.scoped("MuxStream.writable sends FIN when its input is empty", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       yield* Stream.run(Stream.empty, near.writable)
@@ -163,7 +163,7 @@ describe("writable", () => {
       )
   }
   for (const [name, run] of Object.entries(pretences)) {
-    it.scoped(`does not pretend a clean end when ${name}; the stream can be written on`, () =>
+    it.scoped(`MuxStream.writable sends no FIN and allows later writes when ${name}`, () =>
       Effect.gen(function*() {
         const { far, near } = yield* makeStreams()
         yield* run(near)
@@ -174,7 +174,7 @@ describe("writable", () => {
       }))
   }
 
-  it.scoped("fails as write does, and then takes no more", () =>
+  it.scoped("MuxStream.writable fails as write does, and pulls no more input", () =>
     Effect.gen(function*() {
       const { near, pair } = yield* makeStreams()
       let pulled = 0
@@ -188,8 +188,8 @@ describe("writable", () => {
     }))
 })
 
-describe("readable", () => {
-  it.scoped("gives one chunk at each pull, so that a consumer that stops loses none", () =>
+describe("MuxStream.readable", () => {
+  it.scoped("MuxStream.readable emits one chunk at each pull", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("server")
       yield* send(syn(1))
@@ -199,7 +199,7 @@ describe("readable", () => {
       expect(Array.from(chunks, (chunk) => text(concat(Chunk.toReadonlyArray(chunk))))).toEqual(["ab", "cd"])
     }))
 
-  it.scoped("goes on where it stopped when it is run again", () =>
+  it.scoped("MuxStream.readable goes on at the next byte when it is run again", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       for (const word of ["one", "two", "three"]) {
@@ -211,7 +211,7 @@ describe("readable", () => {
       expect(Chunk.size(yield* Stream.runCollect(far.readable))).toBe(0)
     }))
 
-  it.scoped("loses nothing of what had arrived when only a part of it was taken", () =>
+  it.scoped("MuxStream.read returns the rest when readable has taken a part of the arrived bytes", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("server", { streamBufferSize: 10_000 })
       yield* send(syn(1))
@@ -228,7 +228,7 @@ describe("readable", () => {
       expect(concat([...first, rest])).toEqual(sent)
     }))
 
-  it.scoped("takes nothing when it is interrupted while it waits", () =>
+  it.scoped("MuxStream.readable and read take no bytes when interrupted while they wait", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       yield* Fiber.interrupt(yield* start(Stream.runDrain(far.readable)))
@@ -237,7 +237,7 @@ describe("readable", () => {
       expect(text(yield* readSome(far))).toBe("kept")
     }))
 
-  it.scoped("serves several readers in turn, each byte once", () =>
+  it.scoped("MuxStream.read serves waiting readers in turn, each byte once", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       const readers = [yield* start(readSome(far)), yield* start(readSome(far))]
@@ -248,7 +248,7 @@ describe("readable", () => {
     }))
 })
 
-describe("a stream whose scope is closed", () => {
+describe("MuxStream", () => {
   const makeLeft = Effect.gen(function*() {
     const { client, server } = yield* makeSessions({ client: quiet, server: quiet })
     return yield* Effect.scoped(Effect.gen(function*() {
@@ -260,14 +260,14 @@ describe("a stream whose scope is closed", () => {
     }))
   })
 
-  it.scoped("fails what waits on it", () =>
+  it.scoped("MuxStream fails waiting operations with BrokenPipe when its scope closes", () =>
     Effect.gen(function*() {
       const { read, write } = yield* makeLeft
       expect(told(yield* failureOf(read))).toEqual(["read", 0, undefined])
       expect(told(yield* failureOf(write))).toEqual(["write", 1024, undefined])
     }))
 
-  it.scoped("fails what is tried with it, but for the end, which it has", () =>
+  it.scoped("MuxStream fails later operations except end when its scope has closed", () =>
     Effect.gen(function*() {
       const { stream } = yield* makeLeft
       expect(told(yield* Effect.flip(stream.read))).toEqual(["read", 0, undefined])

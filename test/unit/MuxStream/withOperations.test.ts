@@ -7,8 +7,8 @@ import { inspect } from "node:util"
 import { bytes, text } from "../../support/bytes.js"
 import { makeSessions, makeStreams, readAll } from "../../support/sessions.js"
 
-describe("a stream with other operations", () => {
-  it.scoped("uses them, and those of the stream for the rest", () =>
+describe("MuxStream.withOperations", () => {
+  it.scoped("MuxStream.withOperations uses the given operations, and those of the stream for the rest", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       let counted = 0
@@ -25,7 +25,7 @@ describe("a stream with other operations", () => {
       expect(text(yield* readAll(counting))).toBe("back")
     }))
 
-  it.scoped("keeps every operation of the stream", () =>
+  it.scoped("MuxStream.withOperations keeps each operation of the stream", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams()
       const members = Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(near)))
@@ -34,24 +34,24 @@ describe("a stream with other operations", () => {
     }))
 })
 
-describe("a copy of a stream that lost its operations", () => {
-  it.scoped("is no stream", () =>
+describe("isMuxStream", () => {
+  it.scoped("isMuxStream is false for a spread copy of a stream", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams()
       expect([isMuxStream(near), isMuxStream({ ...near })]).toEqual([true, false])
     }))
 
   const lose: ReadonlyArray<readonly [what: string, take: (stream: MuxStream) => MuxStream, why: RegExp]> = [
-    ["all of them", (stream) => ({ ...stream }) as unknown as MuxStream, /^not a MuxStream: /],
+    ["all operations", (stream) => ({ ...stream }) as unknown as MuxStream, /^not a MuxStream: /],
     [
-      "some of them",
+      "some operations",
       ({ localAddress, read, remoteAddress }) =>
         ({ [TypeId]: TypeId, read, localAddress, remoteAddress }) as unknown as MuxStream,
       /has no operation \w+: /
     ]
   ]
   for (const [what, take, why] of lose) {
-    it.scoped(`fails the Duplex made of it when it lost ${what}, and says what to do`, () =>
+    it.scoped(`NodeDuplex fails and names MuxStream.withOperations when a copy lost ${what}`, () =>
       Effect.gen(function*() {
         const { near } = yield* makeStreams()
         const makers = [
@@ -60,8 +60,10 @@ describe("a copy of a stream that lost its operations", () => {
         ]
         for (const make of makers) {
           const failed = yield* Deferred.make<Error>()
-          const duplex = yield* Effect.map(make, (duplex) =>
-            duplex.on("error", (error) => Deferred.unsafeDone(failed, Effect.succeed(error))))
+          const duplex = yield* Effect.map(
+            make,
+            (duplex) => duplex.on("error", (error) => Deferred.unsafeDone(failed, Effect.succeed(error)))
+          )
           duplex.write("hello")
           const { message } = yield* Deferred.await(failed)
           expect(message).toMatch(why)
@@ -71,8 +73,8 @@ describe("a copy of a stream that lost its operations", () => {
   }
 })
 
-describe("what is printed", () => {
-  it.scoped("of a stream is its state and its peer", () =>
+describe("MuxStream and Session", () => {
+  it.scoped("MuxStream prints its state and its peer", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams()
       const shown = {
@@ -90,7 +92,7 @@ describe("what is printed", () => {
       expect(`${near}`).toContain("\"state\": \"Open\"")
     }))
 
-  it.scoped("of a session is its role, its addresses and its counters, and never its principal", () =>
+  it.scoped("Session prints its role, addresses and counters, and hides its principal", () =>
     Effect.gen(function*() {
       const { client } = yield* makeSessions()
       yield* client.close

@@ -12,7 +12,7 @@ import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeStreams, readAll, settle } from "../../support/sessions.js"
 
 /**
- * A server session over a link that takes one frame at a time, and streams that the peer has opened with much credit.
+ * A server session over a link that holds one frame, and streams of the peer with a credit of 1,000,000 bytes.
  */
 const makeWriters = (count: number, options?: SessionConfig.PartialSettings, link?: MemoryTransport.Options) =>
   Effect.gen(function*() {
@@ -34,8 +34,8 @@ const payloads = (frames: ReadonlyArray<Frame | Malformed>) =>
 
 const filled = (length: number, value: number) => new Uint8Array(length).fill(value)
 
-describe("a write", () => {
-  it.scoped("does not interleave with others to the same stream", () =>
+describe("MuxStream.write", () => {
+  it.scoped("MuxStream.write keeps the bytes of each call together when several fibers write", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams({ server: { streamBufferSize: 64 } })
       const chunks = Array.from({ length: 8 }, (_, i) => filled(300, i))
@@ -45,7 +45,7 @@ describe("a write", () => {
       expect(yield* readAll(far)).toEqual(concat(chunks))
     }))
 
-  it.scoped("does not pass one that waits, even where it would fit", () =>
+  it.scoped("MuxStream.write waits behind an earlier write even when its bytes would fit", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       yield* start(near.write(filled(1500, 1)))
@@ -54,7 +54,7 @@ describe("a write", () => {
       expect(yield* readAll(far)).toEqual(concat([filled(1500, 1), filled(1, 2)]))
     }))
 
-  it.scoped("leaves out what was not sent when it is interrupted, and later ones follow without a hole", () =>
+  it.scoped("MuxStream.write drops its unsent bytes when interrupted, and later writes follow", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       const write = yield* start(near.write(pattern(3000)))
@@ -63,8 +63,8 @@ describe("a write", () => {
       expect(yield* readAll(far)).toEqual(concat([pattern(3000).subarray(0, 1024), bytes("tail")]))
     }))
 
-  // A fiber that has run for long yields before any step, and may be interrupted there.
-  it.scoped("is forgotten at whatever step it is interrupted", () =>
+  // The scheduler may yield before any step of a fiber, and an interruption may arrive there.
+  it.scoped("MuxStream.write leaves no waiting bytes when it is interrupted at any step", () =>
     Effect.gen(function*() {
       const { send, session, streams: [stream] } = yield* makeWriters(1, { initialSendCredit: 0 })
       for (let at = 0, interrupted = true; interrupted; at++) {
@@ -86,7 +86,7 @@ describe("a write", () => {
       yield* send(fin(1))
     }))
 
-  it.scoped("leaves out nothing of others when it is interrupted while it waits behind them", () =>
+  it.scoped("MuxStream.write drops only its own bytes when it is interrupted behind other writes", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       const first = yield* start(near.write(filled(1500, 1)))
@@ -99,7 +99,7 @@ describe("a write", () => {
       yield* Fiber.join(third)
     }))
 
-  it.scoped("gives the FIN behind it its way when it is interrupted", () =>
+  it.scoped("MuxStream.write releases the waiting FIN when it is interrupted", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams()
       const write = yield* start(near.write(pattern(3000)))
@@ -109,7 +109,7 @@ describe("a write", () => {
       expect(yield* readAll(far)).toEqual(pattern(3000).subarray(0, 1024))
     }))
 
-  it.scoped("sends nothing when it is empty, since a DAT without bytes corrupts a Go peer", () =>
+  it.scoped("MuxStream.write sends no frame when it is empty, as an empty DAT corrupts a Go peer", () =>
     Effect.gen(function*() {
       const { frames, streams: [stream] } = yield* makeWriters(1)
       yield* stream!.write(new Uint8Array(0))
@@ -119,7 +119,7 @@ describe("a write", () => {
       expect(yield* frames).toEqual([dat(1, bytes("x"))])
     }))
 
-  it.scoped("is cut into frames of at most maxFrameSize", () =>
+  it.scoped("MuxStream.write sends frames of at most maxFrameSize", () =>
     Effect.gen(function*() {
       const { frames, streams: [stream] } = yield* makeWriters(1, { maxFrameSize: 10 })
       yield* stream!.write(pattern(25))
@@ -129,7 +129,7 @@ describe("a write", () => {
       expect(concat(out)).toEqual(concat([pattern(25), pattern(10)]))
     }))
 
-  it.scoped("is cut into frames of 64 KiB by default, where the link cannot be measured", () =>
+  it.scoped("MuxStream.write sends frames of 64 KiB by default when the transport cannot ping", () =>
     Effect.gen(function*() {
       const { frames, streams: [stream] } = yield* makeWriters(1, {}, { ping: false })
       yield* stream!.write(pattern(150_000))
@@ -138,7 +138,7 @@ describe("a write", () => {
       expect(concat(out)).toEqual(pattern(150_000))
     }))
 
-  it.scoped("begins with frames of 16 KiB, which grow while the link proves fast", () =>
+  it.scoped("MuxStream.write starts with frames of 16 KiB, and grows them when the link is fast", () =>
     Effect.gen(function*() {
       const { frames, streams: [stream] } = yield* makeWriters(1, {}, { capacity: 1_000_000 })
       yield* stream!.write(pattern(1_000_000))
@@ -146,7 +146,7 @@ describe("a write", () => {
       expect([sizes[0], sizes.at(-2)]).toEqual([16_384, 65_536])
     }))
 
-  it.scoped("completes when its last byte has been handed to the socket, not before", () =>
+  it.scoped("MuxStream.write completes when the transport has its last byte", () =>
     Effect.gen(function*() {
       const { frames, pair, streams: [stream] } = yield* makeWriters(1, { maxFrameSize: 10 })
       yield* pair.stall("server")
@@ -158,8 +158,8 @@ describe("a write", () => {
     }))
 })
 
-describe("writeAll", () => {
-  it.scoped("is one write whose small chunks share frames", () =>
+describe("MuxStream.writeAll", () => {
+  it.scoped("MuxStream.writeAll joins small chunks in one frame", () =>
     Effect.gen(function*() {
       const { frames, streams: [stream] } = yield* makeWriters(1)
       yield* stream!.writeAll(Array.from("abcdef", bytes))
@@ -167,7 +167,7 @@ describe("writeAll", () => {
       expect(yield* frames).toEqual([dat(1, bytes("abcdef")), dat(1, bytes("ghi"))])
     }))
 
-  it.scoped("is not interleaved, and cut where frames are full", () =>
+  it.scoped("MuxStream.writeAll keeps its chunks together, and cuts them where frames are full", () =>
     Effect.gen(function*() {
       const { frames, streams: [stream] } = yield* makeWriters(1, { maxFrameSize: 4 })
       const [first, second] = [
@@ -180,8 +180,8 @@ describe("writeAll", () => {
     }))
 })
 
-describe("who sends next", () => {
-  it.scoped("is control before data, when the socket cannot take all", () =>
+describe("SendScheduler", () => {
+  it.scoped("SendScheduler sends control frames before data when the socket is full", () =>
     Effect.gen(function*() {
       const { frames, pair, send, session, streams: [stream] } = yield* makeWriters(1, { maxFrameSize: 10 })
       yield* pair.stall("server")
@@ -202,7 +202,7 @@ describe("who sends next", () => {
       ])
     }))
 
-  it.scoped("is each large writer in turn, one frame at a time", () =>
+  it.scoped("SendScheduler sends one frame of each large write in turn", () =>
     Effect.gen(function*() {
       const { frames, pair, streams } = yield* makeWriters(3, { maxFrameSize: 10 })
       yield* pair.stall("server")
@@ -214,7 +214,7 @@ describe("who sends next", () => {
       )
     }))
 
-  it.scoped("is a small write soon, though a large one has begun", () =>
+  it.scoped("SendScheduler sends a small write soon when a large write has started", () =>
     Effect.gen(function*() {
       const { frames, pair, streams: [large, small] } = yield* makeWriters(2, { maxFrameSize: 10 })
       yield* pair.stall("server")
@@ -226,7 +226,7 @@ describe("who sends next", () => {
       expect([out[2], out[4]]).toEqual([dat(3, bytes("key")), fin(3)])
     }))
 
-  it.scoped("is another stream when one has no credit", () =>
+  it.scoped("SendScheduler sends frames of another stream when one has no credit", () =>
     Effect.gen(function*() {
       const { frames, send, streams: [poor, other] } = yield* makeWriters(2, { initialSendCredit: 5 })
       const write = yield* start(poor!.write(bytes("12345678")))
@@ -239,7 +239,7 @@ describe("who sends next", () => {
       yield* Fiber.join(write)
     }))
 
-  it.scoped("is nobody while the socket is full: the session keeps what waits", () =>
+  it.scoped("SendScheduler keeps waiting bytes in the session while the socket is full", () =>
     Effect.gen(function*() {
       const { frames, pair, session, streams: [stream] } = yield* makeWriters(1, { maxFrameSize: 10 })
       yield* pair.stall("server")

@@ -15,8 +15,8 @@ import { readAll, readSome, settle } from "../../support/sessions.js"
 
 const closed = new SessionClosed({ by: "peer", code: 1001, reason: "" })
 
-describe("accept", () => {
-  it.scoped("gives streams in the order of their opens, and tells the peer its window", () =>
+describe("Session.accept", () => {
+  it.scoped("Session.accept returns streams in the order of their SYNs, and sends each window by ACK", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", { streamBufferSize: 77 })
       yield* send(syn(5), syn(1))
@@ -28,7 +28,7 @@ describe("accept", () => {
       expect((yield* session.snapshot).counters.accepted).toBe(2)
     }))
 
-  it.scoped("serves those who wait in turn", () =>
+  it.scoped("Session.accept serves waiting callers in turn", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("server")
       const waiting = yield* Effect.replicateEffect(start(session.accept), 3)
@@ -37,7 +37,7 @@ describe("accept", () => {
       yield* expectWaiting(waiting[2]!)
     }))
 
-  it.scoped("takes no stream when it is interrupted", () =>
+  it.scoped("Session.accept takes no stream when the caller was interrupted", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       const [first, second] = [yield* start(session.accept), yield* start(session.accept)]
@@ -47,7 +47,7 @@ describe("accept", () => {
       expect(yield* frames).toEqual([ack(1, 1024)])
     }))
 
-  it.scoped("passes a stream on when it is interrupted in the moment in which one comes", () =>
+  it.scoped("Session.accept passes a stream to the next caller when an interruption meets its arrival", () =>
     Effect.gen(function*() {
       const { next, session, transport } = yield* makePeer("server", quiet)
       const [first, second] = [yield* start(Effect.scoped(session.accept)), yield* start(session.accept)]
@@ -55,11 +55,11 @@ describe("accept", () => {
       transport.send([encode(syn(1))])
       expect(yield* next).toEqual(ack(1, 1024))
       const taken = (yield* first.await)._tag === "Success"
-      if (taken) expect(yield* next).toEqual(fin(1)) // nobody has it: its scope has ended it
+      if (taken) expect(yield* next).toEqual(fin(1)) // no caller has the stream: its scope has ended it
       else expect((yield* Fiber.join(second)).id).toBe(1)
     }))
 
-  it.scoped("never hands out a stream that was given up while it waited", () =>
+  it.scoped("Session.accept skips a stream when its opener gave up while the stream waited", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       yield* send(syn(1), syn(3), fin(1))
@@ -69,7 +69,7 @@ describe("accept", () => {
       yield* expectWaiting(yield* start(session.accept))
     }))
 
-  it.scoped("knows the end of a stream whose opener ended it right after the acceptance", () =>
+  it.scoped("Session.accept returns a stream that reads the FIN when its opener ends it at once", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("server")
       yield* send(syn(1))
@@ -90,7 +90,7 @@ describe("accept", () => {
       const { backlog, counters, streams } = yield* session.snapshot
       expect([backlog, counters.refused, streams.length]).toEqual([4096, 1, 4096])
 
-      expect((yield* session.accept).id).toBe(1) // which makes room
+      expect((yield* session.accept).id).toBe(1) // an accepted stream leaves the backlog
       yield* send(syn(9003))
       expect(yield* frames).toEqual([ack(1, 1024)])
       expect((yield* session.snapshot).backlog).toBe(4096)
@@ -124,7 +124,7 @@ describe("accept", () => {
       yield* TestClock.adjust("10 seconds")
       yield* send(syn(3))
       yield* TestClock.adjust("20 seconds")
-      expect((yield* session.accept).id).toBe(1) // at 30 s its opener may still wait
+      expect((yield* session.accept).id).toBe(1) // at exactly 30 s the opener may still wait
       yield* send(syn(5))
       yield* TestClock.adjust("10001 millis")
       expect((yield* session.accept).id).toBe(5)
@@ -168,14 +168,14 @@ describe("accept", () => {
       expect(yield* frames).toEqual([ack(7, 1024), fin(7)])
     }))
 
-  it.scoped("holds as many as it is told", () =>
+  it.scoped("Session.accept refuses streams by FIN when acceptBacklog of them wait", () =>
     Effect.gen(function*() {
       const { frames, send } = yield* makePeer("server", { acceptBacklog: 1 })
       yield* send(syn(1), syn(3))
       expect(yield* frames).toEqual([fin(3)])
     }))
 
-  it.scoped("refuses streams beyond what a session may have, until one is over", () =>
+  it.scoped("Session.accept refuses streams beyond maxStreams until another stream is over", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", { ...quiet, maxStreams: 2 })
       yield* send(syn(1), syn(3))
@@ -187,7 +187,7 @@ describe("accept", () => {
       expect(yield* frames).toEqual([ack(7, 1024), fin(7)])
     }))
 
-  it.scoped("fails with what ended the session, and so does every later one", () =>
+  it.scoped("Session.accept fails waiting and later calls with the cause when the session ends", () =>
     Effect.gen(function*() {
       const { pair, send, session } = yield* makePeer("server")
       const waiting = yield* Effect.replicateEffect(start(session.accept), 2)
@@ -198,7 +198,7 @@ describe("accept", () => {
       expect(yield* Effect.flip(session.accept)).toEqual(closed)
     }))
 
-  it.scoped("does not hand out what waited when the session ended", () =>
+  it.scoped("Session.accept returns no waiting stream when the session has ended", () =>
     Effect.gen(function*() {
       const { pair, send, session } = yield* makePeer("server")
       yield* send(syn(1))
@@ -207,8 +207,8 @@ describe("accept", () => {
     }))
 })
 
-describe("accepted", () => {
-  it.scoped("is a Stream of the streams, which fails as accept does", () =>
+describe("Session.accepted", () => {
+  it.scoped("Session.accepted emits each stream, and fails with the cause when the session ends", () =>
     Effect.gen(function*() {
       const { pair, send, session } = yield* makePeer("server")
       const seen: Array<number> = []
@@ -219,7 +219,7 @@ describe("accepted", () => {
       expect(yield* failureOf(consumer)).toEqual(closed)
     }))
 
-  it.scoped("owns the streams by the scope in which it is run", () =>
+  it.scoped("Session.accepted ends its streams when the scope of its run closes", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       yield* send(syn(1), syn(3), syn(5))
@@ -232,8 +232,8 @@ describe("accepted", () => {
     }))
 })
 
-describe("run", () => {
-  it.scoped("gives every stream a handler of its own, at the same time", () =>
+describe("Session.run", () => {
+  it.scoped("Session.run runs the handlers of all streams at the same time", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       yield* start(session.run((stream) => Stream.run(stream.readable, stream.writable)))
@@ -247,7 +247,7 @@ describe("run", () => {
       ])
     }))
 
-  it.scoped("gives every stream a scope of its own, closed when its handler is done", () =>
+  it.scoped("Session.run closes the scope of a stream when its handler completes", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       const events: Array<string> = []
@@ -272,7 +272,7 @@ describe("run", () => {
     "a handler that interrupts itself": Effect.interrupt
   }
   for (const [name, failure] of Object.entries(failures)) {
-    it.scoped(`ends the stream of ${name}, not the session`, () =>
+    it.scoped(`Session.run ends the stream of ${name}, and keeps the session`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makePeer("server")
         const run = yield* start(
@@ -285,7 +285,7 @@ describe("run", () => {
       }))
   }
 
-  it.scoped("ends the handlers and their streams when it is interrupted, and the session lives", () =>
+  it.scoped("Session.run ends its handlers and their streams, and keeps the session when interrupted", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       const interrupted: Array<number> = []
@@ -300,7 +300,7 @@ describe("run", () => {
       expect((yield* session.accept).id).toBe(5)
     }))
 
-  it.scoped("lets handlers finish with what had arrived when the session ends, and then fails", () =>
+  it.scoped("Session.run lets handlers read arrived bytes, then fails when the session ends", () =>
     Effect.gen(function*() {
       const { pair, send, session } = yield* makePeer("server")
       const read: Array<string> = []
@@ -325,7 +325,7 @@ describe("run", () => {
       ])
     }))
 
-  it.scoped("can be interrupted while it waits for handlers after the session's end", () =>
+  it.scoped("Session.run can be interrupted while handlers still run after the end of the session", () =>
     Effect.gen(function*() {
       const { pair, send, session } = yield* makePeer("server")
       const run = yield* start(session.run(() => Effect.never))
@@ -335,7 +335,7 @@ describe("run", () => {
       expect((yield* Fiber.interrupt(run))._tag).toBe("Failure")
     }))
 
-  it.scoped("hands over bytes that came before the handler asked, up to the end", () =>
+  it.scoped("Session.run delivers all bytes up to the FIN when they come before the handler reads", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("server")
       const gate = yield* Effect.makeLatch()

@@ -22,7 +22,7 @@ const closedThere = new SessionClosed({ by: "peer", code: 1000, reason: "" })
 const lost = new TransportFailure({ code: 1006, reason: "" })
 
 /**
- * A client whose every step towards the network is written down, and a server, over a link that fills with one frame.
+ * A client and a server over a link that holds one frame. The list `events` has each step of the client's transport.
  */
 const makeRecorded = (options?: SessionConfig.PartialSettings) =>
   Effect.gen(function*() {
@@ -51,8 +51,8 @@ const makeRecorded = (options?: SessionConfig.PartialSettings) =>
     return { client, server, pair, events, note }
   })
 
-describe("close", () => {
-  it.scoped("sends the end of a stream once, though the socket has room again and has not told of it", () =>
+describe("Session.close", () => {
+  it.scoped("Session.close sends one FIN when the socket has room again but has not called back yet", () =>
     Effect.gen(function*() {
       const pair = yield* MemoryTransport.makePair({ ping: false })
       let isFull = false
@@ -76,7 +76,7 @@ describe("close", () => {
       expect(yield* Fiber.join(end)).toMatchObject({ _tag: "BrokenPipe", cause: closedHere })
     }))
 
-  it.scoped("goes its way in one order", () =>
+  it.scoped("Session.close fails operations, sends queued frames, closes, then runs closeCallback", () =>
     Effect.gen(function*() {
       const { client, events, note, pair, server } = yield* makeRecorded()
       const [near] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
@@ -101,7 +101,7 @@ describe("close", () => {
       yield* pair.resume("client")
       yield* Fiber.join(close)
       expect(events.slice(4)).toEqual([
-        "send Syn", // the second open's, which had waited for the socket
+        "send Syn", // the SYN of the second open had waited for the socket
         "close frame 1000 at 0",
         "terminated at 0",
         "callback: SessionClosed",
@@ -109,7 +109,7 @@ describe("close", () => {
       ])
     }))
 
-  it.scoped("is idempotent, and each call waits for the end", () =>
+  it.scoped("Session.close completes each call when the session has ended", () =>
     Effect.gen(function*() {
       const { client, pair, server } = yield* makeSessions(quietly())
       yield* Effect.addFinalizer(() => pair.cut)
@@ -122,7 +122,7 @@ describe("close", () => {
       expect([yield* client.awaitClosed, yield* server.awaitClosed]).toEqual([closedHere, closedThere])
     }))
 
-  it.scoped("can be called by both sides at once", () =>
+  it.scoped("Session.close ends both sessions when both sides call it at the same time", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeStreams()
       yield* Effect.all([client.close, server.close], { concurrency: 2 })
@@ -131,7 +131,7 @@ describe("close", () => {
       expect([(yield* client.snapshot).streams, (yield* server.snapshot).streams]).toEqual([[], []])
     }))
 
-  it.scoped("happens when the session's scope closes, and has happened when that is done", () =>
+  it.scoped("Session.close has completed when the session's scope has closed", () =>
     Effect.gen(function*() {
       const pair = yield* MemoryTransport.makePair()
       const server = yield* Effect.provideService(Session.makeServer(), Transport, pair.server)
@@ -147,7 +147,7 @@ describe("close", () => {
       expect([yield* client.awaitClosed, yield* server.awaitClosed]).toEqual([closedHere, closedThere])
     }))
 
-  it.scoped("goes on when the caller is interrupted", () =>
+  it.scoped("Session.close goes on when its caller is interrupted", () =>
     Effect.gen(function*() {
       const { client, events, pair } = yield* makeRecorded()
       yield* pair.stall("server")
@@ -160,7 +160,7 @@ describe("close", () => {
       expect(events).toEqual(["close frame 1000 at 0", "terminated at 1000"])
     }))
 
-  it.scoped("lets what was written and ended before it arrive, whole", () =>
+  it.scoped("Session.close delivers all bytes of a stream that was ended before the call", () =>
     Effect.gen(function*() {
       const { client, far, near } = yield* makeStreams(quietly({ link: { capacity: 1 } }))
       yield* near.write(pattern(1000))
@@ -170,17 +170,17 @@ describe("close", () => {
     }))
 })
 
-describe("the bounds of closing", () => {
+describe("Session.close", () => {
   const bounds = [
-    { name: "by default 1 s each", options: {}, flush: 1000, close: 1000 },
-    { name: "as told", options: { flushTimeout: 300, closeTimeout: "2 seconds" }, flush: 300, close: 2000 }
+    { name: "default 1 s each", options: {}, flush: 1000, close: 1000 },
+    { name: "as configured", options: { flushTimeout: 300, closeTimeout: "2 seconds" }, flush: 300, close: 2000 }
   ] as const
   for (const { close, flush, name, options } of bounds) {
-    it.scoped(`limit a link that is stuck: ${name}`, () =>
+    it.scoped(`Session.close waits for flushTimeout, then closeTimeout when a link is stuck: ${name}`, () =>
       Effect.gen(function*() {
         const { client, events, pair } = yield* makeRecorded(options)
         yield* pair.stall("client")
-        yield* Effect.replicateEffect(start(client.open()), 2) // the second SYN waits for the socket
+        yield* Effect.replicateEffect(start(client.open()), 2) // the second SYN waits for room in the socket
         const closing = yield* start(client.close)
         yield* TestClock.adjust(flush - 1)
         expect(events).toEqual(["send Syn"])
@@ -195,7 +195,7 @@ describe("the bounds of closing", () => {
       }))
   }
 
-  it.scoped("give queued frames their time, and no more than they need", () =>
+  it.scoped("Session.close sends queued frames within flushTimeout, and then completes at once", () =>
     Effect.gen(function*() {
       const { ended, frames, pair, session } = yield* makePeer("client", quiet, { capacity: 1 })
       yield* pair.stall("client")
@@ -209,13 +209,13 @@ describe("the bounds of closing", () => {
       expect(yield* ended).toEqual({ code: 1000, reason: "" })
     }))
 
-  it.scoped("include a FIN that waited for the socket", () =>
+  it.scoped("Session.close sends a FIN that waited for the socket", () =>
     Effect.gen(function*() {
       const { client, far, near, pair } = yield* makeStreams(quietly({ link: { capacity: 1 } }))
       yield* near.write(bytes("all"))
       yield* settle
       yield* pair.stall("client")
-      yield* start(client.open()) // fills the link
+      yield* start(client.open()) // the SYN fills the link
       yield* start(near.end)
       const closing = yield* start(client.close)
       yield* pair.resume("client")
@@ -223,7 +223,7 @@ describe("the bounds of closing", () => {
       expect(text(yield* readAll(far))).toBe("all")
     }))
 
-  it.scoped("are not needed where the connection is gone", () =>
+  it.scoped("Session ends the transport at once when the connection is lost", () =>
     Effect.gen(function*() {
       const { client, events, pair } = yield* makeRecorded()
       yield* pair.stall("client")
@@ -234,8 +234,8 @@ describe("the bounds of closing", () => {
     }))
 })
 
-describe("what ended a session", () => {
-  it.scoped("is the first error, whatever follows", () =>
+describe("Session", () => {
+  it.scoped("Session keeps the first error as its cause when further errors follow", () =>
     Effect.gen(function*() {
       const { ended, pair, send, session } = yield* makePeer("server", quiet)
       yield* send(Uint8Array.of(9, 0, 0, 0, 0), Uint8Array.of(8, 0, 0, 0, 0), syn(0))
@@ -247,7 +247,7 @@ describe("what ended a session", () => {
       expect(yield* ended).toMatchObject({ code: 1008 })
     }))
 
-  it.scoped("is told by awaitClosed once the session is closed, and by isClosed from the first moment", () =>
+  it.scoped("Session.isClosed is true at the call of close, and awaitClosed completes at the end", () =>
     Effect.gen(function*() {
       const { client, pair } = yield* makeSessions(quietly())
       yield* Effect.addFinalizer(() => pair.cut)
@@ -262,7 +262,7 @@ describe("what ended a session", () => {
       expect(yield* Fiber.join(closed)).toEqual(closedHere)
     }))
 
-  it.scoped("is the loss of the connection when the scope of the link ends, never a clean end", () =>
+  it.scoped("Session ends with TransportFailure when the scope of its transport closes", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const pair = yield* Scope.extend(MemoryTransport.makePair(), scope)
@@ -272,15 +272,15 @@ describe("what ended a session", () => {
     }))
 })
 
-describe("the close code that the peer sees", () => {
-  it.scoped("is 1000 for a session that was closed", () =>
+describe("Session", () => {
+  it.scoped("Session closes with code 1000 when the caller closes it", () =>
     Effect.gen(function*() {
       const { ended, frames, session } = yield* makePeer("client")
       yield* session.close
       expect([yield* ended, yield* frames]).toEqual([{ code: 1000, reason: "" }, []])
     }))
 
-  it.scoped("is 1000 after the FINs of streams whose scope closes with the session's", () =>
+  it.scoped("Session closes with code 1000 after the FINs of its streams when their scope closes", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const { ended, frames, send, session } = yield* Scope.extend(makePeer("server"), scope)
@@ -291,14 +291,14 @@ describe("the close code that the peer sees", () => {
       expect(yield* ended).toEqual({ code: 1000, reason: "" })
     }))
 
-  it.scoped("is the peer's own when the peer began", () =>
+  it.scoped("Session reports the peer's close code and reason when the peer closes", () =>
     Effect.gen(function*() {
       const { session, transport } = yield* makePeer("client")
       yield* transport.close(1001, "going away", "1 second")
       expect(yield* session.awaitClosed).toEqual(new SessionClosed({ by: "peer", code: 1001, reason: "going away" }))
     }))
 
-  it.scoped("names the fault of the peer, however many waiters there are", () =>
+  it.scoped("Session closes with 1008 and the peer's fault when several callers wait", () =>
     Effect.gen(function*() {
       const { ended, send, session } = yield* makePeer("client")
       const waiters = yield* Effect.replicateEffect(start(session.accept), 3)
@@ -307,7 +307,7 @@ describe("the close code that the peer sees", () => {
       expect(yield* ended).toEqual({ code: 1008, reason: "stream id 1 belongs to the client: are both ends clients?" })
     }))
 
-  it.scoped("is not brought about by another session that is tried on the same transport", () =>
+  it.scoped("Session stays open when a second session is made on the same transport", () =>
     Effect.gen(function*() {
       const { client, pair } = yield* makeSessions()
       const second = yield* Effect.exit(

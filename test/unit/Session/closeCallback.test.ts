@@ -12,13 +12,13 @@ const closedThere = new SessionClosed({ by: "peer", code: 1000, reason: "" })
 const lost = new TransportFailure({ code: 1006, reason: "" })
 
 const endings = [
-  { name: "it was closed here", end: "local", cause: closedHere },
-  { name: "the peer closed it", end: "peer", cause: closedThere },
+  { name: "the caller closed the session", end: "local", cause: closedHere },
+  { name: "the peer closed the session", end: "peer", cause: closedThere },
   { name: "the connection was lost", end: "cut", cause: lost }
 ] as const
 
 for (const { cause, end, name } of endings) {
-  describe(`after the session's end, when ${name}`, () => {
+  describe("Session", () => {
     const makeEnded = Effect.gen(function*() {
       const streams = yield* makeStreams()
       yield* streams.far.write(bytes("arrived"))
@@ -33,7 +33,7 @@ for (const { cause, end, name } of endings) {
     const brokenPipe = (operation: "read" | "write", streamId = 1) =>
       new BrokenPipe({ streamId, operation, reason: "SessionEnded", written: 0, cause })
 
-    it.scoped("reading delivers what had arrived, and then fails with the cause", () =>
+    it.scoped(`MuxStream.read returns arrived bytes, then fails with the cause, when ${name}`, () =>
       Effect.gen(function*() {
         const { near } = yield* makeEnded
         expect(text(yield* readSome(near))).toBe("arrived")
@@ -41,14 +41,14 @@ for (const { cause, end, name } of endings) {
         expect(yield* Effect.flip(readAll(near))).toEqual(brokenPipe("read"))
       }))
 
-    it.scoped("reading ends cleanly only where a FIN had arrived", () =>
+    it.scoped(`MuxStream.read returns the end after a FIN when ${name}`, () =>
       Effect.gen(function*() {
         const { whole } = yield* makeEnded
         expect(text(yield* readAll(whole))).toBe("all")
         expect(yield* whole.read).toEqual(Option.none())
       }))
 
-    it.scoped("writing and ending fail with the cause", () =>
+    it.scoped(`MuxStream.write and end fail with the cause when ${name}`, () =>
       Effect.gen(function*() {
         const { near } = yield* makeEnded
         expect(yield* Effect.flip(near.write(bytes("x")))).toEqual(brokenPipe("write"))
@@ -56,7 +56,7 @@ for (const { cause, end, name } of endings) {
         expect(yield* Effect.flip(near.end)).toEqual(brokenPipe("write"))
       }))
 
-    it.scoped("opening and accepting fail with the cause itself", () =>
+    it.scoped(`Session.open, accept and run fail with the cause when ${name}`, () =>
       Effect.gen(function*() {
         const { client } = yield* makeEnded
         expect([yield* Effect.flip(client.open()), yield* Effect.flip(client.accept)]).toEqual([cause, cause])
@@ -65,14 +65,14 @@ for (const { cause, end, name } of endings) {
   })
 }
 
-describe("the close callback", () => {
+describe("Session closeCallback", () => {
   const count = () => {
     const causes: Array<TerminalError> = []
     return { causes, callback: (cause: TerminalError) => Effect.sync(() => void causes.push(cause)) }
   }
 
   for (const { cause, end, name } of endings) {
-    it.scoped(`runs once, with the cause, when ${name}`, () =>
+    it.scoped(`Session closeCallback runs once with the cause when ${name}`, () =>
       Effect.gen(function*() {
         const { callback, causes } = count()
         const { client, pair, server } = yield* makeSessions({ client: { closeCallback: callback } })
@@ -83,7 +83,7 @@ describe("the close callback", () => {
       }))
   }
 
-  it.scoped("is replaced by setCloseCallback", () =>
+  it.scoped("Session.setCloseCallback replaces the callback before the end of the session", () =>
     Effect.gen(function*() {
       const [first, second] = [count(), count()]
       const { client } = yield* makeSessions({ client: { closeCallback: first.callback } })
@@ -91,12 +91,12 @@ describe("the close callback", () => {
       yield* client.close
       yield* settle
       expect([first.causes, second.causes]).toEqual([[], [closedHere]])
-      yield* client.setCloseCallback(first.callback) // too late
+      yield* client.setCloseCallback(first.callback) // without effect after the end
       yield* client.close
       expect(first.causes).toEqual([])
     }))
 
-  it.scoped("may close the session and use it without a deadlock", () =>
+  it.scoped("Session closeCallback may close and use its session without a deadlock", () =>
     Effect.gen(function*() {
       const { client } = yield* makeSessions()
       const seen: Array<unknown> = []
@@ -123,7 +123,7 @@ describe("the close callback", () => {
     "interrupts itself": () => Effect.interrupt
   }
   for (const [name, callback] of Object.entries(bad)) {
-    it.scoped(`harms nobody when it ${name}`, () =>
+    it.scoped(`Session closes both ends and its scope when the closeCallback ${name}`, () =>
       Effect.gen(function*() {
         const scope = yield* Scope.make()
         const { client, server } = yield* Scope.extend(makeSessions({ client: { closeCallback: callback } }), scope)

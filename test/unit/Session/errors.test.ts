@@ -11,8 +11,8 @@ import { makeSessions, makeStreams, readSome, settle } from "../../support/sessi
 
 const lost = new WsmuxError.TransportFailure({ code: 1006, reason: "" })
 
-describe("the errors of the specification", () => {
-  it.scoped("AcceptTimeout: the peer does not accept in time", () =>
+describe("WsmuxError", () => {
+  it.scoped("Session.open fails with AcceptTimeout when the peer does not accept in time", () =>
     Effect.gen(function*() {
       const { client } = yield* makeSessions(quietly())
       const open = yield* start(client.open().pipe(Effect.catchTag("AcceptTimeout", Effect.succeed)))
@@ -20,7 +20,7 @@ describe("the errors of the specification", () => {
       expect(yield* Fiber.join(open)).toEqual(new WsmuxError.AcceptTimeout({ afterMillis: 30_000 }))
     }))
 
-  it.scoped("BrokenPipe: writing after one's own end", () =>
+  it.scoped("MuxStream.write fails with BrokenPipe when this end has sent FIN", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams()
       yield* near.end
@@ -29,7 +29,7 @@ describe("the errors of the specification", () => {
       expect(error?.cause).toBe(undefined)
     }))
 
-  it.scoped("BrokenPipe: a lost session, with how much of the write had gone, and why", () =>
+  it.scoped("MuxStream.write fails with BrokenPipe, its sent bytes and cause when the session is lost", () =>
     Effect.gen(function*() {
       const { near, pair } = yield* makeStreams()
       const write = yield* start(Effect.catchTag(near.write(pattern(3000)), "BrokenPipe", Effect.succeed))
@@ -47,7 +47,7 @@ describe("the errors of the specification", () => {
       ])
     }))
 
-  it.scoped("WriteTimeout: a write that does not finish before its deadline", () =>
+  it.scoped("MuxStream.write fails with WriteTimeout when its deadline passes", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams(quietly())
       yield* near.setWriteDeadline(1000)
@@ -56,7 +56,7 @@ describe("the errors of the specification", () => {
       expect(yield* Fiber.join(write)).toEqual(new WsmuxError.WriteTimeout({ streamId: 1, written: 1024 }))
     }))
 
-  it.scoped("ReadTimeout: nothing arrives before the deadline", () =>
+  it.scoped("MuxStream.read fails with ReadTimeout when no byte arrives before the deadline", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams(quietly())
       yield* near.setReadDeadline(1000)
@@ -65,7 +65,7 @@ describe("the errors of the specification", () => {
       expect(yield* Fiber.join(read)).toEqual(new WsmuxError.ReadTimeout({ streamId: 1 }))
     }))
 
-  it.scoped("NoCapacity: the peer overruns a window, after what fitted, and only that stream suffers", () =>
+  it.scoped("MuxStream.read fails with NoCapacity after bytes that fit when a peer exceeds one window", () =>
     Effect.gen(function*() {
       const peer = yield* makePeer("server", { streamBufferSize: 4 })
       yield* peer.send(syn(1), syn(3))
@@ -82,7 +82,7 @@ describe("the errors of the specification", () => {
       expect(yield* peer.session.isClosed).toBe(false)
     }))
 
-  it.scoped("NoCapacity: a FIN behind the hole does not make it an end", () =>
+  it.scoped("MuxStream.read fails with NoCapacity when a FIN follows an overrun", () =>
     Effect.gen(function*() {
       const peer = yield* makePeer("server", { streamBufferSize: 4 })
       yield* peer.send(syn(1))
@@ -92,7 +92,7 @@ describe("the errors of the specification", () => {
       expect(yield* Effect.flip(stream.read)).toEqual(new WsmuxError.NoCapacity({ streamId: 1 }))
     }))
 
-  it.scoped("DuplicateStream: the id asked for is taken", () =>
+  it.scoped("Session.open fails with DuplicateStream when the id is taken", () =>
     Effect.gen(function*() {
       const { client, near } = yield* makeStreams()
       const again = client.open({ id: near.id })
@@ -101,7 +101,7 @@ describe("the errors of the specification", () => {
       )
     }))
 
-  it.scoped("SessionClosed: by whom, with which code and reason", () =>
+  it.scoped("Session fails with SessionClosed, its side, code and reason when one side closes", () =>
     Effect.gen(function*() {
       const { client, pair, server } = yield* makeSessions()
       yield* client.close
@@ -115,7 +115,7 @@ describe("the errors of the specification", () => {
       expect(yield* server.awaitClosed).toEqual(new WsmuxError.SessionClosed({ by: "peer", code: 1000, reason: "" }))
     }))
 
-  it.scoped("SessionClosed: a close frame from the network, with its code and reason", () =>
+  it.scoped("Session.accept fails with SessionClosed when a close frame with a reason arrives", () =>
     Effect.gen(function*() {
       const { client, pair } = yield* makeSessions()
       yield* pair.close(1001, "going away")
@@ -124,7 +124,7 @@ describe("the errors of the specification", () => {
       )
     }))
 
-  it.scoped("InvalidDeadline: a time in the past", () =>
+  it.scoped("MuxStream.setDeadline fails with InvalidDeadline when the time has passed", () =>
     Effect.gen(function*() {
       const { near } = yield* makeStreams(quietly())
       yield* TestClock.adjust(5000)
@@ -135,7 +135,7 @@ describe("the errors of the specification", () => {
       }
     }))
 
-  it.scoped("KeepAliveExpired: a silent peer, with when it was last known to live", () =>
+  it.scoped("Session.open fails with KeepAliveExpired and lastSeen when the peer is silent", () =>
     Effect.gen(function*() {
       const { client, pair } = yield* makeSessions({ server: quiet })
       const open = yield* start(Effect.catchTag(client.open(), "KeepAliveExpired", Effect.succeed))
@@ -148,7 +148,7 @@ describe("the errors of the specification", () => {
     }))
 })
 
-describe("the errors of the design", () => {
+describe("WsmuxError", () => {
   const malformed = [
     { message: [0, 1, 0], fault: "Truncated", detail: "a message of 3 bytes" },
     { message: [4, 1, 0, 0, 0], fault: "UnknownType", detail: "frame type 4" },
@@ -156,7 +156,7 @@ describe("the errors of the design", () => {
     { message: [2, 1, 0, 0, 0, 9], fault: "InvalidCredit", detail: "ACK of 6 bytes" }
   ] as const
   for (const { detail, fault, message } of malformed) {
-    it.scoped(`MalformedFrame: ${fault}, and the peer is told by close code 1008`, () =>
+    it.scoped(`Session ends with MalformedFrame and close code 1008 when the fault is ${fault}`, () =>
       Effect.gen(function*() {
         const { ended, send, session } = yield* makePeer("server")
         const accept = yield* start(Effect.catchTag(session.accept, "MalformedFrame", Effect.succeed))
@@ -168,7 +168,7 @@ describe("the errors of the design", () => {
   }
 
   for (const [role, id] of [["client", 3], ["server", 4]] as const) {
-    it.scoped(`WrongParity: the peer of a ${role} is a ${role}, too, and both are told`, () =>
+    it.scoped(`Session of a ${role} ends with WrongParity and closes with 1008 when its peer is a ${role}`, () =>
       Effect.gen(function*() {
         const { ended, send, session } = yield* makePeer(role)
         yield* send(syn(id))
@@ -185,7 +185,7 @@ describe("the errors of the design", () => {
     "that are accepted": []
   }
   for (const [name, frames] of Object.entries(floods)) {
-    it.scoped(`PeerFlood: opens without reading our answers, ${name}`, () =>
+    it.scoped(`Session ends with PeerFlood when a peer reads no answers to opens ${name}`, () =>
       Effect.gen(function*() {
         const acceptBacklog = name === "that are refused" ? 0 : 4096
         const { pair, session, transport } = yield* makePeer("server", { acceptBacklog }, { capacity: 64 })
@@ -203,7 +203,7 @@ describe("the errors of the design", () => {
             if (i % 100 === 0) yield* settle
           }
         }
-        // the last frame is counted as ignored by a session that lets itself be flooded
+        // A session without the limit would count the last frame as ignored.
         const answered = Effect.iterate(0, {
           while: (ignored) => ignored === 0 && open.unsafePoll() === null,
           body: () =>
@@ -214,7 +214,7 @@ describe("the errors of the design", () => {
       }))
   }
 
-  it.scoped("StreamRefused: the peer answers an open by FIN", () =>
+  it.scoped("Session.open fails with StreamRefused when the peer answers by FIN", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("client")
       const open = yield* start(Effect.catchTag(session.open(), "StreamRefused", Effect.succeed))
@@ -222,7 +222,7 @@ describe("the errors of the design", () => {
       expect(yield* Fiber.join(open)).toEqual(new WsmuxError.StreamRefused({ streamId: 1 }))
     }))
 
-  it.scoped("TransportFailure: the connection is lost without a close frame", () =>
+  it.scoped("Session fails its operations with TransportFailure when the connection is lost", () =>
     Effect.gen(function*() {
       const { client, pair } = yield* makeSessions()
       const waiting = [yield* start(client.open()), yield* start(client.accept)]
@@ -232,7 +232,7 @@ describe("the errors of the design", () => {
       }
     }))
 
-  it.scoped("InvalidConfiguration: before a session is made, and nothing is sent", () =>
+  it.scoped("Session.makeClient fails with InvalidConfiguration when settings are invalid", () =>
     Effect.gen(function*() {
       const make = makePeer("client", { maxFrameSize: 0 })
       expect(yield* Effect.catchTag(make, "InvalidConfiguration", Effect.succeed)).toEqual(
@@ -250,7 +250,7 @@ describe("the errors of the design", () => {
       )
     }))
 
-  it.scoped("a failed operation of one stream leaves the other operations of it alone", () =>
+  it.scoped("MuxStream keeps its other operations when one of them fails", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams(quietly())
       const read = yield* start(near.read)

@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 
 describe("Session", () => {
-  it.scoped("layers provide one session as Session, StreamOpener and StreamAcceptor", () =>
+  it.scoped("Session layers provide one session as Session, StreamOpener and StreamAcceptor", () =>
     Effect.gen(function*() {
       const pair = yield* MemoryTransport.makePair()
       for (

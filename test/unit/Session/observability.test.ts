@@ -9,7 +9,7 @@ import { bytes } from "../../support/bytes.js"
 import { ack, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeSessions, makeStreams, settle } from "../../support/sessions.js"
 
-/** Runs an effect and answers with every line that it logged, as level, text and annotations. */
+/** Runs an effect and returns each logged line as level, text and annotations. */
 const logged = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.suspend(() => {
     const lines: Array<string> = []
@@ -24,7 +24,7 @@ const logged = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     )
   })
 
-describe("the log", () => {
+describe("SessionLog", () => {
   const fault = Effect.scoped(Effect.gen(function*() {
     const { send, session } = yield* makePeer("server", { log: true })
     yield* send(syn(1), syn(1))
@@ -33,7 +33,7 @@ describe("the log", () => {
     yield* session.close
   }))
 
-  it.effect("tells the life of a session at debug level, and the faults of its peer at warning level", () =>
+  it.effect("SessionLog writes the session's life at debug level and the peer's faults as warnings", () =>
     Effect.gen(function*() {
       const about = "peer=memory:client role=server"
       expect(yield* logged(fault)).toEqual([
@@ -44,7 +44,7 @@ describe("the log", () => {
       ])
     }))
 
-  it.effect("SessionLog writes ten lines of a fault in 10 s, then how many it left out", () =>
+  it.effect("SessionLog writes ten lines of a fault in 10 s, then the count of the lines left out", () =>
     Effect.gen(function*() {
       const flood = Effect.scoped(Effect.gen(function*() {
         const { send, session } = yield* makePeer("server", { log: true, keepAliveInterval: "1 hour" })
@@ -65,7 +65,7 @@ describe("the log", () => {
       ])
     }))
 
-  it.effect("SessionLog warns when the acceptor believes in more than maxPeerWindow", () =>
+  it.effect("SessionLog warns when the acceptor assumes a window above maxPeerWindow", () =>
     Effect.gen(function*() {
       const open = Effect.scoped(Effect.gen(function*() {
         const { send, session } = yield* makePeer("client", { log: true, maxPeerWindow: 2000 })
@@ -82,14 +82,14 @@ describe("the log", () => {
       ])
     }))
 
-  it.effect("is silent unless it is asked for", () =>
+  it.effect("SessionLog writes nothing when the log setting is off", () =>
     Effect.gen(function*() {
       expect(yield* logged(Effect.scoped(makeStreams()))).toEqual([])
     }))
 })
 
-describe("the spans", () => {
-  it.scoped("are those of open and accept, and nothing else", () =>
+describe("Session", () => {
+  it.scoped("Session creates spans for open and accept only", () =>
     Effect.gen(function*() {
       const names: Array<string> = []
       const tracer = yield* Effect.tracer

@@ -13,9 +13,9 @@ import { makeSessions, readSome, settle } from "../../support/sessions.js"
 
 const timedOut = new AcceptTimeout({ afterMillis: 30_000 })
 
-describe("open", () => {
+describe("Session.open", () => {
   for (const [role, ids] of [["client", [1, 3, 5]], ["server", [0, 2, 4]]] as const) {
-    it.scoped(`of a ${role} hands out the ids ${ids.join(", ")}, and completes when the peer accepts`, () =>
+    it.scoped(`Session.open of a ${role} uses the ids ${ids.join(", ")}, and completes when the peer accepts`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makePeer(role)
         const opens = yield* Effect.forEach(ids, () => start(session.open()))
@@ -29,7 +29,7 @@ describe("open", () => {
       }))
   }
 
-  it.scoped("tells the addresses of both ends", () =>
+  it.scoped("Session and MuxStream have the local and the remote address", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions()
       const [near, far] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
@@ -40,7 +40,7 @@ describe("open", () => {
       expect([far.localAddress, far.remoteAddress]).toEqual([theirs, ours])
     }))
 
-  it.scoped("gives up after 30 s, unless told otherwise", () =>
+  it.scoped("Session.open fails with AcceptTimeout after 30 s or the streamAcceptDeadline", () =>
     Effect.gen(function*() {
       const standard = yield* makePeer("client", quiet)
       const hurried = yield* makePeer("client", { ...quiet, streamAcceptDeadline: "1500 millis" })
@@ -55,7 +55,7 @@ describe("open", () => {
       expect(yield* failureOf(long)).toEqual(timedOut)
     }))
 
-  it.scoped("waits for ever where the deadline is infinite", () =>
+  it.scoped("Session.open waits without limit when the deadline is infinite", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("client", { ...quiet, streamAcceptDeadline: Duration.infinity })
       const open = yield* start(session.open())
@@ -64,7 +64,7 @@ describe("open", () => {
       expect((yield* Fiber.join(open)).id).toBe(1)
     }))
 
-  it.scoped("fails when the peer refuses, and says nothing more about that stream", () =>
+  it.scoped("Session.open fails and sends no further frame when the peer refuses", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client")
       const open = yield* start(session.open())
@@ -75,7 +75,7 @@ describe("open", () => {
       expect([counters.opened, streams, unacknowledgedOpens]).toEqual([0, [], 0])
     }))
 
-  it.scoped("fails with what ended the session: those that wait for an answer, for a turn, and later ones", () =>
+  it.scoped("Session.open fails unanswered, queued and later calls with the cause when the session ends", () =>
     Effect.gen(function*() {
       const { pair, session } = yield* makePeer("client", { maxUnacknowledgedOpens: 1 })
       const opens = [yield* start(session.open()), yield* start(session.open())]
@@ -87,14 +87,14 @@ describe("open", () => {
     }))
 })
 
-/** The ways in which an open can be given up before the peer has answered. */
+/** The ways in which a caller gives up an open before the peer has answered. */
 const givingUp = {
   "timed out": (open: Fiber.Fiber<unknown, unknown>) => Effect.zipRight(TestClock.adjust("30 seconds"), open.await),
   "was interrupted": (open: Fiber.Fiber<unknown, unknown>) => Fiber.interrupt(open)
 }
 
 for (const [how, giveUp] of Object.entries(givingUp)) {
-  describe(`an open that ${how}`, () => {
+  describe("Session.open", () => {
     const makeGivenUp = Effect.gen(function*() {
       const peer = yield* makePeer("client", quiet)
       const open = yield* start(peer.session.open())
@@ -102,14 +102,15 @@ for (const [how, giveUp] of Object.entries(givingUp)) {
       return peer
     })
 
-    it.scoped("says nothing before the peer's late answer, since a Go peer would forget a FIN", () =>
+    // A Go peer forgets a FIN that arrives before its acceptance.
+    it.scoped(`Session.open sends no FIN before the late answer when the open ${how}`, () =>
       Effect.gen(function*() {
         const { frames, session } = yield* makeGivenUp
         expect(yield* frames).toEqual([syn(1)])
         expect((yield* session.snapshot).streams).toMatchObject([{ id: 1, state: "Cancelling" }])
       }))
 
-    it.scoped("answers a late acceptance by FIN, and drains what comes until the peer's FIN", () =>
+    it.scoped(`Session.open answers a late ACK by FIN, and then discards bytes, when the open ${how}`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makeGivenUp
         yield* send(ack(1, 1024))
@@ -121,7 +122,7 @@ for (const [how, giveUp] of Object.entries(givingUp)) {
         expect(yield* frames).toEqual([])
       }))
 
-    it.scoped("is over when the peer refuses it late", () =>
+    it.scoped(`Session.open removes the stream when the peer refuses late and the open ${how}`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makeGivenUp
         yield* send(fin(1))
@@ -129,7 +130,7 @@ for (const [how, giveUp] of Object.entries(givingUp)) {
         expect(yield* frames).toEqual([syn(1)])
       }))
 
-    it.scoped("keeps its id and its place among the unanswered until the answer", () =>
+    it.scoped(`Session.open keeps its id and place until the answer when the open ${how}`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makeGivenUp
         expect(yield* Effect.flip(session.open({ id: 1 }))).toEqual(new DuplicateStream({ streamId: 1 }))
@@ -142,8 +143,8 @@ for (const [how, giveUp] of Object.entries(givingUp)) {
   })
 }
 
-describe("opens that the peer does not answer", () => {
-  it.scoped("are at most 100 at once; the rest wait in turn for answers, of whatever kind", () =>
+describe("Session.open", () => {
+  it.scoped("Session.open keeps at most 100 opens unanswered, and sends the next SYN at each answer", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", quiet)
       const opens = yield* Effect.replicateEffect(Effect.fork(session.open()), 104)
@@ -161,7 +162,7 @@ describe("opens that the peer does not answer", () => {
       expect([(yield* Fiber.join(opens[100]!)).id, (yield* Fiber.join(opens[101]!)).id]).toEqual([201, 203])
     }))
 
-  it.scoped("time out in the queue, too, counted from the call, and then never leave", () =>
+  it.scoped("Session.open fails in the queue after 30 s from the call, and then sends no SYN", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", { ...quiet, maxUnacknowledgedOpens: 1 })
       yield* start(session.open())
@@ -176,7 +177,7 @@ describe("opens that the peer does not answer", () => {
       expect((yield* session.snapshot).waitingOpens).toBe(0)
     }))
 
-  it.scoped("leave the queue when they are interrupted", () =>
+  it.scoped("Session.open leaves the queue when the caller is interrupted", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", { ...quiet, maxUnacknowledgedOpens: 1 })
       const opens = yield* Effect.replicateEffect(start(session.open()), 3)
@@ -187,7 +188,7 @@ describe("opens that the peer does not answer", () => {
       expect((yield* Fiber.join(opens[2]!)).id).toBe(3)
     }))
 
-  it.scoped("do not make room by being given up: the peer still holds them", () =>
+  it.scoped("Session.open keeps an interrupted open among the unanswered until the peer answers", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", { ...quiet, maxUnacknowledgedOpens: 1 })
       const opens = yield* Effect.replicateEffect(start(session.open()), 2)
@@ -198,8 +199,8 @@ describe("opens that the peer does not answer", () => {
     }))
 })
 
-describe("open with an id", () => {
-  it.scoped("uses it, and the counter goes around it, whether it is live or over", () =>
+describe("Session.open", () => {
+  it.scoped("Session.open uses a given id, and later opens skip each id that is live or over", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", quiet)
       for (const id of [undefined, 5, 7, 0xffff_ffff]) yield* start(session.open({ id }))
@@ -208,7 +209,7 @@ describe("open with an id", () => {
       expect(yield* frames).toEqual([1, 5, 7, 0xffff_ffff, 3, 9].map(syn))
     }))
 
-  it.scoped("carries bytes as any other", () =>
+  it.scoped("Session.open carries bytes on a stream with a given id", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       const [near, far] = yield* Effect.all([client.open({ id: 99 }), server.accept], { concurrency: 2 })
@@ -216,11 +217,11 @@ describe("open with an id", () => {
       expect([near.id, far.id, text(yield* readSome(far))]).toEqual([99, 99, "hello"])
     }))
 
-  it.scoped("fails for one that is live, waits for its turn, or has been used", () =>
+  it.scoped("Session.open fails with DuplicateStream when a given id is live, queued or used", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("client", { ...quiet, maxUnacknowledgedOpens: 2 })
       yield* start(session.open())
-      yield* send(fin(1)) // used: the peer has refused it
+      yield* send(fin(1)) // the peer refused the stream, so its id is used
       yield* start(session.open({ id: 9 }))
       yield* send(fin(9))
       yield* start(session.open({ id: 11 }))
@@ -232,7 +233,7 @@ describe("open with an id", () => {
       }
     }))
 
-  it.scoped("is free again when it was given up before its turn: nobody has seen it", () =>
+  it.scoped("Session.open accepts an id again when its first open was interrupted in the queue", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", { ...quiet, maxUnacknowledgedOpens: 1 })
       yield* start(session.open())
@@ -242,7 +243,7 @@ describe("open with an id", () => {
       expect(yield* frames).toEqual([syn(1), syn(7)])
     }))
 
-  it.scoped("is a defect for an id that cannot be one of this role", () =>
+  it.scoped("Session.open dies when a given id is invalid for the role", () =>
     Effect.gen(function*() {
       const { frames, session } = yield* makePeer("client", quiet)
       for (const id of [2, -1, 1.5, Number.NaN, 2 ** 32 + 1]) {
@@ -253,8 +254,8 @@ describe("open with an id", () => {
     }))
 })
 
-describe("the scope of an opened stream", () => {
-  it.scoped("ends the stream when it closes", () =>
+describe("Session.open", () => {
+  it.scoped("Session.open ends its stream when the scope closes", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", quiet)
       const use = yield* start(Effect.scoped(session.open()))
@@ -263,7 +264,7 @@ describe("the scope of an opened stream", () => {
       expect(yield* frames).toEqual([syn(1), fin(1)])
     }))
 
-  it.scoped("holds nothing when the open failed", () =>
+  it.scoped("Session.open holds no stream when the open fails", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", quiet)
       const use = yield* start(Effect.scoped(session.open()))

@@ -14,7 +14,7 @@ const lost = new TransportFailure({ code: 1006, reason: "" })
 
 const settled = Effect.repeatN(settle, 10)
 
-/** What a session still holds of streams. */
+/** Counts the streams that a session still holds. */
 const remains = (session: Session) =>
   Effect.map(session.snapshot, ({ backlog, streams, unacknowledgedOpens, waitingOpens }) => ({
     backlog,
@@ -25,8 +25,8 @@ const remains = (session: Session) =>
 
 const nothing = { backlog: 0, streams: 0, unacknowledgedOpens: 0, waitingOpens: 0 }
 
-describe("both sides that close at once", () => {
-  it.scoped("end every operation of both, and nothing is left", () =>
+describe("Session", () => {
+  it.scoped("Session fails all operations and holds no stream when both sides close at the same time", () =>
     Effect.gen(function*() {
       const { client, far, near, server } = yield* makeStreams()
       const [silent, silentFar] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
@@ -44,8 +44,8 @@ describe("both sides that close at once", () => {
     }))
 })
 
-describe("a socket that dies with writers blocked and data buffered", () => {
-  it.scoped("is heard of by every operation, with the first cause, and what had arrived is read before", () =>
+describe("Session", () => {
+  it.scoped("Session delivers arrived bytes, then fails all operations with the loss when a link is cut", () =>
     Effect.gen(function*() {
       const { client, pair, server } = yield* makeSessions(quietly())
       const ends = yield* Effect.replicateEffect(
@@ -77,7 +77,7 @@ describe("a socket that dies with writers blocked and data buffered", () => {
       expect([yield* remains(client), yield* remains(server)]).toEqual([nothing, nothing])
     }))
 
-  it.scoped("loses what was on its way, and nobody takes that for an end", () =>
+  it.scoped("MuxStream.read fails with BrokenPipe when a cut loses a FIN under way", () =>
     Effect.gen(function*() {
       const { far, near, pair } = yield* makeStreams(quietly())
       yield* pair.stall("client")
@@ -90,8 +90,8 @@ describe("a socket that dies with writers blocked and data buffered", () => {
     }))
 })
 
-describe("a reader that is gone while its peer writes", () => {
-  it.scoped("lets the writer finish", () =>
+describe("Session", () => {
+  it.scoped("Session lets a writer finish when the reader leaves its stream", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(quietly())
       yield* Effect.fork(server.run((far) => Effect.zipRight(far.read, far.write(bytes("enough")))))
@@ -105,7 +105,7 @@ describe("a reader that is gone while its peer writes", () => {
     }))
 })
 
-describe("1000 streams", () => {
+describe("Session", () => {
   const open = (client: Session, deadline: number) => (use: (near: MuxStream) => Effect.Effect<unknown, unknown>) =>
     Effect.scoped(Effect.gen(function*() {
       const near = yield* client.open()
@@ -114,7 +114,7 @@ describe("1000 streams", () => {
     }))
 
   const uses = {
-    "that echo to the end": (near: MuxStream) =>
+    "that echo all bytes": (near: MuxStream) =>
       Effect.gen(function*() {
         yield* near.write(bytes(`stream ${near.id}`))
         yield* near.end
@@ -125,7 +125,7 @@ describe("1000 streams", () => {
       Effect.zipRight(Effect.forkDaemon(near.read), Effect.forkDaemon(near.write(pattern(2000))))
   }
   for (const [name, use] of Object.entries(uses)) {
-    it.scoped(`${name} leave no entry, no fiber and no timer behind`, () =>
+    it.scoped(`Session holds no entry, fiber or timer after 1000 streams ${name}`, () =>
       countingFibers((fibers) =>
         Effect.gen(function*() {
           const { client, server } = yield* makeSessions(quietly())
@@ -141,13 +141,13 @@ describe("1000 streams", () => {
       ))
   }
 
-  it.scoped("at once leave nothing behind either", () =>
+  it.scoped("Session holds no entry or fiber after 1000 concurrent streams", () =>
     countingFibers((fibers) =>
       Effect.gen(function*() {
         const { client, server } = yield* makeSessions(quietly())
         yield* Effect.fork(server.run((far) => Stream.run(far.readable, far.writable)))
         const before = yield* fibers
-        const one = open(client, 3_600_000)(uses["that echo to the end"])
+        const one = open(client, 3_600_000)(uses["that echo all bytes"])
         yield* Effect.forEach(Array.from({ length: 1000 }), () => one, { concurrency: "unbounded", discard: true })
         yield* settled
         expect([yield* remains(client), yield* remains(server)]).toEqual([nothing, nothing])
@@ -155,7 +155,7 @@ describe("1000 streams", () => {
       })
     ))
 
-  it.scoped("that nobody accepts, given up and then refused, leave nothing behind", () =>
+  it.scoped("Session holds no entry or fiber after 1000 unaccepted opens that fail", () =>
     countingFibers((fibers) =>
       Effect.gen(function*() {
         const { client, server } = yield* makeSessions(quietly({ server: { acceptBacklog: 50 } }))
@@ -174,13 +174,13 @@ describe("1000 streams", () => {
     ))
 })
 
-describe("a session whose scope has closed", () => {
+describe("Session", () => {
   const endings = {
-    "peacefully": () => Effect.void,
+    "after a clean end": () => Effect.void,
     "after a loss": ({ pair }: { readonly pair: { readonly cut: Effect.Effect<void> } }) => pair.cut
   }
   for (const [name, end] of Object.entries(endings)) {
-    it.effect(`${name} leaves no fiber behind`, () =>
+    it.effect(`Session holds no fiber ${name} when its scope has closed`, () =>
       countingFibers((fibers) =>
         Effect.gen(function*() {
           yield* Effect.scoped(Effect.gen(function*() {

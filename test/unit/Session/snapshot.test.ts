@@ -19,8 +19,8 @@ const nothing = {
   creditStalls: 0
 }
 
-describe("the snapshot", () => {
-  it.scoped("of a new session, and of a closed one", () =>
+describe("Session.snapshot", () => {
+  it.scoped("Session.snapshot holds zero counts for a new session and for a closed one", () =>
     Effect.gen(function*() {
       const { session } = yield* makePeer("client", quiet)
       const fresh = {
@@ -37,7 +37,7 @@ describe("the snapshot", () => {
       expect(yield* session.snapshot).toEqual({ ...fresh, closed: true })
     }))
 
-  it.scoped("tells every stream's state and every count", () =>
+  it.scoped("Session.snapshot holds the state of each stream and every counter", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("server", { ...quiet, acceptBacklog: 1, maxUnacknowledgedOpens: 2 })
       yield* send(syn(1))
@@ -46,7 +46,7 @@ describe("the snapshot", () => {
       const ended = yield* session.accept
       yield* send(syn(5))
       yield* session.accept
-      yield* send(syn(7), syn(9), syn(1)) // waits, is refused, is a duplicate
+      yield* send(syn(7), syn(9), syn(1)) // waiting, refused, duplicate
       const cancelled = yield* start(session.open())
       yield* start(session.open())
       yield* start(session.open())
@@ -131,7 +131,7 @@ describe("the snapshot", () => {
       })
     }))
 
-  it.scoped("is a picture of its moment: later events do not change it", () =>
+  it.scoped("Session.snapshot keeps its values when later events follow", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("server", quiet)
       const before = yield* session.snapshot

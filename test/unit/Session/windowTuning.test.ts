@@ -21,12 +21,12 @@ const tuned: SessionConfig.PartialSettings = {
   maxStreamBufferSize: 16 * kib
 }
 
-/** A session that lets windows grow, over a network of so many milliseconds each way, and a peer that is all credit. */
+/** A session whose windows may grow, over a link with `latency` milliseconds each way, and a scripted peer. */
 const makeTuned = (options: SessionConfig.PartialSettings = {}, latency = 10) =>
   Effect.gen(function*() {
     const peer = yield* makePeer("server", { ...tuned, ...options }, { latency })
     const pass = (millis: number) => TestClock.adjust(millis)
-    yield* pass(2 * latency) // for the ping and its answer
+    yield* pass(2 * latency) // the round trip of the first ping
     const open = (id: number) =>
       Effect.gen(function*() {
         yield* peer.send(syn(id))
@@ -41,7 +41,7 @@ const makeTuned = (options: SessionConfig.PartialSettings = {}, latency = 10) =>
   })
 
 /**
- * Sends as much as a sender may that always has something, and answers the credit that comes back one round trip later.
+ * Sends as many bytes as the credit allows in each round trip. Returns the credit that each round trip brought back.
  */
 const roundTrips = (
   peer: Effect.Effect.Success<ReturnType<typeof makeTuned>>,
@@ -65,21 +65,21 @@ const roundTrips = (
     return granted
   })
 
-describe("window tuning", () => {
-  it.scoped("doubles the window of a stream while each is read within two round trips, up to the largest", () =>
+describe("WindowTuner", () => {
+  it.scoped("WindowTuner doubles a window up to the maximum while reads take at most two round trips", () =>
     Effect.gen(function*() {
       const peer = yield* makeTuned()
       expect(yield* roundTrips(peer, 1, kib, 6)).toEqual([2, 4, 8, 16, 16, 16].map((size) => size * kib))
     }))
 
-  it.scoped("gives the next stream at once what the last one has needed", () =>
+  it.scoped("WindowTuner gives the next stream the grown window at once", () =>
     Effect.gen(function*() {
       const peer = yield* makeTuned()
       yield* roundTrips(peer, 1, kib, 4)
       expect(yield* roundTrips(peer, 3, kib, 2)).toEqual([16 * kib, 16 * kib])
     }))
 
-  it.scoped("is off unless the largest window exceeds the usual one", () =>
+  it.scoped("WindowTuner keeps windows when maxStreamBufferSize is at most streamBufferSize", () =>
     Effect.gen(function*() {
       for (const maxStreamBufferSize of [undefined, kib - 1, kib]) {
         const { frames, send, session } = yield* makePeer("server", { ...tuned, maxStreamBufferSize })
@@ -93,7 +93,7 @@ describe("window tuning", () => {
       }
     }))
 
-  it.scoped("is off where the transport cannot ping", () =>
+  it.scoped("WindowTuner keeps windows when the transport cannot ping", () =>
     Effect.gen(function*() {
       const { send, frames, session } = yield* makePeer("server", tuned, { ping: false })
       yield* send(syn(1))
@@ -103,7 +103,7 @@ describe("window tuning", () => {
       expect(yield* frames).toEqual([ack(1, kib), ack(1, kib)])
     }))
 
-  it.scoped("leaves a stream alone whose reader takes more than two round trips", () =>
+  it.scoped("WindowTuner keeps a window when its reader takes more than two round trips", () =>
     Effect.gen(function*() {
       const peer = yield* makeTuned()
       const stream = yield* peer.open(1)
@@ -117,7 +117,7 @@ describe("window tuning", () => {
       }
     }))
 
-  it.scoped("keeps all windows of a session within the budget, and gets it back with the streams", () =>
+  it.scoped("WindowTuner keeps growth within maxWindowGrowth, and reuses the share of ended streams", () =>
     Effect.gen(function*() {
       const peer = yield* makeTuned({ maxWindowGrowth: 3 * kib })
       const scope = yield* Scope.make()
@@ -130,7 +130,7 @@ describe("window tuning", () => {
       expect(yield* roundTrips(peer, 5, kib, 1)).toEqual([4 * kib])
     }))
 
-  it.scoped("keeps what a window has grown by within the budget until what it let in is read", () =>
+  it.scoped("WindowTuner keeps the share of an ended stream until its last bytes are read", () =>
     Effect.gen(function*() {
       const peer = yield* makeTuned({ maxWindowGrowth: 3 * kib })
       const scope = yield* Scope.make()
@@ -154,7 +154,7 @@ describe("window tuning", () => {
       yield* Scope.close(scope, Exit.void)
     }))
 
-  it.scoped("fills a slow link that the usual window leaves empty", () =>
+  it.scoped("WindowTuner fills a slow link that streamBufferSize leaves idle", () =>
     Effect.gen(function*() {
       const transfer = (server: SessionConfig.PartialSettings) =>
         Effect.scoped(Effect.gen(function*() {
@@ -171,7 +171,7 @@ describe("window tuning", () => {
     }))
 })
 
-/** How many times 20 ms it takes. */
+/** Counts the round trips of 20 ms that a program takes. */
 const roundTripsOf = <A, E, R>(program: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const running = yield* Effect.fork(program)
