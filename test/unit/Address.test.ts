@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Address from "effect-wsmux/Address"
 
-describe("a URL that may be shown", () => {
+describe("Address.redacted", () => {
   const shown = {
     "ws://relay.example": "ws://relay.example",
     "wss://relay.example:8443/streams/1": "wss://relay.example:8443/streams/1",
@@ -15,7 +15,7 @@ describe("a URL that may be shown", () => {
     "wss://user:secret@relay.example/?token=secret@x": "wss://***@relay.example/?***",
     "wss://relay.example/@me?secret": "wss://relay.example/@me?***",
     "ws://relay.example/?secret#part": "ws://relay.example/?***#part",
-    // none of which is one
+    // not URLs
     "": "",
     "user:secret@relay.example": "user:***@relay.example",
     "ws://user:sec/ret@relay.example": "ws://***@relay.example",
@@ -24,7 +24,7 @@ describe("a URL that may be shown", () => {
     "ws://user:sec\nret@relay example/?token=sec\nret": "ws://***@relay example/?***"
   }
   for (const [url, expected] of Object.entries(shown)) {
-    it(`is ${JSON.stringify(expected)} of ${JSON.stringify(url)}`, () => {
+    it(`Address.redacted returns ${JSON.stringify(expected)} for ${JSON.stringify(url)}`, () => {
       expect(Address.redacted(url)).toBe(expected)
       expect(Address.redacted(expected)).toBe(expected)
     })

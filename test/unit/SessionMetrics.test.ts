@@ -7,8 +7,8 @@ import { readFileSync } from "node:fs"
 import { bytes, pattern } from "../support/bytes.js"
 import { makeStreams, settle } from "../support/sessions.js"
 
-// Alone in its file, since metrics belong to the whole process.
-describe.sequential("the metrics", () => {
+// Metrics belong to the whole process, so this file has no other tests.
+describe.sequential("SessionMetrics", () => {
   const value = (metric: Metric.Metric.Counter<number> | Metric.Metric.Gauge<number>, role: string) => {
     const read = metric as Metric.Metric<unknown, never, { readonly count: number } | { readonly value: number }>
     return Effect.map(
@@ -26,7 +26,7 @@ describe.sequential("the metrics", () => {
       bytesReceived: value(SessionMetrics.bytesReceived, role)
     })
 
-  it.scoped("are added up at each tick of the keep-alive, and at the session's end", () =>
+  it.scoped("SessionMetrics change at each keep-alive interval and at the end of the session", () =>
     Effect.gen(function*() {
       const before = yield* picture("client")
       const { client, far, near } = yield* makeStreams({ server: { keepAliveInterval: Infinity } })
@@ -54,7 +54,7 @@ describe.sequential("the metrics", () => {
       })
     }))
 
-  /** All that is told of one role: by name, and by the other tags where there are some. */
+  /** Returns all metrics of one role by name and further tags. */
   const told = (role: string) =>
     Effect.map(Metric.snapshot, (pairs) =>
       Object.fromEntries(pairs.flatMap(({ metricKey, metricState }) => {
@@ -65,7 +65,7 @@ describe.sequential("the metrics", () => {
         return [[[metricKey.name.slice("wsmux_".length), ...others].join(" "), Number(state.count ?? state.value)]]
       })))
 
-  it.scoped("tell everything that the README says, by its names", () =>
+  it.scoped("SessionMetrics have the names and counts of src/README.md", () =>
     Effect.gen(function*() {
       const before = yield* told("server")
       const { client, far, near, pair, server } = yield* makeStreams({ client: { keepAliveInterval: Infinity } })

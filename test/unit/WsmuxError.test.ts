@@ -110,19 +110,19 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
   ]
 ]
 
-describe("an error", () => {
-  it("is here, whichever the package exports", () => {
+describe("WsmuxError", () => {
+  it("WsmuxError has a message in this table for each exported error", () => {
     expect([...new Set(messages.map(([error]) => error._tag))].sort()).toEqual(Object.keys(classes).sort())
   })
 
   for (const [error, message] of messages) {
-    it(`says: ${message}`, () => {
+    it(`WsmuxError has the message: ${message}`, () => {
       expect(error.message).toBe(message)
     })
   }
 
   for (const [name, Class] of Object.entries(classes)) {
-    it(`is caught by its tag: ${name}`, () => {
+    it(`WsmuxError can be caught by its tag: ${name}`, () => {
       const [error] = messages.find(([error]) => error instanceof Class)!
       expect([Class.name, error._tag, error.name, error instanceof Error]).toEqual([name, name, name, true])
       const failure = Effect.fail<AnyError>(error)
@@ -130,7 +130,7 @@ describe("an error", () => {
     })
   }
 
-  it("shows text of the peer or of the platform on one line, without control characters", () => {
+  it("WsmuxError shows text of the peer on one line without control characters", () => {
     const hostile = "a\u001b[2J\nb\u202ec"
     const cause = new Error(hostile)
     const shown = [
@@ -151,12 +151,12 @@ describe("an error", () => {
     }
   })
 
-  it("keeps what caused it", () => {
+  it("WsmuxError keeps its cause", () => {
     expect(messages.flatMap(([error]) => "cause" in error && error.cause !== undefined ? [error.cause] : []))
       .toEqual([closed, broken, broken, refused, broken, closed, broken, new Error("listen EACCES")])
   })
 
-  it("isTerminalError recognises an error of another copy of the package, and no other error with its tag", () => {
+  it("isTerminalError accepts errors of another copy of the package, and not their tags alone", () => {
     const mark = Symbol.for("effect-wsmux/WsmuxError/TerminalError")
     const foreign = Object.assign(Object.create({ [mark]: mark }), { _tag: "SessionClosed" })
     expect([foreign, { _tag: "SessionClosed" }, null, undefined, "SessionClosed"].map((u) => isTerminalError(u)))
@@ -164,7 +164,7 @@ describe("an error", () => {
     expect(Object.getOwnPropertySymbols(closed)).not.toContain(mark)
   })
 
-  it("is known to end a session, or not to", () => {
+  it("isTerminalError is true for the errors that end a session only", () => {
     const terminal = messages.map(([error]) => error).filter(isTerminalError).map(({ _tag }) => _tag)
     expect([...new Set(terminal)]).toEqual([
       ...["SessionClosed", "KeepAliveExpired", "MalformedFrame", "UnexpectedText", "WrongParity", "PeerFlood"],

@@ -15,7 +15,7 @@ import { memory } from "../../support/transports.js"
 import { fill, listen, transportSuite } from "../../support/transportSuite.js"
 
 transportSuite("memory", memory)
-transportSuite("memory, when time is the test's", memory, { testClock: true })
+transportSuite("memory with TestClock", memory, { testClock: true })
 
 const makeEnds = (options?: MemoryTransport.Options) =>
   Effect.gen(function*() {
@@ -23,8 +23,8 @@ const makeEnds = (options?: MemoryTransport.Options) =>
     return { ...pair, pair, atClient: yield* listen(pair.client), atServer: yield* listen(pair.server) }
   })
 
-describe("an in-memory pair", () => {
-  it.scoped("holds its capacity in each direction, and is writable when less is left", () =>
+describe("MemoryTransport.makePair", () => {
+  it.scoped("MemoryTransport holds its capacity in each direction, and is writable below that", () =>
     Effect.gen(function*() {
       const { atClient, atServer, client, server } = yield* makeEnds({ capacity: 10 })
       client.send([pattern(9)])
@@ -36,7 +36,7 @@ describe("an in-memory pair", () => {
       expect([atClient.told, atServer.told]).toEqual([["writable"], ["message", "message"]])
     }))
 
-  it.scoped("holds 64 KiB, lets in what a session needs and has names, unless told otherwise", () =>
+  it.scoped("MemoryTransport.makePair has 64 KiB, the default message size and addresses by default", () =>
     Effect.gen(function*() {
       const { client, server } = yield* MemoryTransport.makePair()
       client.send([pattern(64 * 1024 - 1)])
@@ -50,7 +50,7 @@ describe("an in-memory pair", () => {
       ])
     }))
 
-  it.scoped("delivers each message when its latency has passed, and holds its bytes until then", () =>
+  it.scoped("MemoryTransport delivers a message after its latency, and holds its bytes until then", () =>
     Effect.gen(function*() {
       const { atClient, atServer, client } = yield* makeEnds({ latency: "100 millis", capacity: 10 })
       client.send([bytes("first")])
@@ -68,7 +68,7 @@ describe("an in-memory pair", () => {
       expect((yield* atServer.take(3)).map(text)).toEqual(["first", "second", "third"])
     }))
 
-  it.scoped("delays pings, pongs and closing, too", () =>
+  it.scoped("MemoryTransport delays pings, pongs and close frames by its latency", () =>
     Effect.gen(function*() {
       const { atClient, atServer, client, server } = yield* makeEnds({ latency: "100 millis" })
       client.ping?.()
@@ -86,7 +86,7 @@ describe("an in-memory pair", () => {
       expect(yield* atClient.ended).toEqual({ code: 4321, reason: "enough" })
     }))
 
-  it.scoped("loses what is on its way when it is cut, and both ends hear of it once", () =>
+  it.scoped("MemoryTransport drops messages under way and closes both ends once when it is cut", () =>
     Effect.gen(function*() {
       const { atClient, atServer, client, pair, server } = yield* makeEnds()
       client.send([bytes("hello")])
@@ -104,7 +104,7 @@ describe("an in-memory pair", () => {
     }))
 
   for (const [side, other] of [["client", "server"], ["server", "client"]] as const) {
-    it.scoped(`keeps what a stalled ${side} sends, up to its capacity, until it is resumed`, () =>
+    it.scoped(`MemoryTransport keeps the messages of a stalled ${side} until it is resumed`, () =>
       Effect.gen(function*() {
         const { pair, ...ends } = yield* makeEnds({ capacity: 200_000 })
         const [near, far] = side === "client" ? [ends.atClient, ends.atServer] : [ends.atServer, ends.atClient]
@@ -120,7 +120,7 @@ describe("an in-memory pair", () => {
       }))
   }
 
-  it.scoped("ends a closing that a stalled peer does not hear of when its time is over", () =>
+  it.scoped("MemoryTransport.close completes after its time-out when the peer is stalled", () =>
     Effect.gen(function*() {
       const { atClient, client, pair } = yield* makeEnds()
       yield* pair.stall("client")
@@ -133,7 +133,7 @@ describe("an in-memory pair", () => {
       expect(atClient.told).toEqual(["close"])
     }))
 
-  it.scoped("ends at once when a closing is interrupted", () =>
+  it.scoped("MemoryTransport.close ends the connection at once when it is interrupted", () =>
     Effect.gen(function*() {
       const { atClient, client, pair } = yield* makeEnds()
       yield* pair.stall("client")
@@ -144,7 +144,7 @@ describe("an in-memory pair", () => {
       expect(yield* atClient.ended).toEqual({ code: 1006, reason: "" })
     }))
 
-  it.scoped("closes both ends with a code that neither of them sent", () =>
+  it.scoped("MemoryTransport.Pair.close closes both ends with the given code", () =>
     Effect.gen(function*() {
       const { atClient, atServer, pair } = yield* makeEnds()
       yield* pair.close(1012, "restart")
@@ -154,7 +154,7 @@ describe("an in-memory pair", () => {
       expect([atClient.told, atServer.told]).toEqual([["close"], ["close"]])
     }))
 
-  it.scoped("tells the end last and once, also when a listener brings it about while it hears what came before", () =>
+  it.scoped("MemoryTransport calls onClose once and last when a listener cuts the pair", () =>
     Effect.gen(function*() {
       const pair = yield* MemoryTransport.makePair()
       pair.client.send([bytes("one")])
@@ -173,18 +173,18 @@ describe("an in-memory pair", () => {
       expect(told).toEqual(["one", "two", "close"])
     }))
 
-  it.scoped("cannot ping when it plays a browser", () =>
+  it.scoped("MemoryTransport has no ping when its ping option is false", () =>
     Effect.map(MemoryTransport.makePair({ ping: false }), ({ client, server }) => {
       expect([client.ping, server.ping]).toEqual([undefined, undefined])
     }))
 
-  it.scoped("gives one of its ends as the Transport", () =>
+  it.scoped("MemoryTransport.layer provides one end as the Transport", () =>
     Effect.gen(function*() {
       const { server } = yield* MemoryTransport.makePair()
       expect(yield* Effect.provide(Transport, MemoryTransport.layer(server))).toBe(server)
     }))
 
-  it.scoped("does the same at the same times whenever the same is done", () =>
+  it.scoped("MemoryTransport repeats its events at the same times when a program is repeated", () =>
     Effect.gen(function*() {
       const program = Effect.gen(function*() {
         const { client, pair, server } = yield* makeEnds({ latency: "10 millis", capacity: 300 })

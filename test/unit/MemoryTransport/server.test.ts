@@ -20,8 +20,8 @@ import { listen } from "../../support/transportSuite.js"
 
 const sessionOver = ({ client }: MemoryTransport.Pair) => Effect.provideService(Session.makeClient(), Transport, client)
 
-describe("a server in memory", () => {
-  it.scoped("runs its handler for every connection, also for those that came before", () =>
+describe("MemoryTransport.makeServer", () => {
+  it.scoped("MemoryTransport server runs its handler for each connection, including earlier ones", () =>
     Effect.gen(function*() {
       const server = yield* MemoryTransport.makeServer()
       const early = yield* server.connect()
@@ -36,7 +36,7 @@ describe("a server in memory", () => {
       expect(received.sort()).toEqual(["early", "late"])
     }))
 
-  it.scoped("carries sessions with the request and the principal of each, and rejects strangers", () =>
+  it.scoped("MemoryTransport server passes request and principal on, and rejects unauthorized dials", () =>
     Effect.gen(function*() {
       const transports = yield* MemoryTransport.makeServer({
         authorize: ({ headers, url }) =>
@@ -59,7 +59,7 @@ describe("a server in memory", () => {
       )
     }))
 
-  it.scoped("ends a connection when its handler does, and goes on with others", () =>
+  it.scoped("MemoryTransport server ends one connection when its handler ends or fails", () =>
     Effect.gen(function*() {
       const server = yield* MemoryTransport.makeServer()
       let handlers = 0
@@ -76,7 +76,7 @@ describe("a server in memory", () => {
       expect([handlers, third.told]).toEqual([3, []])
     }))
 
-  it.scoped("ends its connections when it is interrupted, and can be run again", () =>
+  it.scoped("MemoryTransport server ends its connections when run is interrupted, and can run again", () =>
     Effect.gen(function*() {
       const server = yield* MemoryTransport.makeServer()
       const first = yield* keepAll(server)
@@ -89,7 +89,7 @@ describe("a server in memory", () => {
       yield* second.next
     }))
 
-  it.scoped("ends its connections, those that wait too, and takes no more when its scope closes", () =>
+  it.scoped("MemoryTransport server ends all connections and refuses dials when its scope closes", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const server = yield* Scope.extend(MemoryTransport.makeServer(), scope)
@@ -101,7 +101,7 @@ describe("a server in memory", () => {
       )
     }))
 
-  it.scoped("has links of the latency and the size that it was told", () =>
+  it.scoped("MemoryTransport server applies its latency and maxMessageSize to each link", () =>
     Effect.gen(function*() {
       const server = yield* MemoryTransport.makeServer({ latency: "1 second", maxMessageSize: 99 })
       const { next } = yield* keepAll(server)
@@ -116,8 +116,8 @@ describe("a server in memory", () => {
     }))
 })
 
-describe("two sessions in memory", () => {
-  it.scoped("are joined, with a link whose faults are effects", () =>
+describe("MemoryTransport.makeSessions", () => {
+  it.scoped("MemoryTransport.makeSessions joins two sessions by a link that can be cut", () =>
     Effect.gen(function*() {
       const { client, pair, server } = yield* MemoryTransport.makeSessions()
       const [near, far] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
@@ -128,7 +128,7 @@ describe("two sessions in memory", () => {
       expect((yield* Fiber.join(read))._tag).toBe("BrokenPipe")
     }))
 
-  it.scoped("have a link that lets in what the settings of both need", () =>
+  it.scoped("MemoryTransport.makeSessions sizes its link by the settings of both sessions", () =>
     Effect.gen(function*() {
       const large = { streamBufferSize: 8 * 1024 * 1024 }
       const sized = (options: MemoryTransport.SessionsOptions) =>
@@ -143,7 +143,7 @@ describe("two sessions in memory", () => {
     }))
 
   it.scoped(
-    "close with their scope under a clock that stands still, whatever the latency",
+    "MemoryTransport.makeSessions closes with its scope when the clock stands still",
     () =>
       Effect.gen(function*() {
         const scope = yield* Scope.make()
