@@ -100,14 +100,7 @@ const allowed: ReadonlyArray<string> = [
   "test/sockets/NodeTransportServer/upgrade.test.ts",
   "test/sockets/WebSocketTransport.test.ts",
   "test/sockets/internal/transport/node/frameWriter.test.ts",
-  "test/sockets/internal/transport/node/transport.test.ts",
-  "test/unit/internal/memory/receiveMemory.test.ts",
-  "test/unit/internal/recv/recvHalf.test.ts",
-  "test/unit/internal/session/callbacks.test.ts",
-  "test/unit/internal/session/streamProtocol.test.ts",
-  "test/unit/internal/text/plainText.test.ts",
-  "test/unit/internal/transport/node/frameReader.test.ts",
-  "test/unit/internal/transport/node/mask.test.ts"
+  "test/sockets/internal/transport/node/transport.test.ts"
 ]
 
 const isAllowed = (file: string): boolean => allowed.includes(file)

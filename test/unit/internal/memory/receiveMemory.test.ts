@@ -17,20 +17,20 @@ import { quiet, quietly, start } from "../../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../../support/scriptedPeer.js"
 import { makeSessions, readAll, settle } from "../../../support/sessions.js"
 
-/** What all streams of a session hold, and what the peer may still send on them. */
+/** Returns the sum of unread bytes and granted credit over all streams of a session. */
 const reach = (session: Session) =>
   Effect.map(
     session.snapshot,
     ({ streams }) => streams.reduce((sum, { bufferedBytes, receiveCredit }) => sum + bufferedBytes + receiveCredit, 0)
   )
 
-/** Half of it for two whole windows, the other half for shares of 25 bytes. */
+/** The first 200 bytes are two whole windows. The other 200 bytes are shares of 25 bytes. */
 const settings = { ...quiet, streamBufferSize: 100, maxSessionBufferSize: 400, maxStreams: 8 }
 
 const openers = [1, 3, 5, 7, 9, 11, 13, 15]
 
-describe("the windows of a session", () => {
-  it.scoped("are whole until half of what it may hold is given away, and shares of the other half from then on", () =>
+describe("ReceiveMemory", () => {
+  it.scoped("ReceiveMemory gives whole windows from its first half, and small shares of the other half", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", settings)
       yield* send(...openers.map(syn))
@@ -45,7 +45,7 @@ describe("the windows of a session", () => {
       ])
     }))
 
-  it.scoped("are whole again when streams are over", () =>
+  it.scoped("ReceiveMemory gives whole windows again when streams are over", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", settings)
       yield* send(syn(1), syn(3), syn(5))
@@ -55,7 +55,7 @@ describe("the windows of a session", () => {
       expect((yield* frames).at(-1)).toEqual(ack(7, 100))
     }))
 
-  it.scoped("count until a stream that is over has been read", () =>
+  it.scoped("ReceiveMemory keeps the bytes of a stream that is over booked until they are read", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", { ...settings, maxSessionBufferSize: 240 })
       const next = Effect.zipRight(session.accept, Effect.map(frames, (frames) => frames.at(-1)))
@@ -69,7 +69,7 @@ describe("the windows of a session", () => {
       expect(yield* next).toEqual(ack(5, 100))
     }))
 
-  it.scoped("count until a stream that is over has been left", () =>
+  it.scoped("ReceiveMemory frees the bytes of a stream that is over when its scope closes", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", { ...settings, maxSessionBufferSize: 200 })
       const next = Effect.zipRight(session.accept, Effect.map(frames, (frames) => frames.at(-1)))
@@ -83,12 +83,12 @@ describe("the windows of a session", () => {
       expect(yield* next).toEqual(ack(3, 100))
     }))
 
-  it.scoped("are never more than it may hold, and a stream that would need more is refused", () =>
+  it.scoped("Session refuses a stream when its window would exceed maxSessionBufferSize", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", { ...settings, maxSessionBufferSize: 50 })
       const ended = Effect.flatMap(session.accept, (stream) => stream.end)
       for (const id of [...openers, 17, 19]) {
-        yield* send(syn(id)) // each is over at once, but unread
+        yield* send(syn(id)) // each stream is over at once and unread
         yield* ended
         yield* send(dat(id, pattern(3)), fin(id))
       }
@@ -99,7 +99,7 @@ describe("the windows of a session", () => {
       expect(yield* session.snapshot).toMatchObject({ counters: { refused: 1, windowOverruns: 0 } })
     }))
 
-  it.scoped("may be small, and the streams work all the same, both ways", () =>
+  it.scoped("Session carries all bytes both ways when maxSessionBufferSize is small", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(
         quietly({ client: { streamBufferSize: 100 }, server: { streamBufferSize: 100, maxSessionBufferSize: 160 } })
@@ -121,8 +121,8 @@ describe("the windows of a session", () => {
     }))
 })
 
-describe("a window that is larger than what a peer may believe in at most", () => {
-  it.scoped("is not given twice", () =>
+describe("MuxStream", () => {
+  it.scoped("MuxStream grants its window once when streamBufferSize exceeds maxPeerWindow", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions(
         quietly({ client: { streamBufferSize: 200, maxPeerWindow: 100 }, server: { streamBufferSize: 200 } })
@@ -134,18 +134,18 @@ describe("a window that is larger than what a peer may believe in at most", () =
     }))
 })
 
-describe("the memory of a session", () => {
-  it.scoped("Session frees a window when the peer has sent FIN, but for the unread bytes", () =>
+describe("ReceiveMemory", () => {
+  it.scoped("Session frees the window except unread bytes when the peer has sent FIN", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server", { ...settings, maxSessionBufferSize: 240 })
       const next = Effect.zipRight(session.accept, Effect.map(frames, (frames) => frames.at(-1)))
       yield* send(syn(1))
-      yield* session.accept // and neither ends nor reads
+      yield* session.accept // the handler neither reads nor sends FIN
       yield* send(dat(1, pattern(10)), fin(1), syn(3))
       expect(yield* next).toEqual(ack(3, 100))
     }))
 
-  it.scoped("Session counts streams that it opens when their acceptors believe in large windows", () =>
+  it.scoped("Session bounds the bytes of its own opens when acceptors assume large windows", () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("client", {
         ...quiet,
@@ -186,16 +186,16 @@ describe("the memory of a session", () => {
       }
     }).pipe(Effect.provide(SharedLimits.layer(limits)))
 
-  it.scoped("SharedLimits bounds the streams of all sessions, and leaves each session a part", () =>
+  it.scoped("SharedLimits bounds the streams of all sessions, and keeps a part for each", () =>
     Effect.gen(function*() {
       const { accepted, made } = yield* strangers({ maxStreams: 12 }, 3)
-      expect(yield* accepted).toEqual([6, 2, 2]) // half for the first to ask, and a third of the other half for each
+      expect(yield* accepted).toEqual([6, 2, 2]) // half for the first session, and a third of the other half for each
       yield* made[0]!.session.close
       yield* made[1]!.send(syn(17), syn(19))
-      expect(yield* accepted).toEqual([6, 3, 2]) // its handlers still run, but it claims no part
+      expect(yield* accepted).toEqual([6, 3, 2]) // the closed session claims no part, though its handlers run
     }))
 
-  it.scoped("SharedLimits bounds the windows of all sessions, and gives small ones beyond its half", () =>
+  it.scoped("SharedLimits bounds the windows of all sessions, and gives small windows beyond half", () =>
     Effect.gen(function*() {
       const { windows } = yield* strangers({ maxBufferSize: 20_000 }, 2, { streamBufferSize: 4000 })
       expect(yield* windows).toEqual([
@@ -204,7 +204,7 @@ describe("the memory of a session", () => {
       ])
     }))
 
-  it.scoped("SharedLimits bounds the answers that wait for all peers", () =>
+  it.scoped("SharedLimits bounds the unread answers to all peers", () =>
     Effect.gen(function*() {
       const flood = (count: number) =>
         Effect.gen(function*() {
@@ -220,10 +220,10 @@ describe("the memory of a session", () => {
           return yield* session.isClosed
         })
       const over = [yield* flood(100), yield* flood(30), yield* flood(130), yield* flood(90)]
-      expect(over).toEqual([false, false, true, false]) // each can always have 100
+      expect(over).toEqual([false, false, true, false]) // each session may have 100
     }).pipe(Effect.provide(SharedLimits.layer({ maxWaitingAnswers: 200 }))))
 
-  it.scoped("SharedLimits are free again when sessions have ended, whatever was unread", () =>
+  it.scoped("SharedLimits frees all budgets when sessions end with unread bytes", () =>
     Effect.gen(function*() {
       const limits = yield* SharedLimits.SharedLimits
       yield* Effect.scoped(Effect.gen(function*() {
@@ -239,7 +239,7 @@ describe("the memory of a session", () => {
       expect([streams.used, buffers.used, waitingAnswers.used]).toEqual([0, 0, 0])
     }).pipe(Effect.provide(SharedLimits.layer())))
 
-  it.scoped("Session frees a place once when a flood ends it while a stream is accepted", () =>
+  it.scoped("Session frees its budget once when a flood ends it during an accept", () =>
     Effect.gen(function*() {
       const { streams, waitingAnswers } = yield* SharedLimits.SharedLimits
       const { pair, session, transport } = yield* makePeer("server", quiet, { capacity: 64 })
@@ -253,7 +253,7 @@ describe("the memory of a session", () => {
       expect([streams.used, waitingAnswers.used]).toEqual([0, 0])
     }).pipe(Effect.provide(SharedLimits.layer({ maxWaitingAnswers: 10 }))))
 
-  it.scoped("Session keeps a stream when the FIN of an earlier one with its id leaves late", () =>
+  it.scoped("Session keeps a stream when the FIN of an earlier stream with its id leaves late", () =>
     Effect.gen(function*() {
       const { buffers, streams } = yield* SharedLimits.SharedLimits
       yield* Effect.scoped(Effect.gen(function*() {
@@ -263,7 +263,7 @@ describe("the memory of a session", () => {
         yield* pair.stall("server")
         yield* send(syn(1), syn(3))
         yield* TestClock.adjust("31 seconds")
-        yield* send(syn(5), dat(3, pattern(10)), fin(3), syn(3)) // refuses the first two, whose time is over
+        yield* send(syn(5), dat(3, pattern(10)), fin(3), syn(3)) // the session refuses 1 and 3, as both have expired
         yield* pair.resume("server")
         yield* settle
         expect((yield* session.snapshot).streams.map(({ id }) => id)).toEqual([5, 3])
@@ -271,7 +271,7 @@ describe("the memory of a session", () => {
       expect([streams.used, buffers.used]).toEqual([0, 0])
     }).pipe(Effect.provide(SharedLimits.layer())))
 
-  it.effect("SharedLimits names the limit when it is not a whole number", () =>
+  it.effect("SharedLimits names the setting when it is not a whole number", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Effect.scoped(Layer.build(SharedLimits.layer({ maxStreams: -1 }))))
       expect(error.message).toBe("invalid maxStreams: -1 is not a whole number from 0 on")

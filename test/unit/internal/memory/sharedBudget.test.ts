@@ -3,7 +3,7 @@ import * as FastCheck from "effect/FastCheck"
 import { SharedBudget } from "../../../../src/internal/memory/sharedBudget.js"
 
 describe("SharedBudget", () => {
-  it("SharedBudget gives its first half to the first holder that asks", () => {
+  it("SharedBudget gives its first half to the first holder that takes", () => {
     const budget = new SharedBudget(100)
     const [greedy, other] = [budget.join(), budget.join()]
     expect([greedy.take(50), greedy.take(1), other.take(1), budget.used]).toEqual([true, false, true, 51])
@@ -22,7 +22,7 @@ describe("SharedBudget", () => {
     first.take(50)
     expect(second.take(26)).toBe(false)
     first.leave()
-    first.leave() // a second time counts for nothing
+    first.leave() // a second call has no effect
     expect([second.take(26), budget.used]).toEqual([true, 76])
     first.giveBack(50)
     expect([budget.used, first.held, second.held]).toEqual([26, 0, 26])
@@ -39,7 +39,7 @@ describe("SharedBudget", () => {
     expect(budget.used).toBeLessThanOrEqual(10 + 2 * 10)
   })
 
-  it("Share takes an amount beyond the total when it is forced", () => {
+  it("Share.force takes an amount beyond the total", () => {
     const budget = new SharedBudget(100)
     const share = budget.join()
     share.force(150)
@@ -49,7 +49,7 @@ describe("SharedBudget", () => {
   })
 
   it.prop(
-    "SharedBudget never gives more than its total, and the holders hold what it gives",
+    "SharedBudget gives at most its total for any operations",
     [FastCheck.array(FastCheck.tuple(FastCheck.nat(4), FastCheck.integer({ min: -20, max: 40 })), { maxLength: 100 })],
     ([steps]) => {
       const budget = new SharedBudget(100)

@@ -11,7 +11,7 @@ const repeated = concat([source, source, source, source])
 const retained = (chunks: ReadonlyArray<Uint8Array>): number =>
   Array.from(new Set(chunks.map((chunk) => chunk.buffer)), (buffer) => buffer.byteLength).reduce((a, b) => a + b, 0)
 
-/** A queue whose window and peer have so many bytes. */
+/** A queue with a window of `capacity` bytes, of which the peer has `granted` as credit. */
 const makeQueue = (capacity = 1e12, granted = capacity): BoundedByteQueue => {
   const queue = new BoundedByteQueue()
   queue.open(capacity, granted)
@@ -24,7 +24,7 @@ const queueOf = (...chunks: ReadonlyArray<Uint8Array>): BoundedByteQueue => {
   return queue
 }
 
-describe("BoundedByteQueue chunks", () => {
+describe("BoundedByteQueue", () => {
   const length = FastCheck.oneof(
     FastCheck.integer({ min: 0, max: 40 }),
     FastCheck.integer({ min: 1000, max: 1050 }),
@@ -40,7 +40,7 @@ describe("BoundedByteQueue chunks", () => {
   )
 
   it.prop(
-    "BoundedByteQueue gives all bytes in order for any sizes and operations",
+    "BoundedByteQueue returns all bytes in order for any sizes and operations",
     [FastCheck.array(operation, { maxLength: 50, size: "max" })],
     ([operations]) => {
       const queue = makeQueue()
@@ -69,11 +69,11 @@ describe("BoundedByteQueue chunks", () => {
       }
       const size = queue.size
       const rest = queue.takeAll()
-      // beside one segment, at least a quarter of the retained memory is unread bytes
+      // besides one segment, unread bytes are at least a quarter of the retained memory
       expect(retained(rest)).toBeLessThanOrEqual(4 * size + 16 * 1024)
       take(rest)
       expect([left, queue.size, queue.take(), queue.takeAll()]).toEqual([offered, 0, undefined, []])
-      // compared at the end, because later operations must not change taken chunks
+      // The test compares at the end, as later operations must not change taken chunks.
       expect(Buffer.compare(concat(taken), source.subarray(0, offered))).toBe(0)
     },
     { fastCheck: { numRuns: 300 } }
@@ -90,7 +90,7 @@ describe("BoundedByteQueue chunks", () => {
     expect(Buffer.compare(concat(chunks), million)).toBe(0)
   })
 
-  it("BoundedByteQueue opens no segment for a single byte behind each large chunk", () => {
+  it("BoundedByteQueue opens no segment when a single byte follows each large chunk", () => {
     const queue = makeQueue()
     for (let i = 0; i < 100; i++) {
       queue.offer(pattern(1024))
@@ -100,7 +100,7 @@ describe("BoundedByteQueue chunks", () => {
     expect(retained(queue.takeAll())).toBe(102_500)
   })
 
-  it("BoundedByteQueue keeps the order of 5000 chunks when takes and takeAll mix", () => {
+  it("BoundedByteQueue keeps the order of 5000 chunks when take and takeAll alternate", () => {
     const sizes = Array.from({ length: 5000 }, (_, i) => i % 3 === 0 ? 1 : 1024 + i % 7)
     const queue = makeQueue()
     const taken: Array<Uint8Array> = []
@@ -122,14 +122,14 @@ describe("BoundedByteQueue chunks", () => {
     expect(queueOf(a, b, c).takeAll()).toEqual([a, b, c])
   })
 
-  it("BoundedByteQueue passes a large chunk on without a copy", () => {
+  it("BoundedByteQueue returns a large chunk without a copy", () => {
     const chunk = pattern(5000)
     expect(queueOf(chunk).take()).toBe(chunk)
     const most = chunk.subarray(5) // a message without its header
     expect(queueOf(most).take()).toBe(most)
   })
 
-  it("BoundedByteQueue copies nothing from 1024 bytes and four fifths of a buffer on", () => {
+  it("BoundedByteQueue copies no chunk from 1024 bytes and four fifths of its buffer on", () => {
     const chunk = pattern(1024)
     expect(queueOf(chunk).take()).toBe(chunk)
     const most = pattern(3000).subarray(600)
@@ -156,7 +156,7 @@ describe("BoundedByteQueue chunks", () => {
       }
       for (let i = 0; i < Math.min(taken, offers.length - 1); i++) queue.take()
       const { size } = queue
-      // the last segment also has spare room: a quarter of the bytes that the queue held when it was opened
+      // The last segment also has spare room: a quarter of the bytes in the queue when the segment was opened.
       const spare = Math.min(16 * 1024, offered / 4)
       expect(retained(queue.takeAll())).toBeLessThanOrEqual(1.25 * size + spare + 64)
     },
@@ -178,7 +178,7 @@ describe("BoundedByteQueue chunks", () => {
     })
   }
 
-  it("BoundedByteQueue copies a small view of a large Buffer, whose slice is no copy", () => {
+  it("BoundedByteQueue copies a small view of a large Buffer", () => {
     const buffer = Buffer.from(source.buffer, source.byteOffset, source.byteLength)
     for (const length of [1, 1023, 1024, 400_000]) {
       expect(retained(queueOf(buffer.subarray(77, 77 + length)).takeAll())).toBe(length)
@@ -200,27 +200,27 @@ describe("BoundedByteQueue chunks", () => {
   })
 })
 
-/** Sizes at both ends of the range, where arithmetic goes wrong. */
+/** Sizes at both ends of the uint32 range, for overflows. */
 const windowSize = FastCheck.oneof(
   FastCheck.integer({ min: 0, max: 20 }),
   FastCheck.integer({ min: 0, max: maxUint32 }),
   FastCheck.integer({ min: maxUint32 - 20, max: maxUint32 })
 )
 
-describe("BoundedByteQueue window", () => {
+describe("BoundedByteQueue", () => {
   const state = ({ capacity, granted, size }: BoundedByteQueue) => ({ capacity, granted, size })
 
-  /** Offers chunks that are too large to be merged: their sizes in KiB. */
+  /** Offers chunks of the given sizes in KiB. Chunks of this size are not merged. */
   const offer = (queue: BoundedByteQueue, ...sizes: ReadonlyArray<number>) =>
     sizes.map((size) => queue.offer(source.subarray(0, size * 1024)) / 1024)
 
-  /** Takes a chunk, and returns the credit that is due then. */
+  /** Takes a chunk, and returns the credit that is due after that. */
   const take = (queue: BoundedByteQueue) => {
     queue.take()
     return queue.returnCredit()
   }
 
-  it("BoundedByteQueue takes nothing before it is opened", () => {
+  it("BoundedByteQueue stores no bytes before it is opened", () => {
     const queue = new BoundedByteQueue()
     expect([queue.offer(bytes("x")), queue.take(), state(queue)])
       .toEqual([0, undefined, { capacity: 0, granted: 0, size: 0 }])
@@ -258,7 +258,7 @@ describe("BoundedByteQueue window", () => {
     expect([queue.open(100, 30), state(queue)]).toEqual([70, { capacity: 100, granted: 100, size: 0 }])
   })
 
-  it("BoundedByteQueue returns no credit until a surplus of the peer is used up", () => {
+  it("BoundedByteQueue returns no credit until the surplus of the peer is used", () => {
     const queue = new BoundedByteQueue()
     expect([queue.open(100 * 1024, 250 * 1024), offer(queue, 150, 49, 1, 50)]).toEqual([0, [150, 49, 1, 50]])
     expect([take(queue), take(queue), take(queue)]).toEqual([0, 0, 50 * 1024])
@@ -286,7 +286,7 @@ describe("BoundedByteQueue window", () => {
     expect([take(queue), take(queue), take(queue)]).toEqual([0, 256 * 1024, 0])
   })
 
-  it("BoundedByteQueue uses up credit and stores nothing when it discards", () => {
+  it("BoundedByteQueue.discard uses credit and stores no bytes", () => {
     const queue = makeQueue(100)
     expect([queue.discard(49), queue.returnCredit(), queue.discard(1), queue.returnCredit(), queue.discard(101)])
       .toEqual([49, 0, 1, 50, 100])
@@ -303,7 +303,7 @@ describe("BoundedByteQueue window", () => {
   )
 
   it.prop(
-    "BoundedByteQueue agrees with its peer, keeps its bound and starves no writer",
+    "BoundedByteQueue keeps its credit, its bound and its writers for any operations",
     [FastCheck.oneof(FastCheck.constant(1), FastCheck.nat(20_000), windowSize), windowSize, FastCheck.array(operation)],
     ([capacity, believed, operations]) => {
       const queue = new BoundedByteQueue()
@@ -319,7 +319,7 @@ describe("BoundedByteQueue window", () => {
         const returned = queue.returnCredit()
         credit += returned
         check()
-        // nothing, or at least half a window or 256 KiB of a larger one, and exactly up to the capacity
+        // either 0, or at least half a window or 256 KiB, and exactly up to the capacity
         if (returned > 0) {
           expect([returned >= Math.min(capacity / 2, 256 * 1024), credit + unread]).toEqual([true, capacity])
         }

@@ -13,8 +13,7 @@ import { pattern } from "../../../support/bytes.js"
 import { settle } from "../../../support/sessions.js"
 
 /**
- * Memory with so many bytes left; `booked` is what a stream has booked of it, and `growth` what its window has grown
- * by.
+ * Memory with `spare` bytes left. The stream has booked `booked` bytes, and its window has grown by `growth` bytes.
  */
 const makeMemory = (window: number, spare = Infinity) => {
   const memory = {
@@ -40,7 +39,7 @@ const makeMemory = (window: number, spare = Infinity) => {
 
 type Tuner = Pick<WindowTuner, "growth" | "now" | "release">
 
-/** The receiving half of stream 7 without a session, and the credit that it returns. */
+/** The receive half of stream 7 without a session, and the credit that it returns. */
 const makeIncoming = (size: number, granted: number, tuner?: Tuner, spare?: number) => {
   const credits: Array<readonly [id: number, bytes: number]> = []
   const memory = makeMemory(size, spare)
@@ -58,7 +57,7 @@ const makeIncoming = (size: number, granted: number, tuner?: Tuner, spare?: numb
   }
 }
 
-/** What reading gives at once: bytes by their number, an error, that there are no more, or that it waits. */
+/** Reads once. Returns the number of bytes, the error, "no more" at the end, or "waits". */
 const read = (incoming: RecvHalf) => {
   const exit = Effect.runSyncExit(Effect.either(incoming.read))
   if (Exit.isFailure(exit)) return "waits"
@@ -71,18 +70,18 @@ const overrun = new NoCapacity({ streamId: 7 })
 const left = new BrokenPipe({ streamId: 7, operation: "read", reason: "StreamEnded", written: 0 })
 const broken = new BrokenPipe({ streamId: 7, operation: "read", reason: "SessionEnded", written: 0, cause: lost })
 
-describe("the receiving half of a stream", () => {
-  it("tops its peer up when it opens, and says nothing where there is nothing to grant", () => {
+describe("RecvHalf", () => {
+  it("RecvHalf.open grants the difference when the peer has less credit than the window", () => {
     expect([makeIncoming(100, 30), makeIncoming(100, 100), makeIncoming(100, 250)].map(({ credits }) => credits()))
       .toEqual([[70], [], []])
   })
 
-  it("takes nothing before it is open", () => {
+  it("RecvHalf stores no bytes before it is open", () => {
     const incoming = new RecvHalf(7, 0, { sendCredit: () => {}, tuner: undefined, memory: makeMemory(0) })
     expect([incoming.granted, incoming.receive(pattern(1)), read(incoming)]).toEqual([0, "Overrun", overrun])
   })
 
-  it("returns credit for what is read, and not for what is read behind an end or a failure", () => {
+  it("RecvHalf returns credit for bytes that are read before the end or a failure only", () => {
     for (const [finish, then] of [["", "waits"], ["end", "no more"], ["fail", broken], ["overrun", overrun]] as const) {
       const { credits, incoming } = makeIncoming(100, 100)
       expect(incoming.receive(pattern(60))).toBe("Taken")
@@ -95,21 +94,21 @@ describe("the receiving half of a stream", () => {
     }
   })
 
-  it("Incoming keeps only unread bytes booked when nothing more can arrive", () => {
+  it("RecvHalf keeps only unread bytes booked when no more bytes can arrive", () => {
     for (const finish of ["end", "fail", "overrun"] as const) {
       const { incoming, memory } = makeIncoming(100, 100)
       incoming.receive(pattern(60))
-      expect([finish, read(incoming), memory.booked]).toEqual([finish, 60, 100]) // more may come
+      expect([finish, read(incoming), memory.booked]).toEqual([finish, 60, 100]) // more bytes may arrive
       incoming.receive(pattern(60))
       if (finish === "end") incoming.end()
       if (finish === "fail") incoming.fail(lost)
-      if (finish === "overrun") incoming.receive(pattern(41)) // of which 40 fit
+      if (finish === "overrun") incoming.receive(pattern(41)) // 40 of these fit
       const unread = finish === "overrun" ? 100 : 60
       expect([finish, memory.booked, read(incoming), memory.booked]).toEqual([finish, unread, 60, unread - 60])
     }
   })
 
-  it("Incoming keeps nothing booked when it is abandoned, although the peer may still send", () => {
+  it("RecvHalf keeps no bytes booked when it is abandoned while the peer may still send", () => {
     const { incoming, memory } = makeIncoming(100, 300)
     incoming.receive(pattern(60))
     expect(memory.booked).toBe(300)
@@ -118,7 +117,7 @@ describe("the receiving half of a stream", () => {
     expect([memory.booked, incoming.buffered]).toEqual([0, 0])
   })
 
-  it("Incoming stands by no more of the peer's belief than memory is left for", () => {
+  it("RecvHalf holds the window that the peer assumes only up to the spare memory", () => {
     const { believed, incoming, memory } = makeIncoming(100, 300, undefined, 50)
     expect([believed, memory.booked, incoming.receive(pattern(151)), incoming.buffered]).toEqual([
       150,
@@ -128,7 +127,7 @@ describe("the receiving half of a stream", () => {
     ])
   })
 
-  it("Incoming does not grow its window when memory is short, and gives the growth back", () => {
+  it("RecvHalf keeps its window and returns the growth when memory is short", () => {
     const released: Array<number> = []
     const tuner = { now: () => 0, growth: () => 100, release: (bytes: number) => released.push(bytes) }
     const { credits, incoming, memory } = makeIncoming(100, 100, tuner, 99)
@@ -136,7 +135,7 @@ describe("the receiving half of a stream", () => {
     expect([read(incoming), credits(), memory.growth, released]).toEqual([100, [100], 0, [100]])
   })
 
-  it("keeps the first of what has stopped it", () => {
+  it("RecvHalf keeps the first event that stopped it", () => {
     const after = (...events: ReadonlyArray<"end" | "fail" | "overrun" | "leave">) => {
       const { incoming } = makeIncoming(10, 10)
       for (const event of events) {
@@ -152,11 +151,11 @@ describe("the receiving half of a stream", () => {
       .toEqual(["no more", broken, overrun, overrun])
     expect([after("leave"), after("leave", "end"), after("leave", "fail"), after("overrun", "leave")])
       .toEqual([left, left, left, left])
-    // Nothing is lost by leaving it then.
+    // No unread byte is lost at this point.
     expect([after("end", "leave"), after("fail", "leave")]).toEqual(["no more", broken])
   })
 
-  it("that is left in the middle of its bytes shows no end and no cause, as they are lost", () => {
+  it("RecvHalf.abandon hides the end and the cause when unread bytes are lost", () => {
     for (const finish of ["end", "fail"] as const) {
       const { incoming } = makeIncoming(100, 100)
       incoming.receive(pattern(1))
@@ -166,7 +165,7 @@ describe("the receiving half of a stream", () => {
     }
   })
 
-  it("that is left throws away as much as its budget, and returns the credit of that", () => {
+  it("RecvHalf.abandon discards bytes up to its limit, and returns their credit", () => {
     const { credits, incoming } = makeIncoming(100, 100)
     expect([incoming.abandon(150), incoming.receive(pattern(100)), credits()]).toEqual([true, "Taken", [100]])
     expect([incoming.receive(pattern(49)), credits()]).toEqual(["Taken", []])
@@ -174,7 +173,7 @@ describe("the receiving half of a stream", () => {
     expect([incoming.receive(pattern(99)), credits()]).toEqual(["BudgetSpent", []])
   })
 
-  it("that is left counts what nobody had read", () => {
+  it("RecvHalf.abandon counts unread bytes against its limit", () => {
     for (const [budget, kept] of [[60, true], [59, false]] as const) {
       const { credits, incoming } = makeIncoming(100, 100)
       incoming.receive(pattern(60))
@@ -182,21 +181,21 @@ describe("the receiving half of a stream", () => {
     }
   })
 
-  it("that was overrun before it is left returns the credit of what had fitted, and of what comes", () => {
+  it("RecvHalf.abandon returns the credit of all bytes when it follows an overrun", () => {
     const { credits, incoming } = makeIncoming(100, 100)
     incoming.receive(pattern(101))
     expect([incoming.abandon(1000), credits()]).toEqual([true, [100]])
     expect([incoming.receive(pattern(50)), credits()]).toEqual(["Taken", [50]])
   })
 
-  it("keeps nothing of what comes behind a failure", () => {
+  it("RecvHalf drops bytes that arrive after a failure", () => {
     const { credits, incoming } = makeIncoming(100, 100)
     incoming.fail(lost)
     expect([incoming.receive(pattern(10)), incoming.receive(pattern(1000))]).toEqual(["Taken", "Taken"])
     expect([incoming.buffered, read(incoming), credits()]).toEqual([0, broken, []])
   })
 
-  it("lets nobody wait once its time is over, until it has more", () => {
+  it("RecvHalf fails reads with ReadTimeout while its deadline has passed and it is empty", () => {
     const { incoming } = makeIncoming(100, 100)
     incoming.receive(pattern(1))
     incoming.setExpired(true)
@@ -208,7 +207,7 @@ describe("the receiving half of a stream", () => {
     expect(read(incoming)).toBe("no more")
   })
 
-  it("asks its tuner whenever it returns credit, with what was read since the last time", () => {
+  it("RecvHalf asks its tuner for growth when it returns credit", () => {
     const asked: Array<readonly [window: number, read: number, elapsed: number]> = []
     let now = 1000
     const growths = [100, 0]
@@ -233,7 +232,7 @@ describe("the receiving half of a stream", () => {
     expect([released, memory]).toMatchObject([[150], { booked: 0, growth: 0 }])
   })
 
-  it.effect("takes no step while its chunks are waited for", () =>
+  it.effect("RecvHalf.chunks takes no step while it waits", () =>
     Effect.gen(function*() {
       const { incoming } = makeIncoming(100, 100)
       let steps = 0

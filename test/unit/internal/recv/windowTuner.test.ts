@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { WindowTuner } from "../../../../src/internal/recv/windowTuner.js"
 import { RttEstimator } from "../../../../src/internal/time/rtt.js"
 
-/** A tuner, a clock that the test sets, and the pings that wait for an answer. `roundTrip` adds a sample. */
+/** A tuner, a clock that the test sets, and the unanswered pings. `roundTrip` adds a sample. */
 const makeTuner = ({ budget = 1000, maxWindow = 1000 }: { budget?: number; maxWindow?: number } = {}) => {
   const time = { now: 0 }
   const pings: Array<() => void> = []
@@ -13,7 +13,7 @@ const makeTuner = ({ budget = 1000, maxWindow = 1000 }: { budget?: number; maxWi
 }
 
 describe("WindowTuner", () => {
-  it("WindowTuner tells the time of its estimator", () => {
+  it("WindowTuner.now returns the time of its estimator", () => {
     const { time, tuner } = makeTuner()
     time.now = 42
     expect(tuner.now()).toBe(42)
@@ -36,7 +36,7 @@ describe("WindowTuner", () => {
     ]).toEqual([100, 0, 190, 0, 190])
   })
 
-  it("WindowTuner grows a window at once to the size that another has needed", () => {
+  it("WindowTuner grows a window at once to the size that another window has reached", () => {
     const { roundTrip, tuner } = makeTuner()
     roundTrip(40)
     expect([tuner.growth(200, 200, 1), tuner.growth(1, 1, 1), tuner.growth(300, 150, 1)]).toEqual([200, 399, 300])
@@ -67,7 +67,7 @@ describe("WindowTuner", () => {
     expect(tuner.growth(10, 10, 21)).toBe(10)
   })
 
-  it("WindowTuner asks for a fresh RTT sample once a second at most when windows are read", () => {
+  it("WindowTuner requests an RTT sample at most once a second when windows are read", () => {
     const { pings, time, tuner } = makeTuner()
     const pinged = (now: number) => {
       time.now = now

@@ -12,7 +12,7 @@ import { bytes, concat, pattern, text } from "../../../support/bytes.js"
 import { quietly } from "../../../support/observe.js"
 import { makeStreams, readAll, readSome, settle } from "../../../support/sessions.js"
 
-/** A stream of somebody else's making, which passes everything on and counts what is read. */
+/** Returns a foreign stream: a proxy of a session's stream that counts the bytes of its reads. */
 const counting = (stream: MuxStream) => {
   const counted = { read: 0 }
   const read = Effect.tap(stream.read, (chunk) => {
@@ -42,9 +42,9 @@ const tell = (exit: Exit.Exit<Option.Option<Uint8Array>, { readonly _tag: string
 
 describe.each([
   ["a session's own stream", (stream: MuxStream) => stream],
-  ["a stream of somebody else's making", (stream: MuxStream) => counting(stream).target]
-])("callbacks of %s", (_name, own) => {
-  it.scoped("read what comes, then the end, each in a turn of its own", () =>
+  ["a foreign stream", (stream: MuxStream) => counting(stream).target]
+])("toCallbacks of %s", (_name, own) => {
+  it.scoped("toCallbacks.read delivers a chunk, then the end, each in a later turn", () =>
     Effect.gen(function*() {
       const { far, near } = yield* make(own)
       const told: Array<string> = []
@@ -60,7 +60,7 @@ describe.each([
       expect(told).toEqual(["hello", "the end"])
     }))
 
-  it.scoped("read why there is nothing, and are not told what they gave up", () =>
+  it.scoped("toCallbacks.read keeps the chunk when cancelled, and delivers the error of the stream", () =>
     Effect.gen(function*() {
       const { far, near, pair } = yield* make(own)
       const told: Array<string> = []
@@ -76,7 +76,7 @@ describe.each([
       expect(told).toEqual(["kept", "BrokenPipe"])
     }))
 
-  it.scoped("read what is there already, and not at once", () =>
+  it.scoped("toCallbacks.read delivers an arrived chunk in a later turn", () =>
     Effect.gen(function*() {
       const { far, near } = yield* make(own)
       yield* far.write(bytes("hello"))
@@ -88,7 +88,7 @@ describe.each([
       expect(told).toEqual(["hello"])
     }))
 
-  it.scoped("leave it to the other readers when they are given up", () =>
+  it.scoped("toCallbacks.read leaves the chunk to another reader when it is cancelled", () =>
     Effect.gen(function*() {
       const { far, near } = yield* make(own)
       const told: Array<string> = []
@@ -102,7 +102,7 @@ describe.each([
       expect(told).toEqual(["hello"])
     }))
 
-  it.scoped("write what the window holds, the rest when there is credit, and in the order of the calls", () =>
+  it.scoped("toCallbacks.write sends chunks in the order of the calls as credit arrives", () =>
     Effect.gen(function*() {
       const { far, near } = yield* make(own)
       const told: Array<string> = []
@@ -118,7 +118,7 @@ describe.each([
       expect(told).toEqual(["first", "second", "end"])
     }))
 
-  it.scoped("send no more of a write that they gave up, and are not told of it", () =>
+  it.scoped("toCallbacks.write sends no more bytes and calls back no more when cancelled", () =>
     Effect.gen(function*() {
       const { far, near } = yield* make(own)
       const told: Array<string> = []
@@ -132,7 +132,7 @@ describe.each([
     }))
 })
 
-it.scoped("callbacks of a session's own stream find what is there without waiting", () =>
+it.scoped("toCallbacks.unsafeRead returns arrived chunks of a session's own stream at once", () =>
   Effect.gen(function*() {
     const { far, near } = yield* make((stream) => stream)
     expect(near.unsafeRead()).toBeUndefined()
@@ -150,8 +150,8 @@ it.scoped("callbacks of a session's own stream find what is there without waitin
     expect(text(yield* readSome(far))).toBe("back")
   }))
 
-describe("adapters of a stream of somebody else's making read through it", () => {
-  it.scopedLive("as a Duplex", () =>
+describe("adapters", () => {
+  it.scopedLive("NodeDuplex reads through the read of a foreign stream", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makePair(1024)
       const { counted, target } = counting(near)
@@ -162,7 +162,7 @@ describe("adapters of a stream of somebody else's making read through it", () =>
       expect(counted.read).toBe(5000)
     }))
 
-  it.scopedLive("as web streams", () =>
+  it.scopedLive("WebStreams reads through the read of a foreign stream", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makePair(1024)
       const { counted, target } = counting(near)

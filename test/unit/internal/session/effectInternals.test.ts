@@ -9,7 +9,7 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 
-/** The names of the spans that an effect makes under the tracer in the context. */
+/** Returns the names of the spans that an effect creates under the tracer that `make` returns. */
 const spansOf = (effect: Effect.Effect<unknown>, make: (tracer: Tracer.Tracer, spy: Tracer.Tracer) => Tracer.Tracer) =>
   Effect.gen(function*() {
     const names: Array<string> = []
@@ -26,17 +26,17 @@ const spansOf = (effect: Effect.Effect<unknown>, make: (tracer: Tracer.Tracer, s
   })
 
 describe("effectInternals", () => {
-  it.effect("withSpan makes a span when a program brings a tracer of its own", () =>
+  it.effect("withSpan creates a span when the program has its own tracer", () =>
     Effect.gen(function*() {
       expect(yield* spansOf(withSpan("Session.open", Effect.void), (_, spy) => spy)).toEqual(["Session.open"])
     }))
 
-  it("withSpan makes no span when the runtime has Effect's default tracer", () => {
+  it("withSpan creates no span when the runtime has Effect's default tracer", () => {
     const span = withSpan("Session.open", Effect.option(Effect.currentSpan))
     expect(Runtime.runSync(Runtime.defaultRuntime)(span)).toEqual(Option.none())
   })
 
-  it.effect("handlerRefs adds the scope and streamId, and keeps the rest of the references", () =>
+  it.effect("handlerRefs adds the scope and streamId, and keeps the other references", () =>
     Effect.gen(function*() {
       const Name = Context.GenericTag<string>("Name")
       const level = FiberRef.unsafeMake("default")

@@ -7,7 +7,7 @@ import * as Frame from "../../../../src/internal/wire/frame.js"
 import { bytes, concat, pattern } from "../../../support/bytes.js"
 import { dat, fin } from "../../../support/scriptedPeer.js"
 
-/** A stream without a session, and what it sends and tells. Where the link is stuck, it gets its turn later. */
+/** A stream without a session, and its frames and callbacks. While the link is stuck, frames wait for `send`. */
 const makeStream = (state: "Opening" | "AwaitingAccept", window = 100, credit = 0) => {
   const events: Array<unknown> = []
   const link = { isStuck: false }
@@ -42,7 +42,7 @@ const makeStream = (state: "Opening" | "AwaitingAccept", window = 100, credit = 
   return { stream, link, send, events: () => events.splice(0) }
 }
 
-/** The same, accepted by us. */
+/** A stream of the peer after its acceptance. */
 const makeAccepted = (window?: number, credit?: number) => {
   const made = makeStream("AwaitingAccept", window, credit)
   made.stream.accept()
@@ -52,8 +52,8 @@ const makeAccepted = (window?: number, credit?: number) => {
 const lost = new TransportFailure({ code: 1006, reason: "" })
 const read = (stream: StreamProtocol) => Effect.runSync(Effect.either(stream.recvHalf.read))
 
-describe("a stream's two halves", () => {
-  it("are open once we accept the peer's stream, which believes in our window", () => {
+describe("StreamProtocol", () => {
+  it("StreamProtocol opens with its window granted when it accepts the peer's stream", () => {
     const { events, stream } = makeStream("AwaitingAccept", 100, 30)
     expect([stream.state, stream.recvHalf.granted]).toEqual(["AwaitingAccept", 0])
     stream.accept()
@@ -71,14 +71,14 @@ describe("a stream's two halves", () => {
     ])
   })
 
-  it("are open once the peer accepts ours, with the window that it believes in", () => {
+  it("StreamProtocol opens and grants the rest of its window when the peer accepts", () => {
     const { events, stream } = makeStream("Opening")
     stream.recvAccept(40)
     expect([stream.state, stream.sendHalf.credit, stream.recvHalf.granted, events()])
       .toEqual(["Open", 40, 100, ["credit for 7: 60"]])
   })
 
-  it("hold what an acceptor believes in, up to the ceiling or their own window", () => {
+  it("StreamProtocol holds the window that an acceptor assumes up to its limits", () => {
     const granted = (window: number, believed: number) => {
       const { stream } = makeStream("Opening", window)
       stream.recvAccept(believed)
@@ -87,7 +87,7 @@ describe("a stream's two halves", () => {
     expect([granted(100, 200), granted(100, 500), granted(400, 500), granted(400, 350)]).toEqual([200, 300, 400, 400])
   })
 
-  it("tell how much is buffered, and how much waits", () => {
+  it("StreamProtocol.snapshot has the buffered and the waiting bytes", () => {
     const { link, stream } = makeAccepted(100, 30)
     link.isStuck = true
     Effect.runFork(stream.sendHalf.write([pattern(25)]))
@@ -104,7 +104,7 @@ describe("a stream's two halves", () => {
       })
   })
 
-  it("end one by one, in either order, and then are over", () => {
+  it("StreamProtocol is over when both halves have ended, in either order", () => {
     const { events, stream } = makeAccepted()
     expect([stream.recvFin(), stream.state, events()]).toEqual([true, "HalfClosedRemote", []])
     Effect.runSync(stream.sendHalf.end)
@@ -115,7 +115,7 @@ describe("a stream's two halves", () => {
     expect([other.stream.recvFin(), other.stream.state, other.events()]).toEqual([true, "Closed", ["over"]])
   })
 
-  it("take no second FIN, and no bytes behind the first", () => {
+  it("StreamProtocol ignores frames after the peer's FIN", () => {
     const { events, stream } = makeAccepted()
     stream.recvDat(bytes("ab"))
     stream.recvFin()
@@ -126,7 +126,7 @@ describe("a stream's two halves", () => {
     expect([stream.recvFin(), stream.recvDat(bytes("ef")), events()]).toEqual([false, "Misplaced", ["over", fin(7)]])
   })
 
-  it("tell an overrun, before the stream is accepted and after", () => {
+  it("StreamProtocol reports an overrun before and after it is accepted", () => {
     for (const { stream } of [makeStream("Opening"), makeAccepted(0)]) {
       expect([stream.recvDat(bytes("a")), read(stream)]).toMatchObject([
         "Overrun",
@@ -135,14 +135,14 @@ describe("a stream's two halves", () => {
     }
   })
 
-  it("are over at once when the peer refuses our stream, or gives its own up before we accept it", () => {
+  it("StreamProtocol is over at once when the peer sends FIN before the acceptance", () => {
     for (const state of ["Opening", "AwaitingAccept"] as const) {
       const { events, stream } = makeStream(state)
       expect([stream.recvFin(), stream.state, events()]).toEqual([true, "Closed", ["over"]])
     }
   })
 
-  it("wait for the late answer when nobody else does, and end then", () => {
+  it("StreamProtocol sends FIN at the late ACK when its open was cancelled", () => {
     const { events, stream } = makeStream("Opening")
     stream.cancel()
     expect([stream.state, events()]).toEqual(["Cancelling", []])
@@ -151,14 +151,14 @@ describe("a stream's two halves", () => {
     expect([stream.recvFin(), events()]).toEqual([true, ["over"]])
   })
 
-  it("are not cancelled any more once the peer has accepted", () => {
+  it("StreamProtocol ignores a cancellation when the peer has accepted", () => {
     const { events, stream } = makeStream("Opening")
     stream.recvAccept(100)
     stream.cancel()
     expect([stream.state, events()]).toEqual(["Open", []])
   })
 
-  it("learn both of the session's end", () => {
+  it("StreamProtocol fails both halves when the session ends", () => {
     const { stream } = makeAccepted()
     stream.fail(lost)
     expect(read(stream)).toMatchObject({
@@ -169,8 +169,8 @@ describe("a stream's two halves", () => {
   })
 })
 
-describe("a stream that nobody holds any more", () => {
-  it("sends FIN, throws away what comes within its budget, and is over with the peer's FIN", () => {
+describe("StreamProtocol.leave", () => {
+  it("StreamProtocol.leave sends FIN and discards bytes until the peer's FIN", () => {
     const { events, stream } = makeAccepted()
     stream.leave()
     expect([stream.state, stream.recvDat(pattern(50)), events()])
@@ -178,7 +178,7 @@ describe("a stream that nobody holds any more", () => {
     expect([stream.recvFin(), events()]).toEqual([true, ["over"]])
   })
 
-  it("is over once its budget is spent, though its peer has not ended", () => {
+  it("StreamProtocol.leave ends the stream when later bytes exceed discardLimit", () => {
     const { events, stream } = makeAccepted()
     stream.leave()
     expect([stream.recvDat(pattern(51)), stream.state, events()]).toEqual(["Taken", "HalfClosedLocal", [
@@ -187,14 +187,14 @@ describe("a stream that nobody holds any more", () => {
     ]])
   })
 
-  it("is over at once where what was unread has spent the budget", () => {
+  it("StreamProtocol.leave ends the stream at once when unread bytes exceed discardLimit", () => {
     const { events, stream } = makeAccepted()
     stream.recvDat(pattern(51))
     stream.leave()
     expect([stream.state, events()]).toEqual(["HalfClosedLocal", [fin(7), "over"]])
   })
 
-  it("is known until its FIN has left, though its budget is spent", () => {
+  it("StreamProtocol.leave ends the stream after its FIN has left when discardLimit is spent", () => {
     const { events, link, send, stream } = makeAccepted()
     stream.recvDat(pattern(51))
     link.isStuck = true
@@ -204,7 +204,7 @@ describe("a stream that nobody holds any more", () => {
     expect([stream.state, events()]).toEqual(["HalfClosedLocal", ["over", fin(7)]])
   })
 
-  it("that was ended before sends nothing more, and is over with the peer's FIN", () => {
+  it("StreamProtocol.leave sends no second FIN when the stream has sent FIN before", () => {
     const { events, stream } = makeAccepted(100, 30)
     expect(stream.sendHalf.writeNow([bytes("all")])).toBeUndefined()
     Effect.runSync(stream.sendHalf.end)

@@ -14,21 +14,21 @@ describe("plainText", () => {
     ["halves of surrogate pairs", "a\ud83db\ude00c", "a\ufffdb\ufffdc"]
   ]
   for (const [what, text, plain] of cases) {
-    it(`removes or replaces ${what}`, () => expect(plainText(text)).toBe(plain))
+    it(`plainText removes or replaces ${what}`, () => expect(plainText(text)).toBe(plain))
   }
 
-  it("keeps letters, marks, symbols and spaces of every script", () => {
+  it("plainText keeps letters, marks, symbols and spaces of every script", () => {
     const text = "going away: Ärger, 東京, العربية, हिन्दी, 😀 (4001) — “x”"
     expect(plainText(text)).toBe(text)
   })
 
-  it("cuts at 512 units, and never a character in two", () => {
+  it("plainText cuts text at 512 units and keeps surrogate pairs whole", () => {
     expect(plainText("x".repeat(512))).toBe("x".repeat(512))
     expect(plainText("x".repeat(513))).toBe(`${"x".repeat(511)}…`)
     expect(plainText(`${"x".repeat(510)}😀😀`)).toBe(`${"x".repeat(510)}…`)
   })
 
-  it("gives one bounded line without controls or format characters for any text, and again the same", () => {
+  it("plainText returns one bounded line for any text, and returns that line unchanged", () => {
     FastCheck.assert(FastCheck.property(FastCheck.string({ unit: "binary", maxLength: 1024 }), (text) => {
       const plain = plainText(text)
       expect(plain.length).toBeLessThanOrEqual(512)

@@ -17,14 +17,14 @@ const frames: FastCheck.Arbitrary<Frame.Frame> = FastCheck.oneof(
   uint32.map(fin)
 )
 
-/** Any bytes, and mostly those that come close to a frame. */
+/** Byte strings, most of them similar to a frame. */
 const messages = FastCheck.oneof(
   FastCheck.uint8Array({ maxLength: 24 }),
   FastCheck.tuple(FastCheck.integer({ min: 0, max: 4 }), FastCheck.uint8Array({ maxLength: 10 }))
     .map(([type, rest]) => Uint8Array.of(type, ...rest))
 )
 
-/** What a message is, read off the table of the protocol. */
+/** Returns the kind of a message by the table of the protocol. */
 const kindOf = (message: Uint8Array): Frame.Frame["_tag"] | Frame.Malformed["fault"] => {
   if (message.length < 5) return "Truncated"
   if (message[0]! > 3) return "UnknownType"
@@ -34,7 +34,7 @@ const kindOf = (message: Uint8Array): Frame.Frame["_tag"] | Frame.Malformed["fau
   return message[0] === 1 ? "Syn" : "Fin"
 }
 
-describe("a frame", () => {
+describe("Frame", () => {
   const fixtures: ReadonlyArray<readonly [name: string, frame: Frame.Frame, message: string]> = [
     ["bytes", dat(1, hex("68 69 00 ff")), "00 01000000 68 69 00 ff"],
     ["no bytes", dat(2, hex("")), "00 02000000"],
@@ -48,33 +48,33 @@ describe("a frame", () => {
     ["an id of which only the sign bit is set", fin(0x8000_0000), "03 00000080"]
   ]
   for (const [name, frame, message] of fixtures) {
-    it(`has these bytes: ${name}`, () => {
+    it(`Frame.encode and decode agree on the bytes of: ${name}`, () => {
       expect(Frame.encode(frame)).toEqual(hex(message))
       expect(Frame.decode(hex(message))).toEqual(frame)
     })
   }
 
-  it.prop("survives the wire", [frames], ([frame]) => {
+  it.prop("Frame.decode returns each frame that was encoded", [frames], ([frame]) => {
     expect(Frame.decode(Frame.encode(frame))).toEqual(frame)
   })
 
-  it("is copied when it is encoded", () => {
+  it("Frame.encode copies the payload", () => {
     const payload = hex("01 02 03")
     const message = Frame.encode(dat(7, payload))
     payload.fill(0)
     expect(message).toEqual(hex("00 07000000 01 02 03"))
   })
 
-  it("can be allocated for bytes that are still to come", () => {
+  it("Frame.datHeader returns the header of a DAT frame", () => {
     expect(Frame.datHeader(7)).toEqual(hex("00 07000000"))
   })
 
-  it("can be encoded without being an object first", () => {
+  it("Frame.syn, ack and fin return the bytes of Frame.encode", () => {
     expect([Frame.syn(7), Frame.ack(7, 9), Frame.fin(7)]).toEqual([syn(7), ack(7, 9), fin(7)].map(Frame.encode))
   })
 })
 
-describe("decoding", () => {
+describe("Frame.decode", () => {
   const faults: ReadonlyArray<readonly [message: string, fault: Frame.Malformed["fault"], detail: string]> = [
     ["", "Truncated", "a message of 0 bytes"],
     ["01 000000", "Truncated", "a message of 4 bytes"],
@@ -88,17 +88,17 @@ describe("decoding", () => {
     ["02 00000000 0000000000", "InvalidCredit", "ACK of 10 bytes"]
   ]
   for (const [message, fault, detail] of faults) {
-    it(`names the fault of <${message}>`, () => {
+    it(`Frame.decode names the fault of <${message}>`, () => {
       expect(Frame.decode(hex(message))).toEqual({ _tag: "Malformed", fault, detail })
     })
   }
 
-  it.prop("gives every byte string its frame or its fault", [messages], ([message]) => {
+  it.prop("Frame.decode returns the frame or the fault of any bytes", [messages], ([message]) => {
     const decoded = Frame.decode(message)
     if (decoded._tag === "Malformed") {
       expect(decoded.fault).toBe(kindOf(message))
       const reason = new MalformedFrame(decoded).message
-      expect(reason).toMatch(/^[ -~]{1,123}$/) // what a close frame can carry
+      expect(reason).toMatch(/^[ -~]{1,123}$/) // the limit of a reason in a close frame
     } else {
       expect(decoded._tag).toBe(kindOf(message))
       expect(Frame.encode(decoded)).toEqual(message)
@@ -106,7 +106,7 @@ describe("decoding", () => {
   }, { fastCheck: { numRuns: 1000 } })
 
   it.prop(
-    "reads a view and nothing around it",
+    "Frame.decode reads a view without the bytes around it",
     [messages, FastCheck.uint8Array({ maxLength: 8 }), FastCheck.uint8Array({ maxLength: 8 })],
     ([message, before, after]) => {
       const view = concat([before, message, after]).subarray(before.length, before.length + message.length)
@@ -114,7 +114,7 @@ describe("decoding", () => {
     }
   )
 
-  it("gives a view of the message as the payload", () => {
+  it("Frame.decode returns a view of the message as the payload", () => {
     const message = concat([hex("ff ff"), hex("00 07000000 01 02 03"), hex("ff")]).subarray(2, 10)
     const decoded = Frame.decode(message) as Frame.Dat
     expect(decoded.payload.buffer).toBe(message.buffer)

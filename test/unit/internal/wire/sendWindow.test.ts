@@ -4,7 +4,7 @@ import { SendWindow } from "../../../../src/internal/wire/sendWindow.js"
 
 const maxUint32 = 0xffff_ffff
 
-/** Sizes at both ends of the range, where arithmetic goes wrong. */
+/** Sizes at both ends of the uint32 range, for overflows. */
 const size = FastCheck.oneof(
   FastCheck.integer({ min: 0, max: 20 }),
   FastCheck.integer({ min: 0, max: maxUint32 }),
@@ -17,12 +17,12 @@ describe("SendWindow", () => {
     expect([window.take(4), window.take(0), window.take(20), window.take(1), window.credit]).toEqual([4, 0, 6, 0, 0])
   })
 
-  it("SendWindow adds credit that is granted", () => {
+  it("SendWindow adds granted credit", () => {
     const window = new SendWindow(0)
     expect([window.grant(0), window.grant(5), window.grant(6), window.credit]).toEqual([true, true, true, 11])
   })
 
-  it("SendWindow clamps its credit to the largest uint32 and reports that", () => {
+  it("SendWindow limits its credit to the largest uint32, and reports the excess", () => {
     const window = new SendWindow(maxUint32 - 1)
     expect([window.grant(1), window.credit]).toEqual([true, maxUint32])
     expect([window.grant(1), window.credit]).toEqual([false, maxUint32])
@@ -33,7 +33,7 @@ describe("SendWindow", () => {
   const operation = FastCheck.tuple(FastCheck.constantFrom("grant", "take"), size)
 
   it.prop(
-    "SendWindow spends exactly the credit that was granted for any operations",
+    "SendWindow spends exactly the granted credit for any operations",
     [size, FastCheck.array(operation)],
     ([start, operations]) => {
       const window = new SendWindow(start)

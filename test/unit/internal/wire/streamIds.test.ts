@@ -10,8 +10,8 @@ const takeMany = (ids: StreamIds, count: number, isLive: (id: number) => boolean
 const roles: ReadonlyArray<readonly [role: Role, first: 0 | 1]> = [["server", 0], ["client", 1]]
 
 for (const [role, first] of roles) {
-  describe(`the ids of a ${role}`, () => {
-    it(`begin with ${first}, and go on by two`, () => {
+  describe(`StreamIds of a ${role}`, () => {
+    it(`StreamIds of a ${role} start with ${first}, and increase by 2`, () => {
       expect([parity(role), ...takeMany(new StreamIds(role), 4)]).toEqual([
         first,
         first,
@@ -21,30 +21,30 @@ for (const [role, first] of roles) {
       ])
     })
 
-    it("are told from those of the peer, up to the last", () => {
+    it(`StreamIds.isOurs of a ${role} accepts ids with the parity of the role only`, () => {
       const ids = new StreamIds(role)
       const candidates = [0, 1, 2, 3, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff]
       expect(candidates.filter((id) => ids.isOurs(id))).toEqual(candidates.filter((id) => id % 2 === first))
     })
 
-    it("leave out those that live", () => {
+    it(`StreamIds.take of a ${role} skips live ids`, () => {
       const live = new Set([first, first + 2, first + 6])
       expect(takeMany(new StreamIds(role), 3, (id) => live.has(id))).toEqual([first + 4, first + 8, first + 10])
     })
 
-    it("leave out those that were reserved ahead, each once", () => {
+    it(`StreamIds.take of a ${role} skips each reserved id once`, () => {
       const ids = new StreamIds(role)
       expect([ids.reserve(first, nothingLives), ids.reserve(first + 4, nothingLives)]).toEqual([true, true])
       expect(takeMany(ids, 3)).toEqual([first + 2, first + 6, first + 8])
     })
 
-    it("begin again after the last, where those that live or were reserved are left out", () => {
+    it(`StreamIds.take of a ${role} restarts after the last id, and skips live and reserved ids`, () => {
       const last = first + 0xffff_fffe
       const ids = new StreamIds(role, last - 2)
       expect([ids.reserve(last, nothingLives), ...takeMany(ids, 3)]).toEqual([true, last - 2, first, first + 2])
       const live = (id: number) => id === first + 4
       expect([
-        ids.reserve(first + 2, live), // used in this lap
+        ids.reserve(first + 2, live), // used since the restart
         ids.reserve(first + 4, live),
         ids.reserve(first + 6, live),
         ids.take(live),
@@ -52,7 +52,7 @@ for (const [role, first] of roles) {
       ]).toEqual([false, false, true, first + 8, true])
     })
 
-    it("can be reserved unless they live or have been used", () => {
+    it(`StreamIds.reserve of a ${role} refuses ids that are live, used or reserved`, () => {
       const ids = new StreamIds(role)
       takeMany(ids, 2)
       const live = (id: number) => id === first + 8
@@ -74,7 +74,7 @@ for (const [role, first] of roles) {
   })
 }
 
-describe("ids", () => {
+describe("StreamIds", () => {
   const near = FastCheck.integer({ min: 0, max: 30 }).map((n) => n * 2)
   const operation = FastCheck.oneof(
     FastCheck.constant({ kind: "take" as const }),
@@ -82,7 +82,7 @@ describe("ids", () => {
   )
 
   it.prop(
-    "are handed out once each, and never while they live",
+    "StreamIds returns each id once, and no live id, for any operations",
     [FastCheck.array(operation, { maxLength: 60 }), FastCheck.uniqueArray(near)],
     ([operations, living]) => {
       const ids = new StreamIds("server")

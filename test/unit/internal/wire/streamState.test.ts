@@ -16,7 +16,7 @@ const events: ReadonlyArray<HalfClose.Event> = ["cancel", "recvAccept", "sendAcc
 
 const history = FastCheck.array(FastCheck.constantFrom(...events), { maxLength: 12 })
 
-/** The states that a history leads through, and the events of it that had a place. */
+/** Returns the states that a history leads through, and its events that caused a transition. */
 const walk = (start: HalfClose.State, history: ReadonlyArray<HalfClose.Event>) => {
   const path = [start]
   const taken: Array<HalfClose.Event> = []
@@ -32,8 +32,8 @@ const walk = (start: HalfClose.State, history: ReadonlyArray<HalfClose.Event>) =
 const count = (events: ReadonlyArray<HalfClose.Event>, event: HalfClose.Event) =>
   events.filter((e) => e === event).length
 
-describe("the half-close machine", () => {
-  it("has the arrows of its diagram and no others", () => {
+describe("HalfClose", () => {
+  it("HalfClose.next has exactly the transitions of its diagram", () => {
     const arrows = states.flatMap((state) =>
       events.flatMap((event) => {
         const next = HalfClose.next(state, event)
@@ -56,7 +56,7 @@ describe("the half-close machine", () => {
     ])
   })
 
-  it("cares for the peer's bytes until the peer has ended", () => {
+  it("HalfClose.receives is true until the peer has ended", () => {
     expect(states.filter(HalfClose.receives)).toEqual([
       "Opening",
       "Cancelling",
@@ -66,18 +66,18 @@ describe("the half-close machine", () => {
     ])
   })
 
-  it.prop("never leaves Closed", [FastCheck.constantFrom(...states), history], ([start, history]) => {
+  it.prop("HalfClose never leaves Closed", [FastCheck.constantFrom(...states), history], ([start, history]) => {
     const { path } = walk(start, history)
     const closed = path.indexOf("Closed")
     expect(closed === -1 || closed === path.length - 1).toBe(true)
   })
 
-  it.prop("counts the end of each side once", [FastCheck.constantFrom(...states), history], ([start, history]) => {
+  it.prop("HalfClose takes each side's end once", [FastCheck.constantFrom(...states), history], ([start, history]) => {
     const { taken } = walk(start, history)
     expect(Math.max(count(taken, "sendClose"), count(taken, "recvClose"))).toBeLessThanOrEqual(1)
   })
 
-  it.prop("closes an accepted stream when both sides have ended, and not before", [
+  it.prop("HalfClose.next closes an accepted stream when both sides have ended", [
     FastCheck.constantFrom("Opening" as const, "AwaitingAccept" as const),
     history
   ], ([start, history]) => {
@@ -86,7 +86,7 @@ describe("the half-close machine", () => {
     expect(end === "Closed").toBe(ends === (path.includes("Open") ? 2 : 1))
   })
 
-  it("can close every stream", () => {
+  it("HalfClose.next reaches Closed from each state", () => {
     const ends: ReadonlyArray<HalfClose.Event> = ["sendClose", "recvClose"]
     expect(states.map((state) => walk(state, ends).end)).toEqual(states.map(() => "Closed"))
   })

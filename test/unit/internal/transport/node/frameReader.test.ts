@@ -13,7 +13,7 @@ const { Receiver } = Ws as unknown as { readonly Receiver: new(options: object) 
 
 const limit = 100_000
 
-/** What a parser tells, in order. */
+/** Returns the events of a parser in order. */
 const listenTo = (parser: Parser): Array<string> => {
   const told: Array<string> = []
   for (const event of ["message", "ping", "pong"]) {
@@ -24,7 +24,7 @@ const listenTo = (parser: Parser): Array<string> => {
   return told
 }
 
-/** A listener that notes each message as `listenTo` does. */
+/** A listener that notes each message in the format of `listenTo`. */
 const noting = (told: Array<string>) => ({
   receiver: {
     onMessage: (message: Uint8Array) => told.push(`message true ${Buffer.from(message).toString("base64")}`),
@@ -46,7 +46,7 @@ const makeReader = (masked: boolean, budget = new SharedBudget(1e9)) => {
   return { parser, told, faults, reader, budget }
 }
 
-/** Cuts bytes where the numbers say; each piece lies in memory that is used for something else afterwards. */
+/** Cuts bytes into pieces of the given sizes. The test overwrites the memory of each piece afterwards. */
 const feed = (reader: FrameReader, bytes: Buffer, cuts: ReadonlyArray<number>): void => {
   let at = 0
   for (let i = 0; at < bytes.length; i++) {
@@ -59,12 +59,12 @@ const feed = (reader: FrameReader, bytes: Buffer, cuts: ReadonlyArray<number>): 
 
 const [continuation, text, binary, close, ping] = [0x0, 0x1, 0x2, 0x8, 0x9]
 
-describe.each([["a server", true], ["a client", false]])("the reader of %s", (_role, masked) => {
+describe.each([["a server", true], ["a client", false]])("FrameReader of %s", (_role, masked) => {
   const key = masked ? Buffer.from([1, 20, 150, 255]) : undefined
   const frame = (opcode: number, payload: Uint8Array, fin = true) => encodeFrame({ opcode, payload, fin, key })
 
   const size = fc.oneof(fc.constantFrom(0, 1, 125, 126, 511, 512, 1023, 1025, 65535, 65536), fc.nat(3000))
-  /** Whole and fragmented messages, with control frames at any place. */
+  /** Whole and fragmented messages with control frames between them. */
   const conversation = fc.array(
     fc.record({
       opcode: fc.constantFrom(binary, binary, binary, text),
@@ -74,7 +74,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     { minLength: 1, maxLength: 5 }
   )
 
-  it("tells what the parser of ws tells, wherever the bytes are cut", () => {
+  it("FrameReader emits the events of the ws parser for any pieces", () => {
     fc.assert(
       fc.property(conversation, fc.array(fc.integer({ min: 1, max: 40_000 }), { maxLength: 6 }), (messages, cuts) => {
         const frames: Array<Buffer> = []
@@ -88,7 +88,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
         const bytes = Buffer.concat(frames)
         const plain = new Receiver({ isServer: masked, maxPayload: limit })
         const expected = listenTo(plain)
-        plain.write(Buffer.from(bytes)) // it unmasks where they lie
+        plain.write(Buffer.from(bytes)) // the parser unmasks in place
         fc.pre(!expected.some((event) => event.startsWith("Max payload")))
         const { faults, reader, told } = makeReader(masked)
         feed(reader, bytes, cuts)
@@ -99,7 +99,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     )
   })
 
-  it("gives up where the parser of ws does, whatever frames come", () => {
+  it("FrameReader stops where the ws parser stops for any frames", () => {
     const anyFrame = fc.record({
       opcode: fc.oneof(
         { weight: 8, arbitrary: fc.constantFrom(continuation, text, binary) },
@@ -117,7 +117,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
         async (frames, cuts) => {
           const bytes = Buffer.concat(frames.map(({ fin, isStrange, length, opcode, reserved }) => {
             const strange = masked ? undefined : Buffer.alloc(4)
-            const payload = Buffer.alloc(length, 3) // as a close code it is one that may be sent
+            const payload = Buffer.alloc(length, 3) // the two bytes 3, 3 are a valid close code
             const encoded = encodeFrame({ opcode, payload, fin, key: isStrange ? strange : key })
             encoded[0]! |= reserved
             return encoded
@@ -137,7 +137,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     )
   })
 
-  it("reads byte by byte", () => {
+  it("FrameReader reads frames byte by byte", () => {
     const payloads = [0, 3, 126, 700].map((length) => pattern(length))
     const { reader, told } = makeReader(masked)
     feed(reader, Buffer.concat(payloads.map((payload) => frame(binary, payload))), [1])
@@ -150,14 +150,14 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
       { opcode: binary, payload: new Uint8Array(limit), fin: false },
       { opcode: continuation, payload: new Uint8Array(1) }
     ]]
-  ])("gives up at a message that is too big %s, and reads no more", (_how, frames) => {
+  ])("FrameReader refuses a message that is too big %s, and reads no more", (_how, frames) => {
     const { faults, reader, told } = makeReader(masked)
     feed(reader, Buffer.concat([...frames.map((each) => encodeFrame({ ...each, key })), frame(ping, pattern(3))]), [])
     expect(faults).toEqual(["too big"])
     expect(told).toEqual([])
   })
 
-  it("gives up at fragments without end, even if they are empty", () => {
+  it("FrameReader refuses a message when it has too many fragments, even empty ones", () => {
     const { faults, reader } = makeReader(masked)
     reader.read(frame(binary, pattern(1), false))
     for (let i = 2; i <= maxFragments(limit); i++) reader.read(frame(continuation, new Uint8Array(0), false))
@@ -166,21 +166,21 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     expect(faults).toEqual(["too many fragments"])
   })
 
-  it("takes one of just the limit", () => {
+  it("FrameReader accepts a message of exactly the limit", () => {
     const { faults, reader, told } = makeReader(masked)
     feed(reader, frame(binary, new Uint8Array(limit)), [])
     expect(faults).toEqual([])
     expect(told).toHaveLength(1)
   })
 
-  it.each([["binary", binary], ["text", text]])("gives up where a %s message comes within another", (_name, opcode) => {
+  it.each([["binary", binary], ["text", text]])("FrameReader refuses a %s message within another", (_name, opcode) => {
     const { faults, reader, told } = makeReader(masked)
     feed(reader, Buffer.concat([frame(binary, pattern(9), false), frame(opcode, pattern(9))]), [])
     expect(faults).toEqual(["interrupted"])
     expect(told).toEqual([])
   })
 
-  it("leaves what is malformed to the parser of ws", async () => {
+  it("FrameReader passes malformed frames to the ws parser", async () => {
     const malformed: ReadonlyArray<[Buffer, string]> = [
       [frame(continuation, pattern(1)), "invalid opcode 0"],
       [frame(0x3, pattern(1)), "invalid opcode 3"],
@@ -198,7 +198,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     }
   })
 
-  it("tells nothing of what comes behind a close frame", () => {
+  it("FrameReader ignores bytes after a close frame", () => {
     const { reader, told } = makeReader(masked)
     const closing = frame(close, Buffer.from([0x03, 0xe8]))
     feed(reader, Buffer.concat([closing, frame(binary, pattern(5))]), [])
@@ -206,7 +206,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     expect(told).toEqual(["close 1000"])
   })
 
-  it("takes over from the parser where that is in the middle of a message", () => {
+  it("FrameReader takes over from the ws parser in the middle of a message", () => {
     fc.assert(
       fc.property(fc.nat(140), fc.array(fc.integer({ min: 1, max: 50 }), { maxLength: 4 }), (cut, cuts) => {
         const bytes = Buffer.concat([
@@ -238,7 +238,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     )
   })
 
-  it("WsReceiver books what it keeps of an unfinished message, until the message ends", () => {
+  it("FrameReader books the bytes of an unfinished message until the message ends", () => {
     const { budget, faults, reader, told } = makeReader(masked)
     const message = frame(binary, pattern(300))
     const piece = (from: number, to?: number) => reader.read(Buffer.from(message.subarray(from, to)))
@@ -248,7 +248,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     expect([budget.used, told.length, faults]).toEqual([0, 1, []])
   })
 
-  it("WsReceiver books what the parser keeps of a text message that has not ended", () => {
+  it("FrameReader books the bytes of an unfinished text message that the parser keeps", () => {
     const { budget, reader, told } = makeReader(masked)
     const message = Buffer.concat([
       frame(text, Buffer.from("a".repeat(200)), false),
@@ -260,14 +260,14 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     expect([budget.used, told.length]).toEqual([0, 1])
   })
 
-  it("WsReceiver books what it keeps when it stops within an unfinished message", () => {
+  it("FrameReader books its bytes when it stops within an unfinished message", () => {
     const { budget, reader } = makeReader(masked)
     const frames = [frame(binary, pattern(300), false), frame(ping, pattern(1)), frame(ping, pattern(1))]
     reader.read(Buffer.concat(frames), 2)
     expect(budget.used).toBeGreaterThanOrEqual(300)
   })
 
-  it("WsReceiver's parser emits no drain when much is passed on to it", async () => {
+  it("neverDrains keeps the parser from emitting drain when it gets large frames", async () => {
     const { parser, told } = makeReader(masked)
     neverDrains(parser)
     parser.on("drain", () => told.push("drain"))
@@ -276,7 +276,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     expect(told).toEqual([])
   })
 
-  it("WsReceiver gives the connection up when all unfinished messages together are too large", () => {
+  it("FrameReader refuses a message when all unfinished messages exceed the budget", () => {
     const { budget, faults, reader } = makeReader(masked, new SharedBudget(1000))
     expect(budget.take(800)).toBe(true)
     const message = frame(binary, pattern(600))
@@ -284,14 +284,14 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     expect([faults, budget.used]).toEqual([["no room"], 800])
   })
 
-  it("WsReceiver gives back what it has booked when the connection is over", () => {
+  it("FrameReader gives its booked bytes back when it is released", () => {
     const { budget, reader } = makeReader(masked)
     reader.read(Buffer.from(frame(binary, pattern(300)).subarray(0, 100)))
     reader.release()
     expect([budget.used, budget.holders]).toEqual([0, 0])
   })
 
-  it("stops after so many frames, and goes on where it has stopped", () => {
+  it("FrameReader.read stops after the given number of frames, and goes on there", () => {
     const frames = [
       frame(binary, pattern(3), false),
       frame(ping, pattern(1)),
@@ -311,7 +311,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     expect(told).toHaveLength(5)
   })
 
-  it("costs a window at most a quarter more than its bytes, however messages are cut into fragments", () => {
+  it("FrameReader delivers messages that cost a queue at most 1.25 times their bytes", () => {
     const fragments = fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 8 })
     fc.assert(
       fc.property(fc.array(fragments, { minLength: 1, maxLength: 10 }), (messages) => {
@@ -342,7 +342,7 @@ describe.each([["a server", true], ["a client", false]])("the reader of %s", (_r
     )
   })
 
-  it("keeps at most four times of what has come of a message", () => {
+  it("FrameReader keeps at most four times the bytes of an unfinished message", () => {
     const started = frame(binary, pattern(65536)).subarray(0, 2000)
     const readers = Array.from({ length: 500 }, () => makeReader(masked).reader)
     const before = process.memoryUsage().arrayBuffers

@@ -3,9 +3,9 @@ import * as FastCheck from "effect/FastCheck"
 import { mask } from "../../../../../src/internal/transport/node/mask.js"
 import { pattern } from "../../../../support/bytes.js"
 
-describe("masking", () => {
+describe("mask", () => {
   it.prop(
-    "combines each byte with its byte of the key, wherever in memory they lie, and nothing around them",
+    "mask combines each byte with its byte of the key, and leaves the bytes around them",
     [
       FastCheck.integer({ min: 0, max: 2000 }),
       FastCheck.nat(9),

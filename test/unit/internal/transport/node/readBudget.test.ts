@@ -10,7 +10,7 @@ import {
   slowSlice
 } from "../../../../../src/internal/transport/node/readBudget.js"
 
-/** An event loop that a test turns: reads first, then what waits for them, with the microtasks of each step. */
+/** An event loop that a test turns: first reads, then their callbacks, each with its microtasks. */
 class Loop implements Clock {
   time = 0
   #afterReads: Array<() => void> = []
@@ -19,7 +19,7 @@ class Loop implements Clock {
   readonly afterReads = (callback: () => void) => void this.#afterReads.push(callback)
   readonly afterMicrotasks = (callback: () => void) => void this.#afterMicrotasks.push(callback)
 
-  /** Runs what waits for the end of the reads of this turn; false where nothing does. */
+  /** Runs the callbacks that wait for the end of this turn's reads. Returns false when there are none. */
   turn(): boolean {
     const due = this.#afterReads.splice(0)
     for (const callback of due) {
@@ -30,7 +30,7 @@ class Loop implements Clock {
   }
 }
 
-/** A socket whose frames are single bytes and cost some time each; a paused one reads nothing. */
+/** A socket whose frames are single bytes, each with a cost in milliseconds. A paused socket reads no bytes. */
 const makeSocket = (loop: Loop, budget: ReadBudget, cost: number) => {
   const socket = {
     cost,
@@ -64,11 +64,11 @@ const make = (count: number, cost: number) => {
   return { budget, loop, sockets: Array.from({ length: count }, () => makeSocket(loop, budget, cost)) }
 }
 
-/** So many frames, whose numbers go round. */
+/** Returns `count` frames with the numbers 0 to 250 in a cycle. */
 const frames = (count: number): Buffer => Buffer.from(Array.from({ length: count }, (_, i) => i % 251))
 
 describe("SlicedReader", () => {
-  it("handles a read at once when it holds no more frames than a slice", () => {
+  it("SlicedReader handles a read at once when it has at most a slice of frames", () => {
     const { loop, sockets: [socket] } = make(1, 1)
     socket!.receive(frames(mostFrames))
     expect(socket!.handled).toEqual([...frames(mostFrames)])
@@ -76,11 +76,11 @@ describe("SlicedReader", () => {
     expect(loop.turn()).toBe(false)
   })
 
-  it("pauses its socket until the rest of a read is handled, in order", () => {
+  it("SlicedReader pauses its socket until the rest of a read is handled in order", () => {
     const { loop, sockets: [socket] } = make(1, slowSlice / mostFrames)
     const bytes = frames(mostFrames * 8 + 1)
     socket!.receive(bytes)
-    bytes.fill(0) // the memory is used again
+    bytes.fill(0) // the test reuses the memory
     const slices = [socket!.handled.length / mostFrames]
     while (socket!.isPaused) {
       loop.turn()
@@ -90,7 +90,7 @@ describe("SlicedReader", () => {
     expect(socket!.handled).toEqual([...frames(mostFrames * 8 + 1)])
   })
 
-  it("handles many slices in one turn when these take little time", () => {
+  it("SlicedReader handles many slices in one turn when slices take little time", () => {
     const { loop, sockets: [socket] } = make(1, millisPerTurn / mostFrames / 10)
     socket!.receive(frames(mostFrames * 20))
     loop.turn()
@@ -99,7 +99,7 @@ describe("SlicedReader", () => {
     expect(socket!.isPaused).toBe(false)
   })
 
-  it("shares a turn among sockets in the order in which they came, a slice each", () => {
+  it("SlicedReader shares a turn among sockets in their order, one slice each", () => {
     const { loop, sockets } = make(16, millisPerTurn / mostFrames / 4)
     for (const socket of sockets) socket.receive(frames(mostFrames * 3))
     const slices = () => sockets.map(({ handled }) => handled.length / mostFrames)
@@ -110,7 +110,7 @@ describe("SlicedReader", () => {
     expect(slices()).toEqual(Array.from({ length: 16 }, (_, i) => i < 8 ? 2 : 1))
   })
 
-  it("makes slices smaller while they take long, and larger again when they do not", () => {
+  it("SlicedReader makes slices smaller when they take long, and larger when they do not", () => {
     const { budget, loop, sockets: [costly, cheap] } = make(2, 0)
     costly!.cost = 1
     costly!.receive(frames(mostFrames * 4))
@@ -125,7 +125,7 @@ describe("SlicedReader", () => {
     expect(budget.frames).toBe(mostFrames)
   })
 
-  it("lets a socket that asks for little pass those that wait", () => {
+  it("SlicedReader handles a small read at once when other sockets wait", () => {
     const { loop, sockets: [small, ...flooding] } = make(17, 1)
     for (const socket of flooding) socket.receive(frames(1000))
     loop.turn()
@@ -134,7 +134,7 @@ describe("SlicedReader", () => {
     expect(small!.isPaused).toBe(false)
   })
 
-  it("gives way after a large read when the time of the turn is spent", () => {
+  it("SlicedReader pauses after a large read when the time of the turn is spent", () => {
     const { loop, sockets: [socket] } = make(1, 0)
     const bulk = Buffer.alloc(largeRead)
     const one = new SlicedReader(
@@ -154,7 +154,7 @@ describe("SlicedReader", () => {
     expect([one.take(bulk), socket!.isPaused]).toEqual([true, false])
   })
 
-  it("keeps what comes while its socket is about to pause, in its place", () => {
+  it("SlicedReader keeps the order of bytes that arrive while its socket is about to pause", () => {
     const { loop, sockets: [socket] } = make(1, 1)
     socket!.receive(frames(100))
     socket!.isPaused = false
@@ -163,7 +163,7 @@ describe("SlicedReader", () => {
     expect(socket!.handled).toEqual([...frames(100), ...frames(100)])
   })
 
-  it("drops all that waits when this end has destroyed its socket", () => {
+  it("SlicedReader.drop drops all waiting bytes", () => {
     const { loop, sockets: [socket] } = make(1, 1)
     socket!.receive(frames(1000))
     socket!.drop()
@@ -173,7 +173,7 @@ describe("SlicedReader", () => {
     expect(socket!.handled).toHaveLength(mostFrames)
   })
 
-  it("handles all that waits at once when the peer has ended the connection", () => {
+  it("SlicedReader.finish handles all waiting bytes at once", () => {
     const { loop, sockets: [socket] } = make(1, 1)
     socket!.receive(frames(1000))
     socket!.finish()
@@ -181,13 +181,13 @@ describe("SlicedReader", () => {
     while (loop.turn());
     socket!.isPaused = false
     socket!.receive(frames(1000))
-    socket!.drop() // the close follows the error
+    socket!.drop() // the close event follows the error event
     expect(socket!.handled).toHaveLength(2000)
   })
 })
 
 describe("ReadBudget", () => {
-  it("goes on with the others when a slice throws", () => {
+  it("ReadBudget runs the other slices when one throws", () => {
     const loop = new Loop()
     const budget = new ReadBudget(loop)
     const called: Array<string> = []
