@@ -94,13 +94,6 @@ const allowed: ReadonlyArray<string> = [
   "test/e2e/cli/reconnect.test.ts",
   "test/e2e/cli/tunnel.test.ts",
   "test/e2e/cli/waits.ts",
-  "test/sockets/NodeTransport/connect.test.ts",
-  "test/sockets/NodeTransportServer/admission.test.ts",
-  "test/sockets/NodeTransportServer/server.test.ts",
-  "test/sockets/NodeTransportServer/upgrade.test.ts",
-  "test/sockets/WebSocketTransport.test.ts",
-  "test/sockets/internal/transport/node/frameWriter.test.ts",
-  "test/sockets/internal/transport/node/transport.test.ts"
 ]
 
 const isAllowed = (file: string): boolean => allowed.includes(file)

@@ -55,7 +55,7 @@ const makeSessions = (acquireEnds: AcquireEnds, options: SessionConfig.PartialSe
 
 const echo = (stream: MuxStream) => Stream.run(stream.readable, stream.writable)
 
-/** Sends it and reads it back. */
+/** Sends a payload and compares the echo with it. */
 const roundTrip = (session: Session.Session, payload: Uint8Array) =>
   Effect.scoped(
     Effect.flatMap(session.open(), (stream) =>
@@ -65,7 +65,7 @@ const roundTrip = (session: Session.Session, payload: Uint8Array) =>
       ))
   )
 
-/** A TCP connection in the middle, which can be killed. */
+/** Dials through a TCP proxy, whose connections `kill` resets. */
 const throughProxy = (dial: Dialler, url: string) =>
   Effect.gen(function*() {
     const links: Array<Net.Socket> = []
@@ -80,8 +80,8 @@ const throughProxy = (dial: Dialler, url: string) =>
   })
 
 for (const [name, acquireEnds] of Object.entries({ "an in-memory pair": memory, ...wired })) {
-  describe(`a session over ${name}`, () => {
-    it.scopedLive("carries 1 MiB there and back on ten streams at once", () =>
+  describe(`Session over ${name}`, () => {
+    it.scopedLive("Session carries 1 MiB there and back when ten streams do so at once", () =>
       Effect.gen(function*() {
         const { client, server } = yield* makeSessions(acquireEnds, { streamBufferSize: 64 * 1024 })
         yield* Effect.forkScoped(server.run(echo))
@@ -91,7 +91,7 @@ for (const [name, acquireEnds] of Object.entries({ "an in-memory pair": memory, 
       }))
 
     for (const [closer, other] of [["client", "server"], ["server", "client"]] as const) {
-      it.scopedLive(`is closed by the ${closer}, of which the ${other} hears`, () =>
+      it.scopedLive(`Session tells the ${other} by code 1000 when the ${closer} closes`, () =>
         Effect.gen(function*() {
           const sessions = yield* makeSessions(acquireEnds)
           yield* Effect.forkScoped(sessions.server.run(echo))
@@ -116,9 +116,9 @@ const acceptors: ReadonlyArray<readonly [string, Acceptor]> = [
   ["a route of a platform server", acceptPlatform]
 ]
 
-describe("a text message of the peer", () => {
+describe("Session", () => {
   for (const [name, dial, code] of diallers) {
-    it.scopedLive(`ends a session that dialled over ${name}, and the peer is told ${code}`, () =>
+    it.scopedLive(`Session closes with ${code} when a text message comes to a client over ${name}`, () =>
       Effect.gen(function*() {
         const { url, webSockets } = yield* webSocketServer
         const connected = signal<[WebSocket]>(webSockets, "connection")
@@ -133,7 +133,7 @@ describe("a text message of the peer", () => {
   }
 
   for (const [name, accept] of acceptors) {
-    it.scopedLive(`ends a session over ${name}, and the peer is told 1008`, () =>
+    it.scopedLive(`Session closes with 1008 when a text message comes to ${name}`, () =>
       Effect.gen(function*() {
         const { accepted, url } = yield* accept()
         const peer = yield* webSocket(url)
@@ -148,10 +148,10 @@ describe("a text message of the peer", () => {
   }
 })
 
-describe("a TCP connection that is killed", () => {
+describe("Session", () => {
   for (const [name, dial] of diallers) {
     for (const [far, accept] of acceptors) {
-      it.scopedLive(`is a lost connection to all who wait, between ${name} and ${far}`, () =>
+      it.scopedLive(`Session fails waiting operations when TCP is reset: ${name}, ${far}`, () =>
         Effect.gen(function*() {
           const { accepted, url } = yield* accept()
           const { kill, transport } = yield* throughProxy(dial, url)
@@ -169,7 +169,7 @@ describe("a TCP connection that is killed", () => {
             client.open()
           ]
           const waiting = yield* Effect.forEach(operations, (operation) => Effect.fork(Effect.flip(operation)))
-          // until the window of the writer is used up and the last of them has begun to wait
+          // All operations wait when the writer's window is used up and the open is unacknowledged.
           yield* eventually(() => {
             const { streams, unacknowledgedOpens } = Effect.runSync(client.snapshot)
             return unacknowledgedOpens === 1 && streams.some(({ id, sendCredit }) => id === near.id && sendCredit === 0)
@@ -187,13 +187,13 @@ describe("a TCP connection that is killed", () => {
   }
 })
 
-describe("a session of a server", () => {
+describe("Session", () => {
   const acceptors: ReadonlyArray<readonly [string, Acceptor]> = [
     ["ws", acceptWsServer],
     ["a route of a platform server", acceptPlatform]
   ]
   for (const [name, accept] of acceptors) {
-    it.scopedLive(`opens streams before its client has said anything, over ${name}`, () =>
+    it.scopedLive(`Session opens streams when its client has sent nothing, over ${name}`, () =>
       Effect.gen(function*() {
         const { client, server } = yield* makeSessions(joined(dialWs, accept), { streamBufferSize: 64 * 1024 })
         yield* Effect.forkScoped(client.run(echo))
@@ -203,7 +203,7 @@ describe("a session of a server", () => {
       }))
   }
 
-  it.scopedLive("is closed in good order when its handler returns", () =>
+  it.scopedLive("Session closes with code 1000 when its handler in SessionServer returns", () =>
     Effect.gen(function*() {
       const transports = yield* NodeTransportServer.make()
       const server = yield* Effect.provideService(SessionServer.make(), TransportServer, transports)
@@ -213,12 +213,13 @@ describe("a session of a server", () => {
     }))
 })
 
-describe("keep-alive over real sockets", () => {
-  /** A frame that is ignored, but shows a platform socket what is below it. */
+describe("Session", () => {
+  /** A frame that sessions ignore. A platform transport learns its TCP socket from the first message. */
   const stray = Buffer.from([3, 9, 0, 0, 0])
 
   /**
-   * Lets an interval pass whenever the last ping has been answered: a pause of this process must not count as silence.
+   * Advances the clock by an interval only after the answer to the last ping, so that a pause of this process does not
+   * count as silence.
    */
   const keepsUp = (role: "client" | "server", transport: Transport, peer: WebSocket) =>
     Effect.gen(function*() {
@@ -246,7 +247,7 @@ describe("keep-alive over real sockets", () => {
     })
 
   for (const [name, dial] of diallers.filter(([, dial]) => dial !== dialStandard)) {
-    it.scoped(`is kept up by a peer that only answers, and by no other, over ${name}`, () =>
+    it.scoped(`Session lives while its peer only answers pings when a client uses ${name}`, () =>
       Effect.gen(function*() {
         const { url, webSockets } = yield* webSocketServer
         const connected = signal<[WebSocket]>(webSockets, "connection")
@@ -257,7 +258,7 @@ describe("keep-alive over real sockets", () => {
   }
 
   for (const [name, accept] of acceptors) {
-    it.scoped(`is kept up by a client that only answers, and by no other, over ${name}`, () =>
+    it.scoped(`Session lives while its peer only answers pings when a server uses ${name}`, () =>
       Effect.gen(function*() {
         const { accepted, url } = yield* accept()
         const peer = yield* webSocket(url)

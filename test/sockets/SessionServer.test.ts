@@ -21,8 +21,8 @@ const authorising = NodeTransportServer.make({
   authorize: ({ headers }) => Effect.succeed({ name: String(headers["x-user"]) })
 })
 
-describe("a server of sessions", () => {
-  it.scopedLive("gives each session the principal that its client was authorised as, and the request", () =>
+describe("SessionServer", () => {
+  it.scopedLive("SessionServer gives its handler principal and request when authorize succeeds with one", () =>
     Effect.gen(function*() {
       const transports = yield* authorising
       const server = yield* SessionServer.fromTransportServer(transports)
@@ -43,7 +43,7 @@ describe("a server of sessions", () => {
       ])
     }))
 
-  it.scopedLive("gives principals when its transports come from the context, too", () =>
+  it.scopedLive("SessionServer.make gives principals when its transports come from the context", () =>
     Effect.gen(function*() {
       const transports = yield* authorising
       const server = yield* Effect.provideService(SessionServer.make(), TransportServer, transports)
@@ -54,8 +54,8 @@ describe("a server of sessions", () => {
     }))
 })
 
-describe("a session with another principal", () => {
-  it.scoped("is the same session but for that", () =>
+describe("Session.withPrincipal", () => {
+  it.scoped("Session.withPrincipal changes only the principal when it wraps a session", () =>
     Effect.gen(function*() {
       const { client, server } = yield* makeSessions()
       const named = Session.withPrincipal(server, "Ada")

@@ -33,12 +33,12 @@ const makePeer = Effect.gen(function*() {
   return { url, connected }
 })
 
-/** An address at which nothing listens any more. */
+/** An address whose server has stopped. */
 const refusing = Effect.scoped(Effect.map(tcpServer(() => {}), ({ port }) => `ws://127.0.0.1:${port}/`))
 
-for (const [name, dial] of [["the package ws", dialWsConstructor], ["the standard", dialStandard]] as const) {
-  describe(`dialling with the WebSocket of ${name}`, () => {
-    it.scopedLive("fails as unreachable when nobody listens", () =>
+for (const [name, dial] of [["the package ws", dialWsConstructor], ["a standard WebSocket", dialStandard]] as const) {
+  describe(`WebSocketTransport over ${name}`, () => {
+    it.scopedLive("WebSocketTransport.connect fails as unreachable when no server listens", () =>
       Effect.gen(function*() {
         const url = yield* refusing
         const failure = yield* Effect.flip(dial(url))
@@ -46,13 +46,13 @@ for (const [name, dial] of [["the package ws", dialWsConstructor], ["the standar
         expect((failure as ConnectFailure).cause).toBeInstanceOf(Error)
       }))
 
-    it.scopedLive("fails as an invalid address when the constructor throws", () =>
+    it.scopedLive("WebSocketTransport.connect fails with InvalidUrl when the constructor throws", () =>
       Effect.gen(function*() {
         const failure = yield* Effect.flip(dial("ftp://127.0.0.1"))
         expect(failure).toMatchObject({ _tag: "ConnectFailure", url: "ftp://127.0.0.1", reason: "InvalidUrl" })
       }))
 
-    it.scoped("fails when it is not answered within 10 seconds, and gives the attempt up", () =>
+    it.scoped("WebSocketTransport.connect fails and closes TCP when no answer comes within 10 s", () =>
       Effect.gen(function*() {
         const { taken, url } = yield* silentServer
         const dialling = yield* Effect.fork(Effect.flip(dial(url)))
@@ -64,7 +64,7 @@ for (const [name, dial] of [["the package ws", dialWsConstructor], ["the standar
         yield* closed
       }))
 
-    it.scopedLive("gives the attempt up when it is interrupted", () =>
+    it.scopedLive("WebSocketTransport.connect closes TCP when the dial is interrupted", () =>
       Effect.gen(function*() {
         const { taken, url } = yield* silentServer
         const dialling = yield* Effect.fork(dial(url))
@@ -73,7 +73,7 @@ for (const [name, dial] of [["the package ws", dialWsConstructor], ["the standar
         yield* closed
       }))
 
-    it.scopedLive("keeps apart text and binary messages", () =>
+    it.scopedLive("WebSocketTransport reports text by onText when text and binary messages come", () =>
       Effect.gen(function*() {
         const { connected, url } = yield* makePeer
         const events = yield* listen(yield* dial(url))
@@ -84,7 +84,7 @@ for (const [name, dial] of [["the package ws", dialWsConstructor], ["the standar
         expect(events.told).toEqual(["text", "message"])
       }))
 
-    it.scopedLive("hears of a loss", () =>
+    it.scopedLive("WebSocketTransport ends with code 1006 once when TCP is lost", () =>
       Effect.gen(function*() {
         const { connected, url } = yield* makePeer
         const transport = yield* dial(url)
@@ -100,8 +100,8 @@ for (const [name, dial] of [["the package ws", dialWsConstructor], ["the standar
   })
 }
 
-describe("a transport over a standard WebSocket", () => {
-  it.scopedLive("offers its subprotocols", () =>
+describe("WebSocketTransport", () => {
+  it.scopedLive("WebSocketTransport.connect offers subprotocols when its options have some", () =>
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       yield* WebSocketTransport.connect(url, { protocols: ["one", "two"] }).pipe(
@@ -111,7 +111,7 @@ describe("a transport over a standard WebSocket", () => {
       expect(request.headers["sec-websocket-protocol"]).toBe("one, two")
     }))
 
-  it.scopedLive("cannot ping, and knows the address that it dialled", () =>
+  it.scopedLive("WebSocketTransport has no ping and the dialled address when its WebSocket is standard", () =>
     Effect.gen(function*() {
       const { url } = yield* makePeer
       const transport = yield* dialStandard(url)
@@ -122,7 +122,7 @@ describe("a transport over a standard WebSocket", () => {
       ])
     }))
 
-  it.scopedLive("is provided by a layer, for as long as that lives", () =>
+  it.scopedLive("WebSocketTransport.layer closes the WebSocket when its scope closes", () =>
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       yield* Effect.provide(
@@ -134,7 +134,7 @@ describe("a transport over a standard WebSocket", () => {
     }))
 
   for (const [name, open] of [["connecting", false], ["open", true]] as const) {
-    it.scopedLive(`takes over a socket that is ${name}`, () =>
+    it.scopedLive(`WebSocketTransport.fromWebSocket carries messages when the WebSocket is ${name}`, () =>
       Effect.gen(function*() {
         const { connected, url } = yield* makePeer
         const ws = standardConstructor(url)
@@ -154,21 +154,21 @@ describe("a transport over a standard WebSocket", () => {
       }))
   }
 
-  it.scopedLive("lets go of the TCP connection when the peer does not answer a close in time", () =>
+  it.scopedLive("WebSocketTransport.close closes TCP when the peer does not answer a close in time", () =>
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       const transport = yield* dialStandard(url)
       const [peer, request] = yield* connected
       const closed = signal(request.socket, "close")
       const parser = (peer as unknown as { readonly _receiver: { readonly removeAllListeners: () => void } })._receiver
-      parser.removeAllListeners() // so that the peer hears of no close frame
+      parser.removeAllListeners() // The peer ignores the close frame.
       yield* transport.close(1000, "", "20 millis")
       yield* closed.pipe(
         Effect.timeoutFail({ duration: "10 seconds", onTimeout: () => new Error("TCP is still open after 10 s") })
       )
     }))
 
-  it.scopedLive("lets in no larger message than Node's WebSocket does", () =>
+  it.scopedLive("WebSocketTransport caps maxMessageSize when Node's WebSocket has a smaller limit", () =>
     Effect.gen(function*() {
       const { url } = yield* makePeer
       const limit = 128 * 1024 * 1024
@@ -181,7 +181,7 @@ describe("a transport over a standard WebSocket", () => {
       expect(failure.message).toContain(`the transport lets in messages of ${limit} bytes`)
     }))
 
-  it.scopedLive("takes over an accepted socket that has no URL and tells no buffered amount", () =>
+  it.scopedLive("WebSocketTransport.fromWebSocket sends when a socket has no URL and no bufferedAmount", () =>
     Effect.gen(function*() {
       for (const url of [null, undefined]) {
         const events = new EventTarget()
@@ -200,7 +200,7 @@ describe("a transport over a standard WebSocket", () => {
       }
     }))
 
-  it.scopedLive("does not take over a socket that is closed, of whatever make", () =>
+  it.scopedLive("WebSocketTransport.fromWebSocket fails as unreachable when the WebSocket is closed", () =>
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       const ws = yield* webSocket(url)

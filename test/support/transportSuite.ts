@@ -13,7 +13,7 @@ import { patience, within } from "./within.js"
 export interface Traits {
   /** Whether the transport lives under a `TestClock`. */
   readonly testClock?: boolean
-  /** Whether the client is a script: without pings, without a way to end TCP, and with close codes of its own. */
+  /** Whether the client is a script in a browser: no pings, no way to end TCP, and other close codes. */
   readonly script?: boolean
   /** Whether both ends know their addresses from the start. */
   readonly addresses?: boolean
@@ -51,7 +51,7 @@ export const listen = (transport: Transport) =>
     }
   })
 
-/** Sends within one turn until the transport has no room, and answers with the sent messages. */
+/** Sends within one turn until the transport has no room. Returns the sent messages. */
 export const fill = (transport: Transport): ReadonlyArray<Uint8Array> => {
   const sent: Array<Uint8Array> = []
   while (transport.pollWritable()) {
@@ -63,7 +63,7 @@ export const fill = (transport: Transport): ReadonlyArray<Uint8Array> => {
   return sent
 }
 
-/** A short text that tells large messages apart. */
+/** A short text per message, so that a failed comparison stays readable. */
 const digest = (message: Uint8Array) => `${message.byteLength} ${createHash("sha1").update(message).digest("hex")}`
 
 /** The close code that a script sends for a code: scripts may use 1000, and 3000 and above. */
@@ -71,14 +71,14 @@ const scriptCode = (code: number) => code === 1000 || code >= 3000 ? code : code
 
 const sides = [["client", "server"], ["server", "client"]] as const
 
-/** Tests the promises of every transport from both ends of a connection. */
+/** Tests the contract of `Transport` from both ends of a connection. */
 export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: Traits = {}) => {
   const test = traits.testClock === true ? it.scoped : it.scopedLive
   const told = (from: "client" | "server", code: number) =>
     from === "client" && traits.script === true ? scriptCode(code) : code
 
-  describe(`a transport over ${name}`, () => {
-    test("transport carries messages of every size whole and in order when both ends send", () =>
+  describe(`Transport over ${name}`, () => {
+    test("Transport carries messages of every size whole and in order when both ends send", () =>
       Effect.gen(function*() {
         const { client, server } = yield* acquireEnds()
         const [atClient, atServer] = [yield* listen(client), yield* listen(server)]
@@ -93,7 +93,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
       }))
 
     for (const [from, to] of sides) {
-      test(`transport keeps messages and the end of the ${from} until the ${to} listens`, () =>
+      test(`Transport keeps messages and the end of the ${from} when the ${to} listens late`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           ends[from].send([bytes("one")])
@@ -106,7 +106,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect(late.told).toEqual(["message", "message", "close"])
         }))
 
-      test(`transport keeps the largest message of the ${from} until the ${to} listens`, () =>
+      test(`Transport keeps the largest message of the ${from} when the ${to} listens late`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds({ maxMessageSize: 100 })
           const near = yield* listen(ends[from])
@@ -119,7 +119,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect(digest(yield* far.next)).toEqual(digest(message))
         }))
 
-      test(`transport ends when the ${from} sends more than can wait until the ${to} listens`, () =>
+      test(`Transport ends when the ${from} sends more than can wait until the ${to} listens`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds({ maxMessageSize: 100 })
           const near = yield* listen(ends[from])
@@ -135,7 +135,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         }))
 
       for (const fitting of [0, 1]) {
-        test(`transport ends with 1009 when the ${from} sends a too large message behind ${fitting} others`, () =>
+        test(`Transport ends with 1009 when the ${from} sends an oversized message behind ${fitting} others`, () =>
           Effect.gen(function*() {
             const ends = yield* acquireEnds({ maxMessageSize: 1000 })
             const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
@@ -156,12 +156,12 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           }))
       }
 
-      test(`transport tells each end once, with code and reason, when the ${from} closes`, () =>
+      test(`Transport tells each end once, with code and reason, when the ${from} closes`, () =>
         Effect.gen(function*() {
           for (const code of [1000, 1001, 1008, 3000, 4999]) {
             const ends = yield* acquireEnds()
             const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
-            // a platform socket cannot tell 1000 from a loss before the first message
+            // Before the first message, a platform socket does not distinguish 1000 from a loss.
             ends[from].send([bytes("hello")])
             yield* far.next
             yield* ends[from].close(code, `because of ${code}`, "10 seconds")
@@ -172,7 +172,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           }
         }))
 
-      test(`transport tells the ${to} a reason without control characters when the ${from} closes`, () =>
+      test(`Transport tells the ${to} a reason without control characters when the ${from} closes`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           const far = yield* listen(ends[to])
@@ -182,7 +182,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect(yield* far.ended).toEqual({ code: told(from, 4000), reason: "a\ufffd[2J b\ufffdcde" })
         }))
 
-      test(`transport sends nothing more when the ${from} has closed`, () =>
+      test(`Transport sends nothing more when the ${from} has closed`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
@@ -198,7 +198,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect([near.told, far.told]).toEqual([["close"], ["close"]])
         }))
 
-      test(`transport calls onWritable of the ${from} when it has room again`, () =>
+      test(`Transport calls onWritable of the ${from} when it has room again`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds({ highWaterMark: 128 * 1024 })
           const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
@@ -211,7 +211,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           expect(near.told).toEqual(["writable"])
         }))
 
-      test(`transport raises receiveCount when something of the ${from} comes in`, () =>
+      test(`Transport raises receiveCount when something of the ${from} comes in`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           const far = yield* listen(ends[to])
@@ -223,7 +223,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           }
         }))
 
-      test(`transport carries pings, pongs and unsolicited pongs when the ${from} sends them`, () =>
+      test(`Transport carries pings, pongs and unsolicited pongs when the ${from} sends them`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           const [near, far] = [yield* listen(ends[from]), yield* listen(ends[to])]
@@ -246,7 +246,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
           if (to === "server" || traits.script !== true) expect(pinged[1]).toBeGreaterThan(plain[1])
         }))
 
-      test(`transport completes a ping of the ${from} when its own pong comes`, () =>
+      test(`Transport completes a ping of the ${from} when its own pong comes`, () =>
         Effect.gen(function*() {
           const ends = yield* acquireEnds()
           if (ends[from].ping === undefined) return
@@ -270,7 +270,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         }))
     }
 
-    test("transport keeps its first listener when another one listens", () =>
+    test("Transport keeps its first listener when another one listens", () =>
       Effect.gen(function*() {
         const { client, server } = yield* acquireEnds()
         const first = yield* listen(client)
@@ -279,7 +279,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         expect(text(yield* first.next)).toBe("hello")
       }))
 
-    test("transport tells each end the code of the other when both close at once", () =>
+    test("Transport tells each end the code of the other when both close at once", () =>
       Effect.gen(function*() {
         const { client, server } = yield* acquireEnds()
         const [atClient, atServer] = [yield* listen(client), yield* listen(server)]
@@ -290,7 +290,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         expect([atClient.told, atServer.told]).toEqual([["close"], ["close"]])
       }))
 
-    test("transport ends without a close frame, behind sent bytes, when its scope closes", () =>
+    test("Transport ends without a close frame, behind sent bytes, when its scope closes", () =>
       Effect.gen(function*() {
         const { abandon, client, server } = yield* acquireEnds()
         const [atClient, atServer] = [yield* listen(client), yield* listen(server)]
@@ -305,7 +305,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
         expect([atClient.told, atServer.told]).toEqual([["message", "close"], ["message", "close"]])
       }))
 
-    test("transport tells a waiting writer of the loss when its peer vanishes", () =>
+    test("Transport tells a waiting writer of the loss when its peer vanishes", () =>
       Effect.gen(function*() {
         const { abandon, server } = yield* acquireEnds({ highWaterMark: 128 * 1024 })
         const atServer = yield* listen(server)
@@ -317,7 +317,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
       }))
 
     if (traits.addresses !== false) {
-      test("transport has the addresses of both ends when it is open", () =>
+      test("Transport has the addresses of both ends when it is open", () =>
         Effect.gen(function*() {
           const { client, server } = yield* acquireEnds()
           expect(client.localAddress).not.toEqual(client.remoteAddress)

@@ -31,7 +31,7 @@ export interface Options {
   readonly highWaterMark?: number | undefined
 }
 
-/** Both ends of a connection, and an effect that closes the scope of the client before that of the test. */
+/** Both ends of a connection. `abandon` closes the client's scope before the end of the test. */
 export interface Ends {
   readonly client: Transport
   readonly server: Transport
@@ -43,28 +43,26 @@ export type AcquireEnds = (options?: Options) => Effect.Effect<Ends, unknown, Sc
 /** Dials a URL. */
 export type Dialler = (url: string, options?: Options) => Effect.Effect<Transport, unknown, Scope.Scope>
 
-/** Listens, and answers with its URL and its first transport. */
+/** Starts a server. Succeeds with its URL and the effect of its first transport. */
 export type Acceptor = (
   options?: Options
 ) => Effect.Effect<{ readonly url: string; readonly accepted: Effect.Effect<Transport> }, unknown, Scope.Scope>
 
-/** Listens for an event of Node at once, and answers the effect that awaits the event. */
+/** Listens for an event of Node at once. Returns the effect that awaits the event. */
 export const signal = <Args extends ReadonlyArray<unknown>>(emitter: EventEmitter, event: string) => {
   const happened = Deferred.unsafeMake<Args>(FiberId.none)
   emitter.once(event, (...args) => Deferred.unsafeDone(happened, Effect.succeed(args as unknown as Args)))
   return Deferred.await(happened).pipe(within(patience, `the event "${event}" of a ${emitter.constructor.name}`))
 }
 
-/** Waits for a condition that has no event: the test looks once in each turn of the event loop. */
+/** Waits for a condition that has no event. The test polls the condition once in each turn of the event loop. */
 export const eventually = (condition: () => boolean): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
     const turn = setImmediate(() => resume(Effect.void))
     return Effect.sync(() => clearImmediate(turn))
   }).pipe(Effect.repeat({ until: condition }), Effect.asVoid, within(patience, `the condition ${String(condition)}`))
 
-/**
- * Waits until a value has stayed the same for 50 turns of the event loop: this process has nothing more under way then.
- */
+/** Waits until a value has stayed the same for 50 turns of the event loop, so that this process has become idle. */
 export const standstill = (value: () => unknown): Effect.Effect<void> =>
   Effect.suspend(() => {
     let [last, turns] = [value(), 0]
@@ -102,7 +100,7 @@ export const tcpServer = (onConnection: (socket: Net.Socket) => void) =>
     return { port: portOf(server), sockets }
   })
 
-/** Starts a TCP server, and answers with an effect for the close of its next connection. */
+/** Starts a TCP server. `taken` awaits the next connection and succeeds with the effect of its close. */
 export const taking = (onConnection: (socket: Net.Socket) => unknown) =>
   Effect.gen(function*() {
     let take: (socket: Net.Socket) => void = () => {}
@@ -118,7 +116,7 @@ export const taking = (onConnection: (socket: Net.Socket) => unknown) =>
     return { server, taken: Fiber.join(fiber) }
   })
 
-/** A server that accepts TCP connections, reads and sends nothing. */
+/** A server that accepts TCP connections, discards their bytes and sends nothing. */
 export const silentServer = Effect.map(taking((socket) => socket.resume()), ({ server, taken }) => ({
   url: `ws://127.0.0.1:${server.port}/`,
   taken
@@ -134,14 +132,14 @@ export const webSocketServer = Effect.gen(function*() {
   return { webSockets, server, url: `ws://127.0.0.1:${portOf(server)}` }
 })
 
-/** A `WebSocket` of the package ws, whose errors the test observes by their events. */
+/** A `WebSocket` of the package ws. The `error` listener keeps its errors from ending the process. */
 export const webSocket = (url: string, ...rest: [protocols?: Array<string>, options?: WebSocket.ClientOptions]) =>
   Effect.acquireRelease(
     Effect.sync(() => new WebSocket(url, ...rest).on("error", () => {})),
     (ws) => Effect.sync(() => ws.terminate())
   )
 
-/** A TCP client that asks for a WebSocket and then sends nothing by itself. */
+/** A TCP client that sends only an upgrade request. The test sends everything after that. */
 export const rawClient = (
   url: string,
   headers: ReadonlyArray<string> = upgradeHeaders,
@@ -159,7 +157,7 @@ export const rawClient = (
     return { socket, closed, answer: Effect.map(answered, ([head]) => head.toString().split("\r\n", 1)[0]) }
   })
 
-/** The answer of a server to these bytes, up to the upgrade or the end of the connection. */
+/** The answer of a server to these bytes, up to the answer 101 or the end of the connection. */
 export const rawAnswer = (port: number, request: string | Uint8Array): Effect.Effect<string> =>
   Effect.async<string>((resume) => {
     let answer = ""
@@ -173,7 +171,7 @@ export const rawAnswer = (port: number, request: string | Uint8Array): Effect.Ef
     return Effect.sync(() => socket.destroy())
   })
 
-/** The headers of a proper upgrade. */
+/** The headers of a valid upgrade request. */
 export const upgradeHeaders = [
   "connection: upgrade",
   "upgrade: websocket",
@@ -181,14 +179,14 @@ export const upgradeHeaders = [
   "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="
 ]
 
-/** Acquires in a scope of its own, and answers with the resource and an effect that closes this scope. */
+/** Acquires in a child scope. Succeeds with the resource and an effect that closes this scope. */
 export const detachable = <A, E>(acquire: Effect.Effect<A, E, Scope.Scope>) =>
   Effect.gen(function*() {
     const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     return [yield* Scope.extend(acquire, scope), Scope.close(scope, Exit.void)] as const
   })
 
-/** Accepts each connection without a handler, and answers with the transports in their order. */
+/** Accepts every connection and keeps it open. `next` takes the transports in their order. */
 export const keepAll = (server: TransportServer) =>
   Effect.gen(function*() {
     const transports = yield* Queue.unbounded<Transport>()
@@ -208,7 +206,7 @@ export const urlOf = (server: TransportServer): string => `ws://${Address.format
 const wsConstructor: typeof Socket.WebSocketConstructor.Service = (url, protocols) =>
   new WebSocket(url, protocols) as unknown as globalThis.WebSocket
 
-/** The standard `WebSocket`, which Node 20 has in undici only. */
+/** The standard `WebSocket`. Node 20 has no global one, but undici has one. */
 export const standardConstructor: typeof Socket.WebSocketConstructor.Service = (url, protocols) =>
   new Undici.WebSocket(url, protocols) as unknown as globalThis.WebSocket
 
@@ -243,7 +241,7 @@ export const acceptWebSocket: Acceptor = (options) =>
     return { url, accepted: Deferred.await(accepted) }
   })
 
-/** A route of an HTTP server of the platform. */
+/** Accepts by a route of an HTTP server of @effect/platform. */
 const acceptRoute = (fromSocket: typeof NodeTransport.fromSocket): Acceptor => (options) =>
   Effect.gen(function*() {
     const accepted = yield* Deferred.make<Transport>()
@@ -260,7 +258,7 @@ const acceptRoute = (fromSocket: typeof NodeTransport.fromSocket): Acceptor => (
         return HttpServerResponse.empty()
       })
     )
-    // the server and its requests wait for the end of their connections, and do not end them
+    // The server and its requests wait for the end of their connections.
     yield* Effect.addFinalizer(() => Deferred.succeed(over, undefined))
     const { port } = server.address as Extract<typeof server.address, { readonly _tag: "TcpAddress" }>
     return { url: `ws://127.0.0.1:${port}`, accepted: Deferred.await(accepted) }
@@ -268,7 +266,7 @@ const acceptRoute = (fromSocket: typeof NodeTransport.fromSocket): Acceptor => (
 
 export const acceptPlatform = acceptRoute(NodeTransport.fromSocket)
 
-/** A route whose transport is the portable one. */
+/** Accepts by a route whose transport comes from WebSocketTransport. */
 export const acceptPortable = acceptRoute(WebSocketTransport.fromSocket)
 
 export const joined = (dial: Dialler, accept: Acceptor): AcquireEnds => (options) =>
@@ -284,7 +282,7 @@ export const memory: AcquireEnds = (options) =>
     ([pair, abandon]) => ({ client: pair.client, server: pair.server, abandon })
   )
 
-/** Both ends of each kind of connection over real sockets. */
+/** The kinds of connection over real sockets. */
 export const wired: Readonly<Record<string, AcquireEnds>> = {
   "ws": joined(dialWs, acceptWsServer),
   "ws, accepted elsewhere": joined(dialWs, acceptWebSocket),

@@ -22,16 +22,16 @@ import { listen } from "../../support/transportSuite.js"
 
 const failureOf = (url: string) => Effect.flip(Effect.scoped(NodeTransport.connect(url)))
 
-/** Answers upgrade requests as an HTTP server that knows no WebSocket, or worse. */
+/** Starts a TCP server that gives this answer to its first bytes. The effect succeeds with its URL. */
 const makeAnswering = (answer: string) =>
   Effect.map(
     tcpServer((socket) => socket.once("data", () => socket.write(answer))),
     ({ port }) => `ws://127.0.0.1:${port}/`
   )
 
-describe("dialling", () => {
+describe("NodeTransport.connect", () => {
   for (const url of ["", "no address", "ftp://127.0.0.1", "http://127.0.0.1", "ws://127.0.0.1/#fragment", "ws://"]) {
-    it.effect(`fails at once when the address is ${JSON.stringify(url)}`, () =>
+    it.effect(`NodeTransport.connect fails at once when the address is ${JSON.stringify(url)}`, () =>
       Effect.gen(function*() {
         const failure = yield* failureOf(url)
         expect(failure).toMatchObject({ _tag: "ConnectFailure", url, reason: "InvalidUrl" })
@@ -40,7 +40,7 @@ describe("dialling", () => {
       }))
   }
 
-  it.live("fails as unreachable when nobody listens", () =>
+  it.live("NodeTransport.connect fails as unreachable when no server listens", () =>
     Effect.gen(function*() {
       const { port } = yield* Effect.scoped(tcpServer(() => {}))
       const url = `ws://127.0.0.1:${port}`
@@ -54,11 +54,11 @@ describe("dialling", () => {
       expect(failure.message).toBe(`cannot connect to ${url}: connect ECONNREFUSED 127.0.0.1:${port}`)
     }))
 
-  it.live("fails as unreachable when the system refuses at once, whatever was under way", () =>
+  it.live("NodeTransport.connect fails as unreachable when the system refuses at once", () =>
     Effect.gen(function*() {
-      const url = "ws://255.255.255.255:9/" // a broadcast, for which no connection is even tried
+      const url = "ws://255.255.255.255:9/" // The system refuses to dial a broadcast address.
       const fails = failureOf(url)
-      // from an event of Node: the failure comes before the fibers that this one starts
+      // In an event of Node, the failure precedes the child fibers of the dial.
       const fromEvent = Effect.async<ConnectFailure, Transport>((resume) => {
         setImmediate(() => Effect.runCallback(fails, { onExit: resume }))
       })
@@ -67,7 +67,7 @@ describe("dialling", () => {
       }
     }))
 
-  it.scopedLive("says of every address of a name why it is unreachable", () =>
+  it.scopedLive("NodeTransport.connect names the cause when every address of a name is unreachable", () =>
     Effect.gen(function*() {
       const { port } = yield* Effect.scoped(tcpServer(() => {}))
       const failure = yield* failureOf(`ws://localhost:${port}`)
@@ -75,14 +75,14 @@ describe("dialling", () => {
       expect(failure.message).toContain("ECONNREFUSED")
     }))
 
-  it.scopedLive("fails as unreachable when the server hangs up", () =>
+  it.scopedLive("NodeTransport.connect fails as unreachable when the server hangs up", () =>
     Effect.gen(function*() {
       const { port } = yield* tcpServer((socket) => socket.destroy())
       expect(yield* failureOf(`ws://127.0.0.1:${port}`)).toMatchObject({ reason: "Unreachable" })
     }))
 
   for (const status of [200, 301, 401, 403, 404, 500, 503]) {
-    it.scopedLive(`fails as rejected with the status when the server answers ${status}`, () =>
+    it.scopedLive(`NodeTransport.connect fails as rejected with the status when the server answers ${status}`, () =>
       Effect.gen(function*() {
         const server = yield* listening(Http.createServer((_, response) => {
           response.writeHead(status, { location: "/elsewhere" }).end("no")
@@ -99,23 +99,23 @@ describe("dialling", () => {
   const waits: ReadonlyArray<readonly [what: string, headers: string, millis: number | undefined]> = [
     ["seconds", "retry-after: 120\r\n", 120_000],
     [
-      "a date, by the clock of the server",
+      "a date by the server's clock",
       "date: Sat, 01 Jan 2000 00:00:00 GMT\r\nretry-after: Sat, 01 Jan 2000 00:01:00 GMT\r\n",
       60_000
     ],
-    ["a date that has passed", "retry-after: Sat, 01 Jan 2000 00:01:00 GMT\r\n", 0],
-    ["something else", "retry-after: soon\r\n", undefined],
-    ["nothing", "", undefined]
+    ["a date in the past", "retry-after: Sat, 01 Jan 2000 00:01:00 GMT\r\n", 0],
+    ["unreadable", "retry-after: soon\r\n", undefined],
+    ["missing", "", undefined]
   ]
   for (const [what, headers, millis] of waits) {
-    it.scopedLive(`tells how long the server asks to wait when it answers with ${what}`, () =>
+    it.scopedLive(`NodeTransport.connect reads retry-after when its value is ${what}`, () =>
       Effect.gen(function*() {
         const url = yield* makeAnswering(`HTTP/1.1 503 Service Unavailable\r\n${headers}content-length: 0\r\n\r\n`)
         expect((yield* failureOf(url)).retryAfterMillis).toBe(millis)
       }))
   }
 
-  it.scopedLive("tells how long the server asks to wait when its date stands alone", () =>
+  it.scopedLive("NodeTransport.connect reads a retry-after date when the answer has no date header", () =>
     Effect.gen(function*() {
       const url = yield* makeAnswering(`HTTP/1.1 503 No\r\nretry-after: ${inAnHour}\r\ncontent-length: 0\r\n\r\n`)
       const { retryAfterMillis } = yield* failureOf(url)
@@ -123,7 +123,7 @@ describe("dialling", () => {
       expect(retryAfterMillis).toBeLessThanOrEqual(3_600_000)
     }))
 
-  it.scopedLive("fails when what answers does not speak HTTP, or gets the handshake wrong", () =>
+  it.scopedLive("NodeTransport.connect fails as unreachable when the answer is no valid handshake", () =>
     Effect.gen(function*() {
       const wrongKey = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n" +
         "sec-websocket-accept: wrong\r\n\r\n"
@@ -134,7 +134,7 @@ describe("dialling", () => {
     }))
 
   for (const [openTimeout, millis] of [[undefined, 10_000], ["3 seconds", 3000]] as const) {
-    it.scoped(`fails when nothing answers for ${millis} ms, and gives the attempt up`, () =>
+    it.scoped(`NodeTransport.connect fails and closes TCP when no answer comes within ${millis} ms`, () =>
       Effect.gen(function*() {
         const { taken, url } = yield* silentServer
         const dialling = yield* Effect.fork(Effect.flip(NodeTransport.connect(url, { openTimeout })))
@@ -149,7 +149,7 @@ describe("dialling", () => {
       }))
   }
 
-  it.scopedLive("gives the attempt up when it is interrupted, before its scope closes", () =>
+  it.scopedLive("NodeTransport.connect closes TCP before its scope closes when the dial is interrupted", () =>
     Effect.gen(function*() {
       const { taken, url } = yield* silentServer
       const dialling = yield* Effect.fork(NodeTransport.connect(url))
@@ -158,7 +158,7 @@ describe("dialling", () => {
       yield* closed
     }))
 
-  it.scopedLive("closes the connection of an answer that is no WebSocket, before its scope closes", () =>
+  it.scopedLive("NodeTransport.connect closes TCP before its scope closes when the server rejects the dial", () =>
     Effect.gen(function*() {
       const { server, taken } = yield* taking((socket) =>
         socket.once("data", () => socket.write("HTTP/1.1 403 Forbidden\r\ncontent-length: 100\r\n\r\n"))
@@ -169,7 +169,7 @@ describe("dialling", () => {
       yield* closed
     }))
 
-  it.scopedLive("sends headers and subprotocols, and offers no compression", () =>
+  it.scopedLive("NodeTransport.connect sends headers and subprotocols, but no compression, when it dials", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       const connected = signal<[WebSocket, Http.IncomingMessage]>(webSockets, "connection")
@@ -188,7 +188,7 @@ describe("dialling", () => {
       expect(ws.extensions).toBe("")
     }))
 
-  it.scopedLive("loses nothing that comes together with the answer", () =>
+  it.scopedLive("NodeTransport receives a message and a close frame when they come with the answer", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       webSockets.on("connection", (ws) => {
@@ -202,7 +202,7 @@ describe("dialling", () => {
       expect(transport.remoteAddress).toMatchObject({ _tag: "TcpAddress", hostname: "127.0.0.1" })
     }))
 
-  it.scopedLive("is over with a close frame that comes together with the answer, although TCP stays open", () =>
+  it.scopedLive("NodeTransport ends when a close frame comes with the answer and TCP stays open", () =>
     Effect.gen(function*() {
       const http = yield* listening(Http.createServer())
       http.on("upgrade", ({ headers }, socket) => {
@@ -218,7 +218,7 @@ describe("dialling", () => {
       yield* transport.close(1000, "", "20 millis")
     }))
 
-  it.scopedLive("is provided by a layer, for as long as that lives", () =>
+  it.scopedLive("NodeTransport.layer closes the WebSocket when its scope closes", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       const connected = signal<[WebSocket]>(webSockets, "connection")

@@ -24,10 +24,10 @@ import { keepAll, silentServer, standardConstructor, tcpServer, urlOf } from "..
 const secret = "correct-horse-battery-staple"
 const headers = { authorization: `Bearer ${secret}`, cookie: `session=${secret}` }
 
-/** An address with the secret wherever there is room for one. */
+/** Adds the secret to an address as password and in the query. */
 const secretive = (url: string) => `${url.replace("://", `://user:${secret}@`)}/?token=${secret}`
 
-/** All that anybody could print of a failure. */
+/** All printed forms of a failure. */
 const everything = (failure: unknown): string =>
   [
     String(failure),
@@ -40,16 +40,16 @@ const everything = (failure: unknown): string =>
 type Dial = (url: string, openTimeout: Duration.DurationInput) => Effect.Effect<unknown, ConnectFailure, Scope.Scope>
 
 const dials: Readonly<Record<string, Dial>> = {
-  "of the package ws": (url, openTimeout) => NodeTransport.connect(url, { headers, openTimeout }),
-  "of a standard WebSocket": (url, openTimeout) =>
+  "NodeTransport.connect": (url, openTimeout) => NodeTransport.connect(url, { headers, openTimeout }),
+  "WebSocketTransport.connect": (url, openTimeout) =>
     WebSocketTransport.connect(url, { openTimeout }).pipe(
       Effect.provideService(Socket.WebSocketConstructor, standardConstructor)
     )
 }
 
-describe("a failure to connect", () => {
+describe("ConnectFailure", () => {
   for (const [name, dial] of Object.entries(dials)) {
-    it.scopedLive(`${name} tells no secret of its address or headers`, () =>
+    it.scopedLive(`ConnectFailure shows no secret of address or headers when ${name} fails`, () =>
       Effect.gen(function*() {
         const { port } = yield* tcpServer((socket) => socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n"))
         const garbage = yield* tcpServer((socket) => socket.end("garbage\r\n\r\n"))
@@ -75,7 +75,7 @@ describe("a failure to connect", () => {
       }))
   }
 
-  it.scopedLive("tells no header that cannot be sent", () =>
+  it.scopedLive("ConnectFailure shows no header value when Node cannot send the header", () =>
     Effect.gen(function*() {
       for (const value of [`${secret}\n`, `${secret}\u{1f511}`]) {
         const failure = yield* Effect.flip(
@@ -87,7 +87,7 @@ describe("a failure to connect", () => {
     }))
 })
 
-/** What loggers and tracers get to see while a program runs. */
+/** Everything that loggers and tracers receive while a program runs. */
 const overheard = <A, E, R>(program: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const seen: Array<unknown> = []
@@ -108,8 +108,8 @@ const overheard = <A, E, R>(program: Effect.Effect<A, E, R>) =>
     return inspect(seen, { depth: 20 })
   })
 
-describe("a session", () => {
-  it.scopedLive("tells loggers and tracers no secret that its connection was made with", () =>
+describe("Session", () => {
+  it.scopedLive("Session shows loggers and tracers no secret when its connection was made with one", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({
         authorize: ({ headers }) => headers.cookie === `session=${secret}` ? Effect.void : Effect.fail({ status: 401 })
@@ -135,7 +135,7 @@ describe("a session", () => {
       expect(seen).not.toContain(secret)
     }))
 
-  it.scopedLive("that comes back tells none, however often it is turned away", () =>
+  it.scopedLive("ReconnectingSession shows no secret when the server refuses every attempt", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({ authorize: () => Effect.fail({ status: 401 }) })
       const seen = yield* overheard(

@@ -17,7 +17,7 @@ import { listen } from "../../support/transportSuite.js"
 
 const proof = "authorization: Bearer secret"
 
-/** A server that lets in whoever proves to know the secret, and what there is of those who have come. */
+/** A server for one client with the secret, and the sockets of all clients. */
 const guarded = (options: NodeTransportServer.Options = {}) =>
   Effect.gen(function*() {
     const sockets: Array<Net.Socket> = []
@@ -41,40 +41,40 @@ const upgrade = (...headers: ReadonlyArray<string>): string =>
 const statuses = (answer: string): ReadonlyArray<number> =>
   Array.from(answer.matchAll(/^HTTP\/1\.1 (\d{3}) /gm), ([, status]) => Number(status))
 
-/** A binary message as a client sends it, under a mask of zeros. */
+/** A binary message of a client, with a mask of zeros. */
 const message = (payload: string): Uint8Array =>
   concat([Uint8Array.of(0x82, 0x80 | payload.length, 0, 0, 0, 0), bytes(payload)])
 
-describe("who cannot prove anything", () => {
+describe("NodeTransportServer", () => {
   const attempts: Readonly<Record<string, readonly [request: string, status: number]>> = {
-    "says nothing": [upgrade(), 401],
-    "guesses": [upgrade("authorization: Bearer guess"), 401],
-    "shows nothing": [upgrade("authorization:"), 401],
-    "shows an empty secret": [upgrade("authorization: Bearer "), 401],
-    "shows a part of it": [upgrade("authorization: Bearer secre"), 401],
-    "shows more than it": [upgrade("authorization: Bearer secret1"), 401],
-    "shows it twice in one": [upgrade("authorization: Bearer secret, Bearer secret"), 401],
-    "shows a wrong one first": [upgrade("authorization: Bearer wrong", proof), 401],
-    "shows it as another scheme": [upgrade("authorization: Basic secret"), 401],
-    "shows it in another header": [
+    "sends no authorization": [upgrade(), 401],
+    "guesses the secret": [upgrade("authorization: Bearer guess"), 401],
+    "sends an empty authorization": [upgrade("authorization:"), 401],
+    "sends an empty secret": [upgrade("authorization: Bearer "), 401],
+    "sends a part of the secret": [upgrade("authorization: Bearer secre"), 401],
+    "sends more than the secret": [upgrade("authorization: Bearer secret1"), 401],
+    "sends the secret twice in a header": [upgrade("authorization: Bearer secret, Bearer secret"), 401],
+    "sends a wrong secret first": [upgrade("authorization: Bearer wrong", proof), 401],
+    "sends the secret by another scheme": [upgrade("authorization: Basic secret"), 401],
+    "sends the secret in another header": [
       upgrade("proxy-authorization: Bearer secret", "x-authorization: Bearer secret"),
       401
     ],
-    "shows it as a cookie": [upgrade("cookie: authorization=Bearer secret"), 401],
-    "shows it as a subprotocol": [upgrade("sec-websocket-protocol: bearer, secret"), 401],
-    "shows it in the query": [upgrade().replace("GET /", "GET /?authorization=Bearer%20secret"), 401],
-    "hides it behind a bare line feed": [upgrade("x: 1\nauthorization: Bearer secret"), 400],
-    "hides it behind a folded line": [upgrade("x: 1", " authorization: Bearer secret"), 400],
+    "sends the secret as a cookie": [upgrade("cookie: authorization=Bearer secret"), 401],
+    "sends the secret as a subprotocol": [upgrade("sec-websocket-protocol: bearer, secret"), 401],
+    "sends the secret in the query": [upgrade().replace("GET /", "GET /?authorization=Bearer%20secret"), 401],
+    "hides the secret behind a line feed": [upgrade("x: 1\nauthorization: Bearer secret"), 400],
+    "hides the secret in a folded line": [upgrade("x: 1", " authorization: Bearer secret"), 400],
     "puts a space before the colon": [upgrade("authorization : Bearer secret"), 400],
-    "puts a zero behind it": [upgrade("authorization: Bearer secret\0"), 400],
-    "shows ten thousand letters": [upgrade(`authorization: Bearer ${"secret".repeat(2000)}`), 401],
-    "shows a hundred thousand letters": [upgrade(`authorization: Bearer ${"secret".repeat(20_000)}`), 431],
+    "puts a zero behind the secret": [upgrade("authorization: Bearer secret\0"), 400],
+    "sends a secret of 12 KB": [upgrade(`authorization: Bearer ${"secret".repeat(2000)}`), 401],
+    "sends a secret of 120 KB": [upgrade(`authorization: Bearer ${"secret".repeat(20_000)}`), 431],
     "speaks HTTP/1.0": [upgrade().replace("HTTP/1.1", "HTTP/1.0"), 401],
     "speaks HTTP/0.9": [upgrade().replace("HTTP/1.1", "HTTP/0.9"), 401],
     "names a whole URL": [upgrade().replace("GET /", "GET http://user:secret@127.0.0.1/"), 401],
-    "posts": [upgrade().replace("GET", "POST"), 401],
+    "sends a POST": [upgrade().replace("GET", "POST"), 401],
     "names no host": [upgrade().replace("host: 127.0.0.1\r\n", ""), 401],
-    "sends another request along": [upgrade() + upgrade(proof), 401],
+    "sends another request behind the first": [upgrade() + upgrade(proof), 401],
     "sends another request as the body": [
       upgrade(`content-length: ${upgrade(proof).length}`) + upgrade(proof),
       401
@@ -84,27 +84,25 @@ describe("who cannot prove anything", () => {
       401
     ],
     "gives two lengths": [upgrade("content-length: 0", "content-length: 9"), 400],
-    "sends messages along": [upgrade() + text(message("hello")), 401],
-    "is a page, too": [upgrade("origin: http://evil.example"), 403],
-    "is a page of ours": [upgrade("origin: http://127.0.0.1"), 401]
+    "sends a message behind the request": [upgrade() + text(message("hello")), 401],
+    "is a page of another host": [upgrade("origin: http://evil.example"), 403],
+    "is a page of the same host": [upgrade("origin: http://127.0.0.1"), 401]
   }
   for (const [what, [request, status]] of Object.entries(attempts)) {
-    it.scopedLive(`gets ${status} when he ${what}, once, and nothing stays`, () =>
+    it.scopedLive(`NodeTransportServer answers ${status} once and keeps nothing when a client ${what}`, () =>
       Effect.gen(function*() {
         const { next, port, sockets } = yield* guarded()
         expect(statuses(yield* rawAnswer(port, Buffer.from(request, "latin1")))).toEqual([status])
         yield* eventually(() => sockets.length === 1 && sockets.every(({ destroyed }) => destroyed))
-        // There is room for one: whoever may come in finds it.
+        // The server has room for one connection, and the next client gets it.
         const friend = yield* rawClient(`ws://127.0.0.1:${port}/`, [...upgradeHeaders, proof])
         expect(yield* friend.answer).toBe("HTTP/1.1 101 Switching Protocols")
         yield* next
         expect(sockets.length).toBe(2)
       }))
   }
-})
 
-describe("who may come in", () => {
-  it.scopedLive("is heard from the first byte on, as soon as he may", () =>
+  it.scopedLive("NodeTransportServer delivers a message when it comes with an authorised upgrade", () =>
     Effect.gen(function*() {
       const { next, port } = yield* guarded()
       const first = concat([Buffer.from(upgrade(proof)), message("at once")])
@@ -112,7 +110,7 @@ describe("who may come in", () => {
       expect(text(yield* (yield* listen(yield* next)).next)).toBe("at once")
     }))
 
-  it.scopedLive("comes in with a GET and one header of each kind only", () =>
+  it.scopedLive("NodeTransportServer answers 400 or more when an authorised upgrade is malformed", () =>
     Effect.gen(function*() {
       const { port } = yield* guarded()
       const answers = [upgrade(proof).replace("GET", "POST"), upgrade(proof, "sec-websocket-protocol: a, a")]
@@ -133,7 +131,7 @@ describe("who may come in", () => {
       "*"
     ]
   ) {
-    it.scopedLive(`does not come in by ${target} where another path is meant`, () =>
+    it.scopedLive(`NodeTransportServer answers 404 when an authorised client asks for ${target}`, () =>
       Effect.gen(function*() {
         const { port, sockets } = yield* guarded({ path: "/session" })
         expect(statuses(yield* rawAnswer(port, upgrade(proof).replace("GET /", `GET ${target}`)))).toEqual([404])

@@ -29,8 +29,8 @@ import { listen } from "../../support/transportSuite.js"
 
 const portOfServer = (server: TransportServer): number => Number(new URL(urlOf(server)).port)
 
-describe("a listening server", () => {
-  it.scopedLive("listens on a free port of the loopback unless told otherwise, and only until its scope closes", () =>
+describe("NodeTransportServer.make", () => {
+  it.scopedLive("NodeTransportServer.make frees its loopback port when its scope closes", () =>
     Effect.gen(function*() {
       const [server, leave] = yield* detachable(NodeTransportServer.make())
       expect(server.address).toMatchObject({ _tag: "TcpAddress", hostname: "127.0.0.1", port: expect.any(Number) })
@@ -45,7 +45,7 @@ describe("a listening server", () => {
       expect(urlOf(again)).toBe(url)
     }))
 
-  it.scopedLive("goes on when it cannot accept a connection", () =>
+  it.scopedLive("NodeTransportServer accepts later connections when accepting one has failed", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({
         authorize: ({ socket }) =>
@@ -57,7 +57,7 @@ describe("a listening server", () => {
     }))
 
   for (const upgradeTimeout of [Duration.infinity, Duration.minutes(10), Duration.nanos(1_500_500_000n)]) {
-    it.scopedLive(`accepts connections when an authorisation may take ${Duration.format(upgradeTimeout)}`, () =>
+    it.scopedLive(`NodeTransportServer accepts a dial when upgradeTimeout is ${Duration.format(upgradeTimeout)}`, () =>
       Effect.gen(function*() {
         const server = yield* NodeTransportServer.make({ upgradeTimeout, authorize: () => Effect.void })
         yield* keepAll(server)
@@ -65,7 +65,7 @@ describe("a listening server", () => {
       }))
   }
 
-  it.scopedLive("fails when its port is taken, and says which", () =>
+  it.scopedLive("NodeTransportServer.make fails with the address when its port is taken", () =>
     Effect.gen(function*() {
       const { port } = yield* tcpServer(() => {})
       const failure = yield* Effect.flip(NodeTransportServer.make({ port }))
@@ -79,7 +79,7 @@ describe("a listening server", () => {
       )
     }))
 
-  it.scopedLive("fails when its host is not of this machine, or its certificate is none", () =>
+  it.scopedLive("NodeTransportServer.make fails when its host is foreign or its certificate is malformed", () =>
     Effect.gen(function*() {
       for (const options of [{ host: "192.0.2.1" }, { tls: { key: "no key", cert: "no certificate" } }]) {
         const failure = yield* Effect.flip(NodeTransportServer.make(options))
@@ -87,7 +87,7 @@ describe("a listening server", () => {
       }
     }))
 
-  it.scopedLive("upgrades its path only, with any query", () =>
+  it.scopedLive("NodeTransportServer answers 404 when a client dials another path", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({ path: "/session" })
       const { next } = yield* keepAll(server)
@@ -99,7 +99,7 @@ describe("a listening server", () => {
       }
     }))
 
-  it.scopedLive("negotiates no compression", () =>
+  it.scopedLive("NodeTransportServer negotiates no compression when the client offers it", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make()
       yield* keepAll(server)
@@ -110,7 +110,7 @@ describe("a listening server", () => {
       expect([response.headers["sec-websocket-extensions"], ws.extensions]).toEqual([undefined, ""])
     }))
 
-  it.scopedLive("answers what is no upgrade with 426", () =>
+  it.scopedLive("NodeTransportServer answers 426 when a request asks for no upgrade", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make()
       const response = yield* Effect.promise(() => fetch(urlOf(server).replace("ws:", "http:")))
@@ -118,7 +118,7 @@ describe("a listening server", () => {
       expect(yield* Effect.promise(() => response.text())).toBe("this is a WebSocket server\n")
     }))
 
-  it.scopedLive("survives requests that are malformed, of other protocols, or cut off", () =>
+  it.scopedLive("NodeTransportServer answers 400 and accepts later clients when an upgrade is malformed", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make()
       const { next } = yield* keepAll(server)
@@ -145,7 +145,7 @@ describe("a listening server", () => {
       yield* next
     }))
 
-  it.scopedLive("is provided by a layer", () =>
+  it.scopedLive("NodeTransportServer.layer provides a listening server when its options are empty", () =>
     Effect.gen(function*() {
       const accepted = yield* firstOf(yield* TransportServer)
       yield* NodeTransport.connect(urlOf(yield* TransportServer))
@@ -153,8 +153,8 @@ describe("a listening server", () => {
     }).pipe(Effect.provide(NodeTransportServer.layer())))
 })
 
-describe("running a server", () => {
-  it.scopedLive("serves connections that came before, with what they have sent", () =>
+describe("NodeTransportServer.run", () => {
+  it.scopedLive("NodeTransportServer.run serves connections and their messages when they came before it", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make()
       const dialling = yield* Effect.replicateEffect(Effect.fork(NodeTransport.connect(urlOf(server))), 3)
@@ -166,7 +166,7 @@ describe("running a server", () => {
       }
     }))
 
-  it.scopedLive("ends the connections when it is interrupted, and can be run again", () =>
+  it.scopedLive("NodeTransportServer.run ends its connections and can run again when it is interrupted", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make()
       const { next, running } = yield* keepAll(server)
@@ -182,7 +182,7 @@ describe("running a server", () => {
       yield* Fiber.join(later)
     }))
 
-  it.scopedLive("ends a connection and its scope when its handler succeeds, fails or dies, and no other", () =>
+  it.scopedLive("NodeTransportServer.run ends one connection and its scope when that handler ends", () =>
     Effect.gen(function*() {
       const outcomes: ReadonlyArray<Effect.Effect<unknown, string>> = [
         Effect.void,
@@ -214,7 +214,7 @@ describe("running a server", () => {
       expect(released).toBe(3)
     }))
 
-  it.scopedLive("provides its handlers with what they need", () =>
+  it.scopedLive("NodeTransportServer.run provides its handlers with services when the caller provides them", () =>
     Effect.gen(function*() {
       const Name = Context.GenericTag<string>("Name")
       const named = yield* Deferred.make<string>()
@@ -227,7 +227,7 @@ describe("running a server", () => {
       expect(yield* Deferred.await(named)).toBe("echo")
     }))
 
-  it.scopedLive("lets go of clients that wait for it, or to be let in, when the server is closed", () =>
+  it.scopedLive("NodeTransportServer closes the connections of waiting clients when its scope closes", () =>
     Effect.gen(function*() {
       for (const outcome of [Effect.void, Effect.never]) {
         const asked = yield* Deferred.make<void>()
@@ -241,7 +241,7 @@ describe("running a server", () => {
       }
     }))
 
-  it.scopedLive("lets 128 clients wait for it and turns away the next", () =>
+  it.scopedLive("NodeTransportServer answers 503 when 128 clients wait for it to run", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make()
       const clients = yield* Effect.replicateEffect(rawClient(urlOf(server)), 129)
@@ -251,7 +251,7 @@ describe("running a server", () => {
       expect(answers.filter((answer) => answer === "HTTP/1.1 101 Switching Protocols").length).toBe(128)
     }))
 
-  it.scopedLive("lets go of strangers that say nothing when the server is closed, whether it speaks TLS or not", () =>
+  it.scopedLive("NodeTransportServer closes silent connections, with and without TLS, when its scope closes", () =>
     Effect.gen(function*() {
       const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
       for (const tls of [undefined, { cert: fixture("cert.pem"), key: fixture("key.pem") }]) {
@@ -264,7 +264,7 @@ describe("running a server", () => {
       }
     }))
 
-  it.scopedLive("tells who serves sessions on it that their messages would be too large, before anybody dials", () =>
+  it.scopedLive("SessionServer.make fails when its settings need larger messages than NodeTransportServer's", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make()
       const error = yield* SessionServer.make({ streamBufferSize: 8 * 1024 * 1024 }).pipe(
@@ -276,7 +276,7 @@ describe("running a server", () => {
       )
     }))
 
-  it.scopedLive("turns away connections beyond those it may have, until one is over", () =>
+  it.scopedLive("NodeTransportServer answers 503 until a connection ends when it has maxConnections", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({ maxConnections: 2 })
       yield* Effect.fork(server.run((transport) => Effect.flatMap(listen(transport), ({ ended }) => ended)))
@@ -292,7 +292,7 @@ describe("running a server", () => {
       yield* Effect.repeat(next, { until: (answer) => answer === "HTTP/1.1 101 Switching Protocols" })
     }))
 
-  it.scopedLive("NodeTransportServer answers 503 when the servers of the process together are full", () =>
+  it.scopedLive("NodeTransportServer answers 503 when the servers of the process share a full limit", () =>
     Effect.gen(function*() {
       const limits = yield* SharedLimits.SharedLimits
       const servers = [yield* NodeTransportServer.make(), yield* NodeTransportServer.make()]

@@ -26,13 +26,13 @@ import {
 import { listen } from "../../support/transportSuite.js"
 
 const pem = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}.pem`, import.meta.url))
-/** A request to upgrade at this path, as bytes. */
+/** The head of an upgrade request for this path. */
 const request = (path: string) => [`GET ${path} HTTP/1.1`, "host: localhost", ...upgradeHeaders, "", ""].join("\r\n")
 
 const tls = { key: pem("key"), cert: pem("cert") }
 
-describe("authorisation", () => {
-  it.scopedLive("sees the request, is provided with what it needs and lets in", () =>
+describe("NodeTransportServer", () => {
+  it.scopedLive("NodeTransportServer accepts a client when authorize succeeds with the services it needs", () =>
     Effect.gen(function*() {
       const Secret = Context.GenericTag<string>("Secret")
       const server = yield* NodeTransportServer.make({
@@ -49,7 +49,7 @@ describe("authorisation", () => {
       yield* next
     }))
 
-  it.scopedLive("tells the hook of each refusal, with the answer and the request", () =>
+  it.scopedLive("NodeTransportServer calls onRejected with answer and request when it refuses a client", () =>
     Effect.gen(function*() {
       const told: Array<readonly [status: number, key: unknown]> = []
       const server = yield* NodeTransportServer.make({
@@ -66,24 +66,24 @@ describe("authorisation", () => {
     }))
 
   const origins: ReadonlyArray<readonly [string, string | undefined, NodeTransportServer.Options, boolean]> = [
-    ["a program, which has no origin", undefined, {}, true],
+    ["a program without an origin", undefined, {}, true],
     ["a page of the same host and port", "http://HOST", {}, true],
     ["a page of the same host behind TLS", "https://HOST", {}, true],
     ["a page of another port", "http://127.0.0.1:1", {}, false],
     ["a page of another host", "https://evil.example", {}, false],
-    ["a page of a host that begins the same", "http://HOST.evil.example", {}, false],
-    ["a page without a place", "null", {}, false],
-    ["a page that is on the list", "https://app.example", { allowedOrigins: ["https://app.example"] }, true],
+    ["a page of a host with the same prefix", "http://HOST.evil.example", {}, false],
+    ["a page with the origin null", "null", {}, false],
+    ["a page in allowedOrigins", "https://app.example", { allowedOrigins: ["https://app.example"] }, true],
     [
-      "a page of the same host that is not on the list",
+      "a page of the same host outside allowedOrigins",
       "http://HOST",
       { allowedOrigins: ["https://app.example"] },
       false
     ],
-    ["any page where all may", "https://evil.example", { allowedOrigins: "*" }, true]
+    ["a page while allowedOrigins is *", "https://evil.example", { allowedOrigins: "*" }, true]
   ]
   for (const [who, origin, options, allowed] of origins) {
-    it.scopedLive(`NodeTransportServer ${allowed ? "lets in" : "turns away"} a dial of ${who}`, () =>
+    it.scopedLive(`NodeTransportServer ${allowed ? "accepts" : "refuses"} a dial when it comes from ${who}`, () =>
       Effect.gen(function*() {
         let asked = 0
         const server = yield* NodeTransportServer.make({ ...options, authorize: () => Effect.sync(() => asked++) })
@@ -97,7 +97,7 @@ describe("authorisation", () => {
       }))
   }
 
-  it.scopedLive("turns away with a status, a message and headers", () =>
+  it.scopedLive("NodeTransportServer answers with status, message and headers when authorize fails", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({
         authorize: () =>
@@ -115,7 +115,7 @@ describe("authorisation", () => {
       ])
     }))
 
-  it.scopedLive("answers in plain text unless its headers say otherwise", () =>
+  it.scopedLive("NodeTransportServer answers in plain text when a rejection has no content type", () =>
     Effect.gen(function*() {
       const page = { status: 403, message: "<b>no</b>", headers: { "Content-Type": "text/html" } }
       const server = yield* NodeTransportServer.make({
@@ -128,7 +128,7 @@ describe("authorisation", () => {
       expect(typed).not.toContain("text/plain")
     }))
 
-  it.scopedLive("frames its answer itself when a rejection has headers that do", () =>
+  it.scopedLive("NodeTransportServer overrides framing headers when a rejection has some", () =>
     Effect.gen(function*() {
       const headers = { "Content-Length": "1", "Transfer-Encoding": "chunked", "Connection": "keep-alive", "x-a": "b" }
       const server = yield* NodeTransportServer.make({ authorize: () => Effect.fail({ status: 401, headers }) })
@@ -147,13 +147,13 @@ describe("authorisation", () => {
     ["a header value with a line break", { status: 302, headers: { location: "/a\r\nset-cookie: b=c" } }],
     ["a header value with a control character", { status: 401, headers: { "x-why": "a\u001b[2J" } }],
     ["a header name with a line break", { status: 401, headers: { "x-a: b\r\nx-c": "d" } }],
-    ["a header name that is empty", { status: 401, headers: { "": "d" } }],
-    ["a status that is none", { status: Number.NaN }],
-    ["a status that would upgrade", { status: 101 }],
-    ["a status that adds headers", { status: "401 No\r\nx-a: b" as unknown as number }]
+    ["an empty header name", { status: 401, headers: { "": "d" } }],
+    ["a status of NaN", { status: Number.NaN }],
+    ["the status 101", { status: 101 }],
+    ["a status with a line break", { status: "401 No\r\nx-a: b" as unknown as number }]
   ]
   for (const [what, rejection] of unsendable) {
-    it.scopedLive(`answers 500 and logs why when a rejection has ${what}`, () =>
+    it.scopedLive(`NodeTransportServer answers 500 and logs when a rejection has ${what}`, () =>
       Effect.gen(function*() {
         const logged: Array<string> = []
         const server = yield* NodeTransportServer.make({ authorize: () => Effect.fail(rejection) }).pipe(
@@ -178,7 +178,7 @@ describe("authorisation", () => {
       }]
     ] as const
   ) {
-    it.scopedLive(`answers 500 when it ${what}, and goes on`, () =>
+    it.scopedLive(`NodeTransportServer answers 500 and accepts later clients when authorize ${what}`, () =>
       Effect.gen(function*() {
         const server = yield* NodeTransportServer.make({
           authorize: (request) => request.url === "/good" ? Effect.void : authorize()
@@ -191,7 +191,7 @@ describe("authorisation", () => {
       }))
   }
 
-  it.scopedLive("answers 503 when it takes too long, and interrupts it", () =>
+  it.scopedLive("NodeTransportServer answers 503 and interrupts authorize when upgradeTimeout has passed", () =>
     Effect.gen(function*() {
       const interrupted = yield* Deferred.make<void>()
       const server = yield* NodeTransportServer.make({
@@ -204,8 +204,8 @@ describe("authorisation", () => {
     }))
 })
 
-describe("a connection", () => {
-  it.scopedLive("tells its handler the request and the principal that authorised it", () =>
+describe("Connection", () => {
+  it.scopedLive("Connection has the request and the principal when authorize succeeds with one", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({
         authorize: ({ headers }) => Effect.succeed({ name: headers["x-user"] })
@@ -218,7 +218,7 @@ describe("a connection", () => {
       expect(Object.keys(request)).toEqual(["headers", "url"])
     }))
 
-  it.scopedLive("has no principal where everybody may connect", () =>
+  it.scopedLive("Connection has no principal when the server has no authorize", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make()
       const told = yield* Deferred.make<Connection>()
@@ -227,7 +227,7 @@ describe("a connection", () => {
       expect((yield* Deferred.await(told)).principal).toBe(undefined)
     }))
 
-  it.scopedLive("tells the client the headers that the server adds to its answer, each client its own", () =>
+  it.scopedLive("NodeTransportServer sends each client its own answer headers when answerHeaders is given", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({
         authorize: ({ url }) => Effect.succeed(url?.slice(1)),
@@ -244,11 +244,11 @@ describe("a connection", () => {
     }))
 
   const unsendable: ReadonlyArray<readonly [what: string, headers: Record<string, string>]> = [
-    ["would add others", { "x-a": "b\r\nx-c: d" }],
+    ["contain a line break", { "x-a": "b\r\nx-c: d" }],
     ["belong to the handshake", { "Sec-WebSocket-Accept": "forged" }]
   ]
   for (const [what, headers] of unsendable) {
-    it.scopedLive(`is answered with 500 when the headers to add ${what}`, () =>
+    it.scopedLive(`NodeTransportServer answers 500 when its answer headers ${what}`, () =>
       Effect.gen(function*() {
         const server = yield* NodeTransportServer.make({ answerHeaders: () => headers }).pipe(
           Effect.provide(Logger.remove(Logger.defaultLogger))
@@ -260,8 +260,8 @@ describe("a connection", () => {
   }
 })
 
-describe("a server attached to another one", () => {
-  it.scopedLive("upgrades there, and leaves it running and as it was", () =>
+describe("NodeTransportServer", () => {
+  it.scopedLive("NodeTransportServer leaves an attached HTTP server running when its scope closes", () =>
     Effect.gen(function*() {
       const http = yield* listening(Http.createServer((_, response) => response.end("hello")))
       const url = `ws://127.0.0.1:${portOf(http)}`
@@ -278,7 +278,7 @@ describe("a server attached to another one", () => {
       expect(yield* get).toBe("hello")
     }))
 
-  it.scopedLive("leaves other paths to the other listeners, and answers 404 where there are none", () =>
+  it.scopedLive("NodeTransportServer leaves other paths to other listeners when it is attached", () =>
     Effect.gen(function*() {
       const http = yield* listening(Http.createServer())
       const server = yield* NodeTransportServer.make({ server: http, path: "/session" })
@@ -296,7 +296,7 @@ describe("a server attached to another one", () => {
       expect(seen).toEqual(["/other", "/session"])
     }))
 
-  it.scopedLive("shares it with a second one at another path", () =>
+  it.scopedLive("NodeTransportServer serves its own path when a second server shares the HTTP server", () =>
     Effect.gen(function*() {
       const http = yield* listening(Http.createServer())
       for (const path of ["/one", "/two"]) {
@@ -309,11 +309,11 @@ describe("a server attached to another one", () => {
     }))
 })
 
-describe("TLS", () => {
+describe("NodeTransportServer", () => {
   const dial = (port: number, options?: NodeTransport.ConnectOptions) =>
     NodeTransport.connect(`wss://127.0.0.1:${port}`, options)
 
-  it.scopedLive("carries messages between ends that trust each other", () =>
+  it.scopedLive("NodeTransportServer receives a message over TLS when the client trusts its certificate", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({ tls })
       const accepted = yield* firstOf(server)
@@ -323,7 +323,7 @@ describe("TLS", () => {
       expect(text(yield* events.next)).toBe("hello")
     }))
 
-  it.scopedLive("NodeTransportServer turns away a page of its own host when the page came without TLS", () =>
+  it.scopedLive("NodeTransportServer refuses a page of its own host when the page came without TLS", () =>
     Effect.gen(function*() {
       const pageOf = (origin: string, options: NodeTransportServer.Options = {}) =>
         Effect.gen(function*() {
@@ -339,14 +339,14 @@ describe("TLS", () => {
       expect((yield* pageOf("http://app.example", named))._tag).toBe("Right")
     }))
 
-  it.scopedLive("does not connect to a certificate that nobody vouches for", () =>
+  it.scopedLive("NodeTransport.connect fails as unreachable when no authority has signed the certificate", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({ tls })
       const failure = yield* Effect.flip(dial(Number(new URL(urlOf(server)).port)))
       expect(failure).toMatchObject({ reason: "Unreachable", cause: { code: "DEPTH_ZERO_SELF_SIGNED_CERT" } })
     }))
 
-  it.scopedLive("is that of the server to which one attaches", () =>
+  it.scopedLive("NodeTransportServer accepts a dial over TLS when it is attached to an HTTPS server", () =>
     Effect.gen(function*() {
       const https = yield* listening(Https.createServer(tls))
       const accepted = yield* firstOf(yield* NodeTransportServer.make({ server: https }))

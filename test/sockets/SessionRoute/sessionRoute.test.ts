@@ -76,7 +76,7 @@ describe("SessionRoute.make", () => {
       yield* Effect.retry(dial(ws), { while: (failure) => "status" in failure && failure.status === 503 })
     }).pipe(Effect.provide(SharedLimits.layer({ maxConnections: 1 }))))
 
-  it.scopedLive("SessionRoute.make carries streams both ways beside the ordinary routes of its port", () =>
+  it.scopedLive("SessionRoute.make carries streams both ways when its port has ordinary routes", () =>
     Effect.gen(function*() {
       const { http, ws } = yield* makeApp(echo)
       const sessions = yield* Effect.all([dial(ws), dial(ws)])
@@ -92,7 +92,7 @@ describe("SessionRoute.make", () => {
       }
     }))
 
-  it.scopedLive("SessionRoute.make answers with the failure of authorize before the upgrade", () =>
+  it.scopedLive("SessionRoute.make answers with the failure before the upgrade when authorize fails", () =>
     Effect.gen(function*() {
       let sessions = 0
       const { ws } = yield* makeApp(() => Effect.sync(() => sessions++), {
@@ -109,7 +109,7 @@ describe("SessionRoute.make", () => {
       expect(sessions).toBe(1)
     }))
 
-  it.scopedLive("SessionRoute.make gives its session the principal that authorize succeeds with", () =>
+  it.scopedLive("SessionRoute.make gives its session the principal when authorize succeeds with one", () =>
     Effect.gen(function*() {
       const principal = yield* Deferred.make<string | undefined>()
       const { ws } = yield* makeApp((session) => Deferred.succeed(principal, session.principal), {
@@ -119,7 +119,7 @@ describe("SessionRoute.make", () => {
       expect(yield* Deferred.await(principal)).toBe("Ada")
     }))
 
-  it.scopedLive("SessionRoute.make sends no header that a value of an answer adds by a line break", () =>
+  it.scopedLive("SessionRoute.make sends no extra header when a value of an answer has a line break", () =>
     Effect.gen(function*() {
       const headers = { location: "/a\r\nset-cookie: b=c" }
       const { ws } = yield* makeApp(echo, {
@@ -136,13 +136,13 @@ describe("SessionRoute.make", () => {
     const [name, allowedOrigins, origin, may] of [
       ["a page of its own", undefined, "SELF", true],
       ["a page of another origin", undefined, "https://evil.example", false],
-      ["a page that is named", ["https://app.example"], "https://app.example", true],
-      ["a page of its own where others are named", ["https://app.example"], "SELF", false],
-      ["a page that has no origin to tell", undefined, "null", false],
-      ["any page where all are", "*", "https://elsewhere.example", true]
+      ["a page in allowedOrigins", ["https://app.example"], "https://app.example", true],
+      ["a page of its own outside allowedOrigins", ["https://app.example"], "SELF", false],
+      ["a page with the origin null", undefined, "null", false],
+      ["a page while allowedOrigins is *", "*", "https://elsewhere.example", true]
     ] as const
   ) {
-    it.scopedLive(`SessionRoute.make by its allowed origins ${may ? "lets in" : "turns away"} ${name}`, () =>
+    it.scopedLive(`SessionRoute.make ${may ? "accepts" : "refuses"} a dial when it comes from ${name}`, () =>
       Effect.gen(function*() {
         const { http, ws } = yield* makeApp(echo, { allowedOrigins })
         const headers = { origin: origin === "SELF" ? http : origin }
@@ -179,7 +179,7 @@ describe("SessionRoute.make", () => {
       expect(yield* statusOf(ws)).toBe(500)
     }))
 
-  it.scopedLive("SessionRoute.make closes the session of a handler that fails, and serves others", () =>
+  it.scopedLive("SessionRoute.make closes the session and serves others when a handler fails", () =>
     Effect.gen(function*() {
       let calls = 0
       const { ws } = yield* makeApp((session): Effect.Effect<never, unknown> =>
@@ -202,7 +202,7 @@ describe("SessionRoute.make", () => {
       expect(Exit.isFailure(yield* Deferred.await(exit))).toBe(true)
     }))
 
-  it.scopedLive("SessionRoute.make turns on TCP keep-alive for the time before the first message", () =>
+  it.scopedLive("SessionRoute.make turns on TCP keep-alive when it accepts a connection", () =>
     Effect.gen(function*() {
       const set = vi.spyOn(Net.Socket.prototype, "setKeepAlive")
       yield* Effect.addFinalizer(() => Effect.sync(() => set.mockRestore()))
@@ -213,17 +213,17 @@ describe("SessionRoute.make", () => {
 
   const strangers = {
     "no key": ["sec-websocket-version: 13"],
-    "a key that is none": ["sec-websocket-version: 13", "sec-websocket-key: short"],
+    "a malformed key": ["sec-websocket-version: 13", "sec-websocket-key: short"],
     "no version": ["sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="],
-    "protocols that are none": [
+    "malformed protocols": [
       "sec-websocket-version: 13",
       "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
       "sec-websocket-protocol: one,,two"
     ],
-    "a version of long ago": ["sec-websocket-version: 7", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="]
+    "an old version": ["sec-websocket-version: 7", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="]
   }
   for (const [what, headers] of Object.entries(strangers)) {
-    it.scopedLive(`SessionRoute.make answers an upgrade with ${what}, and releases the connection`, () =>
+    it.scopedLive(`SessionRoute.make answers and releases the connection when an upgrade has ${what}`, () =>
       Effect.gen(function*() {
         const over = yield* Deferred.make<void>()
         const app = SessionRoute.make(echo).pipe(Effect.onExit(() => Deferred.succeed(over, undefined)))

@@ -21,7 +21,7 @@ import { eventually, listening, portOf, rawClient, signal } from "../../support/
 const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
 const [cert, key] = [fixture("cert.pem"), fixture("key.pem")]
 
-/** The errors that would have ended the process while the scope was open. The runner counts them as failures, too. */
+/** The uncaught errors of the process while the scope is open. The runner counts these errors as failures, too. */
 const uncaught = Effect.gen(function*() {
   const errors: Array<unknown> = []
   const collect = (error: unknown) => void errors.push(error)
@@ -40,7 +40,7 @@ const serving = <E>(options: SessionRoute.Options<never>, handler: Effect.Effect
         Layer.provide(NodeHttpServer.layer(() => http, { port: 0, host: "127.0.0.1" }))
       )
     )
-    // or the server would wait for the open connections
+    // Without this, the server waits for the open connections.
     yield* Effect.addFinalizer(() => Effect.sync(() => sockets.forEach((socket) => socket.destroy())))
     return { sockets, url: `ws://127.0.0.1:${portOf(http)}/` }
   })
@@ -132,7 +132,7 @@ describe("SessionRoute.guard", () => {
       }))
   }
 
-  it.scopedLive("SessionRoute.guard keeps the other routes of a platform server", () =>
+  it.scopedLive("SessionRoute.guard keeps the other routes when it guards a platform server", () =>
     Effect.gen(function*() {
       const http = SessionRoute.guard(Http.createServer())
       yield* Layer.build(
@@ -147,7 +147,7 @@ describe("SessionRoute.guard", () => {
     }))
 })
 
-describe("SessionRoute.make over a stream", () => {
+describe("SessionRoute.make", () => {
   it.scopedLive("SessionRoute.make keeps the process alive when the session under an upgrade is lost", () =>
     Effect.gen(function*() {
       const errors = yield* uncaught

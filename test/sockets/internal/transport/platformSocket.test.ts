@@ -45,15 +45,15 @@ const makePeer = Effect.gen(function*() {
   return { url, port: portOf(server), connected }
 })
 
-describe("a transport over a platform socket", () => {
-  it.scopedLive("fails with the error of the socket when that does not open", () =>
+describe("WebSocketTransport.fromSocket", () => {
+  it.scopedLive("WebSocketTransport.fromSocket fails with SocketError when the socket does not open", () =>
     Effect.gen(function*() {
       const { port } = yield* Effect.scoped(tcpServer(() => {}))
       const failure = yield* Effect.flip(dialPlatform(`ws://127.0.0.1:${port}`))
       expect(failure).toMatchObject({ _tag: "SocketError", reason: "Open" })
     }))
 
-  it.scopedLive("can send before anything came, and knows its addresses from the first message on", () =>
+  it.scopedLive("WebSocketTransport.fromSocket has TCP addresses when the first message has come", () =>
     Effect.gen(function*() {
       const { connected, port, url } = yield* makePeer
       const transport = yield* dialPlatform(url)
@@ -70,7 +70,7 @@ describe("a transport over a platform socket", () => {
       expect([transport.localAddress, transport.remoteAddress]).toEqual([tcp(request.socket.remotePort), tcp(port)])
     }))
 
-  it.scopedLive("keeps the order of what it sends while it goes over to the WebSocket below", () =>
+  it.scopedLive("WebSocketTransport.fromSocket keeps its order of sends when messages come", () =>
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       const transport = yield* dialPlatform(url)
@@ -103,7 +103,7 @@ describe("a transport over a platform socket", () => {
       expect(received).toEqual(expected)
     }))
 
-  it.scopedLive("tells of text messages, the first and the later ones", () =>
+  it.scopedLive("WebSocketTransport.fromSocket calls onText when a first or later message is text", () =>
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       const events = yield* listen(yield* dialPlatform(url))
@@ -116,7 +116,7 @@ describe("a transport over a platform socket", () => {
     }))
 
   for (const [code, told] of [[1000, 1006], [1008, 1008], [4321, 4321]] as const) {
-    it.scopedLive(`takes a close with ${code} before the first message for ${told}`, () =>
+    it.scopedLive(`WebSocketTransport.fromSocket ends with ${told} when ${code} comes before any message`, () =>
       Effect.gen(function*() {
         const { connected, url } = yield* makePeer
         const events = yield* listen(yield* dialPlatform(url))
@@ -127,7 +127,7 @@ describe("a transport over a platform socket", () => {
       }))
   }
 
-  it.scopedLive("hears of a loss before the first message", () =>
+  it.scopedLive("WebSocketTransport.fromSocket ends with 1006 when TCP is lost before any message", () =>
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       const transport = yield* dialPlatform(url)
@@ -139,7 +139,7 @@ describe("a transport over a platform socket", () => {
       expect(events.told).toEqual(["close"])
     }))
 
-  it.scopedLive("says what is wrong when its WebSocket delivers Blobs", () =>
+  it.scopedLive("WebSocketTransport.fromSocket names binaryType when its WebSocket delivers Blobs", () =>
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       const events = yield* listen(yield* dialStandard(url, "blob"))
@@ -152,7 +152,7 @@ describe("a transport over a platform socket", () => {
       )
     }))
 
-  it.scoped("does not take a silent peer for dead where its WebSocket cannot ping", () =>
+  it.scoped("Session lives with a silent peer when its WebSocket cannot ping", () =>
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       const transport = yield* dialStandard(url, "arraybuffer")
@@ -166,7 +166,7 @@ describe("a transport over a platform socket", () => {
       expect(yield* session.isClosed).toBe(false)
     }))
 
-  it.scopedLive("ends at a first message that is too large where it may not say why", () =>
+  it.scopedLive("WebSocketTransport.fromSocket ends with code 1009 when the first message is too large", () =>
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       const events = yield* listen(yield* dialStandard(url, "arraybuffer"))
@@ -182,7 +182,7 @@ describe("a transport over a platform socket", () => {
     }))
 })
 
-describe("a transport over the platform socket of an upgraded request", () => {
+describe("NodeTransport.fromSocket", () => {
   const route = (options?: Options) =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptPlatform(options)
@@ -191,7 +191,7 @@ describe("a transport over the platform socket of an upgraded request", () => {
       return { ...raw, transport: yield* accepted }
     })
 
-  it.scopedLive("knows its addresses and pings before the first message", () =>
+  it.scopedLive("NodeTransport.fromSocket has TCP addresses and pings when no message has come", () =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptPlatform()
       const ws = yield* webSocket(url)
@@ -206,7 +206,7 @@ describe("a transport over the platform socket of an upgraded request", () => {
       yield* Effect.all([pinged, ponged])
     }))
 
-  it.scopedLive("refuses a first message by its header when that is beyond the limit", () =>
+  it.scopedLive("NodeTransport.fromSocket refuses a first message when its header exceeds the limit", () =>
     Effect.gen(function*() {
       const { socket, transport } = yield* route({ maxMessageSize: 1000 })
       const events = yield* listen(transport)
@@ -217,7 +217,7 @@ describe("a transport over the platform socket of an upgraded request", () => {
       yield* ended
     }))
 
-  it.scopedLive("reads the first message on the direct path", () =>
+  it.scopedLive("NodeTransport.fromSocket takes the fast path when the first message is large", () =>
     Effect.gen(function*() {
       const { socket, transport } = yield* route()
       const events = yield* listen(transport)
@@ -225,11 +225,11 @@ describe("a transport over the platform socket of an upgraded request", () => {
       socket.write(encodeFrame({ opcode: 0x2, payload: message, key: Buffer.from([1, 2, 3, 4]) }))
       const first = yield* events.next
       expect(Buffer.compare(first, message)).toBe(0)
-      // the parser of ws joins what the socket has read in memory of Node's pool, and another copy
+      // Through the parser of ws, a message keeps more memory: ws joins the socket's reads.
       expect(first.buffer.byteLength).toBeLessThan(1.25 * message.byteLength)
     }))
 
-  it.scopedLive("lets a session give up a peer that neither ends its first message nor answers pings", () =>
+  it.scopedLive("Session ends with KeepAliveExpired when its peer stalls within its first message", () =>
     Effect.gen(function*() {
       const { closed, socket, transport } = yield* route()
       const settings = { keepAliveInterval: "100 millis", closeTimeout: "20 millis" } as const

@@ -6,10 +6,10 @@ import { channel } from "node:diagnostics_channel"
 
 const channels = ["undici:client:connected", "undici:websocket:open"].map((name) => channel(name))
 
-/** How many of the channels have a subscriber. */
+/** The number of channels that have a subscriber. */
 const watched = () => channels.filter(({ hasSubscribers }) => hasSubscribers).length
 
-/** A WebSocket that never opens, and fires no `close`, as that of Node 22 where the handshake is refused. */
+/** A WebSocket that never opens and fires no `close`, as Node 22's does when the server refuses the handshake. */
 class Refused extends EventTarget {
   readonly url = "ws://refused"
   readyState = 0
@@ -20,7 +20,7 @@ class Refused extends EventTarget {
   }
 }
 
-/** Watches the TCP sockets of the process while it dials. */
+/** Dials by `Refused`. The transport watches the process's TCP sockets meanwhile. */
 const dial = (openTimeout: number, begun: (ws: Refused) => void) =>
   WebSocketTransport.connect("ws://refused", { openTimeout }).pipe(
     Effect.provideService(Socket.WebSocketConstructor, () => {
@@ -32,8 +32,8 @@ const dial = (openTimeout: number, begun: (ws: Refused) => void) =>
     Effect.flip
   )
 
-describe("the watch for the TCP socket of a WebSocket", () => {
-  it.live("ends when the WebSocket fails, or does not open in time, and fires no close", () =>
+describe("WebSocketTransport.connect", () => {
+  it.live("WebSocketTransport.connect unsubscribes from undici when the WebSocket fails without close", () =>
     Effect.gen(function*() {
       const seen: Array<number> = []
       const failed = yield* dial(10_000, (ws) =>

@@ -5,7 +5,7 @@ import { Writable, type WritableOptions } from "node:stream"
 import * as Ws from "ws"
 import { FrameWriter } from "../../../../../src/internal/transport/node/frameWriter.js"
 
-/** A socket that notes each write as the kernel would see it, and takes one at a time. */
+/** A socket that records each write as the kernel sees it, and takes one write at a time. */
 const makeSocket = () => {
   const writes: Array<Buffer> = []
   const socket = Object.assign(new Writable(takes(writes)), { _handle: {} })
@@ -23,13 +23,13 @@ const takes = (writes: Array<Buffer>): WritableOptions => ({
   }
 })
 
-/** A sender, whose WebSocket is open as long as the test says so. */
+/** A writer and its WebSocket, whose state the test sets. */
 const makeSender = (masked: boolean, socket: Net.Socket, written: () => void = () => {}) => {
   const ws = { readyState: 1 }
   return { ws, sender: new FrameWriter(ws as unknown as Ws.WebSocket, socket, masked, written) }
 }
 
-/** The receiver of `ws`, which the types of the package leave out. */
+/** The receiver of `ws`, which the package's types omit. */
 interface Receiver extends Writable {
   on(event: "message", listener: (data: Buffer, isBinary: boolean) => void): this
   on(event: "error", listener: (error: Error) => void): this
@@ -37,7 +37,7 @@ interface Receiver extends Writable {
 }
 const { Receiver } = Ws as unknown as { readonly Receiver: new(options: object) => Receiver }
 
-/** What the package `ws` makes of the bytes; as a server, it insists on masks, and as a client, on their absence. */
+/** Decodes the bytes by the package `ws`. A server of `ws` requires masks, and a client rejects them. */
 const decode = (masked: boolean, bytes: Buffer): Promise<ReadonlyArray<Buffer>> =>
   new Promise((resolve, reject) => {
     const messages: Array<Buffer> = []
@@ -52,17 +52,17 @@ const decode = (masked: boolean, bytes: Buffer): Promise<ReadonlyArray<Buffer>> 
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** Bytes that tell where they stand, and in how long a message. */
+/** Bytes that depend on their position and on the message's length. */
 const numbered = (length: number): Uint8Array => new Uint8Array(length).map((_, i) => i * 7 + length)
 
-describe.each([["a client", true], ["a server", false]])("the sender of %s", (_role, masked) => {
+describe.each([["a client", true], ["a server", false]])("FrameWriter of %s", (_role, masked) => {
   const sizes = fc.oneof(
     fc.constantFrom(0, 1, 3, 4, 63, 64, 65, 125, 126, 127, 4096, 4097, 65535, 65536, 65537, 200_000),
     fc.integer({ min: 0, max: 70_000 })
   )
   const messages = fc.array(fc.array(sizes, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 6 })
 
-  it("writes what the package ws reads, whatever the size and wherever it comes to lie", () =>
+  it("FrameWriter writes messages that ws decodes when their sizes and positions vary", () =>
     fc.assert(
       fc.asyncProperty(messages, async (given) => {
         const { socket, writes } = makeSocket()
@@ -70,7 +70,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
         for (const parts of given) {
           const chunks = parts.map(numbered)
           sender.send(chunks)
-          for (const chunk of chunks) chunk.fill(0) // they are ours again
+          for (const chunk of chunks) chunk.fill(0) // The caller may reuse a chunk at once.
         }
         sender.flush()
         await new Promise<void>((resolve) => socket.end(resolve))
@@ -81,11 +81,11 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
       { numRuns: 60 }
     ))
 
-  it("hands the messages of one turn over in one write, and those of the next in another", async () => {
+  it("FrameWriter makes one write per turn when several messages come in a turn", async () => {
     const { socket, writes } = makeSocket()
     const { sender } = makeSender(masked, socket)
     for (let i = 0; i < 50; i++) sender.send([numbered(100)])
-    await Promise.resolve().then(() => sender.send([numbered(100)])) // as a fiber does that goes on
+    await Promise.resolve().then(() => sender.send([numbered(100)])) // A fiber sends from a microtask, too.
     expect(writes.length).toBe(0)
     await turn()
     expect(writes.length).toBe(1)
@@ -95,7 +95,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     expect(await decode(masked, Buffer.concat(writes))).toHaveLength(52)
   })
 
-  it("lets the first message leave at once where the turn before had a single one", async () => {
+  it("FrameWriter writes the first message at once when the turn before had only one", async () => {
     const { socket, writes } = makeSocket()
     const { sender } = makeSender(masked, socket)
     const [header, payload] = [numbered(5), numbered(64)]
@@ -106,7 +106,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
         return writes.length - before
       })
       await turn()
-      await turn() // the socket takes the second write when it has the first
+      await turn() // The socket takes the second write after the first.
       return [...counts, writes.length - before]
     }
     expect(await writesOfTurn([header, payload])).toEqual([0, 1])
@@ -118,7 +118,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     expect(await decode(masked, Buffer.concat(writes))).toHaveLength(9)
   })
 
-  it("does not wait for the end of the turn once 8 KiB have come together", () => {
+  it("FrameWriter writes before the turn ends when it has collected 8 KiB", () => {
     const { socket, writes } = makeSocket()
     const { sender } = makeSender(masked, socket)
     for (let i = 0; i < 7; i++) sender.send([numbered(1024)])
@@ -127,7 +127,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     expect(writes.length).toBe(1)
   })
 
-  it.each([1000, 60_000])("tells what the socket has not taken of %i bytes, and when it has", async (length) => {
+  it.each([1000, 60_000])("FrameWriter tells unsent and written bytes when it sends %i bytes", async (length) => {
     const { socket } = makeSocket()
     let taken = 0
     const { sender } = makeSender(masked, socket, () => taken++)
@@ -142,7 +142,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     expect(taken).toBe(1)
   })
 
-  it("does not use a buffer again before the socket has taken it", async () => {
+  it("FrameWriter reuses no buffer when the socket has not taken it yet", async () => {
     const { socket, writes } = makeSocket()
     const { sender } = makeSender(masked, socket)
     for (let i = 0; i < 20; i++) {
@@ -154,7 +154,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     expect(arrived.map((data, i) => data.equals(numbered(60_000 + i)))).toEqual(Array(20).fill(true))
   })
 
-  it("hands the kernel the same memory again once it has taken what was there, and others never", async () => {
+  it("FrameWriter reuses memory only when the kernel has taken its bytes", async () => {
     const written = (kernel: boolean) => {
       const writes: Array<Buffer> = []
       const socket = new Writable({
@@ -178,7 +178,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     expect(kept.map((data, i) => data.equals(numbered(60_000 + i)))).toEqual(Array(20).fill(true))
   })
 
-  it("leaves what it has written to a socket that passes it on by a way of its own", async () => {
+  it("FrameWriter reuses no buffer when the socket overrides write", async () => {
     const writes: Array<Buffer> = []
     class Mocked extends Net.Socket {
       override write(chunk: Uint8Array): boolean {
@@ -194,7 +194,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     expect(kept.map((data, i) => data.equals(numbered(60_000 + i)))).toEqual(Array(20).fill(true))
   })
 
-  it("keeps no more than itself of a small write that has to wait in line", async () => {
+  it("FrameWriter retains only the bytes of a small write when the write has to wait", async () => {
     const { socket } = makeSocket()
     const { sender } = makeSender(masked, socket)
     const held: Array<number> = []
@@ -210,7 +210,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
     expect(held.map((size) => size < 21_000)).toEqual([false, true, true])
   })
 
-  it("writes nothing behind a close frame", async () => {
+  it("FrameWriter writes nothing when its WebSocket is closing", async () => {
     const { socket, writes } = makeSocket()
     const { sender, ws } = makeSender(masked, socket)
     sender.send([numbered(10)])
@@ -221,7 +221,7 @@ describe.each([["a client", true], ["a server", false]])("the sender of %s", (_r
   })
 })
 
-it("draws a new key for each message of a client", async () => {
+it("FrameWriter draws a new key for each message when it writes for a client", async () => {
   const { socket, writes } = makeSocket()
   const { sender } = makeSender(true, socket)
   for (let i = 0; i < 5000; i++) sender.send([new Uint8Array(4)])
@@ -231,7 +231,7 @@ it("draws a new key for each message of a client", async () => {
   const keys = new Set<number>()
   for (let at = 0; at < sent.length; at += 10) {
     const key = sent.readUInt32BE(at + 2)
-    expect(sent.readUInt32BE(at + 6)).toBe(key) // what masks zeros is the key itself
+    expect(sent.readUInt32BE(at + 6)).toBe(key) // A masked zero is the key itself.
     keys.add(key)
   }
   expect(keys.size).toBeGreaterThan(4990)

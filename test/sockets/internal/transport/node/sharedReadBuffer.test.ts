@@ -3,7 +3,7 @@ import * as Net from "node:net"
 import { readIntoSharedBuffer } from "../../../../../src/internal/transport/node/sharedReadBuffer.js"
 import { pattern } from "../../../../support/bytes.js"
 
-/** Some pairs of connected sockets, which are gone when the test is over. */
+/** Runs a test with pairs of connected sockets, and destroys them afterwards. */
 const withPairs = async (count: number, use: (pairs: ReadonlyArray<[Net.Socket, Net.Socket]>) => Promise<void>) => {
   const server = Net.createServer()
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
@@ -22,8 +22,8 @@ const withPairs = async (count: number, use: (pairs: ReadonlyArray<[Net.Socket, 
   }
 }
 
-describe("sockets that read into one buffer", () => {
-  it("get what was sent to each, and its end", () =>
+describe("readIntoSharedBuffer", () => {
+  it("readIntoSharedBuffer gives each socket its bytes and end when four sockets share it", () =>
     withPairs(4, async (pairs) => {
       const sent = pairs.map((_, i) => pattern(1_000_000 + i, i + 1))
       const got = await Promise.all(pairs.map(([from, to], i) =>
@@ -38,7 +38,7 @@ describe("sockets that read into one buffer", () => {
       expect(pairs.map(([, to]) => to.bytesRead)).toEqual(sent.map((bytes) => bytes.byteLength))
     }))
 
-  it("read no more after a false, until they are resumed", () =>
+  it("readIntoSharedBuffer pauses the socket when its callback returns false", () =>
     withPairs(1, async (pairs) => {
       const [from, to] = pairs[0]!
       let reads = 0
@@ -62,7 +62,7 @@ describe("sockets that read into one buffer", () => {
       expect(bytes).toBe(3_000_000)
     }))
 
-  it("are left alone while what they have read waits, or others read them", () =>
+  it("readIntoSharedBuffer returns false when a socket is paused or has other readers", () =>
     withPairs(3, async (pairs) => {
       const [paused, polled, watched] = pairs.map(([, to]) => to)
       paused!.pause()
@@ -75,7 +75,7 @@ describe("sockets that read into one buffer", () => {
       ])
     }))
 
-  it("are left alone where Node does not read them itself", () => {
+  it("readIntoSharedBuffer returns false when Node does not read the socket itself", () => {
     const other = Object.assign(new Net.Socket(), { encrypted: true })
     expect(readIntoSharedBuffer(other, () => true)).toBe(false)
     expect(readIntoSharedBuffer(new Net.Socket(), () => true)).toBe(false)

@@ -30,7 +30,7 @@ import { listen, transportSuite } from "../../../../support/transportSuite.js"
 transportSuite("ws", wired["ws"]!)
 transportSuite("ws, accepted elsewhere", wired["ws, accepted elsewhere"]!)
 
-/** A transport of ours, and a TCP client that its WebSocket has been established over. */
+/** An accepted transport, and the TCP client of its WebSocket. */
 const makeRaw = Effect.gen(function*() {
   const { accepted, url } = yield* acceptWsServer()
   const raw = yield* rawClient(url)
@@ -39,7 +39,7 @@ const makeRaw = Effect.gen(function*() {
   return { ...raw, transport, events: yield* listen(transport) }
 })
 
-/** A ws that somebody else has accepted, its request, and the client that has dialled. */
+/** A `WebSocket` that a `WebSocketServer` has accepted, its request, and its client. */
 const acceptedElsewhere = (prepare: (webSockets: WebSocketServer) => void = () => {}) =>
   Effect.gen(function*() {
     const { url, webSockets } = yield* webSocketServer
@@ -52,14 +52,14 @@ const acceptedElsewhere = (prepare: (webSockets: WebSocketServer) => void = () =
     return { client, request, ws }
   })
 
-/** A frame of a client, with a mask of zeros; `length` is what its header says. */
+/** A frame of a client, with a mask of zeros. `length` is the length in its header. */
 const frame = (first: number, payload: string, length = payload.length) =>
   Buffer.concat([Buffer.from([first, 0x80 | length, 0, 0, 0, 0]), Buffer.from(payload, "latin1")])
 
 const binary = 0x82
 
-describe("a transport over ws and a peer that does as it likes", () => {
-  it.scopedLive("takes a part of a message for a sign of life", () =>
+describe("NodeTransport", () => {
+  it.scopedLive("NodeTransport raises receiveCount when a part of a message comes in", () =>
     Effect.gen(function*() {
       const { events, socket, transport } = yield* makeRaw
       const before = transport.receiveCount()
@@ -68,7 +68,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
       expect(events.told).toEqual([])
     }))
 
-  it.scopedLive("tells of text messages, not of their text", () =>
+  it.scopedLive("NodeTransport calls onText when a text message comes before a binary message", () =>
     Effect.gen(function*() {
       const { events, socket } = yield* makeRaw
       socket.write(Buffer.concat([frame(0x81, "text"), frame(binary, "binary")]))
@@ -76,7 +76,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
       expect(events.told).toEqual(["text", "message"])
     }))
 
-  it.scopedLive("puts a fragmented message together", () =>
+  it.scopedLive("NodeTransport delivers one message when it comes in three fragments", () =>
     Effect.gen(function*() {
       const { events, socket } = yield* makeRaw
       socket.write(Buffer.concat([frame(0x02, "in "), frame(0x00, "three "), frame(0x80, "parts")]))
@@ -84,7 +84,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
       expect(events.told).toEqual(["message"])
     }))
 
-  it.scopedLive("leaves messages to the package where an extension was negotiated", () =>
+  it.scopedLive("NodeTransport carries messages by ws when permessage-deflate was negotiated", () =>
     Effect.gen(function*() {
       const webSockets = yield* Effect.acquireRelease(
         Effect.sync(() => new WebSocketServer({ port: 0, host: "127.0.0.1", perMessageDeflate: { threshold: 0 } })),
@@ -105,7 +105,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
       expect(Buffer.from(yield* events.next).toString()).toBe("and back")
     }))
 
-  it.scopedLive("answers nothing behind the peer's close frame, which came in the same packet", () =>
+  it.scopedLive("NodeTransport sends no message when a close frame came in the same packet", () =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptWsServer()
       const { answer: upgraded, socket } = yield* rawClient(url)
@@ -136,13 +136,13 @@ describe("a transport over ws and a peer that does as it likes", () => {
       { code: 1006, reason: "", cause: expect.objectContaining({ code: "ECONNRESET" }) }
     ],
     [
-      "sends what is no frame",
+      "sends a malformed frame",
       ({ socket }) => socket.write(frame(0x8b, "")),
       { code: 1006, reason: "", cause: expect.objectContaining({ code: "WS_ERR_INVALID_OPCODE" }) }
     ]
   ]
   for (const [what, act, end] of endings) {
-    it.scopedLive(`tells as what it was when the peer ${what}`, () =>
+    it.scopedLive(`NodeTransport ends once with code and cause when the peer ${what}`, () =>
       Effect.gen(function*() {
         const raw = yield* makeRaw
         act(raw)
@@ -154,7 +154,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
   }
 
   for (const act of ["end", "resetAndDestroy"] as const) {
-    it.scopedLive(`is over with the peer's close frame, before TCP is: ${act}`, () =>
+    it.scopedLive(`NodeTransport ends by a close frame before TCP does when the peer calls ${act}`, () =>
       Effect.gen(function*() {
         const { accepted, url } = yield* acceptWsServer()
         const { answer, closed, socket } = yield* rawClient(url, undefined, { allowHalfOpen: true })
@@ -173,7 +173,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
       }))
   }
 
-  it.scopedLive("terminates a peer that sends a close frame and leaves TCP open", () =>
+  it.scopedLive("NodeTransport ends TCP when the peer sends a close frame and leaves TCP open", () =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptWsServer()
       const { answer, socket } = yield* rawClient(url, undefined, { allowHalfOpen: true })
@@ -189,7 +189,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
       yield* ended
     }))
 
-  it.scopedLive("terminates a peer that does not answer the close frame in time", () =>
+  it.scopedLive("NodeTransport.close terminates when the peer does not answer the close frame in time", () =>
     Effect.gen(function*() {
       const { closed, events, transport } = yield* makeRaw
       yield* transport.close(1000, "", "20 millis")
@@ -198,7 +198,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
       expect(events.told).toEqual(["close"])
     }))
 
-  it.scopedLive("terminates at once when a closing that waits for the peer is interrupted", () =>
+  it.scopedLive("NodeTransport.close terminates at once when it is interrupted", () =>
     Effect.gen(function*() {
       const { closed, events, socket, transport } = yield* makeRaw
       const closeFrame = signal(socket, "data")
@@ -209,7 +209,7 @@ describe("a transport over ws and a peer that does as it likes", () => {
       yield* closed
     }))
 
-  it.scopedLive("terminates a peer that does not answer when its scope closes", () =>
+  it.scopedLive("NodeTransport terminates a peer that does not answer when its scope closes", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       const acquired = Deferred.unsafeMake<readonly [Transport, Effect.Effect<void>]>(FiberId.none)
@@ -232,8 +232,8 @@ describe("a transport over ws and a peer that does as it likes", () => {
     }))
 })
 
-describe("a ping of a transport over ws", () => {
-  it.scopedLive("is answered by its own pong, or by that of a later one", () =>
+describe("NodeTransport.ping", () => {
+  it.scopedLive("NodeTransport.ping completes when its own pong or the pong of a later ping comes", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       webSockets.options.autoPong = false
@@ -256,8 +256,8 @@ describe("a ping of a transport over ws", () => {
     }))
 })
 
-describe("a transport of a ws that was accepted elsewhere", () => {
-  it.scopedLive("knows the addresses from the request", () =>
+describe("NodeTransport.fromWebSocket", () => {
+  it.scopedLive("NodeTransport.fromWebSocket has the local address when it is given the request", () =>
     Effect.gen(function*() {
       const { accepted, url } = yield* acceptWebSocket()
       yield* webSocket(url)
@@ -268,7 +268,7 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       })
     }))
 
-  it.scopedLive("is over from the start when its ws is", () =>
+  it.scopedLive("NodeTransport.fromWebSocket has ended when its WebSocket is closed", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       const connected = signal<[WebSocket, never]>(webSockets, "connection")
@@ -284,7 +284,7 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       yield* leave
     }))
 
-  it.scopedLive("keeps the order of what had come while its ws was paused", () =>
+  it.scopedLive("NodeTransport.fromWebSocket keeps the order of messages when its WebSocket was paused", () =>
     Effect.gen(function*() {
       const { client, request, ws } = yield* acceptedElsewhere()
       ws.pause()
@@ -300,7 +300,7 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       expect((yield* events.take(2)).map(text)).toEqual(["first", "second"])
     }))
 
-  it.scopedLive("leaves a socket's bytes to those who listen to them, too", () =>
+  it.scopedLive("NodeTransport.fromWebSocket leaves bytes to other listeners when the socket has them", () =>
     Effect.gen(function*() {
       const { client, request, ws } = yield* acceptedElsewhere()
       let heard = 0
@@ -311,7 +311,7 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       expect(heard).toBe(6 + 5)
     }))
 
-  it.scopedLive("lets in no more than its ws was told to", () =>
+  it.scopedLive("NodeTransport.fromWebSocket sends 1009 when a message exceeds the maxPayload of ws", () =>
     Effect.gen(function*() {
       const { client, request, ws } = yield* acceptedElsewhere((webSockets) => {
         webSockets.options.maxPayload = 10
@@ -325,7 +325,7 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       expect(events.told).toEqual(["message", "close"])
     }))
 
-  it.scopedLive("NodeTransport dies when its WebSocket has a transport already", () =>
+  it.scopedLive("NodeTransport.fromWebSocket dies when its WebSocket has a transport already", () =>
     Effect.gen(function*() {
       const { client, request, ws } = yield* acceptedElsewhere()
       const events = yield* listen(yield* NodeTransport.fromWebSocket(ws, request))
@@ -335,7 +335,7 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       expect(text(yield* events.next)).toBe("hello")
     }))
 
-  it.scopedLive("NodeTransport receives a message whose first bytes the parser of ws has read", () =>
+  it.scopedLive("NodeTransport.fromWebSocket delivers a message when ws has parsed its first bytes", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       const connected = signal<[WebSocket, IncomingMessage]>(webSockets, "connection")
@@ -343,7 +343,7 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       const [ws, request] = yield* connected
       yield* answer
       const read = request.socket.bytesRead
-      const rest = frame(binary, "!") // what looks like a message within the message
+      const rest = frame(binary, "!") // The rest of the message has the bytes of a frame.
       socket.write(frame(binary, "in ", 3 + rest.byteLength))
       yield* eventually(() => request.socket.bytesRead > read)
       const events = yield* listen(yield* NodeTransport.fromWebSocket(ws, request))
@@ -351,7 +351,7 @@ describe("a transport of a ws that was accepted elsewhere", () => {
       expect(new Uint8Array(yield* events.next)).toEqual(new Uint8Array(Buffer.concat([Buffer.from("in "), rest])))
     }))
 
-  it.scopedLive("takes messages of a ws that was told to deliver them otherwise", () =>
+  it.scopedLive("NodeTransport.fromWebSocket delivers a message when binaryType is arraybuffer", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
       const connected = signal<[WebSocket, never]>(webSockets, "connection")

@@ -68,7 +68,7 @@ const goLikeServer = (tls: boolean) =>
     return { received, url: `${tls ? "wss" : "ws"}://127.0.0.1:${portOf(server)}/` }
   })
 
-/** The events of every WebSocket of this file, by its ends of TCP. */
+/** The events of every WebSocket of this file, by local and remote TCP port. */
 const emitted = new Map<string, Array<unknown>>()
 const { emit } = WebSocket.prototype
 WebSocket.prototype.emit = function(this: WebSocket, event: string | symbol, ...args: Array<unknown>): boolean {
@@ -103,7 +103,7 @@ describe("NodeTransport.close", () => {
         expect(all[8 * (queued.byteLength + 14)]).toBe(0x88)
       }))
 
-    it.scopedLive(`NodeTransport.close sends queued messages and its code, ${tls ? "with" : "without"} TLS`, () =>
+    it.scopedLive(`NodeTransport.close sends queued messages when it closes ${tls ? "with" : "without"} TLS`, () =>
       Effect.gen(function*() {
         const server = yield* NodeTransportServer.make(tls ? { tls: { cert, key } } : {})
         const accepted = yield* firstOf(server)
@@ -137,7 +137,7 @@ describe("NodeTransport.close", () => {
     }))
 })
 
-describe("Session over NodeTransport", () => {
+describe("Session", () => {
   const limit = 65_541
   const faults: Readonly<Record<string, readonly [sent: Buffer, cause: object]>> = {
     "sends too large a message": [frame(0x2, new Uint8Array(limit + 1)), new RangeError("message too big")],
@@ -165,7 +165,7 @@ describe("Session over NodeTransport", () => {
   }
 })
 
-describe("NodeTransport of a closed WebSocket", () => {
+describe("NodeTransport.fromWebSocket", () => {
   it.scopedLive("NodeTransport takes no share of SharedLimits when its WebSocket is closed already", () =>
     Effect.gen(function*() {
       const { partialMessages } = yield* SharedLimits.SharedLimits
@@ -182,7 +182,7 @@ describe("NodeTransport of a closed WebSocket", () => {
     }).pipe(Effect.provide(SharedLimits.layer())))
 })
 
-describe("NodeTransport over ws with allowSynchronousEvents: false", () => {
+describe("NodeTransport", () => {
   it.scopedLive("NodeTransport on the slow path delivers messages in order when pings split their fragments", () =>
     Effect.gen(function*() {
       const { url, webSockets } = yield* webSocketServer
@@ -310,7 +310,7 @@ describe("NodeTransport", () => {
     }))
 })
 
-describe("NodeTransport in a flood", () => {
+describe("NodeTransport", () => {
   it.scopedLive("NodeTransport reads a flood and its close frame when TLS ends right behind them", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({ tls: { cert, key } })
