@@ -91,9 +91,6 @@ const allowed: ReadonlyArray<string> = [
   "src/internal/session/make.ts",
   "src/internal/session/streamProtocol.ts",
   "src/internal/wire/streamState.ts",
-  "test/e2e/cli/reconnect.test.ts",
-  "test/e2e/cli/tunnel.test.ts",
-  "test/e2e/cli/waits.ts",
 ]
 
 const isAllowed = (file: string): boolean => allowed.includes(file)

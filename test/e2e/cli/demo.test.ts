@@ -7,7 +7,7 @@ import { dirname, join } from "node:path"
 import { pattern } from "../../support/bytes.js"
 import { run, start } from "./wsmux.js"
 
-/** A directory with as many files of mixed size, among them an empty one and one with an odd name. */
+/** A directory with files of increasing sizes from 0 bytes on. Their names need escapes in a URL. */
 const makeFiles = (count: number) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -24,17 +24,17 @@ const makeFiles = (count: number) =>
 
 const sum = (numbers: Iterable<number>): number => Array.from(numbers).reduce((a, b) => a + b, 0)
 
-/** The table, by the names of its rows. */
+/** The printed table as a record of row name and value. */
 const table = (stdout: string): Record<string, string> =>
   Object.fromEntries(
     Array.from(stdout.matchAll(/^([a-zA-Z][\w/ ]*?) {2,}(\S.*)$/gm), ([, name, value]) => [name, value])
   )
 
-// The scope ends a demonstration gently: it has processes of its own.
+// The scope ends a demonstration by SIGTERM, since a demonstration has child processes.
 const gently = { last: "SIGTERM" } as const
 
-describe("the demonstration", () => {
-  it.scopedLive("fetches every file, and finds each as it is on the disk", () =>
+describe("wsmux demo", () => {
+  it.scopedLive("wsmux demo reports 0 mismatches when it fetches every file of a directory", () =>
     Effect.gen(function*() {
       const { directory, files } = yield* makeFiles(60)
       const { code, stderr, stdout } = yield* run(["demo", "--dir", directory, "--files", "100"], gently)
@@ -53,7 +53,7 @@ describe("the demonstration", () => {
       expect(stdout).toContain("60/60 files\n")
     }))
 
-  it.scopedLive("fetches no more than it is told to, the largest among them", () =>
+  it.scopedLive("wsmux demo fetches the largest files when --files is less than their number", () =>
     Effect.gen(function*() {
       const { directory, files } = yield* makeFiles(30)
       const { code, stdout } = yield* run(["demo", "--dir", directory, "--files", "8"], gently)
@@ -68,7 +68,7 @@ describe("the demonstration", () => {
     }))
 
   for (const signal of ["SIGINT", "SIGTERM", "SIGKILL"] as const) {
-    it.scopedLive(`stays up with --keep, until ${signal} ends it and all that it started`, () =>
+    it.scopedLive(`wsmux demo --keep ends with all its processes when ${signal} comes`, () =>
       Effect.gen(function*() {
         const { directory, files } = yield* makeFiles(12)
         const demo = yield* start(["demo", "--dir", directory, "--keep"], gently)
@@ -84,7 +84,7 @@ describe("the demonstration", () => {
         }))
 
         yield* demo.signal(signal)
-        // Its processes share its outputs, which are closed when the last of them has gone.
+        // The child processes share its outputs, so `exit` completes after the last of them has ended.
         const code = yield* demo.exit
         if (signal !== "SIGKILL") expect([code, demo.stderr()]).toEqual([0, ""])
         expect(yield* Effect.promise(() => fetch(address!).then(() => "answers", () => "gone"))).toBe("gone")

@@ -16,7 +16,7 @@ const secret = "correct-horse-battery-staple"
 
 describe("wsmux serve", () => {
   for (const address of ["[::ffff:0.0.0.0]:0", "localhost.:0"]) {
-    it.live(`wsmux serve refuses to listen at ${address} without a token`, () =>
+    it.live(`wsmux serve refuses to listen at ${address} when it has no token`, () =>
       Effect.gen(function*() {
         const { code, stderr, stdout } = yield* run(["serve", "--listen", address, "--target", closedPort])
         expect({ code, stderr, stdout }).toEqual({
@@ -29,7 +29,7 @@ describe("wsmux serve", () => {
 })
 
 describe("wsmux serve", () => {
-  it.scopedLive("wsmux serve refuses a web page under every name and with the token", () =>
+  it.scopedLive("wsmux serve refuses a web page when the page has the token and any host name", () =>
     Effect.gen(function*() {
       for (const args of [[], ["--token", secret]]) {
         const { url } = yield* serve(1, args)
@@ -38,7 +38,7 @@ describe("wsmux serve", () => {
           const headers = { origin, authorization: `Bearer ${secret}` }
           expect(yield* Effect.flip(NodeTransport.connect(url, { headers }))).toEqual(rejected(url, 403))
         }
-        // By DNS rebinding the page has the host of its own origin.
+        // After DNS rebinding, the page has the host of its own origin.
         const rebound = { host: "evil.example", origin: "http://evil.example" }
         expect(yield* Effect.flip(NodeTransport.connect(url, { headers: rebound }))).toEqual(rejected(url, 403))
       }
@@ -60,7 +60,7 @@ describe("wsmux serve", () => {
         `PROXY TCP4 127.0.0.1 127.0.0.1 1 ${decoy.port}\r\n`,
         `${elsewhere}\n`
       ]
-      // Some ids of streams look like a port. They are ids only.
+      // Some stream ids equal a port. The server must not dial that port.
       const ids = [1, 2 * decoy.port + 1, 0x7f00_0001, ...asks.map((_, i) => 5 + 2 * i)]
       const wire = yield* Wire.dial(`${url}/${elsewhere}?target=${elsewhere}`)
       for (const [i, ask] of asks.entries()) {
@@ -85,7 +85,7 @@ describe("wsmux serve", () => {
 })
 
 describe("wsmux", () => {
-  it("hides secrets in the process title before the other modules are loaded", () => {
+  it("wsmux hides secrets in the process title when it has loaded no other module yet", () => {
     const cli = new URL("../../../src/cli/", import.meta.url)
     const imports = (path: string): ReadonlyArray<string> =>
       Array.from(readFileSync(new URL(path, cli), "utf8").matchAll(/^import .*?"(.+)"$/gm), ([, name]) => name!)
@@ -94,7 +94,7 @@ describe("wsmux", () => {
     expect(imports("../Address.ts")).toEqual([])
   })
 
-  it("is one file that imports modules of Node only", () => {
+  it("wsmux imports only modules of Node when it is bundled", () => {
     const bundle = readFileSync(new URL("../../../dist/cli/bin.js", import.meta.url), "utf8")
     const imports = Array.from(bundle.matchAll(/^import .*?"(.+)";?$/gm), ([, name]) => name!)
     expect(imports).toContain("node:net")
@@ -103,14 +103,14 @@ describe("wsmux", () => {
 })
 
 describe("wsmux", () => {
-  /** An address with the secret as its user and in its query. */
+  /** Adds the secret to an address as password and in the query. */
   const secretive = (url: string) => `${url.replace("://", `://user:${secret}@`)}/?token=${secret}`
   const hidden = (...seen: ReadonlyArray<string>) => expect(seen.filter((text) => text.includes(secret))).toEqual([])
   const args = ["--log-level", "all", "--token", secret]
   const listening = ["--listen", "127.0.0.1:0"]
   const serving = ["serve", ...listening, "--target", closedPort]
 
-  it.scopedLive("wsmux shows a secret in no output at any level, and not in the list of processes", () =>
+  it.scopedLive("wsmux shows no secret in outputs and the list of processes when it logs all levels", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo, [...args, "--stats", "50ms"])
       const client = yield* connect(secretive(server.url), [
@@ -160,7 +160,7 @@ describe("wsmux", () => {
     "another fault": [[...serving, "--tls-cert", "/nowhere", "--token", secret], 2]
   }
   for (const [what, [args, code]] of Object.entries(faults)) {
-    it.live(`wsmux shows no secret in the message about ${what}`, () =>
+    it.live(`wsmux shows no secret when its message is about ${what}`, () =>
       Effect.gen(function*() {
         const result = yield* run(args)
         expect(result).toMatchObject({ code, stderr: expect.stringMatching(/^wsmux: .+\n$/) })

@@ -4,13 +4,13 @@ import { text } from "../../support/bytes.js"
 import * as Tcp from "./tcp.js"
 import { connect, type Options, serve, type Wsmux } from "./wsmux.js"
 
-/** The process throws, or exits, when it gets SIGUSR2: as a fault anywhere in it would. */
+/** The code of each fault. SIGUSR2 triggers the fault in the process. */
 const faults = {
   "an uncaught exception": "throw%20Error(`a%20fault`)",
   "process.exit": "process.exit(3)"
 }
 
-/** A tunnel with a connection over which words have gone both ways, and which is idle. */
+/** A tunnel with one idle connection that has carried bytes both ways. */
 const idle = (options: { readonly serve?: Options; readonly connect?: Options } = {}) =>
   Effect.gen(function*() {
     const target = yield* Tcp.listen
@@ -25,17 +25,17 @@ const idle = (options: { readonly serve?: Options; readonly connect?: Options } 
     return { server, client, near, far }
   })
 
-describe("a process that dies", () => {
+describe("wsmux", () => {
   for (const [fault, code] of Object.entries(faults)) {
     const options = { env: { NODE_OPTIONS: `--import=data:text/javascript,process.on(\`SIGUSR2\`,()=>{${code}})` } }
-    it.scopedLive(`resets the connections that connect has accepted, at ${fault}`, () =>
+    it.scopedLive(`wsmux connect resets its accepted connections when it dies by ${fault}`, () =>
       Effect.gen(function*() {
         const { client, near } = yield* idle({ connect: options })
         yield* client.signal("SIGUSR2")
         expect((yield* near.over).how).toBe("ECONNRESET")
       }))
 
-    it.scopedLive(`resets the connections that serve has made, at ${fault}`, () =>
+    it.scopedLive(`wsmux serve resets its connections to the target when it dies by ${fault}`, () =>
       Effect.gen(function*() {
         const { far, server } = yield* idle({ serve: options })
         yield* server.signal("SIGUSR2")
@@ -44,7 +44,7 @@ describe("a process that dies", () => {
   }
 
   for (const command of ["client", "server"] as const) {
-    it.scopedLive(`is closed by SIGHUP as by SIGINT, when it is the ${command}`, () =>
+    it.scopedLive(`wsmux closes its session and exits with 0 when SIGHUP comes to the ${command}`, () =>
       Effect.gen(function*() {
         const tunnel = yield* idle()
         yield* tunnel[command].signal("SIGHUP")
@@ -56,9 +56,9 @@ describe("a process that dies", () => {
   }
 })
 
-describe("a process that is told twice to end", () => {
+describe("wsmux connect", () => {
   for (const first of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    it.scopedLive(`closes as at the first time, at a further ${first} that comes at once`, () =>
+    it.scopedLive(`wsmux connect closes its session when a second ${first} follows at once`, () =>
       Effect.gen(function*() {
         const { client, near, server } = yield* idle()
         yield* client.signal(first)
@@ -70,18 +70,18 @@ describe("a process that is told twice to end", () => {
       }))
   }
 
-  it.scopedLive("ends at once, at a further SIGINT that comes later, and resets its connections", () =>
+  it.scopedLive("wsmux connect exits with 130 and resets connections when a second SIGINT comes later", () =>
     Effect.gen(function*() {
       const { client, near, server } = yield* idle()
-      yield* server.signal("SIGSTOP") // closing waits for an answer
+      yield* server.signal("SIGSTOP") // The client's close waits for the server.
       const again = Effect.zipRight(client.signal("SIGINT"), Effect.sleep("50 millis"))
       expect(yield* Effect.raceFirst(Effect.forever(again), client.exit)).toBe(130)
       expect((yield* near.over).how).toBe("ECONNRESET")
     }))
 })
 
-describe("a reader of the output that goes away", () => {
-  /** Works, after the reader has gone and lines have been printed and logged for it. */
+describe("wsmux", () => {
+  /** Checks that the tunnel works while wsmux prints and logs to closed outputs. */
   const goesOn = (wsmux: Wsmux, port: number) =>
     Effect.gen(function*() {
       yield* wsmux.stopReading
@@ -91,12 +91,12 @@ describe("a reader of the output that goes away", () => {
         yield* peer.end
         const { bytes, how } = yield* peer.over
         expect([how, text(bytes)]).toEqual(["end", "hello"])
-        yield* Effect.sleep("50 millis") // of which each prints a line of counters
+        yield* Effect.sleep("50 millis") // Each pause prints counters.
       }
     })
   const verbose = ["--log-level", "all", "--stats", "10ms"]
 
-  it.scopedLive("leaves wsmux serve alone", () =>
+  it.scopedLive("wsmux serve goes on when the reader of its output has gone", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo, verbose)
       const client = yield* connect(server.url)
@@ -105,7 +105,7 @@ describe("a reader of the output that goes away", () => {
       yield* client.awaitLine(/closed by the peer/)
     }))
 
-  it.scopedLive("leaves wsmux connect alone", () =>
+  it.scopedLive("wsmux connect goes on when the reader of its output has gone", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo)
       const client = yield* connect(server.url, verbose)

@@ -10,7 +10,7 @@ import { connect, logged, run, serve } from "./wsmux.js"
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../fixtures/tls/${name}`, import.meta.url))
 
-/** What an echo answers through the tunnel, and how that ends. */
+/** The answer of an echo target through the tunnel, and the end of the connection. */
 const ask = (port: number, words: string) =>
   Effect.scoped(Effect.gen(function*() {
     const peer = yield* Tcp.connect(port)
@@ -20,20 +20,20 @@ const ask = (port: number, words: string) =>
     return { how, said: text(bytes) }
   }))
 
-describe("the token", () => {
+describe("wsmux", () => {
   const given = {
-    "by --token": { args: ["--token", "secret"] },
-    "by --token-file": { args: ["--token-file", fixture("../cli/token.txt")] },
-    "by WSMUX_TOKEN": { args: [], env: { WSMUX_TOKEN: "secret" } },
-    "by --token, which comes before WSMUX_TOKEN": { args: ["--token", "secret"], env: { WSMUX_TOKEN: "other" } }
+    "--token": { args: ["--token", "secret"] },
+    "--token-file": { args: ["--token-file", fixture("../cli/token.txt")] },
+    "WSMUX_TOKEN": { args: [], env: { WSMUX_TOKEN: "secret" } },
+    "--token beside another WSMUX_TOKEN": { args: ["--token", "secret"], env: { WSMUX_TOKEN: "other" } }
   }
   for (const [name, { args, ...options }] of Object.entries(given)) {
-    it.scopedLive(`is given ${name}`, () =>
+    it.scopedLive(`wsmux serve accepts only its token when ${name} gives the token`, () =>
       Effect.gen(function*() {
         const server = yield* serve(yield* Tcp.echo, args, options)
         const client = yield* connect(server.url, args, options)
         expect(yield* ask(client.port, "hello")).toEqual({ how: "end", said: "hello" })
-        // The same token by the other way is the same, and another one is not.
+        // The server accepts the same token by another option, and refuses another token.
         yield* connect(server.url, ["--token", "secret"])
         const { code } = yield* run(["connect", server.url, "--listen", "127.0.0.1:0", "--token", "other"])
         expect(code).toBe(1)
@@ -41,14 +41,14 @@ describe("the token", () => {
   }
 })
 
-describe("a client that is refused", () => {
-  it.scopedLive("leaves a line with its address and the reason, at most once a second", () =>
+describe("wsmux serve", () => {
+  it.scopedLive("wsmux serve logs address and reason once a second when it refuses clients", () =>
     Effect.gen(function*() {
       const server = yield* serve(1, ["--token", "secret"])
       yield* Effect.flip(NodeTransport.connect(server.url))
       yield* server.awaitLine(/level=WARN message="refused 127\.0\.0\.1:\d+: 401, no token"/)
       for (let i = 0; i < 3; i++) yield* Effect.flip(NodeTransport.connect(server.url))
-      yield* Effect.sleep("1 seconds") // of the clock of the other process
+      yield* Effect.sleep("1 seconds") // A second of the server's clock.
       yield* Effect.flip(NodeTransport.connect(server.url, { headers: { authorization: "Bearer guess" } }))
       const [, more] = yield* server.awaitLine(/ 401, wrong token(?: \((\d) more before\))?/)
       expect(Number(more ?? 0) + logged(server, "WARN").length).toBe(5)
@@ -56,8 +56,8 @@ describe("a client that is refused", () => {
     }))
 })
 
-describe("--header", () => {
-  it.scopedLive("is sent with the request, beside others and the token", () =>
+describe("wsmux connect", () => {
+  it.scopedLive("wsmux connect sends all headers and the token when --header occurs twice", () =>
     Effect.gen(function*() {
       const { accept, url } = yield* Wire.listen
       yield* connect(url, ["--header", "X-Key: a b: c ", "--header=x-empty:", "--token", "secret"])
@@ -68,7 +68,7 @@ describe("--header", () => {
       })
     }))
 
-  it.scopedLive("may be the authorization, where there is no token", () =>
+  it.scopedLive("wsmux connect sends the authorization of --header when it has no token", () =>
     Effect.gen(function*() {
       const { accept, url } = yield* Wire.listen
       yield* connect(url, ["--header", "Authorization: Basic abc"])
@@ -76,10 +76,10 @@ describe("--header", () => {
     }))
 })
 
-describe("tls", () => {
+describe("wsmux", () => {
   const withTls = ["--tls-cert", fixture("cert.pem"), "--tls-key", fixture("key.pem")]
 
-  it.scopedLive("is spoken by both, when the client trusts the certificate", () =>
+  it.scopedLive("wsmux carries bytes over TLS when the client trusts the certificate", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo, withTls)
       const client = yield* connect(server.url, ["--tls-ca", fixture("cert.pem")])
@@ -87,7 +87,7 @@ describe("tls", () => {
       expect(yield* ask(client.port, "hello")).toEqual({ how: "end", said: "hello" })
     }))
 
-  it.scopedLive("is refused by a client that does not", () =>
+  it.scopedLive("wsmux connect exits with 1 when it does not trust the certificate", () =>
     Effect.gen(function*() {
       const { url } = yield* serve(1, withTls)
       expect(yield* run(["connect", url, "--listen", "127.0.0.1:0"])).toEqual({
@@ -98,12 +98,12 @@ describe("tls", () => {
     }))
 })
 
-describe("--buffer-size", () => {
+describe("wsmux", () => {
   const sizes = { "": 262_144, "1": 1, "65536": 65_536, "4KiB": 4096, "256K": 262_144, "2mib": 2_097_152 }
   for (const [size, window] of Object.entries(sizes)) {
     const args = size === "" ? [] : ["--buffer-size", size]
 
-    it.scopedLive(`${size || "when not given"} is a window of ${window} bytes for streams that serve accepts`, () =>
+    it.scopedLive(`wsmux serve gives a window of ${window} bytes when --buffer-size is ${size || "missing"}`, () =>
       Effect.gen(function*() {
         const wire = yield* Wire.dial((yield* serve(yield* Tcp.echo, args)).url)
         yield* wire.send(syn(1))
@@ -111,7 +111,7 @@ describe("--buffer-size", () => {
       }))
   }
 
-  it.scopedLive("is the window of streams that connect opens, which tops up what the other end believes", () =>
+  it.scopedLive("wsmux connect raises a smaller window to --buffer-size when its peer accepts a stream", () =>
     Effect.gen(function*() {
       const { accept, url } = yield* Wire.listen
       const { port } = yield* connect(url, ["--buffer-size", "64KiB"])
@@ -123,8 +123,8 @@ describe("--buffer-size", () => {
     }))
 })
 
-describe("--keep-alive", () => {
-  /** A stream of one of the commands is open, which is after its first ping. */
+describe("wsmux", () => {
+  /** Opens a stream of each command. The first ping precedes the open. */
   const reached = {
     serve: (args: ReadonlyArray<string>) =>
       Effect.gen(function*() {
@@ -144,25 +144,25 @@ describe("--keep-alive", () => {
       })
   }
   for (const [command, reach] of Object.entries(reached)) {
-    it.scopedLive(`of ${command} pings at once, unless told otherwise`, () =>
+    it.scopedLive(`wsmux ${command} pings at once when it has no --keep-alive`, () =>
       Effect.gen(function*() {
         expect((yield* reach([])).pings()).toBe(1)
       }))
 
-    it.scopedLive(`off: ${command} never pings`, () =>
+    it.scopedLive(`wsmux ${command} sends no ping when --keep-alive is off`, () =>
       Effect.gen(function*() {
         expect((yield* reach(["--keep-alive", "off"])).pings()).toBe(0)
       }))
 
-    // Long enough for a busy machine to answer in time, and too often for the interval that it has otherwise.
-    it.scopedLive(`2s: ${command} pings that often`, () =>
+    // 2 s are long enough for a busy machine to answer, and far shorter than the default interval.
+    it.scopedLive(`wsmux ${command} pings every 2 s when --keep-alive is 2s`, () =>
       Effect.gen(function*() {
         const wire = yield* reach(["--keep-alive", "2s"])
         expect(yield* wire.pinged(5)).toBe(5)
       }))
   }
 
-  it.scopedLive("finds out about a server that has frozen", () =>
+  it.scopedLive("wsmux connect exits with 1 when --keep-alive finds the server frozen", () =>
     Effect.gen(function*() {
       const server = yield* serve(1)
       const client = yield* connect(server.url, ["--log-level", "warning", "--keep-alive", "2s"])
@@ -172,8 +172,8 @@ describe("--keep-alive", () => {
     }))
 })
 
-describe("--stats", () => {
-  it.scopedLive("prints the counters of a session as lines of JSON", () =>
+describe("wsmux", () => {
+  it.scopedLive("wsmux prints the counters of a session as lines of JSON when it has --stats", () =>
     Effect.gen(function*() {
       const stats = ["--stats", "100ms"]
       const server = yield* serve(yield* Tcp.echo, stats)
@@ -215,7 +215,7 @@ describe("--stats", () => {
       })
     }))
 
-  it.scopedLive("prints the last of them at the end, however seldom it prints", () =>
+  it.scopedLive("wsmux prints its last counters at the end when --stats is 1h", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo, ["--stats", "1h"])
       const client = yield* connect(server.url, ["--stats", "1h"])
@@ -226,7 +226,7 @@ describe("--stats", () => {
       expect(client.stdout()).toMatch(/\n\{.*"streams":0,.*"bytesIn":5,"bytesOut":5,.*\}\n$/)
     }))
 
-  it.scopedLive("is silent about what has not changed, and unless it is asked for", () =>
+  it.scopedLive("wsmux prints no counters when they have not changed or --stats is missing", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo)
       const client = yield* connect(server.url, ["--stats", "1ms"])
@@ -240,14 +240,14 @@ describe("--stats", () => {
     }))
 })
 
-describe("--log-level", () => {
+describe("wsmux", () => {
   const levels = {
     warning: { DEBUG: false, INFO: false },
     info: { DEBUG: false, INFO: true },
     debug: { DEBUG: true, INFO: true }
   }
   for (const [level, expected] of Object.entries(levels)) {
-    it.scopedLive(`${level} shows ${JSON.stringify(expected)}`, () =>
+    it.scopedLive(`wsmux logs only ${JSON.stringify(expected)} when --log-level is ${level}`, () =>
       Effect.gen(function*() {
         const args = ["--log-level", level]
         const server = yield* serve(yield* Tcp.echo, args)
@@ -264,7 +264,7 @@ describe("--log-level", () => {
       }))
   }
 
-  it.scopedLive("is info unless told otherwise, and tells who comes and goes", () =>
+  it.scopedLive("wsmux logs connects and disconnects when it has no --log-level", () =>
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo)
       const client = yield* connect(server.url)
@@ -280,8 +280,8 @@ describe("--log-level", () => {
     }))
 })
 
-describe("a target that refuses", () => {
-  it.scopedLive("ends each connection, and is a warning at most once a second; the rest lives on", () =>
+describe("wsmux serve", () => {
+  it.scopedLive("wsmux serve ends each connection and warns once a second when the target refuses", () =>
     Effect.gen(function*() {
       const server = yield* serve(1, ["--log-level", "debug"])
       const client = yield* connect(server.url, ["--log-level", "warning"])

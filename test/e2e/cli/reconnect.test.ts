@@ -8,8 +8,8 @@ import * as Tcp from "./tcp.js"
 import { connect, logged, run, serve, start, type Wsmux } from "./wsmux.js"
 
 /**
- * An address of this machine that nobody else takes: a server's port must stay free while there is none. Other systems
- * have but one loopback address.
+ * A loopback address that no other process uses, so that a server's port stays free between two servers. Systems other
+ * than Linux have one loopback address.
  */
 const host = process.platform === "linux" ? "127.83.119.109" : "127.0.0.1"
 
@@ -22,10 +22,10 @@ const serveAt = (address: string, target: number) =>
 
 const kill = (wsmux: Wsmux) => Effect.zipRight(wsmux.signal("SIGKILL"), wsmux.exit)
 
-/** How a connection came to its end, after which words. */
+/** The end of a connection, and the text before the end. */
 const fate = (peer: Tcp.Tcp) => Effect.map(peer.over, ({ bytes, how }) => ({ how, said: text(bytes) }))
 
-/** What an echo answers, and how that ends. */
+/** The answer of an echo target, and the end of the connection. */
 const ask = (port: number, words: string) =>
   Effect.scoped(Effect.gen(function*() {
     const peer = yield* Tcp.connect(port)
@@ -34,11 +34,11 @@ const ask = (port: number, words: string) =>
     return yield* fate(peer)
   }))
 
-/** A kernel that had something unread resets the connection of the process that was killed. */
+/** The kernel resets the connection of a killed process that has unread bytes. */
 const lost = /^the connection was lost \(code 1006(: read ECONNRESET)?\)$/
 
-describe("connect --reconnect", () => {
-  it.scopedLive("keeps its port while it has lost the server, and finds the next one", () =>
+describe("wsmux connect", () => {
+  it.scopedLive("wsmux connect --reconnect keeps its port when the server is lost and comes back", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.echo
       const first = yield* serveAt(`${host}:0`, target)
@@ -51,11 +51,11 @@ describe("connect --reconnect", () => {
       expect(yield* fate(open)).toEqual({ how: "ECONNRESET", said: "before" })
       yield* client.awaitLine(/cannot connect to/)
       const early = yield* Tcp.connect(client.port)
-      yield* early.write("while there is nobody")
+      yield* early.write("while no server runs")
       yield* early.end
 
       yield* serveAt(first.address, target)
-      expect(yield* fate(early)).toEqual({ how: "end", said: "while there is nobody" })
+      expect(yield* fate(early)).toEqual({ how: "end", said: "while no server runs" })
       expect(yield* ask(client.port, "after")).toEqual({ how: "end", said: "after" })
       expect(logged(client, "INFO")).toEqual(Array(2).fill(`connected to ws://${first.address}`))
       const [reason, ...attempts] = logged(client, "WARN").map((line) =>
@@ -68,7 +68,7 @@ describe("connect --reconnect", () => {
       expect(new Set([reason!, ...attempts].map((parts) => parts.length))).toEqual(new Set([2]))
     }))
 
-  it.scopedLive("waits for a server that is not there yet", () =>
+  it.scopedLive("wsmux connect --reconnect waits when no server runs yet", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.echo
       const past = yield* serveAt(`${host}:0`, target)
@@ -81,7 +81,7 @@ describe("connect --reconnect", () => {
       expect(yield* ask(Number(port), "hello")).toEqual({ how: "end", said: "hello" })
     }))
 
-  it.scopedLive("takes a server that says goodbye for one that comes back", () =>
+  it.scopedLive("wsmux connect --reconnect dials again when the server has closed the session", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.echo
       const first = yield* serveAt(`${host}:0`, target)
@@ -93,7 +93,7 @@ describe("connect --reconnect", () => {
       expect(yield* ask(client.port, "hello again")).toEqual({ how: "end", said: "hello again" })
     }))
 
-  it.scopedLive("tries again at a server that asks for patience, after as long as that", () =>
+  it.scopedLive("wsmux connect --reconnect waits as long as retry-after when the server answers 429", () =>
     Effect.gen(function*() {
       const answers: Array<number> = []
       const server = yield* listening(createServer())
@@ -112,7 +112,7 @@ describe("connect --reconnect", () => {
       expect(answers[1]! - answers[0]!).toBeGreaterThanOrEqual(1000)
     }))
 
-  it.scopedLive("does not try again where it is not let in, or where the address is none", () =>
+  it.scopedLive("wsmux connect --reconnect exits when it is refused or its address is malformed", () =>
     Effect.gen(function*() {
       const { url } = yield* serve(1, ["--token", "secret"])
       for (
@@ -127,7 +127,7 @@ describe("connect --reconnect", () => {
       }
     }))
 
-  it.scopedLive("ends by ctrl-c while there is no server, too", () =>
+  it.scopedLive("wsmux connect --reconnect exits with 0 when SIGINT comes while no server runs", () =>
     Effect.gen(function*() {
       const server = yield* serve(1)
       const client = yield* connect(server.url, ["--reconnect"])
@@ -140,13 +140,13 @@ describe("connect --reconnect", () => {
     }))
 })
 
-describe("connect without --reconnect", () => {
+describe("wsmux connect", () => {
   const ends = {
     "is killed": { signal: "SIGKILL", complaint: lost },
-    "says goodbye": { signal: "SIGINT", complaint: /^the session was closed by the peer \(code 1000\)$/ }
+    "closes the session": { signal: "SIGINT", complaint: /^the session was closed by the peer \(code 1000\)$/ }
   } as const
   for (const [name, { complaint, signal }] of Object.entries(ends)) {
-    it.scopedLive(`ends with one line when the server ${name}`, () =>
+    it.scopedLive(`wsmux connect exits with 1 and logs one line when the server ${name}`, () =>
       Effect.gen(function*() {
         const server = yield* serve(1)
         const client = yield* connect(server.url, ["--log-level", "warning"])

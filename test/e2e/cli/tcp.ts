@@ -5,16 +5,16 @@ import * as Net from "node:net"
 import { concat } from "../../support/bytes.js"
 import { makeWaits } from "./waits.js"
 
-/** One end of a TCP connection that tells an end from a reset, and half-closes. It reads only when it is asked to. */
+/** An end of a TCP connection that can half-close and tells an end from a reset. The socket reads only on request. */
 export interface Tcp {
-  /** Completes when the kernel has taken it all. */
+  /** Writes a chunk. Completes when the kernel has taken the whole chunk. */
   readonly write: (chunk: Uint8Array | string) => Effect.Effect<void, Error>
-  /** Ends this half. */
+  /** Ends this direction. */
   readonly end: Effect.Effect<void>
   readonly reset: Effect.Effect<void>
-  /** All that has arrived, once it is at least as many bytes. */
+  /** Waits for at least `length` bytes. Succeeds with all bytes so far. */
   readonly received: (length: number) => Effect.Effect<Uint8Array>
-  /** All that has arrived, and how it came to its end: `end` for a FIN, otherwise the code of the error. */
+  /** Waits for the end. `how` is `end` for a FIN, otherwise the code of the error. */
   readonly over: Effect.Effect<{ readonly bytes: Uint8Array; readonly how: string }>
 }
 
@@ -33,7 +33,7 @@ export const connect = (port: number): Effect.Effect<Tcp, never, Scope.Scope> =>
     return tcp
   })
 
-/** Listens on a free port, for connections to be accepted one after the other. */
+/** Listens on a free port. `accept` takes the connections in their order. */
 export const listen: Effect.Effect<
   { readonly port: number; readonly accept: Effect.Effect<Tcp> },
   never,
@@ -44,7 +44,7 @@ export const listen: Effect.Effect<
   return { port, accept: Queue.take(connections) }
 })
 
-/** The port of a target that answers each connection with its own bytes. */
+/** The port of a target that echoes the bytes of each connection. */
 export const echo: Effect.Effect<number, never, Scope.Scope> = Effect.suspend(() =>
   server((socket) => {
     socket.on("error", () => {})
@@ -92,7 +92,7 @@ const make = (socket: Net.Socket): Tcp => {
   socket.on("error", (error: NodeJS.ErrnoException) => conclude(error.code ?? error.message))
   socket.on("close", () => conclude("closed here"))
 
-  /** Reads until there is an answer, and not further. */
+  /** Reads until the poll returns an answer, and pauses the socket then. */
   const reading = <A>(poll: () => Effect.Effect<A> | undefined) =>
     Effect.sync(() => socket.resume()).pipe(
       Effect.zipRight(until(poll)),

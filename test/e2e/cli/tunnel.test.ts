@@ -13,12 +13,12 @@ const mebibyte = 1024 * 1024
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
-/** How a connection came to its end, after which words. */
+/** The end of a connection, and the text before the end. */
 const fate = (peer: Tcp.Tcp) => Effect.map(peer.over, ({ bytes, how }) => ({ how, said: text(bytes) }))
 
 type Connection = Effect.Effect.Success<ReturnType<typeof makeConnection>>
 
-/** A tunnel, and both ends of a connection through it, over which a few words have gone each way. */
+/** A tunnel, and both ends of a connection through the tunnel that has carried bytes both ways. */
 const makeConnection = (args: Parameters<typeof tunnel>[1] = {}) =>
   Effect.gen(function*() {
     const target = yield* Tcp.listen
@@ -32,8 +32,8 @@ const makeConnection = (args: Parameters<typeof tunnel>[1] = {}) =>
     return { client, server, target, near, far }
   })
 
-describe("the tunnel", () => {
-  it.scopedLive("carries HTTP, with large bodies both ways", () =>
+describe("wsmux", () => {
+  it.scopedLive("wsmux carries HTTP when both bodies have 8 MiB", () =>
     Effect.gen(function*() {
       const request = Buffer.from(pattern(8 * mebibyte, 7))
       const response = pattern(8 * mebibyte, 8)
@@ -55,7 +55,7 @@ describe("the tunnel", () => {
       })
     }))
 
-  it.scopedLive("carries 64 connections at once, each to an end of its own", () =>
+  it.scopedLive("wsmux carries each connection to its own end when 64 are open at once", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.listen
       const { client } = yield* tunnel(target.port)
@@ -67,7 +67,7 @@ describe("the tunnel", () => {
           yield* peer.end
           return peer
         }))
-      // Nobody is answered before all are there.
+      // The target answers after it has accepted all connections.
       const far = yield* Effect.forEach(words, () => target.accept)
       yield* Effect.forEach(far, (peer) =>
         Effect.gen(function*() {
@@ -79,8 +79,8 @@ describe("the tunnel", () => {
     }))
 })
 
-describe("a half-close", () => {
-  it.scopedLive("of the client reaches the target, which answers after it", () =>
+describe("wsmux", () => {
+  it.scopedLive("wsmux carries an answer when the client has ended its direction", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeConnection()
       yield* near.write(", and that is all")
@@ -91,7 +91,7 @@ describe("a half-close", () => {
       expect(yield* fate(near)).toEqual({ how: "end", said: "welcome, I have read to the end" })
     }))
 
-  it.scopedLive("of the target reaches the client, which still uploads", () =>
+  it.scopedLive("wsmux carries an upload when the target has ended its direction", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeConnection()
       yield* far.end
@@ -104,8 +104,8 @@ describe("a half-close", () => {
     }))
 })
 
-describe("a lost session", () => {
-  it.scopedLive("is delivered although the session ends, to a target that is slow", () =>
+describe("wsmux", () => {
+  it.scopedLive("wsmux serve delivers all bytes to a slow target when the session has ended", () =>
     Effect.gen(function*() {
       const window = ["--buffer-size", "64MiB"]
       const target = yield* Tcp.listen
@@ -116,7 +116,7 @@ describe("a lost session", () => {
       yield* Effect.fork(Effect.zipRight(near.write(sent), near.end))
       const far = yield* target.accept
       yield* far.end
-      expect((yield* near.over).how).toBe("end") // as far as the client can see, all is done
+      expect((yield* near.over).how).toBe("end") // The client has seen both ends.
       yield* client.awaitLine(/^\{.*"streams":0,.*"bytesOut":30000000,.*\}$/)
       yield* client.signal("SIGINT")
       expect(yield* client.exit).toBe(0)
@@ -124,14 +124,14 @@ describe("a lost session", () => {
       expect([how, sha256(bytes)]).toEqual(["end", sha256(sent)])
     }))
 
-  it.scopedLive("resets the clients' connections when the server is killed, and does not end them", () =>
+  it.scopedLive("wsmux connect resets its connections when wsmux serve is killed", () =>
     Effect.gen(function*() {
       const { near, server } = yield* makeConnection({ connect: ["--reconnect"] })
       yield* server.signal("SIGKILL")
       expect(yield* fate(near)).toEqual({ how: "ECONNRESET", said: "welcome" })
     }))
 
-  it.scopedLive("resets the connections to the target when the client is killed, and does not end them", () =>
+  it.scopedLive("wsmux serve resets its connections to the target when wsmux connect is killed", () =>
     Effect.gen(function*() {
       const { client, far } = yield* makeConnection()
       yield* client.signal("SIGKILL")
@@ -139,8 +139,8 @@ describe("a lost session", () => {
     }))
 })
 
-describe("a reset", () => {
-  it.scopedLive("of the client ends the connection to the target", () =>
+describe("wsmux", () => {
+  it.scopedLive("wsmux serve ends the connection to the target when the client resets its own", () =>
     Effect.gen(function*() {
       const { far, near, server } = yield* makeConnection()
       yield* near.reset
@@ -148,7 +148,7 @@ describe("a reset", () => {
       expect(logged(server, "WARN")).toEqual([])
     }))
 
-  it.scopedLive("of the target ends the connection of the client", () =>
+  it.scopedLive("wsmux connect ends the connection of the client when the target resets its own", () =>
     Effect.gen(function*() {
       const { far, near, server } = yield* makeConnection()
       yield* far.reset
@@ -156,7 +156,7 @@ describe("a reset", () => {
       expect(logged(server, "WARN")).toEqual([])
     }))
 
-  it.scopedLive("leaves the other connections alone", () =>
+  it.scopedLive("wsmux carries other connections when a client resets its own", () =>
     Effect.gen(function*() {
       const { client, far, near, target } = yield* makeConnection()
       const other = yield* Tcp.connect(client.port)
@@ -170,15 +170,15 @@ describe("a reset", () => {
     }))
 })
 
-describe("back-pressure", () => {
+describe("wsmux", () => {
   const upload = Array.from({ length: 40 }, (_, i) => pattern(mebibyte, i + 1))
 
-  /** Far above what windows and kernels hold, far below what is written. */
+  /** More bytes than windows and kernels hold, and fewer than the writer writes. */
   const bound = 20 * mebibyte
 
   for (const from of ["client", "target"] as const) {
     const reads = from === "client" ? "target" : "client"
-    it.scopedLive(`of a ${reads} that does not read stops its writer and nobody else, and nothing is lost`, () =>
+    it.scopedLive(`wsmux blocks only the ${from}'s writer, without loss, when the ${reads} does not read`, () =>
       Effect.gen(function*() {
         const { client, far, near, target } = yield* makeConnection()
         const [writer, reader, greeting] = from === "client" ? [near, far, "hello"] : [far, near, "welcome"]
@@ -188,7 +188,7 @@ describe("back-pressure", () => {
             written += chunk.byteLength
           }), { discard: true }))
 
-        // The same through a connection that is read is the time that an unbounded writer would need.
+        // An unbounded writer finishes in the time that the same upload needs on a connection with a reader.
         const otherNear = yield* Tcp.connect(client.port)
         yield* otherNear.write("!")
         const otherFar = yield* target.accept
@@ -209,7 +209,7 @@ describe("back-pressure", () => {
   }
 })
 
-describe("ctrl-c", () => {
+describe("wsmux", () => {
   const send = (writer: Tcp.Tcp) => Effect.forkScoped(Effect.forever(writer.write(pattern(mebibyte))))
 
   const transfer = (writer: Tcp.Tcp, reader: Tcp.Tcp) =>
@@ -219,13 +219,13 @@ describe("ctrl-c", () => {
       yield* Effect.forkScoped(reader.over)
     })
 
-  // Who receives at that moment is not asked: Node takes a reset for an end when bytes come together with it.
+  // The test checks senders only, since Node reports a reset as an end when bytes come together with the reset.
   const states = {
-    "nothing to send": { ends: ["near", "far"], reach: () => Effect.void },
-    "an upload under way": { ends: ["near"], reach: ({ far, near }) => transfer(near, far) },
-    "an upload that nobody reads": { ends: ["near"], reach: ({ near }) => send(near) },
-    "a download under way": { ends: ["far"], reach: ({ far, near }) => transfer(far, near) },
-    "a download that nobody reads": { ends: ["far"], reach: ({ far }) => send(far) }
+    "while idle": { ends: ["near", "far"], reach: () => Effect.void },
+    "in an upload": { ends: ["near"], reach: ({ far, near }) => transfer(near, far) },
+    "in an unread upload": { ends: ["near"], reach: ({ near }) => send(near) },
+    "in a download": { ends: ["far"], reach: ({ far, near }) => transfer(far, near) },
+    "in an unread download": { ends: ["far"], reach: ({ far }) => send(far) }
   } satisfies Record<string, {
     readonly ends: ReadonlyArray<"near" | "far">
     readonly reach: (connection: Connection) => Effect.Effect<unknown, never, Scope.Scope>
@@ -233,7 +233,7 @@ describe("ctrl-c", () => {
 
   for (const command of ["client", "server"] as const) {
     for (const [state, { ends, reach }] of Object.entries(states)) {
-      it.scopedLive(`of the ${command} exits with 0 and resets the connections, with ${state}`, () =>
+      it.scopedLive(`wsmux exits with 0 and resets TCP when the ${command} gets SIGINT ${state}`, () =>
         Effect.gen(function*() {
           const connection = yield* makeConnection()
           yield* reach(connection)
@@ -248,7 +248,7 @@ describe("ctrl-c", () => {
   }
 })
 
-/** Serves until the scope ends, on a free port. */
+/** Starts an HTTP server on a free port for the lifetime of the scope. */
 const httpServer = (handler: (incoming: IncomingMessage, outgoing: ServerResponse) => void) =>
   Effect.gen(function*() {
     const server = yield* Effect.acquireRelease(

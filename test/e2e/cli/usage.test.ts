@@ -17,11 +17,12 @@ const closedPort = "127.0.0.1:1"
 const serving = ["serve", "--listen", "127.0.0.1:0", "--target", closedPort]
 const connecting = ["connect", `ws://${closedPort}`, "--listen", "127.0.0.1:0"]
 
-/** The title of a test: the command with its last arguments, which hold the fault. */
+/** The title of a test: the command and its last arguments, since these contain the fault. */
 const title = (args: ReadonlyArray<string>): string => {
   const [command, ...others] = args.map((arg) => JSON.stringify(arg.replaceAll(someFile, "a-file")).slice(1, -1))
   const text = others.join(" ").replace(` --listen 127.0.0.1:0 --target ${closedPort}`, "")
-  return `wsmux ${command} refuses: ${text.length > 60 ? `... ${text.slice(-56)}` : text || "no arguments"}`
+  const shown = text.length > 50 ? `... ${text.slice(-46)}` : text || "no arguments"
+  return `wsmux ${command} exits with 2 when given: ${shown}`
 }
 
 const wants = {
@@ -32,7 +33,7 @@ const wants = {
   header: "--header: expected name:value in ASCII, such as 'x-api-key: abc'",
   logLevel: "--log-level: expected one of all, trace, debug, info, warning, error, fatal, none",
   stats: "--stats: expected a duration such as 500ms or 10s",
-  token: "the token must be one or more visible ASCII characters", // after the name of what gave it
+  token: "the token must be one or more visible ASCII characters", // The option's name precedes this.
   authentication: "--listen: other machines can reach 0.0.0.0:0, so give a --token or --allow-anonymous"
 }
 
@@ -146,14 +147,14 @@ describe("wsmux", () => {
       }))
   }
 
-  it.live("wsmux serve refuses an empty WSMUX_TOKEN", () =>
+  it.live("wsmux serve exits with 2 when WSMUX_TOKEN is empty", () =>
     Effect.gen(function*() {
       const result = yield* run(serving, { env: { WSMUX_TOKEN: "" } })
       expect(result).toEqual({ code: 2, stdout: "", stderr: `wsmux: WSMUX_TOKEN: ${wants.token}\n` })
     }))
 
   for (const args of [["serve", "--bogus", ...serving.slice(1)], ["connect", "--bogus", ...connecting.slice(1)]]) {
-    it.live(`wsmux ${args[0]} names an unknown option in front of the others`, () =>
+    it.live(`wsmux ${args[0]} names an unknown option when it stands in front of the others`, () =>
       Effect.gen(function*() {
         const { code, stderr } = yield* run(args)
         expect(stderr).toBe("wsmux: Received unknown argument: '--bogus'\n")
@@ -161,7 +162,7 @@ describe("wsmux", () => {
       }))
   }
 
-  it.live("wsmux serve names an unknown log level in front of the other options", () =>
+  it.live("wsmux serve names an unknown log level when it stands in front of the other options", () =>
     Effect.gen(function*() {
       const { code, stderr } = yield* run(["serve", "--log-level", "loud", ...serving.slice(1)])
       expect(stderr).toMatch(/^wsmux: .*loud.*\n$/)
@@ -172,13 +173,13 @@ describe("wsmux", () => {
 describe("wsmux", () => {
   for (const args of [serving, connecting, ["demo", "--files", "1"]]) {
     const command = args[0]!
-    it.live(`wsmux ${command} takes --log-level at the end`, () =>
+    it.live(`wsmux ${command} accepts --log-level when it is the last option`, () =>
       Effect.gen(function*() {
         const { code, stderr } = yield* run([...args, "--log-level", "warning", "--bogus"])
         expect({ code, stderr }).toEqual({ code: 2, stderr: "wsmux: Received unknown argument: '--bogus'\n" })
       }))
 
-    it.live(`wsmux ${command} takes --help at the end`, () =>
+    it.live(`wsmux ${command} prints its help when --help is the last option`, () =>
       Effect.gen(function*() {
         const help = yield* run([command, "--help"])
         expect(help).toMatchObject({ code: 0, stderr: "" })
@@ -190,7 +191,7 @@ describe("wsmux", () => {
 describe("wsmux serve", () => {
   const allowed: ReadonlyArray<ReadonlyArray<string>> = [["--token", "secret"], ["--allow-anonymous"]]
   for (const args of allowed) {
-    it.scopedLive(`wsmux serve listens beyond this machine with ${args[0]}`, () =>
+    it.scopedLive(`wsmux serve listens on all interfaces when it has ${args[0]}`, () =>
       Effect.gen(function*() {
         const wsmux = yield* start(["serve", "--listen", "0.0.0.0:0", "--target", closedPort, ...args])
         yield* wsmux.awaitLine(/^listening on ws:\/\/0\.0\.0\.0:\d+, forwarding to 127\.0\.0\.1:1$/)
@@ -280,7 +281,7 @@ describe("wsmux", () => {
 })
 
 describe("wsmux", () => {
-  it.live("wsmux --version prints the version of the package", () =>
+  it.live("wsmux prints the version of the package when it has --version", () =>
     Effect.gen(function*() {
       const { code, stderr, stdout } = yield* run(["--version"])
       expect({ code, stderr, version: stdout.trim() }).toEqual({ code: 0, stderr: "", version: packageJson.version })
@@ -313,7 +314,7 @@ describe("wsmux", () => {
     "demo --help": ["$ wsmux demo", "--dir", "--files", "--keep"]
   }
   for (const [args, words] of Object.entries(helps)) {
-    it.live(`wsmux ${args} names its commands and options`, () =>
+    it.live(`wsmux names its commands and options when its arguments are: ${args}`, () =>
       Effect.gen(function*() {
         const { code, stderr, stdout } = yield* run(args.split(" "))
         expect({ code, stderr }).toEqual({ code: 0, stderr: "" })

@@ -1,8 +1,6 @@
 import * as Effect from "effect/Effect"
 
-/**
- * Waiting for what events of Node bring about: whoever waits is asked again at every `wake`, until it has an answer.
- */
+/** Makes waits on events of Node. Each wait polls again at every `wake`, until its poll returns an answer. */
 export const makeWaits = () => {
   const watchers = new Set<() => void>()
   const wake = (): void => {

@@ -7,8 +7,8 @@ import { connect, logged, serve } from "./wsmux.js"
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
-describe("--buffer-size", () => {
-  it.scopedLive("of serve may be the largest beside that of connect: a reader that is late gets everything", () =>
+describe("wsmux", () => {
+  it.scopedLive("wsmux carries 40 MiB to a late reader when serve has the largest --buffer-size", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.listen
       const server = yield* serve(target.port, ["--buffer-size", "64M"])
@@ -17,7 +17,7 @@ describe("--buffer-size", () => {
       yield* near.write("!")
       const far = yield* target.accept
       const sent = pattern(40 * 1024 * 1024)
-      yield* far.write(sent) // of which the tunnel holds what the client has not read
+      yield* far.write(sent) // The tunnel buffers the bytes that the client has not read.
       yield* far.end
       const { bytes, how } = yield* near.over
       expect([how, sha256(bytes)]).toEqual(["end", sha256(sent)])

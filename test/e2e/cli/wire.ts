@@ -7,14 +7,14 @@ import { WebSocket, WebSocketServer } from "ws"
 import * as Frame from "../../../src/internal/wire/frame.js"
 import { makeWaits } from "./waits.js"
 
-/** A WebSocket to one of the commands, to see what it really says on the wire. */
+/** A WebSocket to one of the commands, which gives the test each frame on the wire. */
 export interface Wire {
   readonly send: (frame: Frame.Frame) => Effect.Effect<void>
   /** The next frame. */
   readonly next: Effect.Effect<Frame.Frame | Frame.Malformed>
-  /** The headers of the request that it came with; none where it was dialled. */
+  /** The headers of an accepted upgrade request. A dialled wire has no headers. */
   readonly headers: IncomingHttpHeaders
-  /** How many pings have come so far. */
+  /** The number of pings so far. */
   readonly pings: () => number
   readonly pinged: (times: number) => Effect.Effect<number>
 }
@@ -30,7 +30,7 @@ export const dial = (url: string): Effect.Effect<Wire, never, Scope.Scope> =>
     return wire
   })
 
-/** Listens on a free port, for WebSockets to be accepted one after the other. */
+/** Listens on a free port. `accept` takes the WebSockets in their order. */
 export const listen: Effect.Effect<
   { readonly url: string; readonly accept: Effect.Effect<Wire> },
   never,

@@ -4,29 +4,29 @@ import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { makeWaits } from "./waits.js"
 
-/** The command line as a process of its own. */
+/** A process of the command line. */
 export interface Wsmux {
   readonly pid: number
-  /** What it has printed so far. */
+  /** The standard output so far. */
   readonly stdout: () => string
   readonly stderr: () => string
-  /** The first whole line of either output that matches, there or still to come. A defect if it ends without one. */
+  /** Awaits the first whole line of either output that matches. Dies when the process ends without such a line. */
   readonly awaitLine: (pattern: RegExp) => Effect.Effect<RegExpExecArray>
   readonly signal: (name: NodeJS.Signals) => Effect.Effect<void>
-  /** Stops reading its outputs, as a pipe's reader that ends does. */
+  /** Closes the reading ends of both outputs. */
   readonly stopReading: Effect.Effect<void>
-  /** Its exit code, once its outputs are closed too: by it, and by every process that inherited them. */
+  /** Awaits the exit code. Completes after every process that inherited the outputs has closed them. */
   readonly exit: Effect.Effect<number | null>
 }
 
 export interface Options {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
-  /** How the scope ends it. Gently, for a command that has processes of its own to end. */
+  /** The signal by which the scope ends the process. SIGTERM suits a command with child processes. */
   readonly last?: "SIGKILL" | "SIGTERM"
 }
 
-/** Starts a command with these arguments; the scope ends it. */
+/** Starts a command with these arguments. The scope ends the process. */
 export const start = (args: ReadonlyArray<string>, options: Options = {}): Effect.Effect<Wsmux, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => launch(args, options)),
@@ -41,7 +41,7 @@ export const run = (args: ReadonlyArray<string>, options?: Options) =>
     return { code, stdout: wsmux.stdout(), stderr: wsmux.stderr() }
   }))
 
-/** `wsmux serve` on a free port, and the URL where it listens. */
+/** Starts `wsmux serve` on a free port. Succeeds with the URL, too. */
 export const serve = (target: number, args: ReadonlyArray<string> = [], options?: Options) =>
   Effect.gen(function*() {
     const wsmux = yield* start(
@@ -52,7 +52,7 @@ export const serve = (target: number, args: ReadonlyArray<string> = [], options?
     return { ...wsmux, url: url! }
   })
 
-/** `wsmux connect` on a free port, and the port. */
+/** Starts `wsmux connect` on a free port. Succeeds with the port, too. */
 export const connect = (url: string, args: ReadonlyArray<string> = [], options?: Options) =>
   Effect.gen(function*() {
     const wsmux = yield* start(["connect", ...args, url, "--listen", "127.0.0.1:0"], options)
@@ -60,7 +60,7 @@ export const connect = (url: string, args: ReadonlyArray<string> = [], options?:
     return { ...wsmux, port: Number(port) }
   })
 
-/** Both: what connects to `client.port` is forwarded to the target. */
+/** Starts both commands. The tunnel forwards connections to `client.port` to the target. */
 export const tunnel = (target: number, args: { readonly connect?: ReadonlyArray<string> } = {}) =>
   Effect.gen(function*() {
     const server = yield* serve(target)
@@ -68,7 +68,7 @@ export const tunnel = (target: number, args: { readonly connect?: ReadonlyArray<
     return { server, client }
   })
 
-/** The messages that were logged at a level. */
+/** The logged messages of a level. */
 export const logged = (wsmux: Wsmux, level: "DEBUG" | "INFO" | "WARN"): ReadonlyArray<string> =>
   wsmux.stderr().split("\n").flatMap((line) => {
     const match = /level=(\S+) .*?message=(?:"(.*?)(?<!\\)"|(\S+))/.exec(line)
