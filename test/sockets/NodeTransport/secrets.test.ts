@@ -141,10 +141,13 @@ describe("Session", () => {
       const seen = yield* overheard(
         Effect.gen(function*() {
           const session = yield* ReconnectingSession.make({
-            transport: Effect.flatMap(Effect.succeed(Redacted.make(secret)), (token) =>
-              NodeTransport.connect(secretive(urlOf(server)), {
-                headers: { authorization: `Bearer ${Redacted.value(token)}` }
-              })),
+            transport: Effect.flatMap(
+              Effect.succeed(Redacted.make(secret)),
+              (token) =>
+                NodeTransport.connect(secretive(urlOf(server)), {
+                  headers: { authorization: `Bearer ${Redacted.value(token)}` }
+                })
+            ),
             schedule: Schedule.recurs(2)
           })
           const failure = yield* Effect.flip(session.open())

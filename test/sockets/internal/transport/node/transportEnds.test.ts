@@ -216,7 +216,7 @@ describe("NodeTransport", () => {
       const [ws, request] = yield* connected
       yield* answer
       const events = yield* listen(yield* NodeTransport.fromWebSocket(ws, request, { maxMessageSize: 1000 }))
-      socket.write(frame(0x2, new Uint8Array(1001)).subarray(0, 100)) // the header is enough
+      socket.write(frame(0x2, new Uint8Array(1001)).subarray(0, 100)) // The header alone exceeds the limit.
       expect(yield* events.ended).toMatchObject({ code: 1006, cause: expect.any(RangeError) })
       yield* closed
     }))
