@@ -1,5 +1,5 @@
 /**
- * Where a session's ends are: what Go's `net.Addr` says, as data.
+ * The addresses of a session's ends, as data. Corresponds to Go's `net.Addr`.
  *
  * @since 0.1.0
  */
@@ -24,8 +24,8 @@ export interface UnixAddress {
 }
 
 /**
- * An end that has a name but no network address: a side of the in-memory pair, or a browser, which does not know its
- * own.
+ * An end that has a name but no network address: a side of the in-memory pair, or a browser, where the platform hides
+ * the address.
  *
  * @since 0.1.0
  * @category models
@@ -60,7 +60,7 @@ export const unix = (path: string): Address => ({ _tag: "UnixAddress", path })
 export const opaque = (name: string): Address => ({ _tag: "OpaqueAddress", name })
 
 /**
- * The address in one word: `127.0.0.1:80`, `[::1]:80`, a path or a name.
+ * Formats the address as one word: `127.0.0.1:80`, `[::1]:80`, a path or a name.
  *
  * @since 0.1.0
  * @category combinators
@@ -77,7 +77,7 @@ export const format = (address: Address): string => {
 }
 
 /**
- * A URL as it may be logged: user, password and query are left out, as tokens travel in them.
+ * Returns the URL in a form that is safe to log. User, password and query are replaced, because they may hold tokens.
  *
  * @example
  * ```ts
@@ -91,7 +91,7 @@ export const format = (address: Address): string => {
  * @category combinators
  */
 export const redacted = (url: string): string => {
-  // What is no URL may have anything before its last @.
+  // In a malformed URL, any text before the last @ may be a secret.
   const user = URL.canParse(url) ? /^([a-z][\w+.-]*:\/*)[^/?#\\]*@/i : /^([a-z][\w+.-]*:\/+)?.*@/is
   return url.replace(user, "$1***@").replace(/\?[^#]*/, "?***")
 }

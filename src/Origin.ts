@@ -1,13 +1,13 @@
 /**
- * Which web pages may connect. Browsers let any page dial any server, with the user's cookies, so a server has to ask
- * for the page's origin (RFC 6455, 10.2).
+ * The check of the web pages that may connect. A browser lets any page connect to any server, with the user's cookies.
+ * So a server must check the page's origin (RFC 6455, 10.2).
  *
  * @since 0.1.0
  */
 
 /**
- * The origins whose pages may connect, such as `https://app.example`, or `"*"` for every page. A default port and a
- * path are ignored. None given means those of the server's own host only.
+ * The origins whose pages may connect, such as `https://app.example`, or `"*"` for every page. The check ignores a
+ * default port and a path. Undefined allows only pages of the server's own host.
  *
  * @since 0.1.0
  * @category models
@@ -15,12 +15,15 @@
 export type AllowedOrigins = ReadonlyArray<string> | "*" | undefined
 
 /**
- * Whether the upgrade request with these headers may come in: programs, which send no origin, always; pages from an
- * allowed origin, and of the same host and port where none is given. The scheme is not compared then, since a proxy may
- * speak TLS in the server's place; but where it is known that the request came over TLS (`secure`), pages that came
- * without it are foreign, since anybody on the way may have written them. Nor do headers tell whether a host's name was
- * made to point here (DNS rebinding): a server that lets in everybody who reaches it, as on the loopback, had better
- * name its origins, or none.
+ * Returns whether the server may accept an upgrade request with these headers.
+ *
+ * - Allows every request without an origin, because only browsers send one.
+ * - Allows the given origins. Without `allowed`, allows pages of the host and port in the request.
+ * - Without `allowed`, ignores the scheme, because a proxy may end TLS before the server. If `secure` says that the
+ *   request came over TLS, refuses pages that came without TLS: an attacker on the network may have written them.
+ *
+ * The headers cannot show DNS rebinding, where an attacker points a host name at this server. A server without other
+ * authorisation, as on the loopback, should pass its allowed origins, or `[]` for no page.
  *
  * @example
  * ```ts
@@ -51,7 +54,7 @@ export const isAllowed = (
   if (allowed !== undefined) return allowed.some((named) => named === origin || originOf(named) === origin)
   const page = pageOf(origin)
   if (page === undefined || typeof host !== "string" || !/^[^\s@/?#\\]+$/.test(host)) return false
-  // A default port may stand in `host`, and never in an origin: both are read by the scheme of the page.
+  // `host` may contain a default port, and an origin never does. So both are parsed with the scheme of the page.
   return pageOf(`${page.protocol}//${host}`)?.host === page.host && !(secure && page.protocol === "http:")
 }
 
@@ -59,5 +62,5 @@ export const isAllowed = (
 const pageOf = (origin: string): URL | undefined =>
   /^https?:/i.test(origin) && URL.canParse(origin) ? new URL(origin) : undefined
 
-/** An origin as browsers write it. */
+/** The origin in the form that browsers send. */
 const originOf = (named: string): string | undefined => pageOf(named)?.origin

@@ -1,8 +1,8 @@
 /**
  * Many streams over one WebSocket.
  *
- * A session is made over a `Transport`, in one of two roles. The role decides only which ids its streams get; the two
- * ends must have different ones, whoever dialled.
+ * A session runs over a `Transport`, in the client role or the server role. The role decides only which ids the streams
+ * get. The two ends must have different roles, and either of them may have dialled.
  *
  * @since 0.1.0
  */
@@ -42,7 +42,7 @@ export const TypeId: unique symbol = internal.TypeId
 export type TypeId = typeof TypeId
 
 /**
- * A session. Closing the scope that made it closes it. `P` is the type of its principal.
+ * A session. Closing the scope in which the session was made closes the session. `P` is the type of its principal.
  *
  * @since 0.1.0
  * @category models
@@ -50,7 +50,7 @@ export type TypeId = typeof TypeId
 export interface Session<out P = unknown> {
   readonly [TypeId]: TypeId
 
-  /** The peer, as the server's `authorize` answered; undefined where there is none, as on the end that dialled. */
+  /** The peer, as the server's `authorize` answered. Undefined without `authorize`, and on the end that dialled. */
   readonly principal: P
 
   readonly role: "client" | "server"
@@ -61,56 +61,61 @@ export interface Session<out P = unknown> {
 
   /**
    * Opens a stream in the caller's scope. Completes when the peer accepts the stream. At most `maxUnacknowledgedOpens`
-   * opens of the session are unanswered at once; further ones wait in turn.
+   * opens of the session are unanswered at once. Further opens wait in turn.
    *
-   * Fails with `StreamRefused` when the peer refuses the stream, with `AcceptTimeout` when the peer has not answered
-   * `streamAcceptDeadline` after the call, with the terminal error when the session ends, and with `DuplicateStream`
-   * when the `id` asked for is taken. Interruption gives the open up: the session answers a late acceptance with FIN.
+   * - Fails with `StreamRefused` when the peer refuses the stream.
+   * - Fails with `AcceptTimeout` when the peer has not answered within `streamAcceptDeadline` of the call.
+   * - Fails with `DuplicateStream` when the requested `id` is taken.
+   * - Fails with the terminal error when the session ends.
+   *
+   * Interruption cancels the open: the session answers a late acceptance with FIN.
    */
   readonly open: Open<OpenError>
 
   /**
-   * The next stream that the peer opened. The scope owns it. Fails with what ended the session. Interrupted, it takes
-   * no stream. A stream that its opener gave up while it waited is never handed out.
+   * Takes the next stream that the peer opened. The caller's scope owns the stream. Skips a stream that its opener
+   * cancelled while the stream waited. Fails with the terminal error when the session ends. Interruption takes no
+   * stream.
    */
   readonly accept: Effect.Effect<MuxStream, AcceptError, Scope.Scope>
 
-  /** What `accept` gives, one after the other, all owned by the scope in which it is run. */
+  /** Emits the streams that `accept` takes. The scope in which the `Stream` runs owns them all. */
   readonly accepted: Stream.Stream<MuxStream, AcceptError, Scope.Scope>
 
   /**
-   * Handles every stream that the peer opens in a fiber and a scope of its own, until the session ends; then it fails
-   * with what ended the session, as soon as the handlers that run have ended, which may still read what had arrived. A
-   * handler that fails ends its stream, not the session; the failure is logged at debug level. Interruption ends the
-   * handlers.
+   * Runs the handler for every stream that the peer opens, each in its own fiber and scope.
+   *
+   * A handler that fails ends its stream and leaves the session open. The session logs the failure at debug level.
+   * Fails with the terminal error when the session has ended and all running handlers have returned. Until then the
+   * handlers can read the bytes that had arrived. Interruption interrupts the handlers.
    */
   readonly run: <E, R>(
     handler: (stream: MuxStream) => Effect.Effect<unknown, E, R>
   ) => Effect.Effect<never, AcceptError, Exclude<R, Scope.Scope>>
 
   /**
-   * Closes the session and its WebSocket, and completes when it is closed: what is queued is flushed within
-   * `flushTimeout`, the close frame is answered within `closeTimeout`. Idempotent. Interrupting it does not stop the
-   * closing.
+   * Closes the session and its WebSocket. Completes when the WebSocket is closed. The session flushes queued frames for
+   * at most `flushTimeout`, and waits for the peer's close frame for at most `closeTimeout`. Idempotent. Interruption
+   * does not stop the closing.
    */
   readonly close: Effect.Effect<void>
 
-  /** Whether the session has ended, for whatever reason. */
+  /** Returns whether the session has ended, for any reason. */
   readonly isClosed: Effect.Effect<boolean>
 
-  /** Waits until the session is closed, and tells what ended it. */
+  /** Completes with the terminal error when the session is closed. */
   readonly awaitClosed: Effect.Effect<TerminalError>
 
-  /** Replaces the callback that runs, once, when the session is closed. Too late once it has run. */
+  /** Replaces the callback that runs once when the session is closed. Has no effect after a callback has run. */
   readonly setCloseCallback: (callback: (cause: TerminalError) => Effect.Effect<void>) => Effect.Effect<void>
 
-  /** The session's streams and counters at this moment, for operators. */
+  /** Returns the session's streams and counters at this moment, for operators. */
   readonly snapshot: Effect.Effect<SessionSnapshot>
 }
 
 /**
- * The operation that opens a stream. `E` is the type of its failures without an id of the caller's choice: only an open
- * with such an id can fail with `DuplicateStream`.
+ * The operation that opens a stream. Only an open with an `id` of the caller's choice can fail with `DuplicateStream`.
+ * `E` is the type of the other failures.
  *
  * @since 0.2.0
  * @category models
@@ -121,7 +126,8 @@ export interface Open<out E> {
 }
 
 /**
- * The part of a session that opens streams: a `Session` or a `ReconnectingSession`. Adapters take this.
+ * The part of a session that opens streams. `Session` and `ReconnectingSession` both have this part. Adapters take an
+ * `Opener`.
  *
  * @since 0.1.0
  * @category models
@@ -131,8 +137,8 @@ export interface Opener<out E = OpenError> {
 }
 
 /**
- * The part of a session that serves the peer's streams: a `Session` or a `ReconnectingSession`, which has no address of
- * its own. Adapters take this.
+ * The part of a session that serves the peer's streams. `Session` and `ReconnectingSession` both have this part, and a
+ * `ReconnectingSession` has no local address. Adapters take an `Acceptor`.
  *
  * @since 0.1.0
  * @category models
@@ -150,14 +156,14 @@ export interface Acceptor<out E = AcceptError> {
  */
 export interface OpenOptions {
   /**
-   * An id of this role's parity to use instead of the next free one. Ids that have been used count as taken, since a Go
-   * peer may revive a dead stream. An id of the wrong parity, or no uint32, is a defect.
+   * An id of this role's parity to use instead of the next free id. A used id counts as taken, because a Go peer may
+   * revive the ended stream. An id of the wrong parity or outside uint32 is a defect.
    */
   readonly id?: number | undefined
 }
 
 /**
- * The session of a program that has one.
+ * The tag of a program's session.
  *
  * @since 0.1.0
  * @category context
@@ -165,8 +171,8 @@ export interface OpenOptions {
 export const Session: Context.Tag<Session, Session> = Context.GenericTag<Session>("effect-wsmux/Session")
 
 /**
- * The `Opener` of a program that does not care whether its session reconnects. The layers of `Session` and of
- * `ReconnectingSession` provide this tag beside their own. A `Session` never fails with `NotConnected`.
+ * The `Opener` of a program that runs with a `Session` or a `ReconnectingSession`. The layers of both provide this tag
+ * beside their own. A `Session` never fails with `NotConnected`.
  *
  * @example
  * ```ts
@@ -191,8 +197,8 @@ export class StreamOpener extends Context.Tag("effect-wsmux/StreamOpener")<
 >() {}
 
 /**
- * The `Acceptor` of a program that does not care whether its session reconnects. The layers of `Session` and of
- * `ReconnectingSession` provide this tag beside their own. A `Session` never fails with `NotConnected`.
+ * The `Acceptor` of a program that runs with a `Session` or a `ReconnectingSession`. The layers of both provide this
+ * tag beside their own. A `Session` never fails with `NotConnected`.
  *
  * @since 0.2.0
  * @category context
@@ -209,7 +215,7 @@ export class StreamAcceptor extends Context.Tag("effect-wsmux/StreamAcceptor")<
 export const isSession = (u: unknown): u is Session => Predicate.hasProperty(u, TypeId)
 
 /**
- * The same session with another principal, for servers that authorise their clients in a way of their own.
+ * Returns the same session with another principal, for servers with their own authorisation.
  *
  * @since 0.2.0
  * @category combinators
@@ -217,8 +223,9 @@ export const isSession = (u: unknown): u is Session => Predicate.hasProperty(u, 
 export const withPrincipal = <P>(session: Session, principal: P): Session<P> => ({ ...session, principal })
 
 /**
- * A session in the client role (odd ids) over the transport in the context, as Go's `wsmux.Client`. Settings that are
- * not given come from the `SessionConfig` in the context, whose default is `SessionConfig.defaults`.
+ * Makes a session in the client role (odd ids) over the transport in the context, as Go's `wsmux.Client` does. Omitted
+ * settings come from the `SessionConfig` in the context, whose default is `SessionConfig.defaults`. Fails with
+ * `InvalidConfiguration` when a setting is invalid.
  *
  * @since 0.1.0
  * @category constructors
@@ -228,7 +235,8 @@ export const makeClient = (
 ): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> => internal.makeSession("client", settings)
 
 /**
- * A session in the server role (even ids) over the transport in the context, as Go's `wsmux.Server`.
+ * Makes a session in the server role (even ids) over the transport in the context, as Go's `wsmux.Server` does. The
+ * settings and failures are those of `makeClient`.
  *
  * @since 0.1.0
  * @category constructors
@@ -238,7 +246,7 @@ export const makeServer = (
 ): Effect.Effect<Session, InvalidConfiguration, Transport | Scope.Scope> => internal.makeSession("server", settings)
 
 /**
- * The services that a layer of this module provides, all of the same session.
+ * The services that a layer of this module provides. All of them use the same session.
  *
  * @since 0.2.0
  * @category models
@@ -289,7 +297,7 @@ export const layerServer = (
 ): Layer.Layer<Services, InvalidConfiguration, Transport> => provide(makeServer(settings))
 
 /**
- * `layerClient` with the settings that a `Config` describes, such as `SessionConfig.config`.
+ * Provides the services of `layerClient`, with the settings of a `Config` such as `SessionConfig.config`.
  *
  * @since 0.1.0
  * @category layers
@@ -300,7 +308,7 @@ export const layerClientConfig = (
   provide(Effect.flatMap(Config.unwrap(settings), makeClient))
 
 /**
- * `layerServer` with the settings that a `Config` describes, such as `SessionConfig.config`.
+ * Provides the services of `layerServer`, with the settings of a `Config` such as `SessionConfig.config`.
  *
  * @since 0.1.0
  * @category layers

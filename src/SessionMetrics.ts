@@ -1,6 +1,8 @@
 /**
- * What sessions tell operators, as Effect's metrics, tagged with the `role`. Nothing is measured per frame: a session
- * adds what it has counted at its beginning, at every tick of its keep-alive, and at its end.
+ * The metrics of sessions, as Effect metrics tagged with the `role`.
+ *
+ * A session updates the metrics from its counters when the session starts, at every tick of its keep-alive, and when
+ * the session ends. A frame costs no metric update.
  *
  * @since 0.1.0
  */
@@ -16,7 +18,7 @@ import * as MetricBoundaries from "effect/MetricBoundaries"
 export const sessions = Metric.gauge("wsmux_sessions")
 
 /**
- * Sessions that are over, tagged with the `cause`: the tag of the terminal error.
+ * Sessions that have ended, tagged with the `cause`: the `_tag` of the terminal error.
  *
  * @since 0.1.0
  * @category metrics
@@ -24,7 +26,7 @@ export const sessions = Metric.gauge("wsmux_sessions")
 export const sessionsEnded = Metric.counter("wsmux_sessions_ended", { incremental: true })
 
 /**
- * Streams that are alive.
+ * Streams that have not ended.
  *
  * @since 0.1.0
  * @category metrics
@@ -32,7 +34,7 @@ export const sessionsEnded = Metric.counter("wsmux_sessions_ended", { incrementa
 export const streams = Metric.gauge("wsmux_streams")
 
 /**
- * Streams that a peer has accepted from us.
+ * Streams that this end opened and the peer accepted.
  *
  * @since 0.1.0
  * @category metrics
@@ -40,7 +42,7 @@ export const streams = Metric.gauge("wsmux_streams")
 export const streamsOpened = Metric.counter("wsmux_streams_opened", { incremental: true })
 
 /**
- * Streams that we have accepted from a peer.
+ * Streams that the peer opened and this end accepted.
  *
  * @since 0.1.0
  * @category metrics
@@ -48,7 +50,7 @@ export const streamsOpened = Metric.counter("wsmux_streams_opened", { incrementa
 export const streamsAccepted = Metric.counter("wsmux_streams_accepted", { incremental: true })
 
 /**
- * Streams of a peer that were refused because the backlog was full.
+ * Streams of the peer that this end refused, because of a limit or because the stream had waited too long.
  *
  * @since 0.1.0
  * @category metrics
@@ -72,7 +74,7 @@ export const bytesReceived = Metric.counter("wsmux_bytes_received", { incrementa
 export const bytesSent = Metric.counter("wsmux_bytes_sent", { incremental: true })
 
 /**
- * How often something that was written began to wait for the peer's credit.
+ * The number of writes that had to wait for the peer's credit.
  *
  * @since 0.1.0
  * @category metrics
@@ -80,7 +82,7 @@ export const bytesSent = Metric.counter("wsmux_bytes_sent", { incremental: true 
 export const creditStalls = Metric.counter("wsmux_credit_stalls", { incremental: true })
 
 /**
- * How long the pings of the keep-alive took to be answered, in milliseconds.
+ * The round-trip times of the keep-alive's pings, in milliseconds.
  *
  * @since 0.1.0
  * @category metrics
@@ -107,7 +109,7 @@ export const framesReceived = Metric.counter("wsmux_frames_received", { incremen
 export const framesSent = Metric.counter("wsmux_frames_sent", { incremental: true })
 
 /**
- * Faults of peers that a session lives with: streams opened twice, overrun windows, credit beyond 2^32-1.
+ * Faults of peers that a session survives: SYNs for open streams, overrun windows, credit beyond 2^32-1.
  *
  * @since 0.1.0
  * @category metrics

@@ -1,5 +1,5 @@
 /**
- * What a session reports of itself to operators: its streams and its counters at one moment.
+ * The state of a session for operators: its streams and its counters at one moment.
  *
  * @since 0.2.0
  */
@@ -15,7 +15,7 @@ export interface FrameCounts {
 }
 
 /**
- * What a session has counted since it was made.
+ * The counters of a session since the session was made.
  *
  * @since 0.1.0
  * @category models
@@ -26,16 +26,16 @@ export interface SessionCounters {
   /** Payload bytes of DAT frames. */
   readonly bytesIn: number
   readonly bytesOut: number
-  /** Streams that the peer accepted from us, that we accepted from the peer, that we refused. */
+  /** `opened`: streams that the peer accepted. `accepted` and `refused`: streams of the peer. */
   readonly opened: number
   readonly accepted: number
   readonly refused: number
-  /** Faults of the peer: SYNs for live streams, frames that had no place, overrun windows, credit beyond 2^32-1. */
+  /** Faults of the peer: SYNs for open streams, unexpected frames, overrun windows, credit beyond 2^32-1. */
   readonly duplicateSyns: number
   readonly ignoredFrames: number
   readonly windowOverruns: number
   readonly creditOverflows: number
-  /** How often something that was written began to wait for the peer's credit. */
+  /** The number of writes that had to wait for the peer's credit. */
   readonly creditStalls: number
 }
 
@@ -53,15 +53,15 @@ export interface StreamSnapshot {
     | "HalfClosedLocal"
     | "HalfClosedRemote"
     | "Closed"
-  /** Received and not yet read. */
+  /** The bytes that were received and not yet read. */
   readonly bufferedBytes: number
-  /** What the peer may still send. */
+  /** The bytes that the peer may still send. */
   readonly receiveCredit: number
-  /** Whether the stream was left here, so that the session discards the bytes that still arrive. */
+  /** Whether this end left the stream, so that the session discards the bytes that still arrive. */
   readonly discarding: boolean
-  /** What we may still send. */
+  /** The bytes that this end may still send. */
   readonly sendCredit: number
-  /** Written and not yet sent. */
+  /** The bytes that were written and not yet sent. */
   readonly waitingBytes: number
 }
 
@@ -75,7 +75,7 @@ export interface SessionSnapshot {
   readonly streams: ReadonlyArray<StreamSnapshot>
   /** Streams of the peer that wait to be accepted. */
   readonly backlog: number
-  /** Our opens that the peer has not answered, and those that wait for their turn. */
+  /** Opens of this end that the peer has not answered. `waitingOpens` have not been sent yet. */
   readonly unacknowledgedOpens: number
   readonly waitingOpens: number
   readonly counters: SessionCounters

@@ -1,9 +1,9 @@
 /**
- * Limits on what all peers together can make this process hold.
+ * Limits on the resources that all peers together can take from this process.
  *
- * The limits of a `SessionConfig` bound one session. A server has many sessions with strangers, so these limits bound
- * the sum. Sessions and transports take the `SharedLimits` in their context. Its default is one value for the whole
- * process, so a program that provides nothing is bounded, too.
+ * The limits of a `SessionConfig` bound one session. A server has many sessions with unknown peers, so these limits
+ * bound the sum. Sessions and transports take the `SharedLimits` in their context. The default is one value for the
+ * whole process, so the limits also apply to a program that provides no `SharedLimits`.
  *
  * @since 0.2.0
  */
@@ -14,8 +14,8 @@ import { SharedBudget } from "./internal/memory/sharedBudget.js"
 import { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
- * All limits but the first are shared in the same way: the first half goes to the sessions in the order in which they
- * ask, and of the second half each session can have an equal part. So one greedy peer leaves room for the others. A
+ * Sessions share every limit but `maxConnections` in the same way. The first half goes to the sessions in the order in
+ * which they ask. Each session can have an equal part of the second half, so a greedy peer cannot starve the others. A
  * session can always have two streams with small windows.
  *
  * @since 0.2.0
@@ -23,31 +23,31 @@ import { InvalidConfiguration } from "./WsmuxError.js"
  */
 export interface Settings {
   /**
-   * The WebSockets that servers and routes of this process hold, and the upgrades in progress. A further one gets 503.
-   * Default 2,000: an idle session takes 92 KiB of heap.
+   * The WebSockets that servers and routes of this process hold, and the upgrades in progress. The server answers a
+   * further upgrade with 503. Default 2,000: an idle session takes 92 KiB of heap.
    */
   readonly maxConnections: number
   /**
-   * The streams that peers have opened and whose handlers run, and those that wait to be accepted. The session refuses
-   * a further stream, but each session can always have two. Default 6,000: with 26 KiB for each handler of Effect
-   * streams these take 150 MiB, and the two of each of 2,000 sessions 100 MiB more.
+   * The streams of peers whose handlers run, and the streams in backlogs. A session refuses a further stream, but each
+   * session can always have two. Default 6,000: with 26 KiB for each handler of Effect streams these take 150 MiB. The
+   * two streams of each of 2,000 sessions take 100 MiB more.
    */
   readonly maxStreams: number
   /**
-   * The bytes in the receive windows of all sessions, read or unread, with what the windows have grown by. A session
-   * gives a further stream a window of at most 1,024 bytes. Such windows can take 1,024 times `maxStreams` bytes beyond
-   * this limit: 6 MiB by default. Default 256 MiB.
+   * The bytes in the receive windows of all sessions, read or unread, including the growth of the windows. Beyond this
+   * limit a session gives a further stream a window of at most 1,024 bytes. Such windows can take 1,024 times
+   * `maxStreams` bytes beyond this limit: 6 MiB by default. Default 256 MiB.
    */
   readonly maxBufferSize: number
   /**
-   * The bytes kept of WebSocket messages that have begun and not ended. Each connection can always have 128 KiB, which
-   * is enough for the messages of this package's own peers. A connection that needs more is closed with code 1013.
-   * Default 64 MiB.
+   * The bytes of WebSocket messages that have begun and not ended. Each connection can always have 128 KiB, which is
+   * enough for the messages of peers with this package. The transport closes a connection that needs more with code
+   * 1013. Default 64 MiB.
    */
   readonly maxPartialMessages: number
   /**
-   * The answers that wait for peers that do not read: the acceptance or refusal of a stream. Each session can always
-   * have 100. A session whose peer owes more ends with `PeerFlood`. Default 100,000, about 10 MiB.
+   * The answers that wait for peers that do not read. An answer accepts or refuses a stream. Each session can always
+   * have 100 waiting answers. A session that needs more ends with `PeerFlood`. Default 100,000, about 10 MiB.
    */
   readonly maxWaitingAnswers: number
 }
@@ -65,8 +65,8 @@ export const defaults: Settings = {
 }
 
 /**
- * The size in bytes of the windows that streams get where the sessions together have little left: slow, and enough for
- * a stream to work.
+ * The largest window in bytes of a stream that is accepted when `maxBufferSize` has no room for a full window. Such a
+ * stream works slowly.
  *
  * @since 0.2.0
  * @category constants
@@ -83,12 +83,12 @@ export interface Budget {
   readonly total: number
   /** The amount that all holders hold together. */
   readonly used: number
-  /** How many holders have a claim to a part. */
+  /** The number of holders that can have an equal part. */
   readonly holders: number
-  /** Takes the amount for no holder in particular, or returns false and takes nothing. */
+  /** Takes the amount without a holder, or returns false and takes nothing. */
   readonly take: (amount: number) => boolean
   readonly giveBack: (amount: number) => void
-  /** Makes a holder with a claim to an equal part of the second half, until it leaves. */
+  /** Adds a holder, which can have an equal part of the second half until the holder leaves. */
   readonly join: () => Share
 }
 
@@ -105,12 +105,12 @@ export interface Share {
   /** Takes the amount, even beyond the total. */
   readonly force: (amount: number) => void
   readonly giveBack: (amount: number) => void
-  /** Ends the claim to a part. The amount that is still held stays booked until it is given back. */
+  /** Removes the holder. The held amount stays booked until the holder gives it back. */
   readonly leave: () => void
 }
 
 /**
- * The budgets that sessions and transports draw on, one for each limit.
+ * The budgets from which sessions and transports take, one for each limit.
  *
  * @since 0.2.0
  * @category models
@@ -124,7 +124,8 @@ export interface Budgets {
 }
 
 /**
- * The limits in force. Where nothing is provided, the whole process shares one value with the `defaults`.
+ * The limits of the sessions and transports in the context. By default, the whole process shares one value with the
+ * `defaults`.
  *
  * @example
  * ```ts
@@ -148,8 +149,8 @@ export class SharedLimits extends Context.Reference<SharedLimits>()("effect-wsmu
 }) {}
 
 /**
- * Provides limits of their own to the sessions and transports that are made with this layer: the given ones, and the
- * `defaults` for the rest. Fails with `InvalidConfiguration` when a limit is not a whole number.
+ * Provides separate limits to the sessions and transports that are made with this layer. The `defaults` apply to the
+ * limits that are not given. Fails with `InvalidConfiguration` when a limit is not a whole number.
  *
  * @since 0.2.0
  * @category layers
@@ -167,13 +168,13 @@ export const layer = (options: Partial<Settings> = {}): Layer.Layer<SharedLimits
     })
   )
 
-/** One stream, and the one before, whose handler may be about to end. */
+/** The current stream of a peer, and its last stream, whose handler may still be ending. */
 const streamAllowance = 2
 
-/** A frame of 64 KiB, in a buffer that has grown in steps. */
+/** A frame of 64 KiB, in a buffer that grows in steps. */
 const partialAllowance = 128 * 1024
 
-/** A peer's burst of opens while its socket is full of data: a flood by others must not end its session. */
+/** A peer's burst of opens while its socket is full. A flood by other peers must not end this peer's session. */
 const answerAllowance = 100
 
 const make = (settings: Settings): Budgets => ({

@@ -2,7 +2,7 @@
  * The interface between a session and the network: one established WebSocket that carries whole binary messages.
  *
  * A session reaches its peer through this interface only. All members but `close` are synchronous and use plain
- * callbacks, so that a message costs no fiber and no effect.
+ * callbacks, so a message costs no fiber and no effect.
  *
  * @since 0.1.0
  */
@@ -24,11 +24,11 @@ export const TypeId: unique symbol = Symbol.for("effect-wsmux/Transport")
 export type TypeId = typeof TypeId
 
 /**
- * One established WebSocket.
+ * An established WebSocket.
  *
  * - Messages arrive whole and in order. No message is lost between the acquisition and `listen`.
- * - The transport always reads. Back-pressure is the credit of the sessions and never a paused socket, because a Go
- *   peer ends a session whose pongs are late.
+ * - The transport always reads. A session applies back-pressure through credit and never pauses the socket, because a
+ *   Go peer ends a session whose pongs are late.
  * - Closing the scope that acquired the transport terminates it.
  *
  * @since 0.1.0
@@ -38,17 +38,17 @@ export interface Transport {
   readonly [TypeId]: TypeId
   readonly localAddress: Address
   readonly remoteAddress: Address
-  /** The server's answer to the upgrade; undefined on the server's end, and where the platform hides it. */
+  /** The server's answer to the upgrade. Undefined on the server's end, and where the platform hides the answer. */
   readonly upgrade?: UpgradeAnswer | undefined
-  /** The largest message in bytes that the transport lets in; a larger one ends the connection with code 1009. */
+  /** The largest message in bytes that the transport receives. A larger message ends the connection with code 1009. */
   readonly maxMessageSize: number
   /**
-   * Attaches the one listener, and delivers earlier events within this call. Throws when there is a listener already.
+   * Attaches the only listener, and delivers earlier events within this call. Throws when a listener is attached.
    */
   readonly listen: (listener: Listener) => void
   /**
-   * Sends one message, given in parts that the transport joins. The bytes belong to the caller again when this
-   * returns: the transport copies those that it keeps. Does nothing once closed.
+   * Sends the parts as one message. The bytes belong to the caller again when the call returns, because the transport
+   * copies the bytes that it keeps. Does nothing once closed.
    */
   readonly send: (parts: ReadonlyArray<Uint8Array>) => void
   /**
@@ -56,25 +56,25 @@ export interface Transport {
    * `Listener.onWritable` or `onClose`. Always false once closed.
    */
   readonly pollWritable: () => boolean
-  /** Returns a number that changes whenever bytes arrive, also a part of a message: the sign of life. */
+  /** Returns a number that changes whenever bytes arrive, even part of a message. The keep-alive takes it for life. */
   readonly receiveCount: () => number
   /**
-   * Sends a WebSocket ping and an unsolicited pong. A busy Go peer takes the pong for the answer to a ping of its
-   * own. The transport calls `answered` when the peer answers this ping or a later one. Undefined where the platform
-   * has no pings, as in browsers; a session there has no keep-alive.
+   * Sends a WebSocket ping and an unsolicited pong. A busy Go peer takes the pong for the answer to a ping of its own.
+   * The transport calls `answered` when the peer answers this ping or a later one. Undefined where the platform has no
+   * pings, as in browsers: a session there has no keep-alive.
    */
   readonly ping: ((answered?: () => void) => void) | undefined
-  /** Sends an unsolicited pong alone, where the platform has pings. */
+  /** Sends an unsolicited pong without a ping. Undefined where the platform has no pings. */
   readonly pong?: (() => void) | undefined
   /**
-   * Sends a close frame, waits for the end up to `timeout`, and then terminates. Idempotent. Interruption terminates
-   * the connection at once.
+   * Sends a close frame, and terminates the connection when the peer has not ended it within `timeout`. Completes when
+   * the connection has ended. Idempotent. Interruption terminates the connection at once.
    */
   readonly close: (code: number, reason: string, timeout: Duration.DurationInput) => Effect.Effect<void>
 }
 
 /**
- * The headers of an HTTP message by their names in lower case, as they arrived: values may hold any text.
+ * The headers of an HTTP message by their names in lower case. The values are unchecked text of the peer.
  *
  * @since 0.2.0
  * @category models
@@ -98,13 +98,13 @@ export interface UpgradeAnswer {
  * @category models
  */
 export interface Listener {
-  /** One binary message. The bytes belong to the listener. */
+  /** A binary message arrived. Its bytes belong to the listener. */
   readonly onMessage: (message: Uint8Array) => void
   /** A text message arrived, which is a fault of the peer. */
   readonly onText: () => void
   /** The unsent bytes fell below the high-water mark, after `pollWritable` had returned false. */
   readonly onWritable: () => void
-  /** The connection has ended: the last event, delivered exactly once. */
+  /** The connection has ended. The transport delivers this event exactly once, as the last one. */
   readonly onClose: (end: CloseInfo) => void
 }
 
@@ -115,10 +115,10 @@ export interface Listener {
  * @category models
  */
 export interface CloseInfo {
-  /** The close code of the peer's frame; 1005 for a frame without one, 1006 for no frame at all. */
+  /** The code of the peer's close frame: 1005 for a close frame without a code, 1006 without a close frame. */
   readonly code: number
   readonly reason: string
-  /** The failure of the socket, if any; a `RangeError` where this end refused a message that is too large. */
+  /** The failure of the socket, if any. A `RangeError` when this end refused a message above `maxMessageSize`. */
   readonly cause?: unknown
 }
 
@@ -129,8 +129,8 @@ export interface CloseInfo {
 export const Transport: Context.Tag<Transport, Transport> = Context.GenericTag<Transport>("effect-wsmux/Transport")
 
 /**
- * The default high-water mark in bytes. The socket does not run empty between two turns of the event loop, and a key
- * stroke waits only briefly behind a file.
+ * The default high-water mark in bytes. This size keeps the socket busy between two turns of the event loop. A small
+ * write still waits only briefly behind a bulk transfer.
  *
  * @since 0.1.0
  * @category constants

@@ -1,6 +1,6 @@
 import { type Share, smallWindow } from "../../SharedLimits.js"
 
-/** The limits that the receive windows of a session obey. */
+/** The settings that limit the receive windows of a session. */
 interface Limits {
   readonly maxSessionBufferSize: number
   readonly maxStreams: number
@@ -8,11 +8,11 @@ interface Limits {
 }
 
 /**
- * The bytes that the receive windows of a session can make this process store, within the session's own limit and the
- * session's share of the limit for all sessions.
+ * The bytes that the receive windows of a session can make this process store. The session's own limit and its share of
+ * the limit for all sessions bound them.
  *
- * A stream books its window before the peer learns of it. When nothing more can arrive, the stream gives back all but
- * the bytes that are unread.
+ * A stream books its window before the peer learns of the window. When no more bytes can arrive, the stream gives back
+ * all but the unread bytes.
  */
 export class ReceiveMemory {
   readonly #limits: Limits
@@ -25,11 +25,13 @@ export class ReceiveMemory {
   }
 
   /**
-   * Books the window of one more stream of the peer, and returns its size; undefined when the stream must be refused.
+   * Books the window of one more stream of the peer, and returns its size. Undefined when the session must refuse the
+   * stream.
    *
-   * Windows are whole until half of the session's limit is given, then equal parts of the other half. So the windows of
-   * `maxStreams` streams always fit. Where the sessions together have nothing left, the window is small, and booked all
-   * the same: a Go peer learns nothing of a refusal, and the limit of streams bounds what small windows add.
+   * Windows are full until half of the session's limit is booked. Further windows are equal parts of the other half, so
+   * the windows of `maxStreams` streams always fit. When the limit for all sessions is used up, the window is small and
+   * is booked beyond that limit. `maxStreams` bounds the sum of the small windows. The session does not refuse such a
+   * stream, because a Go peer does not notice a refusal.
    */
   bookWindow(): number | undefined {
     const { maxSessionBufferSize, maxStreams, streamBufferSize } = this.#limits
@@ -44,19 +46,19 @@ export class ReceiveMemory {
     return small
   }
 
-  /** Books the window of a stream that this end opens: the program has asked for it. */
+  /** Books the window of a stream that this end opens, even beyond the limits. */
   bookOwn(bytes: number): void {
     this.#given += bytes
     this.#share.force(bytes)
   }
 
-  /** Books as much as the limits allow of what a peer believes to have beyond the window, and returns how much. */
+  /** Books the bytes that the peer assumes beyond the window, within the limits. Returns the booked bytes. */
   bookSurplus(bytes: number): number {
     const booked = Math.max(0, Math.min(bytes, this.#limits.maxSessionBufferSize - this.#given))
     return this.#take(booked) ? booked : 0
   }
 
-  /** Books the growth of a window, which the session's limit does not count. */
+  /** Books the growth of a window, within the limit for all sessions only. */
   bookGrowth(bytes: number): boolean {
     return this.#share.take(bytes)
   }

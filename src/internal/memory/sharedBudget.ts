@@ -1,9 +1,9 @@
 /**
  * An amount that many holders share, such as the sessions of a process.
  *
- * The first half goes to the holders in the order in which they ask. Of the second half each holder can have an equal
- * part, so one greedy holder cannot starve the others. Each holder can always have its allowance, even where many
- * greedy holders have taken all. All of them together never hold more than the total and the allowances.
+ * The first half goes to the holders in the order in which they ask. Each holder can have an equal part of the second
+ * half, so one greedy holder cannot starve the others. Each holder can always have its allowance, even when greedy
+ * holders have taken all. Without `force`, the holders together hold at most the total and the allowances.
  */
 export class SharedBudget {
   #used = 0
@@ -20,7 +20,7 @@ export class SharedBudget {
     return this.#holders
   }
 
-  /** Takes the amount for no holder in particular, first come first served; or returns false and takes nothing. */
+  /** Takes the amount without a holder, or returns false and takes nothing. Callers are served in order. */
   take(amount: number): boolean {
     if (this.#used + amount > this.total) return false
     this.#used += amount
@@ -54,7 +54,7 @@ interface Owner {
   readonly leave: () => void
 }
 
-/** The part of a `SharedBudget` that one holder has. */
+/** The part of a `SharedBudget` that one holder holds. */
 export class Share {
   readonly #owner: Owner
   #held = 0
@@ -75,7 +75,7 @@ export class Share {
     return true
   }
 
-  /** Takes the amount, even beyond the total: for what the program itself has asked for. */
+  /** Takes the amount, even beyond the total. For resources that the program itself asked for. */
   force(amount: number): void {
     this.#held += amount
     this.#owner.book(amount)
@@ -85,7 +85,7 @@ export class Share {
     this.force(-amount)
   }
 
-  /** Ends the claim to a part. The amount that is still held stays booked until it is given back. */
+  /** Removes the holder. The held amount stays booked until the holder gives it back. */
   leave(): void {
     if (this.#hasLeft) return
     this.#hasLeft = true

@@ -3,7 +3,7 @@ import type { FrameParts } from "../wire/frameParts.js"
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
-/** What a session counts. Plain fields: they are bumped once a frame. */
+/** The counters of a session. The session updates these plain fields once per frame. */
 export class Counters {
   readonly framesIn: Mutable<FrameCounts> = { dat: 0, syn: 0, ack: 0, fin: 0 }
   readonly framesOut: Mutable<FrameCounts> = { dat: 0, syn: 0, ack: 0, fin: 0 }
@@ -29,5 +29,5 @@ export class Counters {
   }
 }
 
-/** By the frame's type byte. */
+/** The counters' keys, indexed by a frame's type byte. */
 const kinds = ["dat", "syn", "ack", "fin"] as const

@@ -1,6 +1,6 @@
 import * as Inspectable from "effect/Inspectable"
 
-/** How an object is shown by `console.log`, `JSON.stringify` and templates: as the data that `toJSON` gives. */
+/** Makes `console.log`, `JSON.stringify` and template strings show an object as the data of `toJSON`. */
 export const inspectable = (toJSON: () => unknown) => ({
   toJSON,
   toString: () => Inspectable.format(toJSON()),

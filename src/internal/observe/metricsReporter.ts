@@ -5,11 +5,11 @@ import * as SessionMetrics from "../../SessionMetrics.js"
 import type { FrameCounts, SessionSnapshot } from "../../SessionSnapshot.js"
 import type { TerminalError } from "../../WsmuxError.js"
 
-/** What feeds a session's metrics. */
+/** Updates the metrics of one session. */
 export interface MetricsReporter {
-  /** Adds what has been counted since the last time. */
+  /** Adds the changes of the counters since the last report. */
   readonly report: Effect.Effect<void>
-  /** A keep-alive ping was answered after so long. Kept for the next report. */
+  /** Keeps the round-trip time of a keep-alive ping for the next report. */
   readonly roundTrip: (millis: number) => void
 }
 
@@ -19,7 +19,7 @@ type Add = readonly [metric: Sum, count: (snapshot: SessionSnapshot) => number]
 
 const frameKinds = ["dat", "syn", "ack", "fin"] as const satisfies ReadonlyArray<keyof FrameCounts>
 
-/** What grows while a session lives, and where its counters tell how much. */
+/** The metrics that only grow, with the session counter of each. */
 const counters: ReadonlyArray<Add> = [
   [SessionMetrics.streamsOpened, ({ counters }) => counters.opened],
   [SessionMetrics.streamsAccepted, ({ counters }) => counters.accepted],
@@ -37,13 +37,13 @@ const counters: ReadonlyArray<Add> = [
   ])
 ]
 
-/** What a session takes back when it ends. */
+/** The metrics that a session resets to 0 when the session ends. */
 const gauges: ReadonlyArray<Add> = [
   [SessionMetrics.sessions, () => 1],
   [SessionMetrics.streams, ({ streams }) => streams.length]
 ]
 
-/** Feeds the metrics from a session's own counters: now, when told to, and a last time when the scope closes. */
+/** Updates the metrics from a session's counters now, at each `report`, and when the scope closes. */
 export const makeMetricsReporter = (
   role: "client" | "server",
   snapshot: () => SessionSnapshot,

@@ -6,28 +6,28 @@ type Level = "Debug" | "Warning"
 
 type Line = { readonly level: Level; readonly message: string; readonly annotations: object }
 
-/** A session's log, written from plain callbacks. */
+/** The log of a session, for callers without effects. */
 export interface SessionLog {
-  /** Logs what the session does. */
+  /** Logs a step of the session at debug level. */
   readonly debug: (message: string, annotations?: object) => void
   /**
-   * Logs what the peer does wrong. A peer can do so in a loop, so at most `burst` lines with the same message are
-   * written in each `interval`; the next line says how many were left out. The message must be constant: details are
-   * annotations.
+   * Logs a fault of the peer. A peer can repeat a fault in a loop, so the log writes at most `burst` lines with one
+   * message in each `interval`. The next line has the number of lines that were left out. The message must be constant,
+   * with details as annotations.
    */
   readonly fault: (level: Level, message: string, annotations?: object) => void
 }
 
 const silent: SessionLog = { debug: () => {}, fault: () => {} }
 
-/** How many lines may wait to be written: a peer that misbehaves in a loop must not fill the memory with complaints. */
+/** The lines that may wait to be written. A peer that repeats a fault must not fill the memory with log lines. */
 const capacity = 256
 
-/** How many lines with the same message are written in each interval, which is in milliseconds. */
+/** The lines with the same message that the log writes in each interval of milliseconds. */
 const burst = 10
 const interval = 10_000
 
-/** The lines with one message in this interval. */
+/** The count of the lines with one message in this interval. */
 interface Repeats {
   readonly level: Level
   since: number
@@ -35,7 +35,7 @@ interface Repeats {
   leftOut: number
 }
 
-/** A journal that a fiber of the scope writes to Effect's loggers. `now` is the monotonic time in milliseconds. */
+/** Makes a log that a fiber of the scope writes to Effect's loggers. `now` is the monotonic time in milliseconds. */
 export const makeSessionLog = (
   enabled: boolean,
   annotations: Record<string, unknown>,
@@ -50,7 +50,7 @@ export const makeSessionLog = (
           Effect.annotateLogs({ ...annotations, ...line.annotations })
         )
       const writeAll = Effect.forEach(write, { discard: true })
-      // What the end of the session logged is written before the scope is left.
+      // The log writes the last lines of the session before the scope closes.
       yield* Effect.addFinalizer(() =>
         Effect.zipRight(Effect.flatMap(Queue.takeAll(lines), writeAll), Effect.suspend(() => writeAll(leftOut(faults))))
       )

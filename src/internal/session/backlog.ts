@@ -3,11 +3,11 @@ import type { StreamProtocol } from "./streamProtocol.js"
 /**
  * The peer's streams that wait to be accepted, oldest first.
  *
- * A stream for which an acceptor has been woken takes no place: a burst of opens that finds acceptors waiting is never
- * refused. A stream that has waited longer than `timeout` is not handed out, because its opener has given up.
+ * A stream for which an acceptor has been woken does not count. So the session never refuses a burst of opens for which
+ * enough acceptors wait. A stream that has waited longer than `timeout` is expired: its opener has timed out.
  */
 export class Backlog {
-  /** The streams, and when they came, in milliseconds. */
+  /** The streams with the time of their arrival in milliseconds. */
   readonly #streams = new Map<StreamProtocol, number>()
   readonly #capacity: number
   readonly #timeout: number
@@ -15,14 +15,14 @@ export class Backlog {
   /** Acceptors that were woken and have not taken a stream yet. */
   #woken = 0
 
-  /** @param now the time in milliseconds, from any start */
+  /** @param now the monotonic time in milliseconds */
   constructor(capacity: number, timeout: number, now: () => number) {
     this.#capacity = capacity
     this.#timeout = timeout
     this.#now = now
   }
 
-  /** The streams for which no acceptor has been woken. */
+  /** The number of streams for which no acceptor has been woken. */
   get size(): number {
     return Math.max(0, this.#streams.size - this.#woken)
   }
@@ -31,18 +31,18 @@ export class Backlog {
     return this.size >= this.#capacity
   }
 
-  /** @param wake wakes an acceptor; false when none waits */
+  /** @param wake wakes an acceptor, or returns false when no acceptor waits */
   add(stream: StreamProtocol, wake: () => boolean): void {
     this.#streams.set(stream, this.#now())
     if (wake()) this.#woken++
   }
 
-  /** Takes the stream out; false when it does not wait. */
+  /** Removes the stream. Returns false when the stream is not in the backlog. */
   remove(stream: StreamProtocol): boolean {
     return this.#streams.delete(stream)
   }
 
-  /** Takes the oldest stream. */
+  /** Removes and returns the oldest stream. */
   take(): StreamProtocol | undefined {
     this.#woken = Math.max(0, this.#woken - 1)
     for (const stream of this.#streams.keys()) {
@@ -52,7 +52,7 @@ export class Backlog {
     return undefined
   }
 
-  /** Takes out the streams whose openers have given up. */
+  /** Removes and returns the streams whose openers have timed out. */
   takeExpired(): Array<StreamProtocol> {
     const expired: Array<StreamProtocol> = []
     for (const [stream, since] of this.#streams) {

@@ -9,13 +9,13 @@ import { MuxStreamHandle } from "./handle.js"
 
 type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
 
-/** Gives up an operation that has not completed: its callback is not called. */
+/** Cancels an operation that has not completed. The operation then never calls its callback. */
 export type Cancel = () => void
 
-/** Called once with the outcome of an operation. */
+/** The callback of an operation, which the operation calls once with its exit. */
 export type Done<A, E> = (exit: Exit.Exit<A, E>) => void
 
-/** The operations of a stream for callbacks. */
+/** The operations of a stream, with callbacks. */
 export interface Callbacks {
   /**
    * Reads the next chunk without waiting. Returns undefined if `MuxStream.read` would wait, and always for a
@@ -24,26 +24,26 @@ export interface Callbacks {
   readonly unsafeRead: () => Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined
 
   /**
-   * Reads as `MuxStream.read`. Never calls back before it returns. A cancelled read takes nothing, unless another
-   * package made the stream and its read has completed.
+   * Reads as `MuxStream.read` does. Always returns before `done` is called. A cancelled read takes no bytes, unless
+   * another package made the stream and its read has completed.
    */
   readonly read: (done: Done<Option.Option<Uint8Array>, ReadError>) => Cancel
 
   /**
-   * Writes as `MuxStream.writeAll`. Calls back before it returns if all bytes could be sent at once. A cancelled write
-   * leaves out the bytes that have not been sent.
+   * Writes as `MuxStream.writeAll` does. Calls `done` before returning if all bytes could be sent at once. A cancelled
+   * write drops the bytes that have not been sent.
    */
   readonly write: (chunks: ReadonlyArray<Uint8Array>, done: Done<void, WriteError>) => Cancel
 
-  /** Ends as `MuxStream.end`. Cancelling does not take the FIN back. */
+  /** Ends the stream as `MuxStream.end` does. Cancelling does not stop the FIN. */
   readonly end: (done: Done<void, BrokenPipe>) => Cancel
 }
 
 /**
- * A stream for callers made of callbacks, such as Node's streams.
+ * Returns the operations of a stream with callbacks, for adapters such as Node's streams.
  *
- * A fiber for each chunk would be most of the work. In addition, Effect remakes its set of running fibers every few
- * forks, and the old sets keep the chunks reachable until the next full collection.
+ * A fiber for each chunk would be most of the work. In addition, Effect copies its set of running fibers every few
+ * forks. The old sets keep the chunks reachable until the next full garbage collection.
  *
  * @param fork runs the operations that need a fiber, such as `Runtime.runFork(runtime)`
  */
@@ -61,7 +61,7 @@ export const toCallbacks = (stream: MuxStream, fork: Fork): Callbacks => {
     }
   }
   const end: Callbacks["end"] = (done) => run("end", () => stream.end, done)
-  // One of somebody else's making, such as one that counts what passes, has only effects.
+  // A stream that another package made, such as a wrapper that counts bytes, has only effects.
   return stream instanceof MuxStreamHandle ? { ...direct(stream), end } : {
     unsafeRead: () => undefined,
     read: (done) => later((wake) => run("read", () => stream.read, wake), done),
@@ -73,32 +73,32 @@ export const toCallbacks = (stream: MuxStream, fork: Fork): Callbacks => {
   }
 }
 
-/** An object that was made a stream by a cast. */
+/** The defect of an object that a cast made a `MuxStream`. */
 const lacking = (stream: MuxStream, name: string) =>
   Effect.dieMessage(
     `stream ${stream.id} has no operation ${name}: MuxStream.withOperations keeps what { ...stream } loses`
   )
 
 const direct = (handle: MuxStreamHandle): Omit<Callbacks, "end"> => {
-  const { recvHalf: incoming, sendHalf: outgoing } = MuxStreamHandle.stateOf(handle)
+  const { recvHalf, sendHalf } = MuxStreamHandle.stateOf(handle)
   return {
-    unsafeRead: () => incoming.readNow(),
+    unsafeRead: () => recvHalf.readNow(),
     read: (done) => {
       let cancel = nothing
       const look = () => {
-        const exit = incoming.readNow()
+        const exit = recvHalf.readNow()
         if (exit === undefined) wait()
         else done(exit)
       }
       const wait = () => {
-        cancel = later((wake) => incoming.onReadable(wake), look)
+        cancel = later((wake) => recvHalf.onReadable(wake), look)
       }
       wait()
       return () => cancel()
     },
     write: (chunks, done) => {
-      const begun = outgoing.begin(chunks)
-      if (!Exit.isExit(begun)) return later((wake) => outgoing.enqueue(begun, wake), done)
+      const begun = sendHalf.begin(chunks)
+      if (!Exit.isExit(begun)) return later((wake) => sendHalf.enqueue(begun, wake), done)
       done(begun)
       return nothing
     }
@@ -106,7 +106,7 @@ const direct = (handle: MuxStreamHandle): Omit<Callbacks, "end"> => {
 }
 
 /**
- * Calls back in a turn of its own: the session wakes others in the middle of its work, and `done` may ask it for more.
+ * Calls `done` in a microtask. The session wakes waiters in the middle of its work, and `done` may call the session.
  */
 const later = <A extends ReadonlyArray<unknown>>(
   begin: (wake: (...args: A) => void) => Cancel,

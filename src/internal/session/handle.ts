@@ -17,29 +17,29 @@ import type { StreamProtocol } from "./streamProtocol.js"
 
 export const TypeId: Api.TypeId = Symbol.for("effect-wsmux/MuxStream") as Api.TypeId
 
-/** What the handles of a session share. */
+/** The session's values that all handles of its streams share. */
 export interface SessionInfo {
   readonly localAddress: Address
   readonly remoteAddress: Address
-  /** Where timers live. */
+  /** The scope of the deadlines' timers. */
   readonly scope: Scope.Scope
 }
 
-/** The handle that users hold: the stream's state, told as Effects. */
+/** The `MuxStream` of a program: the operations of a `StreamProtocol` as effects. */
 export class MuxStreamHandle implements Api.MuxStream {
   readonly [TypeId]: Api.TypeId = TypeId
   readonly #stream: StreamProtocol
-  readonly #home: SessionInfo
+  readonly #session: SessionInfo
   #readDeadline: Deadline | undefined
   #writeDeadline: Deadline | undefined
 
-  constructor(stream: StreamProtocol, home: SessionInfo) {
+  constructor(stream: StreamProtocol, session: SessionInfo) {
     this.#stream = stream
-    this.#home = home
+    this.#session = session
   }
 
-  // Users pass these on unbound, as in `Stream.runForEach(source, stream.write)`; as getters they cost an idle stream
-  // nothing.
+  // Programs pass these functions on unbound, as in `Stream.runForEach(source, stream.write)`. As getters, they take no
+  // memory in an idle stream.
 
   get write(): Api.MuxStream["write"] {
     return (chunk) => this.#stream.sendHalf.write([chunk])
@@ -66,11 +66,11 @@ export class MuxStreamHandle implements Api.MuxStream {
   }
 
   get localAddress(): Address {
-    return this.#home.localAddress
+    return this.#session.localAddress
   }
 
   get remoteAddress(): Address {
-    return this.#home.remoteAddress
+    return this.#session.remoteAddress
   }
 
   get readable(): Stream.Stream<Uint8Array, ReadError> {
@@ -82,14 +82,14 @@ export class MuxStreamHandle implements Api.MuxStream {
   }
 
   get writable(): Sink.Sink<void, Uint8Array, never, WriteError> {
-    const { sendHalf: outgoing } = this.#stream
+    const { sendHalf } = this.#stream
     const loop: Channel.Channel<never, Chunk.Chunk<Uint8Array>, WriteError, never, void, unknown> = Channel.readWith({
       onInput: (chunks: Chunk.Chunk<Uint8Array>) => {
-        const rest = outgoing.writeNow(Chunk.toReadonlyArray(chunks))
+        const rest = sendHalf.writeNow(Chunk.toReadonlyArray(chunks))
         return rest === undefined ? loop : Channel.zipRight(Channel.fromEffect(rest), loop)
       },
       onFailure: (never: never) => Channel.fail(never),
-      onDone: () => Channel.fromEffect(outgoing.end)
+      onDone: () => Channel.fromEffect(sendHalf.end)
     })
     return Sink.fromChannel(loop)
   }
@@ -106,7 +106,7 @@ export class MuxStreamHandle implements Api.MuxStream {
     return {
       _id: "effect-wsmux/MuxStream",
       ...this.#stream.snapshot(),
-      remoteAddress: format(this.#home.remoteAddress)
+      remoteAddress: format(this.#session.remoteAddress)
     }
   }
 
@@ -119,7 +119,7 @@ export class MuxStreamHandle implements Api.MuxStream {
   }
 
   #set(at: Api.Deadline, deadlines: () => ReadonlyArray<Deadline>): Effect.Effect<void, InvalidDeadline> {
-    return Effect.suspend(() => setDeadlines(deadlines(), toMillis(at), this.#home.scope))
+    return Effect.suspend(() => setDeadlines(deadlines(), toMillis(at), this.#session.scope))
   }
 
   #reading(): Deadline {
@@ -130,12 +130,12 @@ export class MuxStreamHandle implements Api.MuxStream {
     return this.#writeDeadline ??= new Deadline((expired) => this.#stream.sendHalf.setExpired(expired))
   }
 
-  /** The state that a handle tells, for adapters that have no use for effects. */
+  /** Returns the stream's state, for adapters that work without effects. */
   static stateOf(handle: MuxStreamHandle): StreamProtocol {
     return handle.#stream
   }
 
-  /** Leaves the stream at once, and answers what is left to do: the finaliser of the scope that owns it. */
+  /** Leaves the stream at once, and returns the effect that clears its deadlines. The stream's scope calls this. */
   static release(handle: MuxStreamHandle): Effect.Effect<void> {
     handle.#stream.leave()
     return Effect.zipRight(handle.#readDeadline?.clear ?? Effect.void, handle.#writeDeadline?.clear ?? Effect.void)

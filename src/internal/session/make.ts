@@ -23,7 +23,7 @@ import { makeRoundTrips, startPings } from "./timers.js"
 
 export const TypeId: Api.TypeId = Symbol.for("effect-wsmux/Session") as Api.TypeId
 
-/** Joins the parts of a session: the protocol, its transport, timers, metrics, log and scope. */
+/** Makes a session from its parts: the protocol, the transport, timers, metrics, log and scope. */
 export const makeSession = (
   role: Role,
   given: PartialSettings | undefined

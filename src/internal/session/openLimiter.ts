@@ -3,14 +3,14 @@ import * as Either from "effect/Either"
 import type { DuplicateStream, OpenError, TerminalError } from "../../WsmuxError.js"
 import type { StreamProtocol } from "./streamProtocol.js"
 
-/** An `open` in progress: it waits for its turn, then for the peer's answer, and is settled once. */
+/** An `open` in progress. The open waits for its turn and then for the peer's answer, and is settled once. */
 export class PendingOpen {
-  /** The stream, from its SYN on. */
+  /** The stream, once its SYN is sent. */
   stream: StreamProtocol | undefined
   #answer: Either.Either<StreamProtocol, OpenError | DuplicateStream> | undefined
   #resume: ((answer: Either.Either<StreamProtocol, OpenError | DuplicateStream>) => void) | undefined
 
-  /** @param id the id that the caller chose, undefined for the next free one */
+  /** @param id the id that the caller chose, or undefined for the next free id */
   constructor(readonly id: number | undefined) {}
 
   get settled(): boolean {
@@ -34,8 +34,8 @@ export class PendingOpen {
 }
 
 /**
- * Lets a limited number of opens be unanswered by the peer, since too many deadlock a Go session; the rest wait in
- * turn. A place is given back by the peer's answer only: an open that was given up still stands in the peer's backlog.
+ * Limits the opens that the peer has not answered, because too many deadlock a Go session. Further opens wait in turn.
+ * Only the peer's answer frees a place: a cancelled open still takes a place in the peer's backlog.
  */
 export class OpenLimiter {
   readonly #limit: number
@@ -43,7 +43,7 @@ export class OpenLimiter {
   readonly #queue = new Set<PendingOpen>()
   #unanswered = 0
 
-  /** @param begin sends the SYN of an opening whose turn has come */
+  /** @param begin sends the SYN of an open whose turn has come */
   constructor(limit: number, begin: (opening: PendingOpen) => void) {
     this.#limit = limit
     this.#begin = begin
@@ -62,12 +62,12 @@ export class OpenLimiter {
     else this.#queue.add(opening)
   }
 
-  /** Takes an opening out of the queue; false when its turn had come. */
+  /** Removes an open from the queue. Returns false when its turn had come. */
   remove(opening: PendingOpen): boolean {
     return this.#queue.delete(opening)
   }
 
-  /** The peer has answered one. */
+  /** Frees the place of an open that the peer has answered. */
   answered(): void {
     this.#unanswered--
     for (const opening of this.#queue) {
@@ -77,7 +77,7 @@ export class OpenLimiter {
     }
   }
 
-  /** The session is over. */
+  /** Fails the waiting opens, because the session has ended. */
   fail(cause: TerminalError): void {
     for (const opening of this.#queue) opening.settle(Either.left(cause))
     this.#queue.clear()

@@ -1,16 +1,16 @@
 import { MuxStreamHandle } from "./handle.js"
 
-/** How far a stream has come. */
+/** The progress of a stream. */
 export interface Progress {
-  /** Whether the peer's FIN has come, also behind unread bytes, while this end may still write. */
+  /** Whether the peer's FIN has arrived, even behind unread bytes, while this end may still write. */
   readonly peerEnded: boolean
-  /** Bytes of writes that wait for credit or for their turn. */
+  /** The written bytes that wait for credit or for the scheduler. */
   readonly waitingBytes: number
 }
 
-/** The progress of a stream, for adapters that bound a wait. Undefined for a stream that this package did not make. */
+/** Returns the stream's progress, for adapters that limit a wait. Undefined for a stream that another package made. */
 export const unsafeProgress = (stream: object): Progress | undefined => {
   if (!(stream instanceof MuxStreamHandle)) return undefined
-  const { sendHalf: outgoing, state } = MuxStreamHandle.stateOf(stream)
-  return { peerEnded: state === "HalfClosedRemote", waitingBytes: outgoing.waiting }
+  const { sendHalf, state } = MuxStreamHandle.stateOf(stream)
+  return { peerEnded: state === "HalfClosedRemote", waitingBytes: sendHalf.waiting }
 }

@@ -4,43 +4,43 @@ import { type RecvContext, RecvHalf } from "../recv/recvHalf.js"
 import { type SendContext, SendHalf, type SendHalfOwner } from "../send/sendHalf.js"
 import * as HalfClose from "../wire/streamState.js"
 
-/** All that a stream knows of its session. */
+/** The part of a session that a stream uses. */
 export interface StreamContext extends RecvContext, SendContext {
   readonly maxPeerWindow: number
   readonly discardLimit: number
-  /** No frame of this stream concerns the session any more. */
+  /** Removes the stream from the session. No later frame belongs to this stream. */
   readonly over: (stream: StreamProtocol) => void
 }
 
-/** A stream's two halves, and the half-close machine that joins them. */
+/** The receive half and the send half of a stream, and the half-close machine that joins them. */
 export class StreamProtocol implements SendHalfOwner {
   readonly id: number
   readonly recvHalf: RecvHalf
   readonly sendHalf: SendHalf
-  /** How large its window is from the start. */
+  /** The initial size of the receive window in bytes. */
   readonly window: number
-  /** Whether a handler of `run` works on it, which keeps its place among the streams of the session taken. */
+  /** Whether a handler of `run` has the stream. Such a stream counts against `maxStreams` until the handler ends. */
   isServed = false
-  readonly #link: StreamContext
+  readonly #context: StreamContext
   #state: HalfClose.State
-  /** Whether so much was thrown away that the peer's end is not waited for. */
+  /** Whether the stream has discarded up to its limit and no longer waits for the peer's FIN. */
   #spent = false
 
-  /** @param credit what we may send before the peer grants any */
-  constructor(id: number, state: "Opening" | "AwaitingAccept", window: number, credit: number, link: StreamContext) {
+  /** @param credit the bytes that this end may send before the first ACK */
+  constructor(id: number, state: "Opening" | "AwaitingAccept", window: number, credit: number, context: StreamContext) {
     this.id = id
     this.window = window
-    this.#link = link
+    this.#context = context
     this.#state = state
-    this.recvHalf = new RecvHalf(id, window, link)
-    this.sendHalf = new SendHalf(id, credit, link, this)
+    this.recvHalf = new RecvHalf(id, window, context)
+    this.sendHalf = new SendHalf(id, credit, context, this)
   }
 
   get state(): HalfClose.State {
     return this.#state
   }
 
-  /** We accept the peer's stream. It learns our window, and believes to have as much. */
+  /** Accepts the peer's stream. The ACK grants the window, so the peer assumes a window of the same size. */
   accept(): void {
     this.#move("sendAccept")
     this.recvHalf.open(this.window, this.window)
@@ -48,36 +48,37 @@ export class StreamProtocol implements SendHalfOwner {
 
   finSent(): void {
     this.#move("sendClose")
-    if (this.#spent) this.#link.over(this)
+    if (this.#spent) this.#context.over(this)
   }
 
-  /** Nobody waits for the peer's answer any more. */
+  /** Cancels the open. The caller no longer waits for the peer's answer. */
   cancel(): void {
     this.#move("cancel")
   }
 
-  /** Nobody holds the stream any more: end what is not ended, and let the peer's writer finish. */
+  /** Leaves the stream: ends the send half, and discards what the peer still sends up to `discardLimit`. */
   leave(): void {
     this.sendHalf.abandon()
-    if (!this.recvHalf.abandon(this.#link.discardLimit)) this.#spend()
+    if (!this.recvHalf.abandon(this.#context.discardLimit)) this.#spend()
   }
 
   /**
-   * The peer accepts our stream with a window of `granted` bytes, and believes that ours is as large: so that much may
-   * come, whatever our own size, up to the ceiling. What is within our own size is no surplus, wherever the ceiling is.
-   * Returns the part of the peer's belief that the stream cannot stand by.
+   * Opens the stream that the peer has accepted with a window of `granted` bytes.
+   *
+   * A Go acceptor assumes that the opener's window is as large as its own. So this half receives up to `granted` bytes,
+   * limited by the larger of `window` and `maxPeerWindow`. Returns the bytes of `granted` beyond this limit.
    */
   recvAccept(granted: number): number {
     const cancelled = this.#state === "Cancelling"
     this.#move("recvAccept")
     this.sendHalf.grant(granted)
-    const ceiling = Math.max(this.window, this.#link.maxPeerWindow)
+    const ceiling = Math.max(this.window, this.#context.maxPeerWindow)
     const credit = this.recvHalf.open(this.window, Math.min(granted, ceiling))
     if (cancelled) this.leave()
     return cancelled ? 0 : granted - credit
   }
 
-  /** `Misplaced`: the stream cannot receive bytes now. */
+  /** Receives the payload of a DAT. Returns `Misplaced` in a state without DAT of the peer. */
   recvDat(payload: Uint8Array): "Taken" | "Overrun" | "Misplaced" {
     if (!HalfClose.receives(this.#state)) return "Misplaced"
     const verdict = this.recvHalf.receive(payload)
@@ -86,7 +87,7 @@ export class StreamProtocol implements SendHalfOwner {
     return "Taken"
   }
 
-  /** False when the peer had ended already. */
+  /** Receives a FIN. Returns false when the peer had already ended. */
   recvFin(): boolean {
     if (HalfClose.next(this.#state, "recvClose") === undefined) return false
     this.recvHalf.end()
@@ -94,7 +95,7 @@ export class StreamProtocol implements SendHalfOwner {
     return true
   }
 
-  /** The session is over. */
+  /** Fails both halves, because the session has ended. */
   fail(cause: TerminalError): void {
     this.recvHalf.fail(cause)
     this.sendHalf.fail(cause)
@@ -113,18 +114,17 @@ export class StreamProtocol implements SendHalfOwner {
   }
 
   /**
-   * Nothing more of the peer's is wanted. A FIN of ours that waits keeps the stream known, since somebody may wait for
-   * it.
+   * Stops discarding. The stream stays in the session until its own FIN is sent, because a caller may wait for the FIN.
    */
   #spend(): void {
     this.#spent = true
-    if (this.sendHalf.hasEnded) this.#link.over(this)
+    if (this.sendHalf.hasEnded) this.#context.over(this)
   }
 
   #move(event: HalfClose.Event): void {
     const next = HalfClose.next(this.#state, event)
     if (next === undefined) return
     this.#state = next
-    if (next === "Closed") this.#link.over(this)
+    if (next === "Closed") this.#context.over(this)
   }
 }

@@ -1,12 +1,13 @@
 /**
  * The frames of the wsmux wire protocol.
  *
- * One frame is exactly one binary WebSocket message: a type byte, the stream's id as little-endian uint32, and a
- * payload whose form the type decides. There is no length field, no version and no settings exchange.
+ * A frame is exactly one binary WebSocket message: a type byte, the stream's id as little-endian uint32, and a
+ * payload. The protocol has no length field, no version and no settings exchange. The type byte decides the payload:
  *
- * | byte 0 | frame | payload after the 5 bytes of the header | | --- | --- | --- | | 0 | `Dat` | bytes of the stream |
- * | 1 | `Syn` | none: open a stream | | 2 | `Ack` | little-endian uint32: credit in bytes | | 3 | `Fin` | none: the
- * sender will write no more |
+ * - 0, `Dat`: bytes of the stream
+ * - 1, `Syn`: empty, opens a stream
+ * - 2, `Ack`: a little-endian uint32, the credit in bytes
+ * - 3, `Fin`: empty, ends the direction of its sender
  *
  * Source: the wire of the Go package `wsmux`, recorded in `test/fixtures/wire`.
  *
@@ -14,7 +15,7 @@
  */
 
 /**
- * The bytes before a frame's payload.
+ * The size of a frame's header in bytes.
  *
  * @since 0.1.0
  * @category constants
@@ -22,7 +23,7 @@
 export const headerSize = 5
 
 /**
- * The largest uint32: the largest stream id, and the most credit that can be outstanding.
+ * The largest uint32. Limits the stream ids and the outstanding credit of a stream.
  *
  * @since 0.1.0
  * @category constants
@@ -30,7 +31,7 @@ export const headerSize = 5
 export const maxUint32 = 0xffff_ffff
 
 /**
- * Bytes of a stream. The payload of a decoded frame is a view of the message it came in.
+ * Carries bytes of a stream. The payload of a decoded frame is a view of its message.
  *
  * @since 0.1.0
  * @category models
@@ -53,7 +54,7 @@ export interface Syn {
 }
 
 /**
- * Grants credit, in bytes. The first one of a stream accepts it.
+ * Grants credit in bytes. The first `Ack` of a stream accepts the stream.
  *
  * @since 0.1.0
  * @category models
@@ -65,7 +66,7 @@ export interface Ack {
 }
 
 /**
- * The sender will write no more: a half-close.
+ * Ends the direction of its sender: a half-close.
  *
  * @since 0.1.0
  * @category models
@@ -82,7 +83,7 @@ export interface Fin {
 export type Frame = Dat | Syn | Ack | Fin
 
 /**
- * Why a message is not a frame.
+ * The fault of a message that is not a frame.
  *
  * - `Truncated`: fewer than 5 bytes
  * - `UnknownType`: a type above 3
@@ -95,7 +96,7 @@ export type Frame = Dat | Syn | Ack | Fin
 export interface Malformed {
   readonly _tag: "Malformed"
   readonly fault: "Truncated" | "UnknownType" | "UnexpectedPayload" | "InvalidCredit"
-  /** What was found, in words that fit into the reason of a close frame. */
+  /** A description of the message, short enough for the reason of a close frame. */
   readonly detail: string
 }
 
@@ -105,7 +106,7 @@ const ACK = 2
 const FIN = 3
 
 /**
- * Decodes one message. Total: every byte string gives a frame or the reason why it is none; nothing is thrown.
+ * Decodes one message. Returns a frame or a fault for every byte string, and never throws.
  *
  * @since 0.1.0
  * @category codec
@@ -131,7 +132,7 @@ export const decode = (message: Uint8Array): Frame | Malformed => {
 }
 
 /**
- * Encodes one frame. The payload of a `Dat` is copied, so the caller may use its bytes again.
+ * Encodes one frame. Copies the payload of a `Dat`, so the caller may reuse its bytes.
  *
  * @since 0.1.0
  * @category codec
@@ -153,7 +154,7 @@ export const encode = (frame: Frame): Uint8Array => {
 }
 
 /**
- * The message of a `Syn`.
+ * Encodes a `Syn`.
  *
  * @since 0.1.0
  * @category codec
@@ -161,7 +162,7 @@ export const encode = (frame: Frame): Uint8Array => {
 export const syn = (id: number): Uint8Array => withHeader(SYN, id, headerSize)
 
 /**
- * The message of a `Fin`.
+ * Encodes a `Fin`.
  *
  * @since 0.1.0
  * @category codec
@@ -169,7 +170,7 @@ export const syn = (id: number): Uint8Array => withHeader(SYN, id, headerSize)
 export const fin = (id: number): Uint8Array => withHeader(FIN, id, headerSize)
 
 /**
- * The message of an `Ack`, whose credit is a uint32 of bytes.
+ * Encodes an `Ack`, whose credit in bytes is a uint32.
  *
  * @since 0.1.0
  * @category codec
@@ -181,7 +182,7 @@ export const ack = (id: number, credit: number): Uint8Array => {
 }
 
 /**
- * The message of a `Dat` without its payload, which follows: what lets chunks leave as parts of a message, uncopied.
+ * Encodes the header of a `Dat`. The chunks of the payload can follow as parts of the same message, without a copy.
  *
  * @since 0.1.0
  * @category codec

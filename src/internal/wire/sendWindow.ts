@@ -1,6 +1,6 @@
 import { maxUint32 } from "./frame.js"
 
-/** What the peer lets us send on one stream: bytes of credit, never below 0, never above 2^32-1. */
+/** The credit that the peer has granted on one stream, in bytes. Always between 0 and 2^32-1. */
 export class SendWindow {
   #credit: number
 
@@ -12,14 +12,14 @@ export class SendWindow {
     return this.#credit
   }
 
-  /** Adds credit. False when the sum passed 2^32-1, which no honest peer reaches, and was clamped to it. */
+  /** Adds credit. Returns false when the sum passed 2^32-1 and was clamped, which is a fault of the peer. */
   grant(bytes: number): boolean {
     const sum = this.#credit + bytes
     this.#credit = Math.min(sum, maxUint32)
     return sum <= maxUint32
   }
 
-  /** Takes up to `wanted` bytes of credit and answers how many it took. */
+  /** Takes up to `wanted` bytes of credit, and returns the number of bytes taken. */
   take(wanted: number): number {
     const taken = Math.min(wanted, this.#credit)
     this.#credit -= taken

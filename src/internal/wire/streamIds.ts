@@ -1,22 +1,22 @@
 import { maxUint32 } from "./frame.js"
 
-/** Which end of a session this is: it decides the parity of the ids that it opens. */
+/** The role of an end of a session. Decides the parity of the ids of the streams that this end opens. */
 export type Role = "client" | "server"
 
-/** The first id of a role; the parity of all of them. */
+/** Returns the first id of a role, which is also the parity of all its ids. */
 export const parity = (role: Role): 0 | 1 => (role === "server" ? 0 : 1)
 
 /**
- * Hands out the ids of one role: every second uint32, from the role's parity on, around the circle. A Go peer may
- * revive a dead stream when its id returns soon, so no id is handed out twice before the circle is complete.
+ * Allocates the ids of one role: every second uint32 from the role's parity on, then from the start again. A Go peer
+ * may revive an ended stream when its id returns soon. So each id is used at most once per lap.
  */
 export class StreamIds {
   readonly #parity: 0 | 1
   #next: number
-  /** Ids that callers chose ahead of the counter in this lap. */
+  /** The ids that callers reserved ahead of `#next` in this lap. */
   readonly #chosen = new Set<number>()
 
-  /** @param next where to begin; elsewhere than at the first id only in tests of the wrap */
+  /** @param next the first id to allocate. Only tests of the wrap pass it. */
   constructor(role: Role, next: number = parity(role)) {
     this.#parity = parity(role)
     this.#next = next
@@ -26,7 +26,7 @@ export class StreamIds {
     return (id & 1) === this.#parity
   }
 
-  /** The next id that is neither live nor used in this lap. `isLive` holds for far fewer than 2^31 ids. */
+  /** Returns the next id that is neither live nor used in this lap. Requires far fewer than 2^31 live ids. */
   take(isLive: (id: number) => boolean): number {
     for (;;) {
       const id = this.#next
@@ -35,7 +35,7 @@ export class StreamIds {
     }
   }
 
-  /** Reserves an id of the caller's choice; false when it is taken: live, or used in this lap. */
+  /** Reserves an id of the caller's choice. Returns false when the id is live or used in this lap. */
   reserve(id: number, isLive: (id: number) => boolean): boolean {
     const usedInThisLap = id < this.#next || this.#chosen.has(id)
     if (usedInThisLap || isLive(id)) return false
@@ -43,7 +43,7 @@ export class StreamIds {
     return true
   }
 
-  /** Gives a reserved id back that was never used. */
+  /** Releases a reserved id whose SYN was never sent. */
   release(id: number): void {
     this.#chosen.delete(id)
   }

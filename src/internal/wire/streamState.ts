@@ -1,8 +1,8 @@
 /**
- * The life of a stream, as its frames tell it. Transitions are named from our side.
+ * The states of a stream and their transitions. The names of the events take the view of this end.
  *
  * ```text
- *    we open                               the peer opens
+ *    this end opens                        the peer opens
  *       │                                        │
  *       ▼      recvClose (refused)               ▼
  *    Opening ───────────────────▶ Closed ◀─── AwaitingAccept
@@ -21,9 +21,8 @@
  *               └──────────────┴──────┘
  * ```
  *
- * `Cancelling` is an open that nobody waits for any more (its recvClose leads to Closed, too). A FIN before the peer's
- * ACK would be forgotten by a Go peer, so the id stays reserved until the late ACK comes, and *that* is answered by
- * FIN.
+ * `Cancelling` is the state of an open whose caller no longer waits. A Go peer forgets a FIN that arrives before its
+ * ACK. So the id stays reserved until the late ACK comes, and the session answers the ACK with FIN.
  */
 export type State =
   | "Opening"
@@ -46,8 +45,8 @@ const table: Record<State, Partial<Record<Event, State>>> = {
   Closed: {}
 }
 
-/** The state that follows, or undefined where the event has no place: a fault, to be ignored and counted. */
+/** Returns the next state, or undefined when the event is a fault in this state. The session counts and ignores it. */
 export const next = (state: State, event: Event): State | undefined => table[state][event]
 
-/** Whether bytes of the peer concern anybody in this state; before the stream is accepted they are an overrun. */
+/** Returns whether a DAT is valid in this state. Before the stream is accepted, every byte is an overrun. */
 export const receives = (state: State): boolean => state !== "HalfClosedRemote" && state !== "Closed"
