@@ -59,9 +59,9 @@ describe("test titles", () => {
   })
 })
 
-describe("sources and tests", () => {
-  it("sources and tests name an actor instead of an indefinite pronoun", () => {
-    const found = sources.flatMap((file) =>
+describe("sources, tests and documents", () => {
+  it("sources, tests and documents name an actor instead of an indefinite pronoun", () => {
+    const found = [...sources, ...documents].flatMap((file) =>
       linesOf(file).flatMap((line, index) => unclear.test(line) ? [`${file}:${index + 1} ${line.trim()}`] : [])
     )
     expect(found).toEqual([])

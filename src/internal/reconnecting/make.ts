@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream"
 import type { Options, Service } from "../../ReconnectingSession.js"
 import { type InvalidConfiguration, NotConnected, type TerminalError } from "../../WsmuxError.js"
 import { resolve } from "../settings/resolve.js"
-import { monotonicMillis } from "./clock.js"
+import { currentMonotonicMillis } from "../time/clock.js"
 import { connect } from "./connect.js"
 import { operations } from "./operations.js"
 import { defaultSchedule, isHopeless, retryAfterOf } from "./policy.js"
@@ -40,11 +40,11 @@ export const makeReconnecting = <E1, R1, E2, R2, R3>(
      */
     const connectOnce = Effect.gen(function*() {
       const session = yield* attempt
-      const since = yield* monotonicMillis
+      const since = yield* currentMonotonicMillis
       hasConnected = true
       yield* state.connected(session)
       const cause = yield* session.awaitClosed
-      if ((yield* monotonicMillis) - since >= stableAfter) yield* driver.reset
+      if ((yield* currentMonotonicMillis) - since >= stableAfter) yield* driver.reset
       return cause
     }).pipe(Effect.scoped, Effect.merge)
 

@@ -11,7 +11,7 @@ import {
   type StreamRefused,
   type TerminalError
 } from "../../WsmuxError.js"
-import { monotonicMillis } from "./clock.js"
+import { currentMonotonicMillis } from "../time/clock.js"
 import type { ConnectionState, Limit } from "./state.js"
 
 type Handler<E, R> = (stream: MuxStream) => Effect.Effect<unknown, E, R>
@@ -36,7 +36,7 @@ export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.D
 
   /** Limits all waits of one operation to the same moment of the monotonic clock. */
   const until = (time: number): Limit<E> => (wait) =>
-    Effect.flatMap(monotonicMillis, (now) =>
+    Effect.flatMap(currentMonotonicMillis, (now) =>
       Effect.flatten(Effect.timeoutTo(wait, {
         duration: Math.max(time - now, 0),
         onSuccess: Effect.succeed,
@@ -44,7 +44,7 @@ export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.D
       })))
 
   const open = (options?: OpenOptions) =>
-    Effect.flatMap(monotonicMillis, (now) => {
+    Effect.flatMap(currentMonotonicMillis, (now) => {
       const limit = until(now + Duration.toMillis(openTimeout))
       return onSession((previous) => state.next(previous, limit), (session) => session.open(options))
     })

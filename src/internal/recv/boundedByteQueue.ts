@@ -106,7 +106,7 @@ export class BoundedByteQueue {
 
   /** Grants the credit of the bytes that were taken, and returns it: 0 while that is too little to be worth an ACK. */
   returnCredit(): number {
-    const missing = this.#capacity - this.#size - this.#granted
+    const missing = this.#missing
     return missing >= Math.min(this.#capacity / 2, promptCredit) ? this.#grant(missing) : 0
   }
 
@@ -135,7 +135,7 @@ export class BoundedByteQueue {
 
   #pushLarge(chunk: Uint8Array): void {
     if (this.#tail !== undefined) this.#endSegment()
-    ;(this.#chunks ??= []).push(compact(chunk))
+    this.#list.push(compact(chunk))
   }
 
   #pushSmall(chunk: Uint8Array): void {
