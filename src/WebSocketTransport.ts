@@ -3,6 +3,9 @@
  *
  * This module runs everywhere and imports nothing of Node. A program on Node dials faster by `NodeTransport`.
  *
+ * Browsers cannot ping. A page learns of a dead network from its browser, and the server's keep-alive ends the session
+ * at the server.
+ *
  * @since 0.1.0
  */
 import * as PlatformSocket from "@effect/platform/Socket"

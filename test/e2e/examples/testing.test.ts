@@ -1,13 +1,10 @@
 import { expect, it } from "@effect/vitest"
+import { Effect, Fiber, TestClock } from "effect"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
-import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as TestClock from "effect/TestClock"
 
 it.scoped("open fails with AcceptTimeout when the peer does not accept", () =>
   Effect.gen(function*() {
     const { client, pair } = yield* MemoryTransport.makeSessions()
-
     const open = yield* Effect.fork(Effect.flip(client.open()))
     yield* TestClock.adjust("30 seconds") // streamAcceptDeadline, without waiting
     expect((yield* Fiber.join(open))._tag).toBe("AcceptTimeout")
