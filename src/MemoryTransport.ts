@@ -16,7 +16,7 @@ import * as memoryServer from "./internal/transport/memoryServer.js"
 import * as Session from "./Session.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { Transport } from "./Transport.js"
-import type { TransportServer, UpgradeRequest } from "./TransportServer.js"
+import type * as TransportServer from "./TransportServer.js"
 import type { ConnectFailure, InvalidConfiguration } from "./WsmuxError.js"
 
 /**
@@ -179,7 +179,7 @@ export interface ServerOptions<R = never, P = unknown> extends Options {
    * Default: every request is admitted.
    */
   readonly authorize?:
-    | ((request: UpgradeRequest) => Effect.Effect<P, { readonly status: number }, R>)
+    | ((request: TransportServer.UpgradeRequest) => Effect.Effect<P, { readonly status: number }, R>)
     | undefined
 }
 
@@ -189,13 +189,15 @@ export interface ServerOptions<R = never, P = unknown> extends Options {
  * @since 0.2.0
  * @category models
  */
-export interface Server<out P = unknown> extends TransportServer<P> {
+export interface Server<out P = unknown> extends TransportServer.Service<P> {
   /**
    * Connects, and completes with the link, before the server runs its handler. The `client` of the link is the end
    * that dialled. Fails with `ConnectFailure` when the server rejects the request or its scope has closed. The scope
    * owns the link.
    */
-  readonly connect: (request?: Partial<UpgradeRequest>) => Effect.Effect<Pair, ConnectFailure, Scope.Scope>
+  readonly connect: (
+    request?: Partial<TransportServer.UpgradeRequest>
+  ) => Effect.Effect<Pair, ConnectFailure, Scope.Scope>
 }
 
 /**

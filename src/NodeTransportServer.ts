@@ -18,7 +18,7 @@ import type { AllowedOrigins } from "./Origin.js"
 import * as SessionConfig from "./SessionConfig.js"
 import { SharedLimits } from "./SharedLimits.js"
 import { defaultHighWaterMark } from "./Transport.js"
-import { type Rejection, TransportServer } from "./TransportServer.js"
+import { type Rejection, type Service, TransportServer } from "./TransportServer.js"
 import type { ListenFailure } from "./WsmuxError.js"
 
 /**
@@ -82,7 +82,7 @@ export interface Options<R = never, P = unknown> extends NodeTransport.Options {
  */
 export const make = <R = never, P = undefined>(
   options: Options<R, P> = {}
-): Effect.Effect<TransportServer<P>, ListenFailure, R | Scope.Scope> =>
+): Effect.Effect<Service<P>, ListenFailure, R | Scope.Scope> =>
   Effect.flatMap(
     Effect.all([SessionConfig.SessionConfig, SharedLimits]),
     ([config, { connections, partialMessages }]) =>

@@ -13,7 +13,7 @@ import { validateMessageSize } from "./internal/settings/validate.js"
 import * as Session from "./Session.js"
 import type * as SessionConfig from "./SessionConfig.js"
 import { Transport } from "./Transport.js"
-import { TransportServer, type UpgradeRequest } from "./TransportServer.js"
+import * as TransportServer from "./TransportServer.js"
 import type { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
@@ -31,7 +31,7 @@ export interface Service<out P = unknown> {
    * request for the WebSocket, which the session does not keep.
    */
   readonly run: <E, R>(
-    handler: (session: Session.Session<P>, request: UpgradeRequest) => Effect.Effect<unknown, E, R>
+    handler: (session: Session.Session<P>, request: TransportServer.UpgradeRequest) => Effect.Effect<unknown, E, R>
   ) => Effect.Effect<never, never, Exclude<R, Scope.Scope>>
 }
 
@@ -67,8 +67,8 @@ export class SessionServer extends Context.Tag("effect-wsmux/SessionServer")<Ses
  */
 export const make = (
   settings?: SessionConfig.PartialSettings
-): Effect.Effect<Service, InvalidConfiguration, TransportServer> =>
-  Effect.flatMap(TransportServer, (server) => fromTransportServer(server, settings))
+): Effect.Effect<Service, InvalidConfiguration, TransportServer.TransportServer> =>
+  Effect.flatMap(TransportServer.TransportServer, (server) => fromTransportServer(server, settings))
 
 /**
  * Makes a server of sessions over the given `TransportServer`, whose principals keep their type.
@@ -102,7 +102,7 @@ export const make = (
  * @category constructors
  */
 export const fromTransportServer = <P>(
-  server: TransportServer<P>,
+  server: TransportServer.Service<P>,
   given?: SessionConfig.PartialSettings
 ): Effect.Effect<Service<P>, InvalidConfiguration> =>
   Effect.gen(function*() {
@@ -130,4 +130,5 @@ export const fromTransportServer = <P>(
  */
 export const layer = (
   settings?: SessionConfig.PartialSettings
-): Layer.Layer<SessionServer, InvalidConfiguration, TransportServer> => Layer.effect(SessionServer, make(settings))
+): Layer.Layer<SessionServer, InvalidConfiguration, TransportServer.TransportServer> =>
+  Layer.effect(SessionServer, make(settings))

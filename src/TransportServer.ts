@@ -49,10 +49,10 @@ export interface Connection<out P = unknown> {
 /**
  * A listening server. `P` is the type of the principals. The service in a context has `unknown`.
  *
- * @since 0.1.0
+ * @since 0.2.0
  * @category models
  */
-export interface TransportServer<out P = unknown> {
+export interface Service<out P = unknown> {
   readonly address: Address
   /** The largest message in bytes that its transports let in. */
   readonly maxMessageSize: number
@@ -70,6 +70,4 @@ export interface TransportServer<out P = unknown> {
  * @since 0.1.0
  * @category context
  */
-export const TransportServer: Context.Tag<TransportServer, TransportServer> = Context.GenericTag<TransportServer>(
-  "effect-wsmux/TransportServer"
-)
+export class TransportServer extends Context.Tag("effect-wsmux/TransportServer")<TransportServer, Service>() {}

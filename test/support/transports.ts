@@ -8,7 +8,7 @@ import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import type { Transport } from "effect-wsmux/Transport"
-import type { TransportServer } from "effect-wsmux/TransportServer"
+import type * as TransportServer from "effect-wsmux/TransportServer"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import { ConnectFailure } from "effect-wsmux/WsmuxError"
 import * as Deferred from "effect/Deferred"
@@ -187,7 +187,7 @@ export const detachable = <A, E>(acquire: Effect.Effect<A, E, Scope.Scope>) =>
   })
 
 /** Accepts every connection and keeps it open. `next` takes the transports in their order. */
-export const keepAll = (server: TransportServer) =>
+export const keepAll = (server: TransportServer.Service) =>
   Effect.gen(function*() {
     const transports = yield* Queue.unbounded<Transport>()
     const running = yield* Effect.forkScoped(
@@ -197,11 +197,11 @@ export const keepAll = (server: TransportServer) =>
   })
 
 /** The first transport of a server that keeps its connections open. */
-export const firstOf = (server: TransportServer) => Effect.map(keepAll(server), ({ next }) => next)
+export const firstOf = (server: TransportServer.Service) => Effect.map(keepAll(server), ({ next }) => next)
 
 export const rejected = (url: string, status: number) => new ConnectFailure({ url, reason: "Rejected", status })
 
-export const urlOf = (server: TransportServer): string => `ws://${Address.format(server.address)}`
+export const urlOf = (server: TransportServer.Service): string => `ws://${Address.format(server.address)}`
 
 const wsConstructor: typeof Socket.WebSocketConstructor.Service = (url, protocols) =>
   new WebSocket(url, protocols) as unknown as globalThis.WebSocket

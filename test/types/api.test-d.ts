@@ -10,7 +10,7 @@ import * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
 import type * as SessionSnapshot from "effect-wsmux/SessionSnapshot"
 import type { Transport } from "effect-wsmux/Transport"
-import type { Connection, Rejection, TransportServer, UpgradeRequest } from "effect-wsmux/TransportServer"
+import type * as TransportServer from "effect-wsmux/TransportServer"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import type * as WsmuxError from "effect-wsmux/WsmuxError"
 import type * as Cause from "effect/Cause"
@@ -52,7 +52,7 @@ class Files extends Context.Tag("Files")<Files, { readonly serve: Effect.Effect<
 declare const session: Session.Session
 declare const stream: MuxStream.MuxStream
 declare const server: SessionServer.Service
-declare const transports: TransportServer
+declare const transports: TransportServer.Service
 declare const serveFiles: (with_: unknown) => Effect.Effect<string, "not found", Files | Scope.Scope>
 
 describe("WsmuxError", () => {
@@ -236,10 +236,14 @@ describe("SessionConfig", () => {
 describe("SessionServer", () => {
   it("SessionServer.make and layer need a TransportServer", () => {
     expectTypeOf(SessionServer.make).toEqualTypeOf<
-      (options?: SessionConfig.PartialSettings) => Effect.Effect<SessionServer.Service, Invalid, TransportServer>
+      (
+        options?: SessionConfig.PartialSettings
+      ) => Effect.Effect<SessionServer.Service, Invalid, TransportServer.TransportServer>
     >()
     expectTypeOf(SessionServer.layer).toEqualTypeOf<
-      (options?: SessionConfig.PartialSettings) => Layer.Layer<SessionServer.SessionServer, Invalid, TransportServer>
+      (
+        options?: SessionConfig.PartialSettings
+      ) => Layer.Layer<SessionServer.SessionServer, Invalid, TransportServer.TransportServer>
     >()
   })
 
@@ -247,10 +251,10 @@ describe("SessionServer", () => {
     expectTypeOf(server.run(serveFiles)).toEqualTypeOf<Effect.Effect<never, never, Files>>()
     expectTypeOf(transports.run(serveFiles)).toEqualTypeOf<Effect.Effect<never, never, Files>>()
     expectTypeOf(server.run<never, never>).parameter(0).parameters.toEqualTypeOf<
-      [session: Session.Session, request: UpgradeRequest]
+      [session: Session.Session, request: TransportServer.UpgradeRequest]
     >()
     expectTypeOf(transports.run<never, never>).parameter(0).parameters.toEqualTypeOf<
-      [transport: Transport, connection: Connection]
+      [transport: Transport, connection: TransportServer.Connection]
     >()
   })
 
@@ -258,7 +262,7 @@ describe("SessionServer", () => {
     interface User {
       readonly name: string
     }
-    const typed = {} as TransportServer<User>
+    const typed = {} as TransportServer.Service<User>
     const made = SessionServer.fromTransportServer(typed)
     expectTypeOf(made).toEqualTypeOf<Effect.Effect<SessionServer.Service<User>, Invalid>>()
     expectTypeOf({} as Effect.Effect.Success<typeof made>).toExtend<SessionServer.Service>()
@@ -359,23 +363,27 @@ describe("TransportServer", () => {
 
   it("NodeTransportServer.make listens in a scope", () => {
     expectTypeOf(NodeTransportServer.make({ port: 0 })).toEqualTypeOf<
-      Effect.Effect<TransportServer<undefined>, Listen, Scope.Scope>
+      Effect.Effect<TransportServer.Service<undefined>, Listen, Scope.Scope>
     >()
-    expectTypeOf(NodeTransportServer.layer({ port: 0 })).toEqualTypeOf<Layer.Layer<TransportServer, Listen>>()
+    expectTypeOf(NodeTransportServer.layer({ port: 0 })).toEqualTypeOf<
+      Layer.Layer<TransportServer.TransportServer, Listen>
+    >()
   })
 
   it("NodeTransportServer has requirements and principals of its authorize", () => {
     type Known = Effect.Effect.Success<ReturnType<typeof authorize>>
     expectTypeOf(NodeTransportServer.make({ authorize })).toEqualTypeOf<
-      Effect.Effect<TransportServer<Known>, Listen, Users | Scope.Scope>
+      Effect.Effect<TransportServer.Service<Known>, Listen, Users | Scope.Scope>
     >()
-    expectTypeOf(NodeTransportServer.layer({ authorize })).toEqualTypeOf<Layer.Layer<TransportServer, Listen, Users>>()
+    expectTypeOf(NodeTransportServer.layer({ authorize })).toEqualTypeOf<
+      Layer.Layer<TransportServer.TransportServer, Listen, Users>
+    >()
   })
 
   it("NodeTransportServer.Options.authorize fails with Rejection alone", () => {
     type Authorize = NonNullable<NodeTransportServer.Options<Users>["authorize"]>
     expectTypeOf<Authorize>().toEqualTypeOf<
-      (request: Http.IncomingMessage) => Effect.Effect<unknown, Rejection, Users>
+      (request: Http.IncomingMessage) => Effect.Effect<unknown, TransportServer.Rejection, Users>
     >()
   })
 })

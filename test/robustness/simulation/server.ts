@@ -1,6 +1,6 @@
 import * as Address from "effect-wsmux/Address"
 import type { Transport } from "effect-wsmux/Transport"
-import type { TransportServer } from "effect-wsmux/TransportServer"
+import type * as TransportServer from "effect-wsmux/TransportServer"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Queue from "effect/Queue"
@@ -9,7 +9,7 @@ import * as Queue from "effect/Queue"
 export const makeMemoryServer = (maxMessageSize: number) =>
   Effect.gen(function*() {
     const arrivals = yield* Queue.unbounded<Transport>()
-    const server: TransportServer = {
+    const server: TransportServer.Service = {
       address: Address.opaque("memory:server"),
       maxMessageSize,
       run: (handler) =>

@@ -3,7 +3,7 @@ import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as SessionServer from "effect-wsmux/SessionServer"
 import * as SharedLimits from "effect-wsmux/SharedLimits"
-import { TransportServer } from "effect-wsmux/TransportServer"
+import { type Service, TransportServer } from "effect-wsmux/TransportServer"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -27,7 +27,7 @@ import {
 } from "../../support/transports.js"
 import { listen } from "../../support/transportSuite.js"
 
-const portOfServer = (server: TransportServer): number => Number(new URL(urlOf(server)).port)
+const portOfServer = (server: Service): number => Number(new URL(urlOf(server)).port)
 
 describe("NodeTransportServer.make", () => {
   it.scopedLive("NodeTransportServer.make frees its loopback port when its scope closes", () =>

@@ -7,7 +7,7 @@ import type * as Http from "node:http"
 import type * as Net from "node:net"
 import type { Options } from "../../../NodeTransportServer.js"
 import type { Budget } from "../../../SharedLimits.js"
-import type { Connection, Rejection, TransportServer } from "../../../TransportServer.js"
+import type { Connection, Rejection, Service } from "../../../TransportServer.js"
 import type { ListenFailure } from "../../../WsmuxError.js"
 import { ConnectionHandler } from "../connectionHandler.js"
 import type { Settings as TransportSettings } from "../options.js"
@@ -39,7 +39,7 @@ interface Upgrade<P> {
 /** Makes a server: every upgrade is a fiber that is admitted, accepted and handled, or refused. */
 export const make = <R, P>(
   settings: Settings<R, P>
-): Effect.Effect<TransportServer<P>, ListenFailure, R | Scope.Scope> =>
+): Effect.Effect<Service<P>, ListenFailure, R | Scope.Scope> =>
   Effect.gen(function*() {
     const server = settings.server ?? (yield* listen(settings))
     const upgrader = new Upgrader(settings)
