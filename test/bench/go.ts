@@ -8,18 +8,21 @@ export interface GoPeer {
   readonly kind: "reference" | "stand-in"
 }
 
+/** Runs the Go command in a folder, without version control. */
+export const goIn = (folder: string) => (...args: ReadonlyArray<string>) =>
+  spawnSync("go", args, {
+    cwd: folder,
+    encoding: "utf8",
+    timeout: 120_000,
+    env: { ...process.env, GOVCS: "*:off" }
+  })
+
 /**
  * Builds the program, with the published package when a module proxy serves it. Without Go there is no program.
  * `WSMUX_GO_REFERENCE=1` demands the package, and `WSMUX_GO_REFERENCE=0` does not try.
  */
 export const buildGo = (source: string, output: string): GoPeer | undefined => {
-  const go = (...args: ReadonlyArray<string>) =>
-    spawnSync("go", args, {
-      cwd: source,
-      encoding: "utf8",
-      timeout: 120_000,
-      env: { ...process.env, GOVCS: "*:off" }
-    })
+  const go = goIn(source)
   if (go("version").status !== 0) return undefined
   mkdirSync(output, { recursive: true })
   const wish = process.env.WSMUX_GO_REFERENCE

@@ -1,22 +1,26 @@
 /**
  * `npm run bench` runs every workload with every peer, round by round. `workloads.ts` has the workloads and the bars.
  */
-import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
-import { chart } from "./chart.js"
 import { entrants } from "./entrants.js"
 import { bufferutil, caption, describe } from "./environment.js"
 import { buildGo } from "./go.js"
 import { type Options, parse, usage } from "./options.js"
-import { peers } from "./peers/index.js"
+import { makeFolder, show, writeReport } from "./output.js"
+import { bare, peers } from "./peers/index.js"
 import { markdown, type Report } from "./report.js"
-import { resultsOf, verdictsOf } from "./results.js"
+import { type Comparison, resultsOf, type Sample, verdictsOf } from "./results.js"
 import { run } from "./run.js"
-import { type Sample, workloads } from "./workloads.js"
+import { workloads } from "./workloads.js"
 
 /** The sources of this build. */
 const home = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
+
+const comparison: Comparison = {
+  limits: ["Go to Go", "window 16 MiB", "ws", "ours"],
+  competes: (entrant) => !bare.includes(entrant) && entrant !== "ours-plain"
+}
 
 const bench = async (options: Options): Promise<Report> => {
   const began = performance.now()
@@ -56,24 +60,14 @@ const bench = async (options: Options): Promise<Report> => {
   return {
     environment: { ...environment, took: `${Math.round(seconds())} s` },
     titles: Object.fromEntries(chosen.map(({ id, title }) => [id, title(options.sizes)])),
-    results: field.flatMap(({ samples, workload }) => resultsOf(workload, samples)),
+    results: field.flatMap(({ samples, workload }) => resultsOf(workload, samples, comparison)),
     // the bars apply to warm processes
-    verdicts: options.quick ? [] : field.flatMap(({ samples, workload }) => verdictsOf(workload, samples, bufferutil)),
+    verdicts: options.quick
+      ? []
+      : field.flatMap(({ samples, workload }) => verdictsOf(workload, samples, comparison, bufferutil)),
     failures
   }
 }
-
-/** Checks the output files before a run whose results could be lost. */
-const makeFolder = (option: string, folder: string): void => {
-  try {
-    mkdirSync(folder, { recursive: true })
-  } catch (error) {
-    throw new Error(`--${option}: cannot write to ${folder}: ${(error as Error).message}`)
-  }
-}
-
-const show = (sample: Sample): string =>
-  Object.entries(sample).map(([metric, value]) => `${Math.round(value)} ${metric}`).join(", ")
 
 try {
   const options = parse({
@@ -86,8 +80,7 @@ try {
     makeFolder("out", dirname(out))
     if (options.profile !== undefined) makeFolder("profile", options.profile)
     const report = await bench(options)
-    writeFileSync(`${out}.json`, `${JSON.stringify({ ...report, sizes: options.sizes }, null, 2)}\n`)
-    writeFileSync(`${out}.svg`, await chart(report, caption))
+    await writeReport(out, { ...report, sizes: options.sizes }, caption)
     console.log(markdown(report))
     if (report.failures.length > 0) process.exitCode = 1
   }

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util"
+import { parseCommandLine, usageOf } from "./commandLine.js"
 
 /** The settings of a peer. A peer uses those that it supports, and reports them. */
 export interface Settings {
@@ -56,16 +56,7 @@ const flags = {
   help: ["this"]
 } as const
 
-export const usage = (): string => {
-  const line = (name: string, text: string) => `  ${name.padEnd(22)} ${text}`
-  return [
-    "npm run bench -- [options]",
-    ...Object.entries(flags).map(([flag, [text, value]]) => line(`--${flag}${value ? ` ${value}` : ""}`, text)),
-    ...Object.entries(sizes).map(([flag, [text, full, quick]]) =>
-      line(`--${flag} N`, `${text} (${full}${full === quick ? "" : `, quick ${quick}`})`)
-    )
-  ].join("\n")
-}
+export const usage = (): string => usageOf("npm run bench", flags, sizes)
 
 /** The names of workloads and peers. */
 export interface Known {
@@ -75,36 +66,13 @@ export interface Known {
 
 /** The options, or undefined when the arguments ask for help. */
 export const parse = (known: Known): Options | undefined => {
-  const names = [...Object.keys(flags), ...Object.keys(sizes)]
-  const isSwitch = (name: string) => name === "quick" || name === "help"
-  const { values } = parseArgs({
-    options: Object.fromEntries(names.map((name) => [name, { type: isSwitch(name) ? "boolean" : "string" }]))
-  })
-  if (values.help === true) return undefined
-  const quick = values.quick === true
-  const number = (name: string, standard: number): number => {
-    const value = values[name] === undefined ? standard : Number(values[name])
-    if (!Number.isInteger(value) || value < 1) {
-      throw new Error(`--${name}: ${values[name]} is not a whole number from 1 on`)
-    }
-    return value
-  }
-  const text = (name: string) => {
-    const value = values[name]
-    return typeof value === "string" ? value : undefined
-  }
-  const list = (name: string, known: ReadonlyArray<string>) => {
-    const chosen = text(name)?.split(",") ?? known
-    const unknown = chosen.find((item) => !known.includes(item))
-    if (unknown !== undefined) throw new Error(`--${name}: ${unknown} is none of ${known.join(", ")}`)
-    return chosen
-  }
+  const given = parseCommandLine(flags, sizes)
+  if (given.help) return undefined
+  const { list, number, quick, text } = given
   return {
-    sizes: Object.fromEntries(
-      Object.entries(sizes).map(([name, [, full, small]]) => [name, number(name, quick ? small : full)])
-    ) as unknown as Sizes,
+    sizes: given.sizes,
     quick,
-    whole: Object.keys(values).every((name) => name === "out"),
+    whole: given.onlyNames("out"),
     rounds: number("rounds", quick ? 1 : 3),
     only: list("only", known.workloads),
     peers: list("peers", known.peers),

@@ -1,5 +1,5 @@
+import { round } from "./output.js"
 import type { Result, Verdict } from "./results.js"
-import type { Summary } from "./statistics.js"
 
 /** The conditions of the measurement: name and value. */
 export type Environment = Readonly<Record<string, string>>
@@ -12,26 +12,38 @@ export interface Report {
   readonly failures: ReadonlyArray<string>
 }
 
-export const markdown = ({ environment, failures, results, titles, verdicts }: Report): string =>
-  [
-    ...Object.entries(environment).map(([name, value]) => `- ${name}: ${value}`),
-    "",
-    "Each cell: the median of the rounds (least to most), and by how much it is that of the comparison, marked 1.00x.",
+export const markdown = (report: Report): string => {
+  const { results, titles } = report
+  return [
+    ...head(report),
     ...Object.entries(titles).flatMap(([id, title]) => {
       const rows = table(id, results)
       return rows.length === 0 ? [] : ["", `**${id}**: ${title}`, "", ...rows]
     }),
     "",
-    ...verdicts.length === 0 ? [] : [
-      "| | bar | reached | |",
-      "| --- | --- | --- | --- |",
-      ...verdicts.map(({ bar, met, reached, workload }) =>
-        `| ${workload} | ${bar} | ${round(reached)} | ${met ? "met" : "**missed**"} |`
-      ),
-      ""
-    ],
-    ...failures.map((failure) => `FAILED ${failure}`)
+    ...tail(report)
   ].join("\n")
+}
+
+/** The lines above the tables. */
+export const head = ({ environment }: Report): ReadonlyArray<string> => [
+  ...Object.entries(environment).map(([name, value]) => `- ${name}: ${value}`),
+  "",
+  "Each cell: the median of the rounds (least to most), and by how much it is that of the comparison, marked 1.00x."
+]
+
+/** The lines below the tables. */
+export const tail = ({ failures, verdicts }: Report): ReadonlyArray<string> => [
+  ...verdicts.length === 0 ? [] : [
+    "| | bar | reached | |",
+    "| --- | --- | --- | --- |",
+    ...verdicts.map(({ bar, met, reached, workload }) =>
+      `| ${workload} | ${bar} | ${round(reached)} | ${met ? "met" : "**missed**"} |`
+    ),
+    ""
+  ],
+  ...failures.map((failure) => `FAILED ${failure}`)
+]
 
 const table = (id: string, all: ReadonlyArray<Result>): ReadonlyArray<string> => {
   const results = all.filter(({ workload }) => workload === id)
@@ -40,7 +52,7 @@ const table = (id: string, all: ReadonlyArray<Result>): ReadonlyArray<string> =>
   const names = [...new Set(results.map(({ entrant }) => entrant))]
   const cell = (metric: string, name: string) => {
     const found = results.find(({ entrant, metric: other }) => entrant === name && metric === other)
-    return found === undefined ? "" : text(found.values, found.ratio)
+    return found === undefined ? "" : cellOf(found)
   }
   return [
     `| | ${names.join(" | ")} |`,
@@ -49,11 +61,6 @@ const table = (id: string, all: ReadonlyArray<Result>): ReadonlyArray<string> =>
   ]
 }
 
-const text = ({ max, median, min }: Summary, ratio: Summary | undefined): string =>
+/** The text of a result in a table. */
+export const cellOf = ({ ratio, values: { max, median, min } }: Result): string =>
   `${round(median)} (${round(min)}–${round(max)})${ratio === undefined ? "" : ` ${ratio.median.toFixed(2)}x`}`
-
-/** Three significant digits. */
-const round = (value: number): string =>
-  Math.abs(value) >= 100
-    ? Math.round(value).toLocaleString("en")
-    : value.toPrecision(3)

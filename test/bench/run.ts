@@ -4,8 +4,9 @@ import type { Entrant } from "./entrants.js"
 import type { GoPeer } from "./go.js"
 import type { Options } from "./options.js"
 import { type Command, Side } from "./process.js"
+import type { Sample } from "./results.js"
 import type { Task } from "./side.js"
-import type { Sample, Workload } from "./workloads.js"
+import type { Workload } from "./workloads.js"
 
 /**
  * Runs a workload once with a new server and a new client, in bounded time, and answers with the figures of the client.

@@ -4,8 +4,9 @@ import { setTimeout } from "node:timers/promises"
 import { memory } from "./memory.js"
 import type { Settings, Sizes } from "./options.js"
 import { peers } from "./peers/index.js"
-import type { Event } from "./process.js"
-import { type Sample, workloads } from "./workloads.js"
+import type { Event, Failed } from "./process.js"
+import type { Sample } from "./results.js"
+import { workloads } from "./workloads.js"
 
 export interface Task {
   readonly side: "server" | "client"
@@ -17,7 +18,7 @@ export interface Task {
   readonly url?: string
 }
 
-const tell = (event: Event): void => {
+const tell = (event: Event | Failed): void => {
   process.stdout.write(`${JSON.stringify(event)}\n`)
 }
 

@@ -4,21 +4,8 @@ import { adapters } from "./entrants.js"
 import type { Memory } from "./memory.js"
 import type { Sizes } from "./options.js"
 import type { Client, Role, Roles, Service } from "./peers/peer.js"
+import { type Bar, bestOther, type Measured, type Sample } from "./results.js"
 import { percentile } from "./statistics.js"
-
-export type Sample = Record<string, number>
-
-/** The bar for effect-wsmux: a value, or a share of another entrant's value in the same run. */
-export interface Bar {
-  readonly metric: string
-  /** The entrants of the bar, when it is not that of effect-wsmux. */
-  readonly of?: string
-  readonly against?: string
-  readonly atLeast?: number
-  readonly atMost?: number
-  /** `atLeast` when the package bufferutil masks. */
-  readonly withBufferutil?: number
-}
 
 /** Both processes of a run, for the client. */
 export interface Probe {
@@ -26,11 +13,8 @@ export interface Probe {
   readonly memory: () => Promise<{ readonly client: Memory; readonly server: Memory }>
 }
 
-export interface Workload {
-  readonly id: string
+export interface Workload extends Measured {
   readonly title: (sizes: Sizes) => string
-  readonly metrics: Readonly<Record<string, "more" | "less">>
-  readonly bars: ReadonlyArray<Bar>
   /** Whether a bare socket can run the workload. */
   readonly bare: boolean
   readonly role: (sizes: Sizes) => Roles
@@ -41,9 +25,6 @@ export interface Workload {
 
 const kib = 1 << 10
 const mib = 1 << 20
-
-/** The best of the other peers. */
-export const bestOther = "best other"
 
 const ahead = (metric: string): Bar => ({ metric, against: bestOther, atLeast: 1 })
 

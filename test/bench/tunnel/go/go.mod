@@ -1,0 +1,3 @@
+module effect-wsmux-tunnel-load
+
+go 1.24
