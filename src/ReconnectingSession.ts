@@ -109,11 +109,12 @@ export interface Options<E1, R1, E2, R2, R3> {
   readonly schedule?: Schedule.Schedule<unknown, Types.NoInfer<E1 | E2> | TerminalError, R3> | undefined
   /**
    * Decides whether the failure would repeat at each further attempt, so that no more are made. `hasConnected` tells
-   * whether there has been a session. Default `isHopeless`.
+   * whether there has been a session. Default `isHopeless`, which a decision of your own can call.
+   *
+   * The cause is `unknown`, as that of `isHopeless`. With a narrower type TypeScript would infer the failures of
+   * `transport` and `onConnect` only in some orders of the options.
    */
-  readonly isHopeless?:
-    | ((cause: Types.NoInfer<E1 | E2> | TerminalError, hasConnected: boolean) => boolean)
-    | undefined
+  readonly isHopeless?: ((cause: unknown, hasConnected: boolean) => boolean) | undefined
   /**
    * The time that a session must live for the schedule to start anew. Default 30 s, the longest wait of
    * `defaultSchedule`: a server that drops each connection is dialled as rarely as a server that refuses each.

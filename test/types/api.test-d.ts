@@ -18,11 +18,13 @@ import type * as Chunk from "effect/Chunk"
 import type * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Mailbox from "effect/Mailbox"
 import type * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Sink from "effect/Sink"
 import type * as Stream from "effect/Stream"
@@ -292,13 +294,86 @@ describe("MuxStream", () => {
 })
 
 describe("ReconnectingSession", () => {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a function that makes any session
+  type Made<F extends () => Effect.Effect<any, any, any>> = Effect.Effect.Success<ReturnType<F>>
+
   it("ReconnectingSession has the failures of its attempts in its type", () => {
     const _make = () => ReconnectingSession.make({ transport: NodeTransport.connect("ws://a") })
-    type Made = Effect.Effect.Success<ReturnType<typeof _make>>
     type Failures = WsmuxError.ConnectFailure | WsmuxError.TerminalError
-    expectTypeOf({} as Made).toEqualTypeOf<ReconnectingSession.Service<Failures>>()
-    expectTypeOf({} as Made).toExtend<ReconnectingSession.Service>()
+    expectTypeOf({} as Made<typeof _make>).toEqualTypeOf<ReconnectingSession.Service<Failures>>()
+    expectTypeOf({} as Made<typeof _make>).toExtend<ReconnectingSession.Service>()
     expectTypeOf({} as WsmuxError.NotConnected<Failures>["cause"]).toEqualTypeOf<Failures | undefined>()
+  })
+
+  class LoginFailed extends Data.TaggedError("LoginFailed")<{ readonly user: string }> {}
+  const login = (_session: Session.Session): Effect.Effect<void, LoginFailed> => Effect.void
+  const dial = NodeTransport.connect("ws://a")
+  type Dialled = WsmuxError.ConnectFailure | WsmuxError.TerminalError
+  type Either = Dialled | LoginFailed
+
+  it("ReconnectingSession.make infers all failures when isHopeless is given in any order", () => {
+    const _inOrder = () =>
+      ReconnectingSession.make({
+        transport: dial,
+        onConnect: (session) => login(session),
+        isHopeless: (cause, hasConnected) => cause instanceof LoginFailed && !hasConnected
+      })
+    const _decisionFirst = () =>
+      ReconnectingSession.make({
+        isHopeless: (cause) => cause instanceof LoginFailed || ReconnectingSession.isHopeless(cause, false),
+        onConnect: (session) => Effect.zipRight(session.accept, login(session)),
+        transport: dial
+      })
+    const _generators = () =>
+      ReconnectingSession.make({
+        transport: Effect.flatMap(Effect.succeed("ws://a"), (url) => NodeTransport.connect(url)),
+        onConnect: Effect.fnUntraced(function*(session) {
+          yield* session.accept
+          yield* login(session)
+        }),
+        isHopeless: (cause) => cause instanceof LoginFailed
+      })
+    const _withoutParameter = () =>
+      ReconnectingSession.make({
+        transport: Effect.map(dial, (transport) => transport),
+        isHopeless: (cause) => cause instanceof LoginFailed,
+        onConnect: () => new LoginFailed({ user: "a" })
+      })
+    expectTypeOf<Made<typeof _inOrder>>().toEqualTypeOf<ReconnectingSession.Service<Either>>()
+    expectTypeOf<Made<typeof _decisionFirst>>().toEqualTypeOf<ReconnectingSession.Service<Either>>()
+    expectTypeOf<Made<typeof _generators>>().toEqualTypeOf<ReconnectingSession.Service<Either>>()
+    expectTypeOf<Made<typeof _withoutParameter>>().toEqualTypeOf<ReconnectingSession.Service<Either>>()
+  })
+
+  it("ReconnectingSession.make infers the failures of transport when isHopeless is given alone", () => {
+    const _constant = () => ReconnectingSession.make({ transport: dial, isHopeless: () => false })
+    const _composed = () =>
+      ReconnectingSession.make({
+        isHopeless: (cause) => cause === 1,
+        transport: Effect.flatMap(Effect.succeed("ws://a"), (url) => NodeTransport.connect(url))
+      })
+    expectTypeOf<Made<typeof _constant>>().toEqualTypeOf<ReconnectingSession.Service<Dialled>>()
+    expectTypeOf<Made<typeof _composed>>().toEqualTypeOf<ReconnectingSession.Service<Dialled>>()
+  })
+
+  it("ReconnectingSession.make infers the same failures when a schedule takes more than these", () => {
+    const _any = () => ReconnectingSession.make({ transport: dial, schedule: Schedule.spaced(1) })
+    const _tagged = () =>
+      ReconnectingSession.make({
+        schedule: Schedule.recurWhile((cause: { readonly _tag: string }) => cause._tag === "LoginFailed"),
+        transport: dial,
+        isHopeless: () => false,
+        onConnect: (session) => login(session)
+      })
+    expectTypeOf<Made<typeof _any>>().toEqualTypeOf<ReconnectingSession.Service<Dialled>>()
+    expectTypeOf<Made<typeof _tagged>>().toEqualTypeOf<ReconnectingSession.Service<Either>>()
+  })
+
+  it("ReconnectingSession.make rejects a schedule when its input leaves out a failure", () => {
+    const isLogin = Schedule.recurWhile((cause: LoginFailed) => cause.user === "a")
+    // @ts-expect-error the schedule would get a ConnectFailure
+    const _narrow = () => ReconnectingSession.make({ transport: dial, onConnect: login, schedule: isLogin })
+    expectTypeOf(isLogin).toExtend<Schedule.Schedule<unknown, LoginFailed>>()
   })
 })
 
