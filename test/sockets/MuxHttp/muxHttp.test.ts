@@ -76,7 +76,8 @@ const makeHttp = <E, R>(routes: (router: HttpRouter.HttpRouter) => HttpRouter.Ht
     yield* Layer.build(
       (HttpServer.serve(routes(base as HttpRouter.HttpRouter)) as Layer.Layer<never, never, HttpServer.HttpServer>)
         .pipe(
-          Layer.provide(provideTo(MuxHttp.layerServer(), server))
+          // Node's default of 5 s may close an idle connection in the moment in which a slow machine uses it again.
+          Layer.provide(provideTo(MuxHttp.layerServer({ keepAliveTimeout: 60_000 }), server))
         )
     )
     const context = yield* Layer.build(
