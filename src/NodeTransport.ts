@@ -106,8 +106,8 @@ export const connect = (
  * Makes a transport of a WebSocket that a `WebSocketServer` of your own has accepted. The scope owns the WebSocket.
  *
  * Call this in the handler of the `connection` event: messages that arrived before are lost. The transport reads the
- * messages itself, so your own `message` listener receives none. A second transport of the same WebSocket is a
- * defect.
+ * messages itself, so your own `message` listener receives none. A second transport of the same WebSocket is a defect.
+ * So is a WebSocket that this end dialled: use `connect`, or `WebSocketTransport.fromWebSocket`.
  *
  * @since 0.1.0
  * @category constructors
@@ -119,12 +119,15 @@ export const fromWebSocket = (
 ): Effect.Effect<Transport, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.flatMap(resolve(options), (settings) => {
+      if ((ws.url as string | undefined) !== undefined) throw new Error(dialled) // the frames would lack their mask
       const transport = new NodeTransport(ws, "server", settings)
       transport.connected(request.socket)
       return Effect.as(transport.logSlowPath, transport)
     }),
     (transport) => transport.terminate
   )
+
+const dialled = "NodeTransport.fromWebSocket: this end dialled the WebSocket, so use WebSocketTransport.fromWebSocket"
 
 /**
  * Makes a transport over the platform `Socket` of an upgraded request, once the socket is open. The scope owns the

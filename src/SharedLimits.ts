@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { SharedBudget } from "./internal/memory/sharedBudget.js"
+import { merge } from "./internal/settings/validate.js"
 import { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
@@ -155,11 +156,13 @@ export class SharedLimits extends Context.Reference<SharedLimits>()("effect-wsmu
  * @since 0.2.0
  * @category layers
  */
-export const layer = (options: Partial<Settings> = {}): Layer.Layer<SharedLimits, InvalidConfiguration> =>
+export const layer = (
+  options: { readonly [K in keyof Settings]?: Settings[K] | undefined } = {}
+): Layer.Layer<SharedLimits, InvalidConfiguration> =>
   Layer.effect(
     SharedLimits,
     Effect.suspend(() => {
-      const settings = { ...defaults, ...options }
+      const settings = merge(defaults, options)
       for (const [setting, value] of Object.entries(settings)) {
         if (Number.isSafeInteger(value) && value >= 0) continue
         return Effect.fail(new InvalidConfiguration({ setting, detail: `${value} is not a whole number from 0 on` }))

@@ -147,9 +147,7 @@ export class SendHalf implements FrameSource {
   begin(chunks: ReadonlyArray<Uint8Array>): Exit.Exit<void, WriteError> | Write {
     const refusal = this.#refusal(0)
     if (refusal !== undefined) return Exit.fail(refusal)
-    const size = chunks.length === 1
-      ? chunks[0]!.byteLength
-      : chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    const size = chunks.length === 1 ? sizeOf(chunks[0]!) : chunks.reduce((sum, chunk) => sum + sizeOf(chunk), 0)
     if (size === 0) return Exit.void // a DAT without bytes corrupts a Go receiver
     return this.#trySend(chunks, size) ? Exit.void : new Write(chunks, size)
   }
@@ -290,4 +288,13 @@ export class SendHalf implements FrameSource {
   #writeTimeout(written: number): WriteTimeout {
     return new WriteTimeout({ streamId: this.#streamId, written })
   }
+}
+
+/**
+ * Returns the size of a chunk in bytes. Throws for another type, such as an `ArrayBuffer`: a transport would copy it
+ * wrongly, and send bytes that other messages left in its buffer.
+ */
+const sizeOf = (chunk: Uint8Array): number => {
+  if (chunk.BYTES_PER_ELEMENT !== 1) throw new TypeError("MuxStream.write: a chunk must be a Uint8Array")
+  return chunk.byteLength
 }

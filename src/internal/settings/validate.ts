@@ -2,11 +2,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type { PartialSettings, Settings } from "../../SessionConfig.js"
+import type { Settings } from "../../SessionConfig.js"
 import { InvalidConfiguration } from "../../WsmuxError.js"
 
 /** Replaces some of the settings. `undefined` replaces nothing. */
-export const merge = (settings: Settings, given: PartialSettings): Settings => {
+export const merge = <A extends object>(settings: A, given: { readonly [K in keyof A]?: A[K] | undefined }): A => {
   const defined = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
   return { ...settings, ...defined }
 }
@@ -22,7 +22,7 @@ export const validate = (settings: Settings): Effect.Effect<Settings, InvalidCon
   }
   for (const setting of durations) {
     const value = settings[setting]
-    if (Schedule.isSchedule(value)) continue
+    if (setting === "keepAliveInterval" && Schedule.isSchedule(value)) continue
     const decoded = toDuration(value)
     if (decoded._tag === "None") {
       return invalid(setting, `${String(value)} is not a duration`)

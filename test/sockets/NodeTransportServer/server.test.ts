@@ -87,6 +87,18 @@ describe("NodeTransportServer.make", () => {
       }
     }))
 
+  it.scopedLive("NodeTransportServer.make fails with the address when Node refuses its port", () =>
+    Effect.gen(function*() {
+      for (const port of [-1, 65_536, 0.5, NaN]) {
+        const failure = yield* Effect.flip(NodeTransportServer.make({ port }))
+        expect(failure).toMatchObject({
+          _tag: "ListenFailure",
+          address: `127.0.0.1:${port}`,
+          cause: { code: "ERR_SOCKET_BAD_PORT" }
+        })
+      }
+    }))
+
   it.scopedLive("NodeTransportServer answers 404 when a client dials another path", () =>
     Effect.gen(function*() {
       const server = yield* NodeTransportServer.make({ path: "/session" })

@@ -1,10 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import type * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Scheduler from "effect/Scheduler"
+import * as Stream from "effect/Stream"
 import type { Frame, Malformed } from "../../../src/internal/wire/frame.js"
 import { bytes, concat, pattern, text } from "../../support/bytes.js"
 import { expectWaiting, quiet, start } from "../../support/observe.js"
@@ -43,6 +45,29 @@ describe("MuxStream.write", () => {
         Effect.zipRight(Effect.forEach(chunks, near.write, { concurrency: "unbounded" }), near.end)
       )
       expect(yield* readAll(far)).toEqual(concat(chunks))
+    }))
+
+  it.scoped("MuxStream.write dies and sends nothing when a chunk is not a Uint8Array", () =>
+    Effect.gen(function*() {
+      const { far, near } = yield* makeStreams()
+      const wrong: ReadonlyArray<unknown> = [
+        "text",
+        [1, 2],
+        new ArrayBuffer(2),
+        new Uint16Array(1),
+        new DataView(new ArrayBuffer(2)),
+        null
+      ]
+      for (const chunk of wrong) {
+        for (const write of [near.write(chunk as never), near.writeAll([bytes("a"), chunk as never])]) {
+          expect(Cause.squash(yield* Effect.flip(Effect.sandbox(write)))).toBeInstanceOf(TypeError)
+        }
+        const sunk = Stream.run(Stream.make(chunk as never), near.writable)
+        expect(Cause.squash(yield* Effect.flip(Effect.sandbox(sunk)))).toBeInstanceOf(TypeError)
+      }
+      yield* near.write(bytes("whole"))
+      yield* near.end
+      expect(text(yield* readAll(far))).toBe("whole")
     }))
 
   it.scoped("MuxStream.write waits behind an earlier write even when its bytes would fit", () =>

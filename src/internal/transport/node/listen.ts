@@ -23,9 +23,14 @@ export const listen = (settings: Settings): Effect.Effect<Http.Server | Https.Se
       const destroyConnections = trackConnections(server)
       return Effect.acquireRelease(
         Effect.async<Http.Server | Https.Server, ListenFailure>((resume) => {
+          const fail = (cause: unknown) => resume(Effect.fail(failure(cause)))
           // A listening server emits an error for a connection that it cannot accept. Its other connections go on.
-          server.on("error", (cause) => resume(Effect.fail(failure(cause))))
-          server.listen(settings.port, settings.host, () => resume(Effect.succeed(server)))
+          server.on("error", fail)
+          try {
+            server.listen(settings.port, settings.host, () => resume(Effect.succeed(server)))
+          } catch (cause) { // Node throws at an invalid port
+            fail(cause)
+          }
         }),
         (server) =>
           Effect.async<void>((resume) => {

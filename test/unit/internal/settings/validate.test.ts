@@ -4,6 +4,7 @@ import { defaults, type PartialSettings, type Settings, websocktunnel } from "ef
 import { InvalidConfiguration } from "effect-wsmux/WsmuxError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 
 /** Settings whose values have the wrong types. */
 const illTyped = (settings: Record<string, unknown>) => settings as PartialSettings
@@ -66,7 +67,13 @@ describe("settings", () => {
       }))
   }
 
-  const durations = ["keepAliveInterval", "streamAcceptDeadline", "flushTimeout", "closeTimeout"] as const
+  const durations = [
+    "keepAliveInterval",
+    "streamAcceptDeadline",
+    "backlogTimeout",
+    "flushTimeout",
+    "closeTimeout"
+  ] as const
   for (const setting of durations) {
     it.effect(`validate names ${setting} when its value is out of range`, () =>
       Effect.gen(function*() {
@@ -78,6 +85,16 @@ describe("settings", () => {
         }
       }))
   }
+
+  it.effect("validate admits a Schedule for keepAliveInterval alone", () =>
+    Effect.gen(function*() {
+      const schedule = Schedule.spaced("1 second")
+      expect((yield* validate({ ...defaults, keepAliveInterval: schedule })).keepAliveInterval).toBe(schedule)
+      for (const setting of durations.slice(1)) {
+        const failure = yield* Effect.flip(validate(merge(defaults, illTyped({ [setting]: schedule }))))
+        expect(failure).toMatchObject({ setting, detail: expect.stringMatching(/ is not a duration$/) })
+      }
+    }))
 
   it.effect("validate refuses a keep-alive interval of zero, and admits other waits of zero", () =>
     Effect.gen(function*() {

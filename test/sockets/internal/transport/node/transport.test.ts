@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Session from "effect-wsmux/Session"
 import { type CloseInfo, Transport } from "effect-wsmux/Transport"
+import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import { SessionClosed } from "effect-wsmux/WsmuxError"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -11,7 +12,7 @@ import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import type { IncomingMessage } from "node:http"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, Socket } from "node:net"
 import { WebSocket, WebSocketServer } from "ws"
 import { bytes, text } from "../../../../support/bytes.js"
 import {
@@ -333,6 +334,22 @@ describe("NodeTransport.fromWebSocket", () => {
       expect(second).toEqual(Exit.die(new Error("NodeTransport: the WebSocket has a transport already")))
       client.send(bytes("hello"))
       expect(text(yield* events.next)).toBe("hello")
+    }))
+
+  it.scopedLive("NodeTransport.fromWebSocket dies when this end has dialled the WebSocket", () =>
+    Effect.gen(function*() {
+      const { url } = yield* webSocketServer
+      const ws = yield* webSocket(url)
+      const dies = Exit.die(
+        new Error(
+          "NodeTransport.fromWebSocket: this end dialled the WebSocket, so use WebSocketTransport.fromWebSocket"
+        )
+      )
+      const exit = Effect.suspend(() => Effect.exit(NodeTransport.fromWebSocket(ws, { socket: new Socket() })))
+      expect(yield* exit).toEqual(dies)
+      yield* signal(ws, "open")
+      expect(yield* exit).toEqual(dies)
+      expect((yield* WebSocketTransport.fromWebSocket(ws as never)).pollWritable()).toBe(true)
     }))
 
   it.scopedLive("NodeTransport.fromWebSocket delivers a message when ws has parsed its first bytes", () =>
