@@ -75,7 +75,7 @@ export const makeServer = (
       if (isAccepting) return Effect.void
       isAccepting = true
       return NodeDuplex.serve(session, node, { stallTimeout }).pipe(
-        Effect.catchAll((cause) => Effect.logDebug("MuxHttp: the session has ended", cause)),
+        Effect.catchAll((cause) => Effect.logDebug("cannot accept more connections: the session has ended", cause)),
         Effect.interruptible,
         Effect.forkIn(scope)
       )

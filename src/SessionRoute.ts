@@ -126,7 +126,7 @@ export const make = <E, R, R2 = never, P = unknown>(
       }))
     const session = yield* Effect.provideService(Session.makeServer(settings), Transport, transport)
     yield* Effect.catchAll(handler(Session.withPrincipal(session, verdict.right)), (error) =>
-      Effect.logDebug("SessionRoute: the handler of a session failed", error))
+      Effect.logDebug("cannot go on with a session: its handler failed", error))
     return HttpServerResponse.empty() // not sent, since the connection is a WebSocket
   }).pipe(Effect.scoped)
 

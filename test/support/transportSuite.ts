@@ -274,7 +274,7 @@ export const transportSuite = (name: string, acquireEnds: AcquireEnds, traits: T
       Effect.gen(function*() {
         const { client, server } = yield* acquireEnds()
         const first = yield* listen(client)
-        expect(() => Effect.runSync(listen(client))).toThrow("one listener")
+        expect(() => Effect.runSync(listen(client))).toThrow("cannot listen: the transport has a listener already")
         server.send([bytes("hello")])
         expect(text(yield* first.next)).toBe("hello")
       }))

@@ -32,7 +32,7 @@ export class ReadAhead<R> {
 
   readExactly(size: number): Effect.Effect<Uint8Array, R | UnexpectedEnd> {
     if (!Number.isSafeInteger(size) || size < 0) {
-      return Effect.die(new RangeError(`ByteStream.readExactly: the size must be a non-negative integer, not ${size}`))
+      return Effect.die(new RangeError(`cannot read exactly: the size must be a non-negative integer, not ${size}`))
     }
     const attempt: Effect.Effect<Uint8Array, R | UnexpectedEnd> = Effect.suspend(() =>
       this.#size < size ? this.#more(attempt, size) : Effect.succeed(this.#take(size))

@@ -15,7 +15,8 @@ import { forkInterruptibly } from "../sync/forkInterruptibly.js"
 import { toNodeError } from "./nodeError.js"
 import { StallTimeout } from "./stallTimeout.js"
 
-const notAStream = "not a MuxStream: a copy by { ...stream } lacks the operations, which MuxStream.withOperations keeps"
+const notAStream =
+  "cannot use the value: not a MuxStream (a copy by { ...stream } lacks the operations; use MuxStream.withOperations)"
 
 type Next = Exit.Exit<Option.Option<Uint8Array>, ReadError>
 type Callback = (error?: Error | null) => void
@@ -184,7 +185,7 @@ export class MuxDuplex extends Duplex {
   /** Emits `timeout` after so many milliseconds without a read or a write. 0 turns the time-out off. */
   setTimeout(millis: number, listener?: () => void): this {
     if (!(millis >= 0 && millis < Infinity)) {
-      throw new RangeError(`setTimeout: the time-out must be a finite number of milliseconds, not ${millis}`)
+      throw new RangeError(`cannot set the time-out: it must be a finite number of milliseconds, not ${millis}`)
     }
     this.timeout = Math.min(millis, longestTimer)
     if (listener !== undefined) {

@@ -120,5 +120,5 @@ export const bytesOf = (chunk: unknown): Uint8Array => {
   if (chunk instanceof Uint8Array) return chunk
   if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk)
   if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-  throw new TypeError("WebStreams: a chunk must be a Uint8Array, another view, or an ArrayBuffer")
+  throw new TypeError("cannot write a chunk: it is not a Uint8Array, another view, or an ArrayBuffer")
 }

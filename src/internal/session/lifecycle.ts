@@ -73,7 +73,9 @@ export const makeLifecycle = (
 
 const runCallback = (callback: CloseCallback, error: TerminalError): Effect.Effect<void> =>
   Effect.suspend(() => callback(error)).pipe(
-    Effect.catchAllCause((cause) => Effect.logError("the close callback of a session failed", cause))
+    Effect.catchAllCause((cause) =>
+      Effect.logError("cannot tell the end of a session: its closeCallback failed", cause)
+    )
   )
 
 /** The close frame that tells the peer the reason: at most 123 bytes, and all of these messages are ASCII. */

@@ -250,7 +250,7 @@ export class SessionProtocol implements Listener {
     if (verdict === "Taken") return
     if (verdict === "Misplaced") return this.#ignore("DAT", frame.id)
     counters.windowOverruns++
-    this.log.fault("Warning", "the peer overran the window of a stream", { streamId: frame.id })
+    this.log.fault("Warning", "cannot keep bytes: the peer overran the window of a stream", { streamId: frame.id })
   }
 
   #recvAck(frame: Frame.Ack): void {
@@ -261,7 +261,9 @@ export class SessionProtocol implements Listener {
     if (stream.state !== "Opening" && stream.state !== "Cancelling") {
       if (!stream.sendHalf.grant(frame.credit)) {
         this.counters.creditOverflows++
-        this.log.fault("Warning", "the peer granted more credit than can be outstanding", { streamId: frame.id })
+        this.log.fault("Warning", "cannot take credit: the peer granted more than can be outstanding", {
+          streamId: frame.id
+        })
       }
       return
     }
@@ -279,7 +281,7 @@ export class SessionProtocol implements Listener {
     if (this.#ids.isOurs(id)) return this.terminate(new WrongParity({ streamId: id, role: this.role }))
     if (this.#streams.has(id)) {
       this.counters.duplicateSyns++
-      return this.log.fault("Warning", "the peer opened a stream twice", { streamId: id })
+      return this.log.fault("Warning", "ignored a frame: the peer opened a stream twice", { streamId: id })
     }
     const isAwaited = this.#acceptors.hasWaitersInTurn
     if (!isAwaited && this.#backlog.isFull) this.#refuseExpired()
@@ -369,14 +371,14 @@ export class SessionProtocol implements Listener {
 
   #reserve(id: number): boolean {
     if (!Number.isInteger(id) || id < 0 || id > Frame.maxUint32 || !this.#ids.isOurs(id)) {
-      throw new RangeError(`${id} is not a stream id of the ${this.role} role`)
+      throw new RangeError(`cannot open stream ${id}: it is not an id of the ${this.role} role`)
     }
     return this.#ids.reserve(id, (id) => this.#streams.has(id))
   }
 
   #ignore(kind: string, id: number): void {
     this.counters.ignoredFrames++
-    this.log.fault("Debug", "ignored a frame that is invalid in this state", { kind, streamId: id })
+    this.log.fault("Debug", "ignored a frame: it is invalid in this state", { kind, streamId: id })
   }
 
   #forget(stream: StreamProtocol): void {

@@ -49,7 +49,7 @@ export const makeRun = (protocol: SessionProtocol, info: SessionInfo) =>
                 Effect.catchAllCause((cause) =>
                   Cause.isInterruptedOnly(cause)
                     ? Effect.void
-                    : Effect.logDebug("the handler of a stream failed", cause)
+                    : Effect.logDebug("cannot go on with a stream: its handler failed", cause)
                 ),
                 Effect.ensuring(Effect.sync(() => protocol.served(stream)))
               )

@@ -49,4 +49,6 @@ export class ConnectionHandler<P> {
 
 /** A failure of a handler ends its own connection only. */
 const logFailure = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  Cause.isInterruptedOnly(cause) ? Effect.void : Effect.logDebug("the handler of a connection failed", cause)
+  Cause.isInterruptedOnly(cause)
+    ? Effect.void
+    : Effect.logDebug("cannot go on with a connection: its handler failed", cause)

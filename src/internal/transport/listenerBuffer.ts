@@ -42,7 +42,7 @@ export class ListenerBuffer {
   }
 
   listen(listener: Listener): void {
-    if (this.#hasListener) throw new Error("Transport.listen: the transport has one listener already")
+    if (this.#hasListener) throw new Error("cannot listen: the transport has a listener already")
     this.#hasListener = true
     // Events that the listener causes while it receives the early ones are buffered behind them.
     while (this.#early.length > 0) this.#early.shift()!(listener)

@@ -165,7 +165,7 @@ describe("NodeTransportServer", () => {
         const answer = yield* rawAnswer(Number(port), request("/"))
         expect(answer).toMatch(/^HTTP\/1\.1 500 Internal Server Error\r\n/)
         expect(answer).not.toMatch(/x-a|x-c|set-cookie/)
-        expect(logged).toEqual([expect.stringContaining("cannot answer with the rejection of an authorisation: ")])
+        expect(logged).toEqual([expect.stringContaining("cannot answer with the rejection of authorize: ")])
         expect(logged[0]).not.toMatch(/\p{Cc}/u)
       }))
   }

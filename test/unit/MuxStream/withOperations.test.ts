@@ -42,7 +42,7 @@ describe("isMuxStream", () => {
     }))
 
   const lose: ReadonlyArray<readonly [what: string, take: (stream: MuxStream) => MuxStream, why: RegExp]> = [
-    ["all operations", (stream) => ({ ...stream }) as unknown as MuxStream, /^not a MuxStream: /],
+    ["all operations", (stream) => ({ ...stream }) as unknown as MuxStream, /^cannot use the value: not a MuxStream /],
     [
       "some operations",
       ({ localAddress, read, remoteAddress }) =>

@@ -38,7 +38,7 @@ describe("SessionLog", () => {
       const about = "peer=memory:client role=server"
       expect(yield* logged(fault)).toEqual([
         `DEBUG the session starts ${about}`,
-        `WARN the peer opened a stream twice ${about} streamId=1`,
+        `WARN ignored a frame: the peer opened a stream twice ${about} streamId=1`,
         `DEBUG accepted a stream ${about} streamId=1`,
         `DEBUG the session ends cause=the session was closed by this side (code 1000) ${about}`
       ])
@@ -55,7 +55,7 @@ describe("SessionLog", () => {
         yield* session.close
       }))
       const lines = (yield* logged(flood)).filter((line) => line.includes("opened a stream twice"))
-      const line = "WARN the peer opened a stream twice"
+      const line = "WARN ignored a frame: the peer opened a stream twice"
       const about = "peer=memory:client role=server"
       expect(lines).toEqual([
         ...Array.from({ length: 10 }, () => `${line} ${about} streamId=1`),

@@ -14,8 +14,8 @@ export const refuse = (socket: Net.Socket, cause: Cause.Cause<Rejection>): Effec
   if (failure._tag === "Some" && fault === undefined) return Effect.sync(() => answer(socket, failure.value))
   return Effect.zipRight(
     fault === undefined
-      ? Effect.logError("an authorisation failed", cause)
-      : Effect.logError(`cannot answer with the rejection of an authorisation: ${fault}`),
+      ? Effect.logError("cannot authorise a client: authorize failed", cause)
+      : Effect.logError(`cannot answer with the rejection of authorize: ${fault}`),
     Effect.sync(() => answer(socket, { status: 500 }))
   )
 }

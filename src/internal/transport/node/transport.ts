@@ -56,7 +56,7 @@ export class NodeTransport implements Transport {
    * none.
    */
   constructor(ws: WebSocket, end: End, settings: Settings) {
-    if (taken.has(ws)) throw new Error("NodeTransport: the WebSocket has a transport already")
+    if (taken.has(ws)) throw new Error("cannot make a NodeTransport: the WebSocket has one already")
     taken.add(ws)
     this.#ws = ws
     this.#end = end
@@ -127,7 +127,7 @@ export class NodeTransport implements Transport {
   readonly logSlowPath: Effect.Effect<void> = Effect.suspend(() =>
     this.#slowPath === undefined
       ? Effect.void
-      : Effect.logDebug(`NodeTransport: messages take the slow path: ${this.#slowPath}`)
+      : Effect.logDebug(`messages take the slow path: ${this.#slowPath}`)
   )
 
   listen(listener: Listener): void {

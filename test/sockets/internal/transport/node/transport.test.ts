@@ -331,7 +331,7 @@ describe("NodeTransport.fromWebSocket", () => {
       const { client, request, ws } = yield* acceptedElsewhere()
       const events = yield* listen(yield* NodeTransport.fromWebSocket(ws, request))
       const second = yield* Effect.exit(NodeTransport.fromWebSocket(ws, request))
-      expect(second).toEqual(Exit.die(new Error("NodeTransport: the WebSocket has a transport already")))
+      expect(second).toEqual(Exit.die(new Error("cannot make a NodeTransport: the WebSocket has one already")))
       client.send(bytes("hello"))
       expect(text(yield* events.next)).toBe("hello")
     }))

@@ -287,7 +287,7 @@ describe("NodeTransport", () => {
         Effect.provide(Layer.merge(Logger.replace(Logger.defaultLogger, logger), Logger.minimumLogLevel(LogLevel.All)))
       )
       expect(logged).toEqual([
-        "DEBUG NodeTransport: messages take the slow path: the parser of this version of ws is unknown, " +
+        "DEBUG messages take the slow path: the parser of this version of ws is unknown, " +
         "or it was made with allowSynchronousEvents: false"
       ])
     }))
