@@ -10,7 +10,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { SharedBudget } from "./internal/memory/sharedBudget.js"
+import { SharedBudget } from "./internal/budget/sharedBudget.js"
 import { merge } from "./internal/settings/validate.js"
 import { InvalidConfiguration } from "./WsmuxError.js"
 

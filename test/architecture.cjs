@@ -72,21 +72,21 @@ module.exports = {
     only("wire-imports-nothing-else", room("wire"), room("wire")),
     only("sync-imports-nothing-else", room("sync"), room("sync")),
     only("text-imports-errors-only", room("text"), room("text"), publicFiles("WsmuxError")),
-    only("memory-imports-contracts-only", room("memory"), room("memory"), contracts),
-    only("contracts-import-leaves-only", contracts, contracts, room("memory", "text", "wire")),
-    only("recv-imports-what-lies-below", room("recv"), room("recv", "memory", "sync", "time", "wire"), contracts),
+    only("budget-imports-contracts-only", room("budget"), room("budget"), contracts),
+    only("contracts-import-leaves-only", contracts, contracts, room("budget", "text", "wire")),
+    only("recv-imports-what-lies-below", room("recv"), room("recv", "budget", "sync", "time", "wire"), contracts),
     only("observe-imports-what-lies-below", room("observe"), room("observe", "wire"), contracts),
     only(
       "send-imports-what-lies-below",
       room("send"),
-      room("send", "memory", "observe", "sync", "time", "wire"),
+      room("send", "budget", "observe", "sync", "time", "wire"),
       contracts
     ),
     only("time-imports-what-lies-below", room("time"), room("time", "sync"), contracts),
     only(
       "session-imports-what-lies-below",
       room("session"),
-      room("session", "memory", "observe", "recv", "send", "sync", "text", "time", "wire"),
+      room("session", "budget", "observe", "recv", "send", "sync", "text", "time", "wire"),
       contracts,
       core
     ),
@@ -95,14 +95,14 @@ module.exports = {
       "portable-transports-import-the-seam-only",
       `^src/internal/transport/[^/]+$`,
       `^src/internal/transport/[^/]+$`,
-      room("memory", "sync", "text"),
+      room("budget", "sync", "text"),
       contracts,
       publicFiles("MemoryTransport")
     ),
     only(
       "node-transports-import-the-seam-only",
       "^src/internal/transport/node/",
-      room("transport", "memory", "sync", "text"),
+      room("transport", "budget", "sync", "text"),
       contracts,
       nodeTransports
     ),
@@ -134,7 +134,7 @@ module.exports = {
     {
       name: "portable-code-imports-no-node",
       severity: "error",
-      from: { path: room("memory", "observe", "recv", "send", "session", "sync", "text", "time", "wire") },
+      from: { path: room("budget", "observe", "recv", "send", "session", "sync", "text", "time", "wire") },
       to: { path: "^(node:|ws$|node_modules/ws/)", dependencyTypes: ["core", "npm"] }
     },
     only("the-command-line-uses-the-public-api", "^src/cli/", "^src/cli/", "^src/[^/]+$", room("text"))

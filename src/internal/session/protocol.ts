@@ -19,7 +19,7 @@ import {
   UnexpectedText,
   WrongParity
 } from "../../WsmuxError.js"
-import { ReceiveMemory } from "../memory/receiveMemory.js"
+import { ReceiveMemory } from "../budget/receiveMemory.js"
 import { Counters } from "../observe/counters.js"
 import type { SessionLog } from "../observe/sessionLog.js"
 import type { WindowTuner } from "../recv/windowTuner.js"

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import * as Ws from "ws"
-import { SharedBudget } from "../../../../../src/internal/memory/sharedBudget.js"
+import { SharedBudget } from "../../../../../src/internal/budget/sharedBudget.js"
 import { BoundedByteQueue } from "../../../../../src/internal/recv/boundedByteQueue.js"
 import { type Fault, FrameReader, maxFragments } from "../../../../../src/internal/transport/node/frameReader.js"
 import { neverDrains, type Parser } from "../../../../../src/internal/transport/node/wsInternals.js"

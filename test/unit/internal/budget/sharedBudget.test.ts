@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import { SharedBudget } from "../../../../src/internal/memory/sharedBudget.js"
+import { SharedBudget } from "../../../../src/internal/budget/sharedBudget.js"
 
 describe("SharedBudget", () => {
   it("SharedBudget gives its first half to the first holder that takes", () => {
