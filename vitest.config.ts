@@ -19,6 +19,7 @@ const slowest = [
   "cli/usage",
   "cli/options",
   "package/install",
+  "bench/benchmarks",
   "cli/tunnel",
   "simulation",
   "interop/goRefusals"

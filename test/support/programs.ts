@@ -29,6 +29,7 @@ export const programs = {
   Redis: findProgram("redis-server"),
   MariaDB: findProgram("mariadbd", ["/usr/sbin"]),
   "mariadb-install-db": findProgram("mariadb-install-db"),
+  OpenSSH: findProgram("sshd", ["/usr/sbin"]),
   prlimit: findProgram("prlimit"),
   Chromium: findProgram("chromium") ?? findProgram("chromium-browser") ?? findProgram("google-chrome")
 } as const

@@ -1,42 +1,8 @@
 import { spawnSync } from "node:child_process"
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir, userInfo } from "node:os"
-import { delimiter, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import type { Command } from "../process.js"
-import { ping } from "./load/ping.js"
-import { eventually, freePort, type Launch, Program } from "./program.js"
-
-/** A tunnel that runs. */
-export interface Tunnel {
-  /** The ports at which the ends of the tunnel near the client take connections. */
-  readonly ports: ReadonlyArray<number>
-  /** The end that the client dials, and the one that dials the target. Both are missing for direct connections. */
-  readonly near: ReadonlyArray<Program>
-  readonly far: ReadonlyArray<Program>
-  readonly stop: () => Promise<void>
-}
-
-export interface Entrant {
-  readonly name: string
-  /** For the report. */
-  readonly about: string
-  readonly inNode: boolean
-  /** The command that prints the version and does nothing else. */
-  readonly version: Command | undefined
-  readonly start: (target: number, settings: Settings) => Promise<Tunnel>
-}
-
-export interface Settings {
-  /** Whether the programs in Node answer questions for their memory. */
-  readonly probed?: boolean
-  /** The folder for profiles of the programs in Node. */
-  readonly profile?: string | undefined
-  /** Sessions beside each other, each with a near end of its own. */
-  readonly sessions?: number
-  /** Worker processes of the far end, where the entrant has them. */
-  readonly workers?: number
-}
+import { openSsh } from "./openSsh.js"
+import { eventually, find, freePort, type Launch } from "./program.js"
+import { type Entrant, Programs, reachable, type Settings } from "./tunnel.js"
 
 const token = "for-the-benchmark"
 
@@ -61,45 +27,6 @@ const node = (
   probed,
   env
 })
-
-/** The programs of a tunnel, which start one after the other. */
-class Programs {
-  readonly near: Array<Program> = []
-  readonly far: Array<Program> = []
-  readonly ports: Array<number> = []
-
-  static async start(build: (programs: Programs) => Promise<void>, tidy = () => {}): Promise<Tunnel> {
-    const programs = new Programs()
-    const stop = async () => {
-      // the near end first, since the far end of OpenSSH leaves its processes to the end of their connections
-      for (const program of [...programs.near, ...programs.far]) await program.stop()
-      tidy()
-    }
-    try {
-      await build(programs)
-      for (const port of programs.ports) {
-        await eventually(`the tunnel at port ${port}`, 15, programs.all, () => ping(port))
-      }
-      return { ...programs, stop }
-    } catch (error) {
-      await stop()
-      throw error
-    }
-  }
-
-  get all() {
-    return [...this.near, ...this.far]
-  }
-
-  launchNear(name: string, port: number, launch: Launch): void {
-    this.ports.push(port)
-    this.near.push(new Program(name, launch))
-  }
-
-  launchFar(name: string, launch: Launch): void {
-    this.far.push(new Program(name, launch))
-  }
-}
 
 const direct: Entrant = {
   name: "direct",
@@ -161,76 +88,6 @@ const bare: Entrant = {
       await eventually("bare serve", 15, programs.all, () => reachable(port))
       programs.launchNear("bare connect", near, start("connect", [near, port]))
     })
-}
-
-/** OpenSSH with keys and settings in a folder of the benchmark. The user's own files have no part in it. */
-const openSsh = (): Entrant | undefined => {
-  const sshd = find("sshd", ["/usr/sbin"])
-  const [ssh, keygen] = [find("ssh"), find("ssh-keygen")]
-  if (sshd === undefined || ssh === undefined || keygen === undefined) return undefined
-  const about = spawnSync(ssh, ["-V"], { encoding: "utf8" }).stderr.trim()
-  return {
-    name: "ssh",
-    about: `${about}, ssh -L, encrypted`,
-    inNode: false,
-    version: { file: ssh, args: ["-V"] },
-    start: async (target) => {
-      const folder = mkdtempSync(join(tmpdir(), "tunnel-bench-"))
-      const file = (name: string) => join(folder, name)
-      const removeRoom = makeSshdRoom()
-      return Programs.start(
-        async (programs) => {
-          for (const name of ["host", "user"]) {
-            const made = spawnSync(keygen, ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", file(name)])
-            if (made.status !== 0) throw new Error(`ssh-keygen: ${made.stderr}`)
-          }
-          const [port, near] = [await freePort(), await freePort()]
-          writeFileSync(file("known_hosts"), `[127.0.0.1]:${port} ${readFileSync(file("host.pub"), "utf8")}`)
-          writeFileSync(
-            file("sshd_config"),
-            [
-              "ListenAddress 127.0.0.1",
-              `Port ${port}`,
-              `HostKey ${file("host")}`,
-              `AuthorizedKeysFile ${file("user.pub")}`,
-              "PasswordAuthentication no",
-              "KbdInteractiveAuthentication no",
-              "UsePAM no",
-              "StrictModes no",
-              "PidFile none",
-              "PermitRootLogin prohibit-password",
-              "AllowTcpForwarding yes",
-              ""
-            ].join("\n")
-          )
-          programs.launchFar("sshd", { file: sshd, args: ["-D", "-e", "-f", file("sshd_config")] })
-          await eventually("sshd", 15, programs.all, () => reachable(port))
-          programs.launchNear("ssh", near, {
-            file: ssh,
-            args: [
-              ...["-F", "none", "-N", "-T", "-i", file("user"), "-p", String(port)],
-              ...["-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "ExitOnForwardFailure=yes"],
-              ...["-o", "StrictHostKeyChecking=yes", "-o", `UserKnownHostsFile=${file("known_hosts")}`],
-              ...["-o", "GlobalKnownHostsFile=/dev/null", "-o", "BatchMode=yes"],
-              ...["-L", `127.0.0.1:${near}:127.0.0.1:${target}`, `${userInfo().username}@127.0.0.1`]
-            ]
-          })
-        },
-        () => {
-          removeRoom()
-          rmSync(folder, { recursive: true, force: true })
-        }
-      )
-    }
-  }
-}
-
-/** An sshd of root demands this folder, which the system's service makes at its start. Returns how to remove it. */
-const makeSshdRoom = (): () => void => {
-  const room = "/run/sshd"
-  if (process.getuid?.() !== 0 || existsSync(room)) return () => {}
-  mkdirSync(room, { mode: 0o755 })
-  return () => rmSync(room, { recursive: true, force: true })
 }
 
 const chisel = (): Entrant | undefined => {
@@ -297,17 +154,3 @@ export const entrants = (chosen: ReadonlyArray<string>, before: string | undefin
   }
   return names.flatMap((name) => chosen.includes(name) ? all[name]() ?? [] : [])
 }
-
-/** The path of a program, in the path or in other folders. */
-const find = (name: string, elsewhere: ReadonlyArray<string> = []): string | undefined =>
-  [...(process.env.PATH ?? "").split(delimiter), ...elsewhere].map((folder) => join(folder, name)).find((file) => {
-    try {
-      accessSync(file, constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
-
-/** Connects once, and closes. */
-const reachable = (port: number) => ping(port, false)

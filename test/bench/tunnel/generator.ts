@@ -78,6 +78,12 @@ export class Target {
     }
   }
 
+  /** Adds what the target has noticed to a failure of a client, whose connection the target then ends. */
+  async explain(error: Error): Promise<Error> {
+    const { faults } = await this.totals(100)
+    return faults.length === 0 ? error : new Error(`${error.message} (${faults.join("; ")})`)
+  }
+
   /** The totals since the last call, when all connections are over. */
   totals(patience: number) {
     this.side.send({ patience })
@@ -126,6 +132,8 @@ export const load = async (
     const sum = (count: keyof Counts) => answers.reduce((total, answer) => total + answer[count], 0)
     await target.compare({ connections: sum("connections"), received: sum("received"), sent: sum("sent") })
     return answers.map(({ sample }) => sample)
+  } catch (error) {
+    throw await target.explain(error as Error)
   } finally {
     for (const side of sides) await side.stop()
   }

@@ -9,11 +9,12 @@ import { bufferutil, machine } from "../environment.js"
 import { makeFolder, show, writeReport } from "../output.js"
 import type { Report } from "../report.js"
 import { type Comparison, resultsOf, type Sample, verdictsOf } from "../results.js"
-import { cli, type Entrant, entrants, names } from "./entrants.js"
+import { cli, entrants, names } from "./entrants.js"
 import { makeGenerator } from "./generator.js"
 import { type Options, parse, usage } from "./options.js"
 import { end, type Place, rowIds, rows, settle } from "./rows.js"
 import { table } from "./table.js"
+import type { Entrant } from "./tunnel.js"
 
 const comparison: Comparison = {
   limits: ["bare", "ours"],

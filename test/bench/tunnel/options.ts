@@ -3,7 +3,7 @@ import { parseCommandLine, usageOf } from "../commandLine.js"
 /** The sizes of the rows, in full and with --quick. */
 const sizes = {
   "ms": ["milliseconds of each measurement", 1000, 60],
-  "warm-ms": ["milliseconds before each of them", 200, 20],
+  "warm-ms": ["milliseconds before each of them", 400, 20],
   "connections": ["connections of the rows with many", 16, 16],
   "idle": ["connections of the row with idle ones", 1000, 50],
   "starts": ["processes of the row --version", 5, 1],
@@ -31,13 +31,14 @@ export interface Options {
 }
 
 const flags = {
-  quick: ["short rows in cold processes: shows that everything runs and counts right; starts nothing after 45 s"],
+  quick: ["short rows in cold processes: shows that everything runs and counts right; ends within a minute"],
   rounds: ["how often each entrant runs each row (3, quick 1)", "N"],
   only: ["the rows to run, such as up1,down16, with commas and no spaces", "LIST"],
   entrants: ["the entrants to run, such as ours,bare,ssh; those that are not installed are left out", "LIST"],
   before: ["another dist/cli/bin.js, to be measured as the entrant `before`", "PATH"],
   load: ["the language of the load generator, go or node (go where it is installed)", "LANGUAGE"],
   timeout: ["how long a measurement may take in seconds (20, quick 10)", "N"],
+  budget: ["the seconds after which no measurement starts (86400, quick 45)", "N"],
   profile: ["writes the CPU profiles of the tunnels that run in Node there", "DIR"],
   out: ["where the .json and the .svg go, without the extension (partial, or tunnel for a whole run)", "PATH"],
   help: ["this"]
@@ -66,7 +67,7 @@ export const parse = (known: Known): Options | undefined => {
     only: list("only", known.rows),
     entrants: list("entrants", known.entrants),
     timeout: number("timeout", quick ? 10 : 20),
-    budget: quick ? 45 : Infinity,
+    budget: number("budget", quick ? 45 : 86_400),
     load,
     before: text("before"),
     profile: text("profile"),

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
+import { accessSync, constants, readdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:net"
+import { delimiter, join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Memory } from "../memory.js"
 import { type Command, gist } from "../process.js"
@@ -155,3 +156,14 @@ export const eventually = async (
     }
   }
 }
+
+/** The path of a program, in the path or in other folders. */
+export const find = (name: string, elsewhere: ReadonlyArray<string> = []): string | undefined =>
+  [...(process.env.PATH ?? "").split(delimiter), ...elsewhere].map((folder) => join(folder, name)).find((file) => {
+    try {
+      accessSync(file, constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })

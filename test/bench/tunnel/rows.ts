@@ -1,10 +1,11 @@
 import { spawnSync } from "node:child_process"
 import { bestOther, type Measured, type Sample } from "../results.js"
 import { median } from "../statistics.js"
-import { cli, type Entrant, type Settings, type Tunnel } from "./entrants.js"
+import { cli } from "./entrants.js"
 import { type Generator, load, type Moments, Target, type Task } from "./generator.js"
 import type { Options, Sizes } from "./options.js"
 import type { Program } from "./program.js"
+import type { Entrant, Settings, Tunnel } from "./tunnel.js"
 
 /** A tunnel with a target of its own. */
 export interface Place {
