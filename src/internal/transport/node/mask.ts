@@ -1,6 +1,7 @@
 /** The masking function of the package bufferutil, which `ws` also uses where it is installed. */
 type Native = (bytes: Uint8Array, key: Uint8Array) => void
 
+/** Null where bufferutil is missing or turned off; undefined before the first use. */
 let native: Native | null | undefined
 
 /** Searches at the first use, so that loading this module has no side effect. */
@@ -13,14 +14,12 @@ const findNative = (): Native | null => {
   }
 }
 
-/** Whether bufferutil is installed and not turned off. */
-const isNative = (): boolean => (native ??= findNative()) !== null
-
 /** Masks or unmasks in place: byte i after `start` is combined with byte i mod 4 of the key (RFC 6455, 5.3). */
 export const mask = (bytes: Uint8Array, start: number, end: number, key: Uint8Array): void => {
-  if (end - start < wordsFrom) maskBytes(bytes, start, start, end, key)
-  else if (isNative()) native!(bytes.subarray(start, end), key)
-  else maskWords(bytes, start, end, key)
+  if (end - start < wordsFrom) return maskBytes(bytes, start, start, end, key)
+  if (native === undefined) native = findNative()
+  if (native === null) maskWords(bytes, start, end, key)
+  else native(bytes.subarray(start, end), key)
 }
 
 /** Masks by words, in a fifth of the time that bytes take. */

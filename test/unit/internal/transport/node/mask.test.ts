@@ -1,9 +1,29 @@
-import { describe, expect, it } from "@effect/vitest"
+import { afterEach, describe, expect, it, vi } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { mask } from "../../../../../src/internal/transport/node/mask.js"
 import { pattern } from "../../../../support/bytes.js"
 
-describe("mask", () => {
+// One after the other: the first test replaces a function of the process.
+describe.sequential("mask", () => {
+  afterEach(() => {
+    vi.unstubAllEnvs()
+    vi.restoreAllMocks()
+    vi.resetModules()
+  })
+
+  it("mask searches bufferutil once when bufferutil is not installed", async () => {
+    vi.stubEnv("WS_NO_BUFFER_UTIL", "")
+    const search = vi.fn(() => {
+      throw new Error("not installed")
+    })
+    vi.spyOn(process, "getBuiltinModule").mockImplementation(() => ({ createRequire: () => search }) as never)
+    vi.resetModules()
+    const fresh = await import("../../../../../src/internal/transport/node/mask.js")
+    const key = new Uint8Array(4)
+    for (let i = 0; i < 3; i++) fresh.mask(new Uint8Array(1000), 0, 1000, key)
+    expect(search).toHaveBeenCalledTimes(1)
+  })
+
   it.prop(
     "mask combines each byte with its byte of the key, and leaves the bytes around them",
     [
