@@ -49,8 +49,17 @@ export interface Transport {
   /**
    * Sends the parts as one message. The bytes belong to the caller again when the call returns, because the transport
    * copies the bytes that it keeps. Does nothing once closed.
+   *
+   * `more` tells that another message follows before the caller returns, so the transport may send both together.
    */
-  readonly send: (parts: ReadonlyArray<Uint8Array>) => void
+  readonly send: (parts: ReadonlyArray<Uint8Array>, more?: boolean) => void
+  /**
+   * Appends bytes to the message that was sent last. Returns false when that message has left, or would get too large.
+   * Undefined in transports that send each message at once. A wrapper that changes messages in `send` leaves this out.
+   *
+   * @since 0.2.0
+   */
+  readonly extend?: ((parts: ReadonlyArray<Uint8Array>) => boolean) | undefined
   /**
    * Returns whether the transport holds fewer unsent bytes than its high-water mark. After false, the transport calls
    * `Listener.onWritable` or `onClose`. Always false once closed.

@@ -58,8 +58,10 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
     default:
       return Object.keys(peers)
         .filter((name) => wanted(name) && (workload.bare || !bare.includes(name)))
-        // workloads with many streams show the cost of starting an Effect stream
-        .filter((name) => !name.startsWith("ours-") || (["W2", "W4"].includes(workload.id) && name === "ours-plain"))
+        // these workloads show what an Effect stream costs to start, and 64 writes handed over at once
+        .filter((name) =>
+          !name.startsWith("ours-") || (["W2", "W4", "W6"].includes(workload.id) && name === "ours-plain")
+        )
         .map((name) => both(name, standard))
   }
 }

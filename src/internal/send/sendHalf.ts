@@ -27,6 +27,8 @@ export class Write {
   #offset = 0
   /** Bytes that were sent. */
   written = 0
+  /** Whether the send half ends when all bytes are sent. */
+  isLast = false
   done: ((exit: Exit.Exit<void, WriteError>) => void) | undefined
 
   constructor(readonly chunks: ReadonlyArray<Uint8Array>, readonly size: number) {}
@@ -143,13 +145,31 @@ export class SendHalf implements FrameSource {
     return begun === Exit.void ? undefined : begun
   }
 
-  /** Writes without waiting. Returns the write to enqueue when it has to wait. */
-  begin(chunks: ReadonlyArray<Uint8Array>): Exit.Exit<void, WriteError> | Write {
+  /** Writes the chunks and ends behind them. Interruption leaves out the bytes that have not been sent, and the FIN. */
+  writeEnd(chunks: ReadonlyArray<Uint8Array>): Effect.Effect<void, WriteError> {
+    return Effect.suspend(() => {
+      const begun = this.begin(chunks, true)
+      if (begun === Exit.void) {
+        this.#startEnding()
+        return this.#outcome ?? this.end
+      }
+      if (!(begun instanceof Write)) return begun
+      begun.isLast = true
+      return Effect.zipRight(this.#wait(begun), this.end)
+    })
+  }
+
+  /**
+   * Writes without waiting. Returns the write to enqueue when it has to wait.
+   *
+   * @param isLast whether the end follows in the same step
+   */
+  begin(chunks: ReadonlyArray<Uint8Array>, isLast = false): Exit.Exit<void, WriteError> | Write {
     const refusal = this.#refusal(0)
     if (refusal !== undefined) return Exit.fail(refusal)
     const size = chunks.length === 1 ? sizeOf(chunks[0]!) : chunks.reduce((sum, chunk) => sum + sizeOf(chunk), 0)
     if (size === 0) return Exit.void // a DAT without bytes corrupts a Go receiver
-    return this.#trySend(chunks, size) ? Exit.void : new Write(chunks, size)
+    return this.#trySend(chunks, size, isLast) ? Exit.void : new Write(chunks, size)
   }
 
   /**
@@ -170,16 +190,7 @@ export class SendHalf implements FrameSource {
   get end(): Effect.Effect<void, BrokenPipe> {
     return Effect.suspend(() => {
       this.#startEnding()
-      return (this.#enders ??= new Notify()).waitUntil(() => {
-        switch (this.#state._tag) {
-          case "Ended":
-            return Effect.void
-          case "Broken":
-            return Effect.fail(this.#brokenPipe(0))
-          default:
-            return undefined
-        }
-      })
+      return this.#outcome ?? (this.#enders ??= new Notify()).waitUntil(() => this.#outcome)
     })
   }
 
@@ -207,11 +218,17 @@ export class SendHalf implements FrameSource {
     if (this.hasFrame()) this.#context.scheduler.schedule(this)
   }
 
-  /** Sends a write as one frame, if it may be sent now, ahead of no other. */
-  #trySend(chunks: ReadonlyArray<Uint8Array>, size: number): boolean {
+  /** How the end went, once the FIN has been sent or the session is over. */
+  get #outcome(): Exit.Exit<void, BrokenPipe> | undefined {
+    if (this.#state === ended) return Exit.void
+    return this.#state._tag === "Broken" ? Exit.fail(this.#brokenPipe(0)) : undefined
+  }
+
+  /** Sends bytes, if it may be sent now, ahead of no other. */
+  #trySend(chunks: ReadonlyArray<Uint8Array>, size: number, isLast: boolean): boolean {
     if (this.#waiting > 0 || size > this.#window.credit) return false
     this.#window.take(size) // before the frame, which may bring about anything
-    if (this.#context.scheduler.trySend(this.#streamId, chunks, size)) return true
+    if (this.#context.scheduler.trySend(this.#streamId, chunks, size, isLast)) return true
     this.#window.grant(size)
     return false
   }
@@ -256,6 +273,7 @@ export class SendHalf implements FrameSource {
       missing -= write.moveTo(payload, missing)
       if (write.remaining === 0) {
         writes.shift()
+        if (write.isLast && this.#state === open) this.#state = ending // the scheduler asks for the FIN next
         write.done!(Exit.void)
       }
     }

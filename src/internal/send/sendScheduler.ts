@@ -45,6 +45,9 @@ export class SendScheduler {
   readonly #bulk = new Fifo<FrameSource>()
   /** How many interactive frames were sent since the last turn of a bulk stream. */
   #interactiveRun = 0
+  /** The last frame, if `trySend` sent it: its stream and the size of its payload. */
+  #lastId: number | undefined
+  #lastSize = 0
   readonly #empty = new Notify()
   /** The part of the shared limit that the waiting control frames take. */
   readonly #answers: Share
@@ -94,13 +97,18 @@ export class SendScheduler {
   }
 
   /**
-   * Sends a DAT frame of `size` bytes, if all of it may be sent now, ahead of no waiting frame. Otherwise sends nothing
-   * and returns false.
+   * Sends `size` bytes, if all of them may be sent now, ahead of no waiting frame. Otherwise sends nothing and returns
+   * false. The bytes join the DAT frame that was sent last where the transport still has that frame.
+   *
+   * @param more whether another frame follows in the same step
    */
-  trySend(id: number, payload: ReadonlyArray<Uint8Array>, size: number): boolean {
+  trySend(id: number, payload: ReadonlyArray<Uint8Array>, size: number, more = false): boolean {
     if (this.#isClosed || !this.#isIdle() || size > this.#maxPayload || !this.#transport.pollWritable()) return false
     if (this.#congestion !== undefined && this.#congestion.reserve(size) < size) return false
-    this.#transmit([Frame.datHeader(id), ...payload], size)
+    if (this.#extend(id, payload, size)) return true
+    this.#transmit([Frame.datHeader(id), ...payload], size, more)
+    this.#lastId = id
+    this.#lastSize = size
     return true
   }
 
@@ -198,10 +206,21 @@ export class SendScheduler {
     return this.#congestion?.reserve(most) ?? most
   }
 
+  /** Adds bytes to the last frame. Returns false when they need a frame of their own. */
+  #extend(id: number, payload: ReadonlyArray<Uint8Array>, size: number): boolean {
+    if (this.#lastId !== id || this.#lastSize + size > this.#maxPayload) return false
+    if (this.#transport.extend?.(payload) !== true) return false
+    this.#lastSize += size
+    this.#counters.bytesOut += size
+    this.#congestion?.onSent(size)
+    return true
+  }
+
   /** Sends a frame with `size` bytes of payload. */
-  #transmit(frame: FrameParts, size: number): void {
+  #transmit(frame: FrameParts, size: number, more = false): void {
     this.#counters.sent(frame, size)
-    this.#transport.send(frame)
+    this.#lastId = undefined
+    this.#transport.send(frame, more)
     if (size > 0) this.#congestion?.onSent(size)
   }
 }

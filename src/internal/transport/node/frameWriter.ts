@@ -9,8 +9,11 @@ import { mask } from "./mask.js"
  * than all the rest.
  *
  * This writer copies a message once, into the batch of the turn, and masks it there by words. A batch is one write.
- * The first message of a turn is written at once when the turn before had a single frame. Such a message is most
+ * The first message of a turn is written at once when the turn before had a single message. Such a message is most
  * likely a key stroke, the answer to one, or credit for which a writer waits.
+ *
+ * The last message of a batch can be extended, since its header and mask are written when the next one begins. Small
+ * writes of one turn so share a frame, which costs both ends as much as one write.
  *
  * `ws` writes its own control frames to the same socket. Both write whole frames in one step, so that frames never mix.
  * Neither sends data behind a close frame.
@@ -24,8 +27,15 @@ export class FrameWriter {
   /** The unwritten frames of this turn, up to `#size`. */
   #batch: Buffer | undefined
   #size = 0
-  /** The frames of this turn, and whether the turn before had a single one. */
-  #frames = 0
+  /** The last frame of the batch: where it begins, its opcode, and the length of its payload so far. */
+  #frameStart = 0
+  #opcode = binary
+  #length: number | undefined
+  /** The size at which the batch is written before the turn ends. */
+  #flushSize = minFlushSize
+  #isScheduled = false
+  /** The messages of this turn, and whether the turn before had a single one. */
+  #messages = 0
   #wasAlone = false
 
   /**
@@ -45,34 +55,66 @@ export class FrameWriter {
     return this.#socket.writableLength + this.#size
   }
 
-  /** Sends a binary message. */
-  send(parts: ReadonlyArray<Uint8Array>): void {
-    this.#send(binary, parts)
+  /** Sends a binary message. `more`: another message follows in the same step, and the two count as one. */
+  send(parts: ReadonlyArray<Uint8Array>, more = false): void {
+    this.#send(binary, parts, more)
+  }
+
+  /** Adds bytes to the binary message that was sent last. Returns false when the message has left. */
+  extend(parts: ReadonlyArray<Uint8Array>): boolean {
+    const batch = this.#batch
+    if (batch === undefined || this.#length === undefined || this.#opcode !== binary) return false
+    const length = this.#length + byteLength(parts)
+    const before = headerSize(this.#length, this.#masked)
+    const after = headerSize(length, this.#masked)
+    if (this.#frameStart + after + length > batch.byteLength) return false
+    if (after > before) batch.copyWithin(this.#frameStart + after, this.#frameStart + before, this.#size)
+    copy(parts, batch, this.#size + after - before)
+    this.#length = length
+    this.#size = this.#frameStart + after + length
+    if (this.#size >= this.#flushSize) this.flush()
+    return true
   }
 
   /** Sends a control frame of at most 125 bytes, in its place between the messages. */
   control(opcode: typeof ping | typeof pong, payload: Uint8Array): void {
-    this.#send(opcode, [payload])
+    this.#send(opcode, [payload], false)
   }
 
-  #send(opcode: number, parts: ReadonlyArray<Uint8Array>): void {
-    let length = 0
-    for (const part of parts) length += part.byteLength
+  #send(opcode: number, parts: ReadonlyArray<Uint8Array>, more: boolean): void {
+    const length = byteLength(parts)
     const size = headerSize(length, this.#masked) + length
+    this.#endFrame()
     if (this.#batch !== undefined && size > this.#batch.byteLength - this.#size) this.flush()
     this.#batch ??= acquireBatch(size)
     // Fibers run in microtasks, so the turn ends when those that are ready now have run.
-    if (this.#frames === 0) void resolved.then(this.#schedule)
-    this.#size = writeFrame(this.#batch, this.#size, opcode, parts, length, this.#masked ? randomKey() : undefined)
-    this.#frames++
-    const urgent = this.#wasAlone && this.#frames === 1
-    if (urgent || this.#size >= flushSize) this.flush()
+    if (!this.#isScheduled) void resolved.then(this.#schedule)
+    this.#isScheduled = true
+    this.#frameStart = this.#size
+    this.#opcode = opcode
+    this.#length = length
+    copy(parts, this.#batch, this.#size + size - length)
+    this.#size += size
+    if (!more) this.#messages++
+    const urgent = this.#wasAlone && this.#messages === 1 && !more
+    if (urgent || this.#size >= this.#flushSize) this.flush()
+  }
+
+  /** Writes the header of the last frame, and masks its payload. */
+  #endFrame(): void {
+    if (this.#length === undefined) return
+    const key = this.#masked ? randomKey() : undefined
+    const payload = writeHeader(this.#batch!, this.#frameStart, this.#opcode, this.#length, key)
+    if (key !== undefined) mask(this.#batch!, payload, this.#size, key)
+    this.#length = undefined
   }
 
   /** Writes the batch. */
   flush(): void {
     const batch = this.#batch
     if (batch === undefined) return
+    this.#endFrame()
+    this.#flushSize = Math.min(2 * this.#flushSize, maxFlushSize)
     const size = this.#size
     this.#batch = undefined
     this.#size = 0
@@ -98,9 +140,11 @@ export class FrameWriter {
   readonly #schedule = (): void => process.nextTick(this.#endTurn)
 
   readonly #endTurn = (): void => {
-    this.#wasAlone = this.#frames === 1
-    this.#frames = 0
+    this.#isScheduled = false
+    this.#wasAlone = this.#messages === 1
+    this.#messages = 0
     this.flush()
+    this.#flushSize = minFlushSize
   }
 }
 
@@ -115,9 +159,10 @@ const resolved = Promise.resolve()
 
 /**
  * At this size the cost of a system call is small, and waiting for more would leave the peer idle until the turn
- * ends.
+ * ends. The peer then has work, so each later batch of a turn may be twice as large.
  */
-const flushSize = 8 * 1024
+const minFlushSize = 8 * 1024
+const maxFlushSize = 32 * 1024
 
 /** A batch up to this size is copied when it has to queue. */
 const batchSize = 64 * 1024
@@ -134,23 +179,17 @@ const recycle = (batch: Buffer): void => {
   if (batch.byteLength === pooledSize && pool.length < maxPooled) pool.push(batch)
 }
 
-/** Writes a frame at `at`, and returns where the frame ends. */
-const writeFrame = (
-  batch: Buffer,
-  at: number,
-  opcode: number,
-  parts: ReadonlyArray<Uint8Array>,
-  length: number,
-  key: Uint8Array | undefined
-): number => {
-  const start = writeHeader(batch, at, opcode, length, key)
-  let end = start
+const byteLength = (parts: ReadonlyArray<Uint8Array>): number => {
+  let length = 0
+  for (const part of parts) length += part.byteLength
+  return length
+}
+
+const copy = (parts: ReadonlyArray<Uint8Array>, batch: Buffer, at: number): void => {
   for (const part of parts) {
-    batch.set(part, end)
-    end += part.byteLength
+    batch.set(part, at)
+    at += part.byteLength
   }
-  if (key !== undefined) mask(batch, start, end, key)
-  return end
 }
 
 /** Random bytes for many keys. The author of a payload must not be able to predict its key (RFC 6455, 10.3). */

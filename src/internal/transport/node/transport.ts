@@ -134,10 +134,14 @@ export class NodeTransport implements Transport {
     this.#listeners.listen(listener)
   }
 
-  send(parts: ReadonlyArray<Uint8Array>): void {
+  send(parts: ReadonlyArray<Uint8Array>, more?: boolean): void {
     if (!this.#isOpen()) return
     if (this.#writer === undefined) this.#ws.send(concatBytes(parts), this.#onSent)
-    else this.#writer.send(parts)
+    else this.#writer.send(parts, more)
+  }
+
+  extend(parts: ReadonlyArray<Uint8Array>): boolean {
+    return this.#isOpen() && this.#writer !== undefined && this.#writer.extend(parts)
   }
 
   pollWritable(): boolean {

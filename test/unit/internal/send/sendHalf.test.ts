@@ -26,8 +26,9 @@ const makeOutgoing = (credit: number, onSchedule: (outgoing: SendHalf) => void =
         events.push(source === outgoing ? "is scheduled" : "schedules another source")
         onSchedule(outgoing)
       },
-      trySend: (id, payload, size) => {
+      trySend: (id, payload, size, more) => {
         tried.push(size)
+        if (more === true) events.push("more follows")
         if (link.isClear) events.push(["now", decode([Frame.datHeader(id), ...payload])])
         return link.isClear
       },
@@ -293,6 +294,56 @@ describe("SendHalf.end", () => {
       outgoing.abandon()
       expect([yield* failure(fibers[0]!), yield* failure(fibers[1]!)]).toEqual([endedHere(2), endedHere(0)])
       expect([outgoing.waiting, events(), turn(), turn()]).toEqual([0, ["is scheduled"], fin(7), undefined])
+    }))
+})
+
+describe("SendHalf.writeEnd", () => {
+  it.effect("SendHalf writeEnd asks for the FIN in the step in which it sends the bytes", () =>
+    Effect.gen(function*() {
+      const { events, outgoing, turn } = makeOutgoing(10)
+      const fiber = yield* start(outgoing.writeEnd([bytes("abc")]))
+      expect(events()).toEqual(["more follows", ["now", dat(7, bytes("abc"))], "is scheduled"])
+      yield* expectWaiting(fiber)
+      expect([turn(), turn()]).toEqual([fin(7), undefined])
+      yield* outcome(fiber)
+      expect(yield* refusal(outgoing.writeEnd([bytes("d")]))).toEqual(endedHere(0))
+    }))
+
+  it.effect("SendHalf writeEnd of 0 bytes sends FIN alone", () =>
+    Effect.gen(function*() {
+      const { events, outgoing, turn } = makeOutgoing(0, (half) => half.nextFrame(10))
+      yield* run(outgoing.writeEnd([]))
+      expect([events(), turn(), outgoing.hasEnded]).toEqual([["is scheduled", "FIN sent"], undefined, true])
+    }))
+
+  it.effect("SendHalf writeEnd sends FIN behind its last byte when it waits for credit", () =>
+    Effect.gen(function*() {
+      const { outgoing, turn } = makeOutgoing(2)
+      const fiber = yield* start(outgoing.writeEnd([bytes("abc")]))
+      expect([turn(), turn()]).toEqual([dat(7, bytes("ab")), undefined])
+      yield* expectWaiting(fiber)
+      outgoing.grant(1)
+      expect([turn(), turn(), turn()]).toEqual([dat(7, bytes("c")), fin(7), undefined])
+      yield* outcome(fiber)
+    }))
+
+  it.effect("SendHalf writeEnd sends FIN behind the writes of others that wait", () =>
+    Effect.gen(function*() {
+      const { fibers, outgoing, turn } = yield* makeWaiting(10, [bytes("ab")])
+      const fiber = yield* start(outgoing.writeEnd([bytes("cd")]))
+      expect([turn(3), turn(3), turn(3)]).toEqual([dat(7, bytes("abc")), dat(7, bytes("d")), fin(7)])
+      yield* Effect.forEach([...fibers, fiber], outcome)
+    }))
+
+  it.effect("SendHalf writeEnd sends no FIN when it is interrupted before its last byte", () =>
+    Effect.gen(function*() {
+      const { outgoing, turn } = makeOutgoing(2)
+      const fiber = yield* start(outgoing.writeEnd([bytes("abc")]))
+      expect(turn()).toEqual(dat(7, bytes("ab")))
+      yield* Fiber.interrupt(fiber)
+      outgoing.grant(10)
+      expect([turn(), outgoing.hasEnded, outgoing.waiting]).toEqual([undefined, false, 0])
+      yield* run(outgoing.write([bytes("d")]))
     }))
 })
 

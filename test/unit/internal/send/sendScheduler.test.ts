@@ -17,6 +17,8 @@ interface Link {
   takes: number
   /** The largest frame that the controller grants. Undefined where the transport cannot ping. */
   room?: number
+  /** Whether the last message can be extended. */
+  extends?: boolean
 }
 
 /** A scheduler over a link, and the frames that it sends: `5:100` stands for 100 bytes of stream 5. */
@@ -25,8 +27,12 @@ const makeScheduler = (link: Link) => {
   const asked: Array<number> = []
   const booked: Array<number> = []
   const counters = new Counters()
-  const transport: Pick<Transport, "pollWritable" | "send"> = {
+  const transport: Pick<Transport, "pollWritable" | "send" | "extend"> = {
     pollWritable: () => link.takes > 0,
+    extend: (parts) => {
+      if (link.extends === true) sent.push(`+${concat(parts).byteLength}`)
+      return link.extends === true
+    },
     send: (parts) => {
       link.takes--
       const frame = Frame.decode(concat(parts))
@@ -227,6 +233,30 @@ describe("SendScheduler.trySend", () => {
     expect(trySend(1, { takes: 0 })).toEqual([false, [], []])
     expect(trySend(10, { takes: 1, room: 10 })).toEqual([true, ["7:10"], [10]])
     expect(trySend(11, { takes: 1, room: 10 })).toEqual([false, [], []])
+  })
+
+  it("SendScheduler trySend extends the last frame when it is of the same stream and has room", () => {
+    const { booked, counters, scheduler, sent } = makeScheduler({ takes: 99, room: 4096, extends: true })
+    const trySend = (id: number, size: number) => {
+      scheduler.trySend(id, [new Uint8Array(size)], size)
+      return sent()
+    }
+    expect(trySend(7, 1000)).toEqual(["7:1000"])
+    expect(trySend(7, 3000)).toEqual(["+3000"])
+    expect(trySend(7, 96)).toEqual(["+96"])
+    expect(trySend(7, 1)).toEqual(["7:1"]) // the frame is as large as frames may be
+    expect(trySend(9, 1)).toEqual(["9:1"])
+    scheduler.sendCredit(3, 10)
+    expect(sent()).toEqual(["3 credit 10"])
+    expect(trySend(9, 1)).toEqual(["9:1"])
+    expect(booked).toEqual([1000, 3000, 96, 1, 1, 1])
+    expect([counters.framesOut.dat, counters.bytesOut]).toEqual([4, 4099])
+  })
+
+  it("SendScheduler trySend sends a frame of its own when the last frame has left", () => {
+    const { scheduler, sent } = makeScheduler({ takes: 99, extends: false })
+    for (let i = 0; i < 2; i++) scheduler.trySend(7, [bytes("a")], 1)
+    expect(sent()).toEqual(["7:1", "7:1"])
   })
 
   it("SendScheduler trySend refuses when a frame of any kind waits", () => {

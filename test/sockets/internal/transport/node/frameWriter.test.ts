@@ -3,23 +3,26 @@ import * as fc from "effect/FastCheck"
 import * as Net from "node:net"
 import { Writable, type WritableOptions } from "node:stream"
 import * as Ws from "ws"
+import { ping } from "../../../../../src/internal/transport/node/frameHeader.js"
 import { FrameWriter } from "../../../../../src/internal/transport/node/frameWriter.js"
 
-/** A socket that records each write as the kernel sees it, and takes one write at a time. */
-const makeSocket = () => {
+/** A socket that records each write as the kernel sees it, and takes one write a turn, or each write at once. */
+const makeSocket = ({ immediate = false } = {}) => {
   const writes: Array<Buffer> = []
-  const socket = Object.assign(new Writable(takes(writes)), { _handle: {} })
+  const socket = Object.assign(new Writable(takes(writes, immediate ? (done) => done() : setImmediate)), {
+    _handle: {}
+  })
   return { socket: socket as unknown as Net.Socket, writes }
 }
 
-const takes = (writes: Array<Buffer>): WritableOptions => ({
+const takes = (writes: Array<Buffer>, later: (done: () => void) => void): WritableOptions => ({
   write(chunk: Buffer, _encoding, done) {
     writes.push(Buffer.from(chunk))
-    setImmediate(done)
+    later(done)
   },
   writev(chunks, done) {
     writes.push(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)))
-    setImmediate(done)
+    later(done)
   }
 })
 
@@ -80,6 +83,79 @@ describe.each([["a client", true], ["a server", false]])("FrameWriter of %s", (_
       }),
       { numRuns: 60 }
     ))
+
+  const steps = fc.array(fc.tuple(fc.constantFrom("send", "extend", "extend", "ping", "flush"), sizes), {
+    maxLength: 12
+  })
+
+  it("FrameWriter extends its last message when the message has not left, else refuses", () =>
+    fc.assert(
+      fc.asyncProperty(steps, async (given) => {
+        const { socket, writes } = makeSocket()
+        const { sender } = makeSender(masked, socket)
+        const expected: Array<Uint8Array> = []
+        for (const [step, size] of given) {
+          const chunk = numbered(size)
+          if (step === "flush") sender.flush()
+          else if (step === "ping") sender.control(ping, Buffer.from("1"))
+          else if (step === "extend" && sender.extend([chunk])) expected.push(Buffer.concat([expected.pop()!, chunk]))
+          else {
+            sender.send([chunk])
+            expected.push(numbered(size))
+          }
+          chunk.fill(0) // The caller may reuse a chunk at once.
+        }
+        sender.flush()
+        await new Promise<void>((resolve) => socket.end(resolve))
+        const arrived = await decode(masked, Buffer.concat(writes))
+        expect(arrived.map((data) => data.toString("base64")))
+          .toEqual(expected.map((data) => Buffer.from(data).toString("base64")))
+      }),
+      { numRuns: 100 }
+    ))
+
+  it("FrameWriter refuses to extend when another frame or a write came between", () => {
+    const { sender } = makeSender(masked, makeSocket().socket)
+    const extended = () => sender.extend([numbered(3)])
+    expect(extended()).toBe(false)
+    sender.send([numbered(3)])
+    expect(extended()).toBe(true)
+    sender.control(ping, Buffer.from("1"))
+    expect(extended()).toBe(false)
+    sender.send([numbered(3)])
+    sender.flush()
+    expect(extended()).toBe(false)
+  })
+
+  it("FrameWriter counts two messages as one when more follows the first", async () => {
+    const { socket, writes } = makeSocket()
+    const { sender } = makeSender(masked, socket)
+    const writesOfTurn = async () => {
+      const before = writes.length
+      sender.send([numbered(64)], true)
+      const first = writes.length - before
+      sender.send([numbered(5)])
+      const both = writes.length - before
+      await turn()
+      await turn()
+      return [first, both, writes.length - before]
+    }
+    expect(await writesOfTurn()).toEqual([0, 0, 1])
+    expect(await writesOfTurn()).toEqual([0, 1, 1])
+  })
+
+  it("FrameWriter doubles the size of its writes up to 32 KiB when a turn sends much", async () => {
+    const { socket, writes } = makeSocket({ immediate: true })
+    const { sender } = makeSender(masked, socket)
+    const kib = 1024
+    const sizes = () => writes.splice(0).map(({ length }) => Math.round(length / kib))
+    for (let i = 0; i < 8 + 16 + 32 + 32; i++) sender.send([numbered(kib)])
+    expect(sizes()).toEqual([8, 16, 32, 32])
+    await turn()
+    sizes()
+    for (let i = 0; i < 8; i++) sender.send([numbered(kib)])
+    expect(sizes()).toEqual([8])
+  })
 
   it("FrameWriter makes one write per turn when several messages come in a turn", async () => {
     const { socket, writes } = makeSocket()
