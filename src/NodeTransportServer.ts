@@ -12,6 +12,7 @@ import type * as Http from "node:http"
 import type * as Https from "node:https"
 import type * as Tls from "node:tls"
 import * as Settings from "./internal/settings/validate.js"
+import { defaultUpgradeTimeout } from "./internal/transport/node/handshake.js"
 import * as internal from "./internal/transport/node/server.js"
 import type * as NodeTransport from "./NodeTransport.js"
 import type { AllowedOrigins } from "./Origin.js"
@@ -62,7 +63,7 @@ export interface Options<R = never, P = unknown> extends NodeTransport.Options {
   readonly maxConnections?: number | undefined
   /**
    * Runs for each client that is refused before the upgrade, after the answer. A program can log the client and the
-   * reason.
+   * reason. A malformed handshake is refused with 400 or 405.
    *
    * @since 0.2.0
    */
@@ -95,7 +96,7 @@ export const make = <R = never, P = undefined>(
         maxConnections: options.maxConnections ?? 10_000,
         connections,
         partialMessages,
-        upgradeTimeout: Duration.decode(options.upgradeTimeout ?? Duration.seconds(10))
+        upgradeTimeout: Duration.decode(options.upgradeTimeout ?? defaultUpgradeTimeout)
       })
   )
 

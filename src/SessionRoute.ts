@@ -13,7 +13,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { resolve } from "./internal/settings/resolve.js"
 import { maxMessageSize } from "./internal/settings/validate.js"
-import { isHandshake } from "./internal/transport/node/handshake.js"
+import { defaultUpgradeTimeout, isHandshake } from "./internal/transport/node/handshake.js"
 import * as NodeTransport from "./NodeTransport.js"
 import * as Origin from "./Origin.js"
 import * as Session from "./Session.js"
@@ -42,6 +42,12 @@ export interface Options<R, P = unknown> extends WebSocketTransport.Options {
       request: HttpServerRequest.HttpServerRequest
     ) => Effect.Effect<P, HttpServerResponse.HttpServerResponse, R>)
     | undefined
+  /**
+   * How long an authorisation may take. A slower one is interrupted, and the client gets 503. Default 10 s.
+   *
+   * @since 0.2.0
+   */
+  readonly upgradeTimeout?: Duration.DurationInput | undefined
   readonly settings?: SessionConfig.PartialSettings | undefined
 }
 
@@ -105,7 +111,7 @@ export const make = <E, R, R2 = never, P = unknown>(
     if (!Origin.isAllowed(request.headers, options.allowedOrigins, socket?.encrypted)) {
       return HttpServerResponse.empty({ status: 403 })
     }
-    const verdict = yield* Effect.either(options.authorize?.(request) ?? Effect.succeed(undefined as P))
+    const verdict = yield* Effect.either(authorize(options, request))
     if (verdict._tag === "Left") return verdict.left
 
     const { connections } = yield* SharedLimits
@@ -129,6 +135,18 @@ export const make = <E, R, R2 = never, P = unknown>(
       Effect.logDebug("cannot go on with a session: its handler failed", error))
     return HttpServerResponse.empty() // not sent, since the connection is a WebSocket
   }).pipe(Effect.scoped)
+
+/** Without `authorize` the type of the principals is that of undefined. */
+const authorize = <R, P>(
+  { authorize, upgradeTimeout }: Options<R, P>,
+  request: HttpServerRequest.HttpServerRequest
+): Effect.Effect<P, HttpServerResponse.HttpServerResponse, R> =>
+  authorize === undefined
+    ? Effect.succeed(undefined as P)
+    : Effect.timeoutFail(Effect.suspend(() => authorize(request)), {
+      duration: upgradeTimeout ?? defaultUpgradeTimeout,
+      onTimeout: () => HttpServerResponse.text("the authorisation took too long", { status: 503 })
+    })
 
 /**
  * Adds an error listener to each connection of a server, so that a lost connection does not end the process. Returns

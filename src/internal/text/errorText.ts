@@ -28,9 +28,18 @@ export const connectFailure = ({ cause, reason, status, url }: ConnectFailure): 
     case "Rejected":
       return `cannot connect to ${url}: the server answered ${status}`
     case "Unreachable":
-      return detailed(`cannot connect to ${url}`, describe(cause))
+      return detailed(`cannot connect to ${url}`, isPlainAnswer(cause) ? plainServer : describe(cause))
   }
 }
+
+/** Whether OpenSSL has read an answer that is no TLS. Node gives the reason as a property or in the message. */
+const isPlainAnswer = (cause: unknown): boolean =>
+  cause instanceof Error &&
+  /\b(wrong version number|packet length too long)\b/.test(`${cause.message} ${reasonOf(cause)}`)
+
+const reasonOf = (cause: Error): string => "reason" in cause ? String(cause.reason) : ""
+
+const plainServer = "the server does not speak TLS; try ws://"
 
 export const notConnected = ({ cause, defect, reason }: NotConnected): string => {
   switch (reason) {

@@ -54,6 +54,18 @@ describe("NodeTransport.connect", () => {
       expect(failure.message).toBe(`cannot connect to ${url}: connect ECONNREFUSED 127.0.0.1:${port}`)
     }))
 
+  it.scopedLive("NodeTransport.connect tells that a server does not speak TLS when the address is wss", () =>
+    Effect.gen(function*() {
+      const plain = yield* listening(Http.createServer())
+      const greeting = yield* tcpServer((socket) => socket.write("220 mail.example ESMTP\r\n"))
+      for (const port of [portOf(plain), greeting.port]) {
+        const url = `wss://127.0.0.1:${port}/`
+        const failure = yield* failureOf(url)
+        expect(failure).toMatchObject({ reason: "Unreachable", cause: expect.any(Error) })
+        expect(failure.message).toBe(`cannot connect to ${url}: the server does not speak TLS; try ws://`)
+      }
+    }))
+
   it.live("NodeTransport.connect fails as unreachable when the system refuses at once", () =>
     Effect.gen(function*() {
       const url = "ws://255.255.255.255:9/" // The system refuses to dial a broadcast address.

@@ -24,6 +24,7 @@ import {
   webSocket
 } from "../../support/transports.js"
 import { listen } from "../../support/transportSuite.js"
+import { patience, within } from "../../support/within.js"
 
 const pem = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}.pem`, import.meta.url))
 /** The head of an upgrade request for this path. */
@@ -64,6 +65,37 @@ describe("NodeTransportServer", () => {
       yield* next
       expect(told).toEqual([[401, "wrong"], [403, "right"]])
     }))
+
+  const valid = {
+    connection: "upgrade",
+    upgrade: "websocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="
+  }
+  const malformed: ReadonlyArray<readonly [string, string, Readonly<Record<string, string>>, number]> = [
+    ["has the method POST", "POST", valid, 405],
+    ["asks for another protocol", "GET", { ...valid, upgrade: "h2c" }, 400],
+    ["has version 12", "GET", { ...valid, "sec-websocket-version": "12" }, 400],
+    ["has a short key", "GET", { ...valid, "sec-websocket-key": "c2hvcnQ=" }, 400],
+    ["names a subprotocol twice", "GET", { ...valid, "sec-websocket-protocol": "a, a" }, 400]
+  ]
+  for (const [what, method, headers, status] of malformed) {
+    it.scopedLive(`NodeTransportServer calls onRejected with ${status} when a handshake ${what}`, () =>
+      Effect.gen(function*() {
+        const told = yield* Deferred.make<readonly [status: number, url: string | undefined]>()
+        const server = yield* NodeTransportServer.make({
+          onRejected: ({ status }, { url }) => Deferred.succeed(told, [status, url])
+        })
+        yield* keepAll(server)
+        const request = Http.request(urlOf(server).replace("ws:", "http:"), { method, headers })
+        const answered = signal<[Http.IncomingMessage]>(request, "response")
+        request.end()
+        const [answer] = yield* answered
+        expect(answer.statusCode).toBe(status)
+        expect(answer.headers["sec-websocket-version"]).toBe(what === "has version 12" ? "13, 8" : undefined)
+        expect(yield* Deferred.await(told).pipe(within(patience, "the rejection"))).toEqual([status, "/"])
+      }))
+  }
 
   const origins: ReadonlyArray<readonly [string, string | undefined, NodeTransportServer.Options, boolean]> = [
     ["a program without an origin", undefined, {}, true],

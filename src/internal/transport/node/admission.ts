@@ -7,6 +7,7 @@ import { type AllowedOrigins, isAllowed } from "../../../Origin.js"
 import type { Budget } from "../../../SharedLimits.js"
 import type { Connection, Rejection } from "../../../TransportServer.js"
 import type { ConnectionHandler, Handler } from "../connectionHandler.js"
+import { handshakeFault } from "./handshake.js"
 import { upgradeFault } from "./httpAnswer.js"
 
 export interface AdmissionSettings<R, P> {
@@ -44,13 +45,16 @@ export class Admission<R, P> {
   }
 
   /**
-   * Admits a request: takes a place for as long as the scope is open, authorises the request, and waits until the
-   * server has a handler. Fails with the rejection for the client.
+   * Admits a request: takes a place for as long as the scope is open, authorises the request, checks its handshake, and
+   * waits until the server has a handler. Fails with the rejection for the client.
    */
   admit(request: Http.IncomingMessage): Effect.Effect<Admitted<P>, Rejection, R | Scope.Scope> {
     return Effect.gen(this, function*() {
       yield* this.#takePlace
       const principal = yield* this.#authorize(request)
+      // Only now, so that a stranger learns nothing but that the server demands authorisation.
+      const fault = handshakeFault(request)
+      if (fault !== undefined) return yield* Effect.fail(fault)
       const headers = yield* this.#answerHeaders(request, principal)
       // The request itself would keep its socket.
       const connection = { principal, request: { headers: request.headers, url: request.url ?? "/" } }

@@ -30,7 +30,10 @@ export class Upgrader {
     })
   }
 
-  /** Answers 101 and returns the transport, or answers an invalid handshake by an error and returns undefined. */
+  /**
+   * Answers 101 and returns the transport. Where `ws` refuses a handshake that the admission has let pass, `ws` answers
+   * by an error and the result is undefined. The two agree in all known cases.
+   */
   accept(
     request: Http.IncomingMessage,
     socket: Net.Socket,
