@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs"
 import { chart } from "./chart.js"
 import type { Report } from "./report.js"
-import type { Sample } from "./results.js"
+import type { Result, Sample } from "./results.js"
 
 /** Makes a folder for output before a run whose results could be lost. */
 export const makeFolder = (option: string, folder: string): void => {
@@ -12,14 +12,15 @@ export const makeFolder = (option: string, folder: string): void => {
   }
 }
 
-/** Writes the report as JSON and as a chart, to this path with the two extensions. */
+/** Writes the report as JSON and the charted results as a chart, to this path with the two extensions. */
 export const writeReport = async <R extends Report>(
   path: string,
   report: R,
-  caption: ReadonlyArray<string>
+  caption: ReadonlyArray<string>,
+  charted: ReadonlyArray<Result> = report.results
 ): Promise<void> => {
   writeFileSync(`${path}.json`, `${JSON.stringify(report, null, 2)}\n`)
-  writeFileSync(`${path}.svg`, await chart(report, caption))
+  writeFileSync(`${path}.svg`, await chart({ ...report, results: charted }, caption))
 }
 
 /** A sample in one line. */

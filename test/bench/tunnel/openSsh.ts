@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir, userInfo } from "node:os"
 import { join } from "node:path"
-import { eventually, find, freePort } from "./program.js"
+import { eventually, find, freePort, tidyUp } from "./program.js"
 import { type Entrant, Programs, reachable } from "./tunnel.js"
 
 /** OpenSSH with keys and settings in a folder of the benchmark. The user's own files have no part in it. */
@@ -20,6 +20,10 @@ export const openSsh = (): Entrant | undefined => {
       const folder = mkdtempSync(join(tmpdir(), "tunnel-bench-"))
       const file = (name: string) => join(folder, name)
       const removeRoom = makeSshdRoom()
+      const tidy = tidyUp(() => {
+        removeRoom()
+        rmSync(folder, { recursive: true, force: true })
+      })
       return Programs.start(
         async (programs) => {
           for (const name of ["host", "user"]) {
@@ -58,10 +62,7 @@ export const openSsh = (): Entrant | undefined => {
             ]
           })
         },
-        () => {
-          removeRoom()
-          rmSync(folder, { recursive: true, force: true })
-        }
+        tidy
       )
     }
   }

@@ -6,14 +6,22 @@ import { setTimeout as sleep } from "node:timers/promises"
 import type { Memory } from "../memory.js"
 import { type Command, gist } from "../process.js"
 
-/** The programs that run, which end with the benchmark. */
+/** The programs that run, and what else the benchmark has to undo, in whichever way the benchmark ends. */
 const running = new Set<Program>()
+const undo = new Set<() => void>()
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.on(signal, () => {
-    for (const program of running) program.kill()
-    process.exit(1)
-  })
+process.on("exit", () => {
+  for (const program of running) program.kill()
+  for (const step of undo) step()
+})
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1))
+
+/** Makes sure that a step is done once, at the end of the process or when the returned function is called. */
+export const tidyUp = (step: () => void): () => void => {
+  undo.add(step)
+  return () => {
+    if (undo.delete(step)) step()
+  }
 }
 
 export interface Launch extends Command {
