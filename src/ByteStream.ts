@@ -20,7 +20,7 @@ import type { ReadError, Stalled, WriteError } from "./WsmuxError.js"
  * @category models
  */
 export interface Operations<out R, out W = R> {
-  /** Reads the next chunk. Completes with none at the end. An interrupted read takes no bytes. */
+  /** Reads the next chunk. Completes with none at the end. Interruption while waiting takes no bytes. */
   readonly read: Effect.Effect<Option.Option<Uint8Array>, R>
   /** Writes a chunk. Completes when the other end can take more. */
   readonly write: (chunk: Uint8Array) => Effect.Effect<void, W>
@@ -85,8 +85,10 @@ export class LineTooLong extends Data.TaggedError("LineTooLong")<{ readonly maxB
 }
 
 /**
- * A stream that is read by lines or by sizes. A read that fails or is interrupted leaves its bytes to the next read.
- * Only one fiber may read at a time.
+ * A stream that is read by lines or by sizes. Only one fiber may read at a time.
+ *
+ * A read that fails, or is interrupted while it waits, leaves its bytes to the next read. To bound a read of a
+ * `MuxStream`, prefer `setReadDeadline`: a timeout may drop bytes that arrive at the same moment.
  *
  * @since 0.2.0
  * @category models

@@ -74,7 +74,8 @@ declare abstract class Members {
    * - `size` counts the chunks: none once the peer's FIN has been read or the stream has failed.
    * - `await` waits until the peer's FIN has been read. Read deadlines do not concern `await`.
    *
-   * Failures come after the chunks that arrived before them. Interruption while waiting takes nothing.
+   * Failures come after the chunks that arrived before them. Interruption while waiting takes nothing. As with `read`,
+   * a timeout may drop a chunk that arrives at the same moment.
    * `Mailbox.toStream(stream.inbox)` emits all chunks that are there at each pull; a consumer that stops early loses
    * the rest of them, unlike with `readable`.
    *

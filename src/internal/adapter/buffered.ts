@@ -9,7 +9,8 @@ interface Failures {
 }
 
 /**
- * Reads a stream ahead, and puts bytes back. An operation that fails or is interrupted leaves the bytes unread.
+ * Reads a stream ahead, and puts bytes back. An operation that fails, or is interrupted while it waits, leaves the
+ * bytes unread.
  *
  * The bytes lie in one buffer that doubles when it is full. So tiny chunks of a peer cost little more than their bytes.
  */
@@ -80,7 +81,7 @@ export class ReadAhead<R> {
     )
   }
 
-  /** Reads a chunk into the buffer. Completes with false at the end. Interruption cannot separate the two steps. */
+  /** Reads a chunk into the buffer. Completes with false at the end. A chunk that was read is always stored. */
   get #fill(): Effect.Effect<boolean, R> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.map(restore(this.#source.read), (chunk) => {

@@ -99,7 +99,7 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
     if (_final) duplex._final = (callback) => _final.call(duplex, guard(callback))
   }
 
-  /** The poll runs in the waiting fiber, so an interrupted read takes no bytes. */
+  /** The poll runs in the waiting fiber, so interruption while waiting takes no bytes. */
   #waitUntil<A>(poll: () => Effect.Effect<A, DuplexFailure> | undefined): Effect.Effect<A, DuplexFailure> {
     return this.#changes.waitUntil(poll)
   }
