@@ -4,10 +4,8 @@ import * as HashMap from "effect/HashMap"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as TestClock from "effect/TestClock"
-import * as Tracer from "effect/Tracer"
-import { bytes } from "../../support/bytes.js"
-import { ack, makePeer, syn } from "../../support/scriptedPeer.js"
-import { makeSessions, makeStreams, settle } from "../../support/sessions.js"
+import { ack, makePeer, syn } from "../../../support/scriptedPeer.js"
+import { makeStreams, settle } from "../../../support/sessions.js"
 
 /** Runs an effect and returns each logged line as level, text and annotations. */
 const logged = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -85,30 +83,5 @@ describe("SessionLog", () => {
   it.effect("SessionLog writes nothing when the log setting is off", () =>
     Effect.gen(function*() {
       expect(yield* logged(Effect.scoped(makeStreams()))).toEqual([])
-    }))
-})
-
-describe("Session", () => {
-  it.scoped("Session creates spans for open and accept only", () =>
-    Effect.gen(function*() {
-      const names: Array<string> = []
-      const tracer = yield* Effect.tracer
-      const recording = Tracer.make({
-        context: (run, fiber) => tracer.context(run, fiber),
-        span: (...args) => {
-          names.push(args[0])
-          return tracer.span(...args)
-        }
-      })
-      yield* Effect.withTracer(
-        Effect.gen(function*() {
-          const { client, server } = yield* makeSessions()
-          const [near] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
-          yield* near.write(bytes("x"))
-          yield* near.end
-        }),
-        recording
-      )
-      expect(names.sort()).toEqual(["Session.accept", "Session.open"])
     }))
 })

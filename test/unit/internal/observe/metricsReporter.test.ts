@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as TestClock from "effect/TestClock"
 import { readFileSync } from "node:fs"
-import { bytes, pattern } from "../support/bytes.js"
-import { makeStreams, settle } from "../support/sessions.js"
+import { bytes, pattern } from "../../../support/bytes.js"
+import { makeStreams, settle } from "../../../support/sessions.js"
 
 // Metrics belong to the whole process, so this file has no other tests.
 describe.sequential("SessionMetrics", () => {
@@ -97,7 +97,7 @@ describe.sequential("SessionMetrics", () => {
         "sessions_ended TransportFailure": 1
       })
       const documented = [
-        ...readFileSync(new URL("../../src/README.md", import.meta.url), "utf8").matchAll(/^\| `wsmux_(\w+)`/gm)
+        ...readFileSync(new URL("../../../../src/README.md", import.meta.url), "utf8").matchAll(/^\| `wsmux_(\w+)`/gm)
       ]
       const names = Object.values(SessionMetrics).map((metric) => (metric as unknown as { name?: string }).name)
       expect(documented).toHaveLength(names.length)
