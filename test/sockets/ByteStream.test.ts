@@ -22,6 +22,7 @@ import { duplexPair } from "../support/duplexPair.js"
 import { expectWaiting, failureOf, quietly, start } from "../support/observe.js"
 import { makeStreams, readAll, settle } from "../support/sessions.js"
 import { eventually, listening, portOf, signal } from "../support/transports.js"
+import { patience, within } from "../support/within.js"
 
 const promise = <A>(evaluate: () => Promise<A>) => Effect.promise(evaluate)
 
@@ -155,7 +156,7 @@ describe("NodeDuplex.toByteStream", () => {
       }))
       const dial = () => Net.connect({ port: portOf(server), host: "127.0.0.1", allowHalfOpen: true })
       const other = yield* NodeDuplex.toByteStream(dial)
-      const far = yield* Deferred.await(accepted)
+      const far = yield* Deferred.await(accepted).pipe(within(patience, "the accepted connection"))
       // in one turn, so that the client writes before it can read
       const writing = Effect.suspend(() => {
         far.write("413 too large")

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import { bytes, text } from "../support/bytes.js"
 import { makeSessions, readSome } from "../support/sessions.js"
 import { urlOf } from "../support/transports.js"
+import { patience, within } from "../support/within.js"
 
 const dial = (url: string, user: string) =>
   Effect.flatMap(
@@ -50,7 +51,9 @@ describe("SessionServer", () => {
       const principal = yield* Deferred.make<unknown>()
       yield* Effect.forkScoped(server.run((session) => Deferred.succeed(principal, session.principal)))
       yield* dial(urlOf(transports), "Ada")
-      expect(yield* Deferred.await(principal)).toEqual({ name: "Ada" })
+      expect(yield* Deferred.await(principal).pipe(within(patience, "the principal of the session"))).toEqual({
+        name: "Ada"
+      })
     }))
 })
 

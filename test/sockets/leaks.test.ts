@@ -24,6 +24,7 @@ import { bytes, pattern } from "../support/bytes.js"
 import { quiet } from "../support/observe.js"
 import { provideTo } from "../support/provideTo.js"
 import { wired } from "../support/transports.js"
+import { patience, within } from "../support/within.js"
 
 // Unhandled rejections and errors need no assertion here: the runner fails on any.
 
@@ -133,7 +134,7 @@ const useHttp = Effect.scoped(Effect.gen(function*() {
   }
   const flowing = yield* Deferred.make<void>()
   const cutOff = yield* Effect.fork(Stream.runForEach(body("/endless"), () => Deferred.succeed(flowing, undefined)))
-  yield* Deferred.await(flowing)
+  yield* Deferred.await(flowing).pipe(within(patience, "the first bytes of /endless"))
   yield* far.close
   expect((yield* Fiber.await(cutOff))._tag).toBe("Failure")
 }))

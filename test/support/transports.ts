@@ -238,7 +238,7 @@ export const acceptWebSocket: Acceptor = (options) =>
     webSockets.on("connection", (ws, request) => {
       run(Effect.intoDeferred(NodeTransport.fromWebSocket(ws, request, options), accepted))
     })
-    return { url, accepted: Deferred.await(accepted) }
+    return { url, accepted: Deferred.await(accepted).pipe(within(patience, "the accepted transport")) }
   })
 
 /** Accepts by a route of an HTTP server of @effect/platform. */
@@ -261,7 +261,10 @@ const acceptRoute = (fromSocket: typeof NodeTransport.fromSocket): Acceptor => (
     // The server and its requests wait for the end of their connections.
     yield* Effect.addFinalizer(() => Deferred.succeed(over, undefined))
     const { port } = server.address as Extract<typeof server.address, { readonly _tag: "TcpAddress" }>
-    return { url: `ws://127.0.0.1:${port}`, accepted: Deferred.await(accepted) }
+    return {
+      url: `ws://127.0.0.1:${port}`,
+      accepted: Deferred.await(accepted).pipe(within(patience, "the accepted transport"))
+    }
   })
 
 export const acceptPlatform = acceptRoute(NodeTransport.fromSocket)

@@ -20,6 +20,7 @@ import * as Stream from "effect/Stream"
 import { bytes, pattern, text } from "../support/bytes.js"
 import { quietly, start } from "../support/observe.js"
 import { makeSessions, makeStreams, readAll, settle } from "../support/sessions.js"
+import { patience, within } from "../support/within.js"
 
 /** A running socket of a stream, and the peer's `MuxStream`. */
 const makeSocket = (streamBufferSize = 1024) =>
@@ -207,7 +208,7 @@ describe("MuxSocket.fromSession", () => {
       expect(writing.unsafePoll()).toBe(null)
       const echoed = yield* Deferred.make<string>()
       yield* Effect.fork(socket.run((chunk) => Deferred.succeed(echoed, text(chunk))))
-      expect(yield* Deferred.await(echoed)).toBe("hello")
+      expect(yield* Deferred.await(echoed).pipe(within(patience, "the echo"))).toBe("hello")
     }))
 
   it.scoped("MuxSocket.makeServer runs until the session ends, and fails with its error", () =>

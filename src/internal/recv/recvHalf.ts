@@ -12,7 +12,7 @@ import type { WindowTuner } from "./windowTuner.js"
 /** The part of a session that a receive half uses. */
 export interface RecvContext {
   /** Returns credit to the peer. */
-  readonly sendCredit: (streamId: number, bytes: number) => void
+  readonly scheduler: { readonly sendCredit: (streamId: number, bytes: number) => void }
   /** Lets windows grow; undefined when auto-tuning is off. */
   readonly tuner: WindowTuner | undefined
   /** Accounts for the bytes that the windows can make this process store. */
@@ -320,7 +320,7 @@ export class RecvHalf {
   }
 
   #sendCredit(credit: number): void {
-    if (credit > 0) this.#context.sendCredit(this.#streamId, credit)
+    if (credit > 0) this.#context.scheduler.sendCredit(this.#streamId, credit)
   }
 }
 

@@ -99,7 +99,6 @@ export class SessionProtocol implements Listener {
       discardLimit: settings.discardLimit,
       scheduler: this.scheduler,
       stalled: () => this.counters.creditStalls++,
-      sendCredit: (id, bytes) => this.scheduler.sendCredit(id, bytes),
       tuner,
       memory: this.#memory,
       over: (stream) => this.#forget(stream)

@@ -6,6 +6,7 @@ import * as HalfClose from "../wire/streamState.js"
 
 /** The part of a session that a stream uses. */
 export interface StreamContext extends RecvContext, SendContext {
+  readonly scheduler: RecvContext["scheduler"] & SendContext["scheduler"]
   readonly maxPeerWindow: number
   readonly discardLimit: number
   /** Removes the stream from the session. No later frame belongs to this stream. */

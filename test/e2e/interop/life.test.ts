@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { pattern } from "../../support/bytes.js"
 import { expectWaiting, failureOf, start } from "../../support/observe.js"
+import { patience, within } from "../../support/within.js"
 import { describeGo } from "./goPeer.js"
 import { dialGo, listenForGo } from "./links.js"
 import { request, services } from "./traffic.js"
@@ -23,7 +24,7 @@ describeGo("the end of a session with Go", () => {
       const flowing = yield* Deferred.make<void>()
       const read = yield* start(Stream.runForEach(stream.readable, () => Deferred.succeed(flowing, undefined)))
       const pending = yield* startPending(session, stream)
-      yield* Deferred.await(flowing)
+      yield* Deferred.await(flowing).pipe(within(patience, "the first bytes from Go"))
       yield* expectWaiting(read, ...Object.values(pending))
 
       yield* go.signal("SIGKILL")

@@ -9,6 +9,7 @@ import { ConnectFailure } from "effect-wsmux/WsmuxError"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { urlOf } from "../../support/transports.js"
+import { patience, within } from "../../support/within.js"
 import { soon, startAll } from "./links.js"
 import { startPeer } from "./process.js"
 
@@ -34,7 +35,7 @@ const listenForPeer = Effect.gen(function*() {
   )
   yield* peer.dial(urlOf(transports))
   yield* peer.next("dialled")
-  const session = yield* Deferred.await(connected)
+  const session = yield* Deferred.await(connected).pipe(within(patience, "the session of the peer"))
   return { peer, session, stream: yield* session.open() }
 })
 

@@ -23,6 +23,7 @@ import { quiet } from "../../support/observe.js"
 import { provideTo } from "../../support/provideTo.js"
 import { readAll } from "../../support/sessions.js"
 import { eventually, signal, standstill, wired } from "../../support/transports.js"
+import { patience, within } from "../../support/within.js"
 
 const kib = 1024
 const window = 64 * kib
@@ -77,8 +78,8 @@ const makeUpload = Effect.gen(function*() {
     return HttpServerResponse.empty()
   })
   return {
-    exit: Deferred.await(exit),
-    first: Deferred.await(first),
+    exit: Deferred.await(exit).pipe(within(patience, "the exit of the app")),
+    first: Deferred.await(first).pipe(within(patience, "the first bytes of the body")),
     router: HttpRouter.empty.pipe(HttpRouter.post("/", route))
   }
 })
@@ -228,6 +229,6 @@ describe("MuxHttp.makeServer", () => {
       const closed = signal<[number]>(ws, "close")
       yield* server.close
       expect((yield* closed)[0]).toBe(1006)
-      yield* Deferred.await(ended)
+      yield* Deferred.await(ended).pipe(within(patience, "the end of the app"))
     }))
 })

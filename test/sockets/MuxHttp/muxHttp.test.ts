@@ -43,6 +43,7 @@ import { quiet, quietly } from "../../support/observe.js"
 import { provideTo } from "../../support/provideTo.js"
 import { makeSessions, settle } from "../../support/sessions.js"
 import { eventually, standstill, wired } from "../../support/transports.js"
+import { patience, within } from "../../support/within.js"
 
 const kib = 1024
 const sha = (data: Uint8Array) => createHash("sha256").update(data).digest("hex")
@@ -230,9 +231,9 @@ describe("MuxHttp", () => {
         )
       ))
       const request = yield* Effect.fork(send(HttpClientRequest.get("http://inside/endless")))
-      yield* Deferred.await(started)
+      yield* Deferred.await(started).pipe(within(patience, "the start of the route"))
       yield* Fiber.interrupt(request)
-      yield* Deferred.await(stopped)
+      yield* Deferred.await(stopped).pipe(within(patience, "the interruption of the route"))
     }))
 
   it.scopedLive("MuxHttp.layerClient fails the body of a response when the session ends", () =>
@@ -245,7 +246,7 @@ describe("MuxHttp", () => {
       const flowing = yield* Deferred.make<void>()
       const drain = Stream.runForEach(answer.stream, () => Deferred.succeed(flowing, undefined))
       const reading = yield* Effect.fork(Effect.exit(drain))
-      yield* Deferred.await(flowing)
+      yield* Deferred.await(flowing).pipe(within(patience, "the first bytes of the body"))
       yield* server.close
       expect(yield* Fiber.join(reading)).toMatchObject({ _tag: "Failure", cause: { _tag: "Fail" } })
       const late = yield* Effect.flip(send(HttpClientRequest.get("http://inside/hello")))

@@ -29,6 +29,7 @@ import * as Stream from "effect/Stream"
 import { quiet, quietly } from "../../support/observe.js"
 import { makeStreams } from "../../support/sessions.js"
 import { wired } from "../../support/transports.js"
+import { patience, within } from "../../support/within.js"
 
 const window = 16 * 1024
 const settings = { ...quiet, streamBufferSize: window }
@@ -117,7 +118,7 @@ describe("MuxSocket with a Session", () => {
         seen.push(line)
         return Effect.zipRight(Deferred.succeed(first, undefined), Deferred.await(goOn))
       }))
-      yield* Deferred.await(first)
+      yield* Deferred.await(first).pipe(within(patience, "the first line"))
       // Calls over other streams continue meanwhile.
       const other = yield* call(client)
       for (let i = 0; i < 50; i++) expect(yield* other.Name()).toBe("server")

@@ -18,7 +18,7 @@ import { bytes, concat, pattern, text } from "../../support/bytes.js"
 import { quiet, quietly, start } from "../../support/observe.js"
 import { ack, dat, makePeer } from "../../support/scriptedPeer.js"
 import { makeSessions, makeStreams, readAll, readSome, settle } from "../../support/sessions.js"
-import { eventually } from "../../support/transports.js"
+import { eventually, signal } from "../../support/transports.js"
 
 const kib = 1024
 const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
@@ -51,7 +51,10 @@ const makeScripted = Effect.gen(function*() {
 })
 
 const failureOf = (duplex: Duplex) =>
-  promise(async () => (await once(duplex, "error"))[0] as NodeJS.ErrnoException & { readonly cause: unknown })
+  Effect.map(
+    signal<[NodeJS.ErrnoException & { readonly cause: unknown }]>(duplex, "error"),
+    ([failure]) => failure
+  )
 
 describe("NodeDuplex.fromMuxStream", () => {
   it.scopedLive("NodeDuplex.fromMuxStream carries bytes and ends both ways, and closes after both ends", () =>
@@ -238,7 +241,7 @@ describe("NodeDuplex.fromMuxStream", () => {
         duplex.read()
         duplex.destroy()
       })
-      yield* Effect.promise(() => once(duplex, "resume"))
+      yield* signal(duplex, "resume")
       yield* far.write(bytes("one"))
       yield* eventually(() => got.length > 0)
       yield* far.write(bytes("two"))
@@ -252,7 +255,7 @@ describe("NodeDuplex.fromMuxStream", () => {
       duplex.on("data", () => {
         throw thrown
       })
-      yield* Effect.promise(() => once(duplex, "resume"))
+      yield* signal(duplex, "resume")
       const failed = once(duplex, "error")
       yield* far.write(bytes("one"))
       expect(yield* Effect.promise(() => failed)).toEqual([thrown])
@@ -272,7 +275,7 @@ describe("NodeDuplex.fromMuxStream", () => {
       })
       const sent = Array.from({ length: 50 }, (_, i) => pattern(2000, i))
       yield* Effect.fork(Effect.zipRight(Effect.forEach(sent, far.write), far.end))
-      yield* Effect.promise(() => once(duplex, "end"))
+      yield* signal(duplex, "end")
       expect(concat(parts)).toEqual(concat(sent))
     }))
 
@@ -357,7 +360,7 @@ describe("NodeDuplex.agent", () => {
       const { agent, client } = yield* makeHttp(() => {})
       yield* client.close
       const sent = Http.get({ host: "behind.example", agent })
-      const error = yield* promise(async () => (await once(sent, "error"))[0] as { readonly _tag: string })
+      const [error] = yield* signal<[Error]>(sent, "error")
       expect(error).toMatchObject({ code: "ECONNRESET", cause: { _tag: "SessionClosed" } })
     }))
 })

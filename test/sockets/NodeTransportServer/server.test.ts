@@ -26,6 +26,7 @@ import {
   webSocket
 } from "../../support/transports.js"
 import { listen } from "../../support/transportSuite.js"
+import { patience, within } from "../../support/within.js"
 
 const portOfServer = (server: Service): number => Number(new URL(urlOf(server)).port)
 
@@ -236,7 +237,7 @@ describe("NodeTransportServer.run", () => {
         Effect.forkScoped
       )
       yield* NodeTransport.connect(urlOf(server))
-      expect(yield* Deferred.await(named)).toBe("echo")
+      expect(yield* Deferred.await(named).pipe(within(patience, "the name in the handler"))).toBe("echo")
     }))
 
   it.scopedLive("NodeTransportServer closes the connections of waiting clients when its scope closes", () =>
@@ -247,7 +248,7 @@ describe("NodeTransportServer.run", () => {
           NodeTransportServer.make({ authorize: () => Effect.zipRight(Deferred.succeed(asked, undefined), outcome) })
         )
         const { closed } = yield* rawClient(urlOf(server))
-        yield* Deferred.await(asked)
+        yield* Deferred.await(asked).pipe(within(patience, "the authorisation"))
         yield* leave
         yield* closed
       }

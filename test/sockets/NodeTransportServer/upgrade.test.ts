@@ -232,7 +232,7 @@ describe("NodeTransportServer", () => {
       })
       const url = `${urlOf(server)}/`
       expect(yield* Effect.flip(NodeTransport.connect(url))).toEqual(rejected(url, 503))
-      yield* Deferred.await(interrupted)
+      yield* Deferred.await(interrupted).pipe(within(patience, "the interruption of authorize"))
     }))
 })
 
@@ -245,7 +245,7 @@ describe("Connection", () => {
       const told = yield* Deferred.make<Connection<{ readonly name: unknown }>>()
       yield* Effect.forkScoped(server.run((_, connection) => Deferred.succeed(told, connection)))
       yield* NodeTransport.connect(`${urlOf(server)}/streams?a=b`, { headers: { "x-user": "Ada" } })
-      const { principal, request } = yield* Deferred.await(told)
+      const { principal, request } = yield* Deferred.await(told).pipe(within(patience, "the connection"))
       expect([principal, request.url, request.headers["x-user"]]).toEqual([{ name: "Ada" }, "/streams?a=b", "Ada"])
       expect(Object.keys(request)).toEqual(["headers", "url"])
     }))
@@ -256,7 +256,7 @@ describe("Connection", () => {
       const told = yield* Deferred.make<Connection>()
       yield* Effect.forkScoped(server.run((_, connection) => Deferred.succeed(told, connection)))
       yield* NodeTransport.connect(urlOf(server))
-      expect((yield* Deferred.await(told)).principal).toBe(undefined)
+      expect((yield* Deferred.await(told).pipe(within(patience, "the connection"))).principal).toBe(undefined)
     }))
 
   it.scopedLive("NodeTransportServer sends each client its own answer headers when answerHeaders is given", () =>

@@ -24,6 +24,7 @@ import * as Net from "node:net"
 import { pattern } from "../../support/bytes.js"
 import { readAll } from "../../support/sessions.js"
 import { rawAnswer, rawClient, upgradeHeaders } from "../../support/transports.js"
+import { patience, within } from "../../support/within.js"
 
 const windowed = { streamBufferSize: 64 * 1024 }
 const echo = (session: Session.Session) => session.run((stream) => Stream.run(stream.readable, stream.writable))
@@ -116,7 +117,7 @@ describe("SessionRoute.make", () => {
         authorize: ({ headers }: HttpServerRequest.HttpServerRequest) => Effect.succeed(headers["x-user"])
       })
       yield* dial(ws, { "x-user": "Ada" })
-      expect(yield* Deferred.await(principal)).toBe("Ada")
+      expect(yield* Deferred.await(principal).pipe(within(patience, "the principal of the session"))).toBe("Ada")
     }))
 
   it.scopedLive("SessionRoute.make sends no extra header when a value of an answer has a line break", () =>
@@ -199,7 +200,7 @@ describe("SessionRoute.make", () => {
       )
       const transport = yield* NodeTransport.connect(ws)
       yield* transport.close(1000, "", 0)
-      expect(Exit.isFailure(yield* Deferred.await(exit))).toBe(true)
+      expect(Exit.isFailure(yield* Deferred.await(exit).pipe(within(patience, "the exit of the handler")))).toBe(true)
     }))
 
   it.scopedLive("SessionRoute.make turns on TCP keep-alive when it accepts a connection", () =>
@@ -234,7 +235,7 @@ describe("SessionRoute.make", () => {
         const { answer, closed } = yield* rawClient(`ws://127.0.0.1:${port}/`, upgrade)
         expect(yield* answer).toMatch(/^HTTP\/1\.1 400 /)
         yield* closed
-        yield* Deferred.await(over)
+        yield* Deferred.await(over).pipe(within(patience, "the end of the route"))
       }))
   }
 })

@@ -17,6 +17,7 @@ import { bytes } from "../../support/bytes.js"
 import { quietly } from "../../support/observe.js"
 import { makeSessions } from "../../support/sessions.js"
 import { eventually, listening, portOf, rawClient, signal } from "../../support/transports.js"
+import { patience, within } from "../../support/within.js"
 
 const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
 const [cert, key] = [fixture("cert.pem"), fixture("key.pem")]
@@ -58,7 +59,7 @@ describe("SessionRoute.make", () => {
           Deferred.succeed(asked, undefined).pipe(Effect.zipRight(Deferred.await(decision)), Effect.zipRight(refuse))
       })
       const { closed, socket } = yield* rawClient(url)
-      yield* Deferred.await(asked)
+      yield* Deferred.await(asked).pipe(within(patience, "the request"))
       socket.resetAndDestroy()
       yield* closed
       yield* Deferred.succeed(decision, undefined)
@@ -161,9 +162,9 @@ describe("SessionRoute.make", () => {
       yield* Effect.fork(NodeDuplex.serve(server, http))
       const stream = yield* client.open()
       yield* stream.write(bytes("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"))
-      yield* Deferred.await(asked)
+      yield* Deferred.await(asked).pipe(within(patience, "the request"))
       yield* pair.cut
-      yield* Deferred.await(closed)
+      yield* Deferred.await(closed).pipe(within(patience, "the close of the socket"))
       expect(errors).toEqual([])
     }))
 })

@@ -12,6 +12,7 @@ import { readFileSync } from "node:fs"
 import * as Net from "node:net"
 import { text } from "../../support/bytes.js"
 import { listening, portOf, signal } from "../../support/transports.js"
+import { patience, within } from "../../support/within.js"
 
 const loopback = "127.0.0.1"
 const never = Duration.infinity
@@ -39,7 +40,10 @@ const kinds = {
           other.destroy()
         )
       )
-      return { connection: yield* Deferred.await(accepted), other: other.on("error", () => {}) }
+      return {
+        connection: yield* Deferred.await(accepted).pipe(within(patience, "the accepted connection")),
+        other: other.on("error", () => {})
+      }
     })
 }
 

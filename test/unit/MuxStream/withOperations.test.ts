@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import { inspect } from "node:util"
 import { bytes, text } from "../../support/bytes.js"
 import { makeSessions, makeStreams, readAll } from "../../support/sessions.js"
+import { patience, within } from "../../support/within.js"
 
 describe("MuxStream.withOperations", () => {
   it.scoped("MuxStream.withOperations uses the given operations, and those of the stream for the rest", () =>
@@ -65,7 +66,7 @@ describe("isMuxStream", () => {
             (duplex) => duplex.on("error", (error) => Deferred.unsafeDone(failed, Effect.succeed(error)))
           )
           duplex.write("hello")
-          const { message } = yield* Deferred.await(failed)
+          const { message } = yield* Deferred.await(failed).pipe(within(patience, "the failure of the duplex"))
           expect(message).toMatch(why)
           expect(message).toContain("MuxStream.withOperations")
         }

@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import * as Supervisor from "effect/Supervisor"
 import * as Frame from "../../../src/internal/wire/frame.js"
 import { quiet } from "../../support/observe.js"
+import { patience, within } from "../../support/within.js"
 import { withParts } from "../../support/withParts.js"
 
 const kib = 1024
@@ -106,7 +107,7 @@ const workPerFrame = (streams: number, supervisor = new Steps()) =>
         stream.writable
       ))
     for (let i = 0; i < streams; i++) yield* Effect.forkScoped(send)
-    return yield* Deferred.await(done)
+    return yield* Deferred.await(done).pipe(within(patience, "the end of the work"))
   }).pipe(
     Effect.scoped,
     Effect.withRuntimeFlagsPatch(RuntimeFlagsPatch.enable(RuntimeFlags.OpSupervision)),

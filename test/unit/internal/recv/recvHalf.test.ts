@@ -44,7 +44,7 @@ const makeIncoming = (size: number, granted: number, tuner?: Tuner, spare?: numb
   const credits: Array<readonly [id: number, bytes: number]> = []
   const memory = makeMemory(size, spare)
   const incoming = new RecvHalf(7, size, {
-    sendCredit: (id, bytes) => credits.push([id, bytes]),
+    scheduler: { sendCredit: (id, bytes) => credits.push([id, bytes]) },
     tuner: tuner as WindowTuner | undefined,
     memory
   })
@@ -77,7 +77,11 @@ describe("RecvHalf", () => {
   })
 
   it("RecvHalf stores no bytes before it is open", () => {
-    const incoming = new RecvHalf(7, 0, { sendCredit: () => {}, tuner: undefined, memory: makeMemory(0) })
+    const incoming = new RecvHalf(7, 0, {
+      scheduler: { sendCredit: () => {} },
+      tuner: undefined,
+      memory: makeMemory(0)
+    })
     expect([incoming.granted, incoming.receive(pattern(1)), read(incoming)]).toEqual([0, "Overrun", overrun])
   })
 

@@ -11,6 +11,7 @@ import { toCallbacks } from "../../../../src/internal/session/callbacks.js"
 import { bytes, concat, pattern, text } from "../../../support/bytes.js"
 import { quietly } from "../../../support/observe.js"
 import { makeStreams, readAll, readSome, settle } from "../../../support/sessions.js"
+import { patience, within } from "../../../support/within.js"
 
 /** Returns a foreign stream: a proxy of a session's stream that counts the bytes of its reads. */
 const counting = (stream: MuxStream) => {
@@ -158,7 +159,7 @@ describe("adapters", () => {
       const duplex = yield* NodeDuplex.fromMuxStream(target)
       yield* Effect.fork(Effect.zipRight(far.write(pattern(5000)), far.end))
       duplex.resume()
-      yield* Effect.promise(() => once(duplex, "end"))
+      yield* Effect.promise(() => once(duplex, "end")).pipe(within(patience, "the end of the duplex"))
       expect(counted.read).toBe(5000)
     }))
 

@@ -25,8 +25,8 @@ const makeStream = (state: "Opening" | "AwaitingAccept", window = 100, credit = 
       bookGrowth: () => true,
       giveBack: () => {}
     },
-    sendCredit: (id, bytes) => events.push(`credit for ${id}: ${bytes}`),
     scheduler: {
+      sendCredit: (id, bytes) => events.push(`credit for ${id}: ${bytes}`),
       schedule: () => {
         if (!link.isStuck) send()
       },

@@ -27,6 +27,7 @@ import {
   wired
 } from "../../../../support/transports.js"
 import { listen, transportSuite } from "../../../../support/transportSuite.js"
+import { patience, within } from "../../../../support/within.js"
 
 transportSuite("ws", wired["ws"]!)
 transportSuite("ws, accepted elsewhere", wired["ws, accepted elsewhere"]!)
@@ -122,7 +123,10 @@ describe("NodeTransport", () => {
         onClose: (end) => Deferred.unsafeDone(ended, Effect.succeed(end))
       })
       socket.write(Buffer.concat([frame(binary, "last words"), frame(0x88, "")]))
-      expect(yield* Deferred.await(ended)).toEqual({ code: 1005, reason: "" })
+      expect(yield* Deferred.await(ended).pipe(within(patience, "the end of the transport"))).toEqual({
+        code: 1005,
+        reason: ""
+      })
       yield* eventually(() => received.length > 0)
       const answer = Buffer.concat(received)
       expect([answer[0], answer.includes("too late")]).toEqual([0x88, false])
@@ -225,7 +229,7 @@ describe("NodeTransport", () => {
         )
       })
       const { closed } = yield* rawClient(url)
-      const [transport, leave] = yield* Deferred.await(acquired)
+      const [transport, leave] = yield* Deferred.await(acquired).pipe(within(patience, "the accepted transport"))
       const events = yield* listen(transport)
       yield* leave
       yield* closed
