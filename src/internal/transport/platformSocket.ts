@@ -99,6 +99,21 @@ const blobs = "the WebSocket delivers Blobs, whose order is not kept: set its bi
 
 type Outbound = Uint8Array | PlatformSocket.CloseEvent
 
+/**
+ * How messages leave. The transport below is known from the upgrade or the first message on:
+ *
+ * - `Idle`: by effects, of which none runs
+ * - `Writing`: by effects, of which one runs
+ * - `HandingOver`: by the transport below, as soon as the effect that runs has completed
+ * - `Direct`: by the transport below; a close frame is still written by an effect
+ */
+type Sending =
+  | { readonly _tag: "Idle" | "Writing" }
+  | { readonly _tag: "HandingOver" | "Direct"; readonly below: Terminable }
+
+/** Which messages have come by effects: none, at least one, or one that was too large, so that no more count. */
+type Received = "None" | "Some" | "Refused"
+
 /** A transport that sends and receives by effects until the transport below it is known. */
 class PlatformTransport implements Terminable {
   readonly [TypeId]: TypeId = TypeId
@@ -110,12 +125,9 @@ class PlatformTransport implements Terminable {
   readonly #listeners: ListenerBuffer
   readonly #outbound: Array<Outbound> = []
   #outboundBytes = 0
-  #writing = false
   #blocked = false
-  /** Known from the upgrade or the first message on, and used once the effect that writes has completed. */
-  #below: Terminable | undefined
-  #hasAsked = false
-  #refused = false
+  #sending: Sending = { _tag: "Idle" }
+  #received: Received = "None"
   #asks = 0
 
   constructor(settings: Settings) {
@@ -137,25 +149,26 @@ class PlatformTransport implements Terminable {
 
   /** Handles a message of the platform's socket. Returns true for the first one, which shows the WebSocket. */
   arrive(message: string | Uint8Array | ArrayBuffer): boolean {
-    if (this.#below !== undefined || this.#refused) return false // the transport below receives it, too
+    if (this.#below !== undefined || this.#received === "Refused") return false // the transport below receives it, too
+    const isFirst = this.#received === "None"
+    this.#received = "Some"
     if (typeof message === "string") this.#listeners.receiver.onText()
     else if (message.byteLength > this.maxMessageSize) this.#refuse()
     else this.#listeners.receiver.onMessage(message instanceof Uint8Array ? message : new Uint8Array(message))
-    const first = !this.#hasAsked
-    this.#hasAsked = true
-    return first
+    return isFirst
   }
 
   /** Carries on with the transport below. */
   carryOn(below: Terminable): void {
-    this.#below = below
+    const isWriting = this.#sending._tag === "Writing"
+    this.#sending = { _tag: isWriting ? "HandingOver" : "Direct", below }
     below.listen({
-      onMessage: (message) => this.#refused || this.#listeners.receiver.onMessage(message),
-      onText: () => this.#refused || this.#listeners.receiver.onText(),
+      onMessage: (message) => this.#received === "Refused" || this.#listeners.receiver.onMessage(message),
+      onText: () => this.#received === "Refused" || this.#listeners.receiver.onText(),
       onWritable: () => this.#listeners.writable(),
       onClose: (end) => this.end(end)
     })
-    if (!this.#writing) this.#flush(below)
+    if (!isWriting) this.#flush(below)
   }
 
   listen(listener: Listener): void {
@@ -163,13 +176,13 @@ class PlatformTransport implements Terminable {
   }
 
   send(parts: ReadonlyArray<Uint8Array>): void {
-    if (this.#hasBelow()) this.#below!.send(parts)
+    if (this.#sending._tag === "Direct") this.#sending.below.send(parts)
     else this.#push(concatBytes(parts))
   }
 
   pollWritable(): boolean {
     if (this.#listeners.ended) return false
-    if (this.#hasBelow()) return this.#below!.pollWritable()
+    if (this.#sending._tag === "Direct") return this.#sending.below.pollWritable()
     this.#blocked = this.#outboundBytes >= this.#highWaterMark
     return !this.#blocked
   }
@@ -188,8 +201,8 @@ class PlatformTransport implements Terminable {
 
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
     return Effect.suspend(() =>
-      this.#hasBelow()
-        ? Effect.ensuring(this.#below!.close(code, reason, timeout), this.terminate)
+      this.#sending._tag === "Direct"
+        ? Effect.ensuring(this.#sending.below.close(code, reason, timeout), this.terminate)
         : this.#listeners.closing(
           () => this.#push(new PlatformSocket.CloseEvent(code, reason)),
           timeout,
@@ -206,14 +219,17 @@ class PlatformTransport implements Terminable {
   next(): Effect.Effect<Outbound> | undefined {
     const message = this.#outbound.shift()
     if (message === undefined) return undefined
-    this.#writing = true
+    this.#sending = "below" in this.#sending ? { ...this.#sending, _tag: "HandingOver" } : { _tag: "Writing" }
     return Effect.succeed(message)
   }
 
   /** Called when the message is written. */
   written(): void {
-    this.#writing = false
-    if (this.#below !== undefined) return this.#flush(this.#below)
+    if ("below" in this.#sending) {
+      this.#sending = { ...this.#sending, _tag: "Direct" }
+      return this.#flush(this.#sending.below)
+    }
+    this.#sending = { _tag: "Idle" }
     this.#outboundBytes = this.#outbound.reduce((sum, message) => sum + sizeOf(message), 0)
     if (this.#blocked && this.pollWritable()) this.#listeners.writable()
   }
@@ -223,13 +239,13 @@ class PlatformTransport implements Terminable {
   }
 
   #refuse(): void {
-    this.#refused = true
+    this.#received = "Refused"
     this.#push(new PlatformSocket.CloseEvent(1009, "message too big"))
     this.end(tooBig)
   }
 
-  #hasBelow(): boolean {
-    return this.#below !== undefined && !this.#writing
+  get #below(): Terminable | undefined {
+    return "below" in this.#sending ? this.#sending.below : undefined
   }
 
   /** Sends the waiting messages by the transport below, ahead of new ones. A close frame is still written by effect. */

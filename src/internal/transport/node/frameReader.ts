@@ -7,6 +7,17 @@ import { neededBytes, type Parser } from "./wsInternals.js"
 /** Which reader has begun a message and not ended it: this one, or the parser of `ws`. */
 type Unfinished = "direct" | "passed" | undefined
 
+/**
+ * What the next bytes are:
+ *
+ * - `Begun`: the rest of a message that the parser of `ws` had begun when the reader replaced it
+ * - `Header`: a header, or the rest of one
+ * - `Direct`: payload of a frame that this reader reads itself
+ * - `Passed`: a frame for the parser of `ws`
+ * - `Refused`: ignored, because a message was refused
+ */
+type State = "Begun" | "Header" | "Direct" | "Passed" | "Refused"
+
 /** Why a reader refuses a message, and with it the connection. */
 export type Fault = "too big" | "too many fragments" | "interrupted" | "no room"
 
@@ -49,14 +60,11 @@ export class FrameReader {
   readonly #listeners: Pick<ListenerBuffer, "receiver">
   readonly #refuse: (fault: Fault) => void
   readonly #share: Share
-  #refused = false
-  /** Whether the parser has ended the message that it had begun when this reader replaced it. */
-  #hasBegun = false
+  #state: State = "Begun"
   /** The beginning of a header whose rest has not arrived. */
   #partialHeader: Buffer | undefined
   /** The bytes of the frame that have not arrived: of the payload of a direct frame, of all of a passed one. */
   #missing = 0
-  #isDirect = false
   #isLast = false
   /** The message so far, its length, and the place where its last frame begins. */
   #message: Buffer | undefined
@@ -91,16 +99,16 @@ export class FrameReader {
    */
   read(bytes: Buffer, frames = Infinity): number {
     const { length } = bytes
-    let at = this.#hasBegun ? 0 : this.#letParserEnd(bytes, frames)
-    if (!this.#hasBegun) return at
+    let at = this.#state === "Begun" ? this.#letParserEnd(bytes, frames) : 0
+    if (this.#is("Begun")) return at
     const before = this.#partialHeader?.length ?? 0
     if (this.#partialHeader !== undefined) {
       bytes = Buffer.concat([this.#partialHeader, bytes])
       this.#partialHeader = undefined
     }
     while (at < bytes.length) {
-      if (this.#refused || !this.#parser.writable) return length
-      if (this.#missing === 0) {
+      if (this.#is("Refused") || !this.#parser.writable) return length
+      if (this.#is("Header")) {
         if (frames-- <= 0) {
           this.#book()
           return at - before
@@ -110,17 +118,25 @@ export class FrameReader {
           this.#partialHeader = Buffer.from(bytes.subarray(at))
           break
         }
-        if (!this.#begin(bytes, at, size)) return length
-        if (this.#isDirect) at += size
+        this.#begin(bytes, at, size)
+        if (this.#is("Refused")) return length
+        if (this.#is("Direct")) at += size
       }
       const end = Math.min(bytes.length, at + this.#missing)
+      const isDirect = this.#is("Direct")
       this.#missing -= end - at
-      if (this.#isDirect) this.#take(bytes, at, end)
+      if (this.#missing === 0) this.#state = "Header"
+      if (isDirect) this.#take(bytes, at, end)
       else this.#passOn(bytes, at, end)
       at = end
     }
     this.#book()
     return length
+  }
+
+  /** The state changes within calls, which TypeScript does not see. */
+  #is(state: State): boolean {
+    return this.#state === state
   }
 
   /** Books the memory of an unfinished message. Most reads end with a message, and book nothing. */
@@ -139,7 +155,7 @@ export class FrameReader {
   #letParserEnd(bytes: Buffer, steps: number): number {
     let at = 0
     while (at < bytes.length) {
-      if (this.#refused || !this.#parser.writable) return bytes.length
+      if (!this.#parser.writable) return bytes.length
       const needed = neededBytes(this.#parser)
       if (needed === 0) break
       if (steps-- <= 0) return at
@@ -147,25 +163,26 @@ export class FrameReader {
       this.#pass(Buffer.from(bytes.subarray(at, end)))
       at = end
     }
-    this.#hasBegun = neededBytes(this.#parser) === 0
+    if (neededBytes(this.#parser) === 0) this.#state = "Header"
     return at
   }
 
-  /** Begins a frame. Returns false when its message is refused. */
-  #begin(bytes: Buffer, at: number, size: number): boolean {
+  /** Begins a frame, or refuses its message. */
+  #begin(bytes: Buffer, at: number, size: number): void {
     const first = bytes[at]!
     const opcode = first & 0x0f
     const isLast = (first & 0x80) !== 0
     const isPlain = (first & 0x70) === 0 && (bytes[at + 1]! & 0x80) !== 0 === this.#masked
     const length = payloadLengthAt(bytes, at)
-    this.#isDirect = isPlain && opcode === directOpcode(this.#unfinished)
-    if (this.#isDirect) {
+    if (isPlain && opcode === directOpcode(this.#unfinished)) {
+      this.#state = "Direct"
       this.#missing = length
       this.#isLast = isLast
       this.#frameStart = this.#filled
       if (this.#masked) { for (let i = 0; i < 4; i++) this.#key[i] = bytes[at + size - 4 + i]! }
       if (this.#frameStart + length > this.#limit) this.#fail("too big")
     } else {
+      this.#state = "Passed"
       this.#missing = size + length
       if (opcode < close) {
         if (this.#unfinished === "direct") this.#fail("interrupted")
@@ -173,7 +190,6 @@ export class FrameReader {
         this.#passedBytes += Math.min(length, this.#limit)
       }
     }
-    return !this.#refused
   }
 
   /** Copies a part of the payload to the message. */
@@ -214,7 +230,7 @@ export class FrameReader {
   }
 
   #fail(fault: Fault): void {
-    this.#refused = true
+    this.#state = "Refused"
     this.#message = undefined
     this.#share.giveBack(this.#share.held)
     this.#refuse(fault)
