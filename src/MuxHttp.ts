@@ -138,7 +138,7 @@ export const layerClient = (
       NodeHttpClient.HttpAgent,
       Effect.gen(function*() {
         const opener = yield* StreamOpener
-        const pooled = { keepAlive: true, ...options }
+        const pooled = { ...options, keepAlive: options.keepAlive ?? true }
         return {
           [NodeHttpClient.HttpAgentTypeId]: NodeHttpClient.HttpAgentTypeId,
           http: yield* NodeDuplex.agent(opener, pooled),

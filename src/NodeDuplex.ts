@@ -89,7 +89,7 @@ export const open: {
       const stream = yield* restore(Scope.extend(session.open(options), scope)).pipe(
         Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
       )
-      return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, { ...asNetConnect, ...options })
+      return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, asNetConnect(options))
     })
   ) as Effect.Effect<Duplex, E> // fails with DuplicateStream for a chosen id only
 
@@ -152,7 +152,7 @@ export const connector = (session: Opener<unknown>, options: Options = {}): Effe
   Effect.map(Effect.runtime<never>(), (runtime) => () => {
     const scope = Effect.runSync(Scope.make())
     const stream = Scope.extend(session.open(), scope)
-    return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, { ...asNetConnect, ...options })
+    return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, asNetConnect(options))
   })
 
 /**
@@ -234,7 +234,7 @@ export const serve = <E>(
   ))
 
 /** Drivers expect the connections of `net.connect`. */
-const asNetConnect: Options = { allowHalfOpen: false }
+const asNetConnect = (options: Options): Options => ({ ...options, allowHalfOpen: options.allowHalfOpen ?? false })
 
 /** Completes once the duplex is closed. */
 const destroy = (duplex: Duplex): Effect.Effect<void> =>

@@ -127,8 +127,8 @@ export const make = <E, R, R2 = never, P = unknown>(
     keepPathAlive(socket, settings)
     const transport = yield* Effect.flatMap(request.upgrade, (socket) =>
       NodeTransport.fromSocket(socket, {
-        maxMessageSize: maxMessageSize(settings),
-        ...options
+        ...options,
+        maxMessageSize: options.maxMessageSize ?? maxMessageSize(settings)
       }))
     const session = yield* Effect.provideService(Session.makeServer(settings), Transport, transport)
     yield* Effect.catchAll(handler(Session.withPrincipal(session, verdict.right)), (error) =>

@@ -109,6 +109,15 @@ describe("MuxHttp", () => {
       expect((yield* client.snapshot).counters.opened).toBe(100)
     }))
 
+  it.scopedLive("MuxHttp.layerClient keeps connections alive when its options leave that open", () =>
+    Effect.gen(function*() {
+      const { client } = yield* makeHttp(same)
+      const hello = HttpClientRequest.get("http://inside/hello")
+      const twice = Effect.repeatN(Effect.flatMap(HttpClient.execute(hello), ({ text }) => text), 1)
+      yield* Effect.provide(twice, provideTo(MuxHttp.layerClient({ keepAlive: undefined }), client))
+      expect((yield* client.snapshot).counters.opened).toBe(1)
+    }))
+
   const chunks = (count: number, onSent: () => void) =>
     Stream.range(1, count).pipe(
       Stream.rechunk(10), // the platform's client does not wait behind the last write of a chunk

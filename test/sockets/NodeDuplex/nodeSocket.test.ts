@@ -185,6 +185,16 @@ describe("NodeDuplex.fromMuxStream after destroy", () => {
 })
 
 describe("NodeDuplex.connector", () => {
+  it.scopedLive("NodeDuplex.connector and open allow no half-open duplex when allowHalfOpen is undefined", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly())
+      yield* Effect.forkScoped(server.run(() => Effect.never))
+      const opened = yield* NodeDuplex.open(client, { allowHalfOpen: undefined })
+      const connected = (yield* NodeDuplex.connector(client, { allowHalfOpen: undefined }))()
+      expect([opened, connected].map(({ allowHalfOpen }) => allowHalfOpen)).toEqual([false, false])
+      for (const duplex of [opened, connected]) duplex.destroy()
+    }))
+
   it.scopedLive("NodeDuplex.connector closes at once when destroyed, and cancels the open", () =>
     Effect.gen(function*() {
       const { client } = yield* makeSessions(quietly())

@@ -77,6 +77,14 @@ describe("SessionRoute.make", () => {
       yield* Effect.retry(dial(ws), { while: (failure) => "status" in failure && failure.status === 503 })
     }).pipe(Effect.provide(SharedLimits.layer({ maxConnections: 1 }))))
 
+  it.scopedLive("SessionRoute.make lets in what its settings need when maxMessageSize is undefined", () =>
+    Effect.gen(function*() {
+      const settings = { streamBufferSize: 8 * 1024 * 1024 }
+      const { ws } = yield* makeApp(echo, { settings, maxMessageSize: undefined })
+      const session = yield* dial(ws)
+      yield* session.open()
+    }))
+
   it.scopedLive("SessionRoute.make carries streams both ways when its port has ordinary routes", () =>
     Effect.gen(function*() {
       const { http, ws } = yield* makeApp(echo)
