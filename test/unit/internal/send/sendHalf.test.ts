@@ -16,15 +16,15 @@ import { settle } from "../../../support/sessions.js"
 /**
  * The send half of stream 7 without a session: the calls to its context and its stream, and the frames of its turns.
  */
-const makeOutgoing = (credit: number, onSchedule: (outgoing: SendHalf) => void = () => {}) => {
+const makeSendHalf = (credit: number, onSchedule: (sendHalf: SendHalf) => void = () => {}) => {
   const events: Array<unknown> = []
   const tried: Array<number> = []
   const link = { isClear: true }
-  const outgoing: SendHalf = new SendHalf(7, credit, {
+  const sendHalf: SendHalf = new SendHalf(7, credit, {
     scheduler: {
       schedule: (source) => {
-        events.push(source === outgoing ? "is scheduled" : "schedules another source")
-        onSchedule(outgoing)
+        events.push(source === sendHalf ? "is scheduled" : "schedules another source")
+        onSchedule(sendHalf)
       },
       trySend: (id, payload, size, more) => {
         tried.push(size)
@@ -37,10 +37,10 @@ const makeOutgoing = (credit: number, onSchedule: (outgoing: SendHalf) => void =
     stalled: () => events.push("stalls")
   }, { finSent: () => events.push("FIN sent") })
   const turn = (maxPayload = 1000) => {
-    const frame = outgoing.nextFrame(maxPayload)
+    const frame = sendHalf.nextFrame(maxPayload)
     return frame === undefined ? undefined : decode(frame)
   }
-  return { outgoing, link, turn, events: () => events.splice(0), tried: () => tried.splice(0) }
+  return { sendHalf, link, turn, events: () => events.splice(0), tried: () => tried.splice(0) }
 }
 
 const decode = (frame: FrameParts) => Frame.decode(concat(frame))
@@ -48,9 +48,9 @@ const decode = (frame: FrameParts) => Frame.decode(concat(frame))
 /** A send half whose writes wait for credit or for their turn, and the fibers that wait. */
 const makeWaiting = (credit: number, ...writes: ReadonlyArray<ReadonlyArray<Uint8Array>>) =>
   Effect.gen(function*() {
-    const made = makeOutgoing(credit)
+    const made = makeSendHalf(credit)
     made.link.isClear = false
-    const fibers = yield* Effect.forEach(writes, (chunks) => start(made.outgoing.write(chunks)))
+    const fibers = yield* Effect.forEach(writes, (chunks) => start(made.sendHalf.write(chunks)))
     yield* expectWaiting(...fibers)
     made.events()
     return { ...made, fibers }
@@ -72,55 +72,55 @@ const late = (written: number) => new WriteTimeout({ streamId: 7, written })
 
 describe("SendHalf", () => {
   it("SendHalf sends a write at once when credit and scheduler allow it", () => {
-    const { tried, events, outgoing } = makeOutgoing(10)
-    expect([outgoing.queued, outgoing.hasEnded]).toEqual([false, false])
-    expect(outgoing.writeNow([bytes("abc")])).toBeUndefined()
-    expect([outgoing.credit, outgoing.waiting, tried()]).toEqual([7, 0, [3]])
-    expect(outgoing.writeNow([bytes("defg"), bytes("hij")])).toBeUndefined()
-    expect([outgoing.credit, outgoing.waiting, tried()]).toEqual([0, 0, [7]])
+    const { tried, events, sendHalf } = makeSendHalf(10)
+    expect([sendHalf.queued, sendHalf.hasEnded]).toEqual([false, false])
+    expect(sendHalf.writeNow([bytes("abc")])).toBeUndefined()
+    expect([sendHalf.credit, sendHalf.waiting, tried()]).toEqual([7, 0, [3]])
+    expect(sendHalf.writeNow([bytes("defg"), bytes("hij")])).toBeUndefined()
+    expect([sendHalf.credit, sendHalf.waiting, tried()]).toEqual([0, 0, [7]])
     expect(events()).toEqual([["now", dat(7, bytes("abc"))], ["now", dat(7, bytes("defghij"))]])
   })
 
   it("SendHalf sends nothing for a write of 0 bytes, with credit or without", () => {
     for (const credit of [0, 10]) {
-      const { events, outgoing } = makeOutgoing(credit)
-      expect([[], [bytes("")], [bytes(""), bytes("")]].map((chunks) => outgoing.writeNow(chunks)))
+      const { events, sendHalf } = makeSendHalf(credit)
+      expect([[], [bytes("")], [bytes(""), bytes("")]].map((chunks) => sendHalf.writeNow(chunks)))
         .toEqual([undefined, undefined, undefined])
-      expect([outgoing.waiting, events()]).toEqual([0, []])
+      expect([sendHalf.waiting, events()]).toEqual([0, []])
     }
   })
 
   it.effect("SendHalf queues a write when the scheduler refuses it or a write waits", () =>
     Effect.gen(function*() {
-      const { events, link, outgoing, turn } = makeOutgoing(10)
+      const { events, link, sendHalf, turn } = makeSendHalf(10)
       link.isClear = false
-      const write = yield* start(outgoing.write([bytes("abc")]))
+      const write = yield* start(sendHalf.write([bytes("abc")]))
       yield* expectWaiting(write)
-      expect([outgoing.waiting, outgoing.hasFrame(), events()]).toEqual([3, true, ["is scheduled"]])
+      expect([sendHalf.waiting, sendHalf.hasFrame(), events()]).toEqual([3, true, ["is scheduled"]])
       link.isClear = true
-      const second = yield* start(outgoing.write([bytes("d")])) // would pass the first
+      const second = yield* start(sendHalf.write([bytes("d")])) // would pass the first
       yield* expectWaiting(write, second)
       expect(events()).toEqual(["is scheduled"])
-      expect([turn(), outgoing.waiting, outgoing.credit]).toEqual([dat(7, bytes("abcd")), 0, 6])
+      expect([turn(), sendHalf.waiting, sendHalf.credit]).toEqual([dat(7, bytes("abcd")), 0, 6])
       yield* outcome(write)
       yield* outcome(second)
-      expect([outgoing.hasFrame(), turn(), events()]).toEqual([false, undefined, []])
+      expect([sendHalf.hasFrame(), turn(), events()]).toEqual([false, undefined, []])
     }))
 
   it.effect("SendHalf reports a stall once when writes wait for credit", () =>
     Effect.gen(function*() {
-      const { events, outgoing, turn } = makeOutgoing(0)
-      const first = yield* start(outgoing.write([bytes("abc")]))
+      const { events, sendHalf, turn } = makeSendHalf(0)
+      const first = yield* start(sendHalf.write([bytes("abc")]))
       expect(events()).toEqual(["stalls"])
-      const second = yield* start(outgoing.write([bytes("de")]))
+      const second = yield* start(sendHalf.write([bytes("de")]))
       yield* expectWaiting(first, second)
-      expect([events(), outgoing.hasFrame(), turn()]).toEqual([[], false, undefined])
-      expect([outgoing.grant(0), events()]).toEqual([true, []])
-      expect([outgoing.grant(4), events(), outgoing.hasFrame()]).toEqual([true, ["is scheduled"], true])
-      expect([turn(), events(), outgoing.waiting]).toEqual([dat(7, bytes("abcd")), ["stalls"], 1])
+      expect([events(), sendHalf.hasFrame(), turn()]).toEqual([[], false, undefined])
+      expect([sendHalf.grant(0), events()]).toEqual([true, []])
+      expect([sendHalf.grant(4), events(), sendHalf.hasFrame()]).toEqual([true, ["is scheduled"], true])
+      expect([turn(), events(), sendHalf.waiting]).toEqual([dat(7, bytes("abcd")), ["stalls"], 1])
       yield* outcome(first)
       yield* expectWaiting(second)
-      expect([outgoing.grant(1), turn(), events()]).toEqual([true, dat(7, bytes("e")), ["is scheduled"]])
+      expect([sendHalf.grant(1), turn(), events()]).toEqual([true, dat(7, bytes("e")), ["is scheduled"]])
       yield* outcome(second)
     }))
 
@@ -136,16 +136,16 @@ describe("SendHalf", () => {
     }))
 
   it("SendHalf refuses credit beyond 2^32-1, and asks for no turn when no write waits", () => {
-    const { events, outgoing } = makeOutgoing(10)
-    expect([outgoing.grant(Frame.maxUint32 - 10), outgoing.grant(1), outgoing.credit, events()])
+    const { events, sendHalf } = makeSendHalf(10)
+    expect([sendHalf.grant(Frame.maxUint32 - 10), sendHalf.grant(1), sendHalf.credit, events()])
       .toEqual([true, false, Frame.maxUint32, []])
   })
 
   it.effect("SendHalf cuts chunks where a frame is full, and copies no bytes", () =>
     Effect.gen(function*() {
       const chunks = [bytes("abcdefgh"), bytes(""), bytes("ij")]
-      const { fibers, outgoing } = yield* makeWaiting(100, chunks, [bytes("klm")])
-      const frames = [outgoing.nextFrame(3)!, outgoing.nextFrame(3)!, outgoing.nextFrame(5)!, outgoing.nextFrame(5)!]
+      const { fibers, sendHalf } = yield* makeWaiting(100, chunks, [bytes("klm")])
+      const frames = [sendHalf.nextFrame(3)!, sendHalf.nextFrame(3)!, sendHalf.nextFrame(5)!, sendHalf.nextFrame(5)!]
       expect(frames.map(decode)).toEqual(["abc", "def", "ghijk", "lm"].map((text) => dat(7, bytes(text))))
       const [, ...whole] = frames[2]!
       expect([whole.length, whole[2]]).toEqual([4, chunks[2]])
@@ -175,9 +175,9 @@ describe("SendHalf", () => {
   it.effect("SendHalf completes a write synchronously when its turn comes at once", () =>
     Effect.gen(function*() {
       const frames: Array<unknown> = []
-      const { link, outgoing } = makeOutgoing(100, (outgoing) => frames.push(decode(outgoing.nextFrame(1000)!)))
+      const { link, sendHalf } = makeSendHalf(100, (sendHalf) => frames.push(decode(sendHalf.nextFrame(1000)!)))
       link.isClear = false
-      const write = Effect.runFork(outgoing.write([bytes("abc")]))
+      const write = Effect.runFork(sendHalf.write([bytes("abc")]))
       expect([write.unsafePoll(), frames]).toEqual([Exit.void, [dat(7, bytes("abc"))]])
     }))
 
@@ -186,7 +186,7 @@ describe("SendHalf", () => {
     it.effect(`SendHalf keeps bytes and credit in step when a write is ${incident} at any step`, () =>
       Effect.gen(function*() {
         for (let at = 0, happened = true; happened; at++) {
-          const { link, outgoing, turn } = makeOutgoing(100)
+          const { link, sendHalf, turn } = makeSendHalf(100)
           link.isClear = false
           const sent: Array<unknown> = []
           const others: Array<Fiber.RuntimeFiber<void, unknown>> = []
@@ -201,11 +201,11 @@ describe("SendHalf", () => {
               if (incident === "interrupted and sent") fiber.unsafeInterruptAsFork(FiberId.none)
               send()
               if (incident === "sent and interrupted") fiber.unsafeInterruptAsFork(FiberId.none)
-              others.push(Effect.runFork(outgoing.write([bytes("def")])))
+              others.push(Effect.runFork(sendHalf.write([bytes("def")])))
               return 0
             }
           )
-          const write = Effect.runFork(outgoing.write([bytes("abc")]), { scheduler })
+          const write = Effect.runFork(sendHalf.write([bytes("abc")]), { scheduler })
           yield* settle
           send()
           yield* settle // where what is done may still have its incident
@@ -221,19 +221,19 @@ describe("SendHalf", () => {
           ])
           if (whole) expect(sent).toContainEqual(dat(7, bytes("abc")))
           if (happened) expect(sent).toContainEqual(dat(7, bytes("def")))
-          expect([at, outgoing.waiting, 100 - outgoing.credit]).toEqual([at, 0, 3 * sent.length])
+          expect([at, sendHalf.waiting, 100 - sendHalf.credit]).toEqual([at, 0, 3 * sent.length])
         }
       }))
   }
 
   it.effect("SendHalf drops the unsent bytes of a write when it is interrupted", () =>
     Effect.gen(function*() {
-      const { events, fibers, outgoing, turn } = yield* makeWaiting(100, [bytes("abcd")], [bytes("ef")], [bytes("gh")])
+      const { events, fibers, sendHalf, turn } = yield* makeWaiting(100, [bytes("abcd")], [bytes("ef")], [bytes("gh")])
       turn(1)
       yield* Fiber.interrupt(fibers[1]!)
-      expect([outgoing.waiting, events()]).toEqual([5, ["is scheduled"]])
+      expect([sendHalf.waiting, events()]).toEqual([5, ["is scheduled"]])
       yield* Fiber.interrupt(fibers[0]!)
-      expect([outgoing.waiting, events()]).toEqual([2, ["is scheduled"]])
+      expect([sendHalf.waiting, events()]).toEqual([2, ["is scheduled"]])
       expect(turn()).toEqual(dat(7, bytes("gh")))
       yield* outcome(fibers[2]!)
     }))
@@ -241,11 +241,11 @@ describe("SendHalf", () => {
   it.effect("SendHalf asks for no turn when the last write is interrupted, unless FIN waits", () =>
     Effect.gen(function*() {
       for (const ending of [false, true]) {
-        const { events, fibers, outgoing, turn } = yield* makeWaiting(100, [bytes("abc")])
-        if (ending) yield* start(outgoing.end)
+        const { events, fibers, sendHalf, turn } = yield* makeWaiting(100, [bytes("abc")])
+        if (ending) yield* start(sendHalf.end)
         events()
         yield* Fiber.interrupt(fibers[0]!)
-        expect([outgoing.waiting, events()]).toEqual([0, ending ? ["is scheduled"] : []])
+        expect([sendHalf.waiting, events()]).toEqual([0, ending ? ["is scheduled"] : []])
         expect(turn()).toEqual(ending ? fin(7) : undefined)
       }
     }))
@@ -254,23 +254,23 @@ describe("SendHalf", () => {
 describe("SendHalf.end", () => {
   it.effect("SendHalf end sends one FIN in its turn, and completes every caller", () =>
     Effect.gen(function*() {
-      const { events, outgoing, turn } = makeOutgoing(0)
-      const ends = [yield* start(outgoing.end), yield* start(outgoing.end)]
+      const { events, sendHalf, turn } = makeSendHalf(0)
+      const ends = [yield* start(sendHalf.end), yield* start(sendHalf.end)]
       yield* expectWaiting(...ends)
-      expect([outgoing.hasEnded, outgoing.hasFrame(), events()]).toEqual([false, true, ["is scheduled"]])
-      expect([turn(), outgoing.hasEnded, outgoing.hasFrame(), events()]).toEqual([fin(7), true, false, ["FIN sent"]])
+      expect([sendHalf.hasEnded, sendHalf.hasFrame(), events()]).toEqual([false, true, ["is scheduled"]])
+      expect([turn(), sendHalf.hasEnded, sendHalf.hasFrame(), events()]).toEqual([fin(7), true, false, ["FIN sent"]])
       for (const end of ends) yield* outcome(end)
-      yield* run(outgoing.end)
-      outgoing.abandon()
-      expect([turn(), outgoing.hasFrame(), events()]).toEqual([undefined, false, []])
+      yield* run(sendHalf.end)
+      sendHalf.abandon()
+      expect([turn(), sendHalf.hasFrame(), events()]).toEqual([undefined, false, []])
     }))
 
   it.effect("SendHalf end sends FIN behind the writes that wait for credit", () =>
     Effect.gen(function*() {
-      const { events, fibers: [write], outgoing, turn } = yield* makeWaiting(0, [bytes("abc")])
-      const end = yield* start(outgoing.end)
-      expect([outgoing.hasFrame(), turn(), events()]).toEqual([false, undefined, []])
-      outgoing.grant(3)
+      const { events, fibers: [write], sendHalf, turn } = yield* makeWaiting(0, [bytes("abc")])
+      const end = yield* start(sendHalf.end)
+      expect([sendHalf.hasFrame(), turn(), events()]).toEqual([false, undefined, []])
+      sendHalf.grant(3)
       expect([turn(2), turn(), turn(), turn()]).toEqual([dat(7, bytes("ab")), dat(7, bytes("c")), fin(7), undefined])
       yield* outcome(write!)
       yield* outcome(end)
@@ -278,163 +278,163 @@ describe("SendHalf.end", () => {
 
   it.effect("SendHalf refuses writes after end, even a write that was made before", () =>
     Effect.gen(function*() {
-      const { link, outgoing } = makeOutgoing(100)
+      const { link, sendHalf } = makeSendHalf(100)
       link.isClear = false
-      const write = outgoing.writeNow([bytes("abc")])!
-      yield* start(outgoing.end)
-      expect([yield* refusal(write), outgoing.waiting]).toEqual([endedHere(0), 0])
+      const write = sendHalf.writeNow([bytes("abc")])!
+      yield* start(sendHalf.end)
+      expect([yield* refusal(write), sendHalf.waiting]).toEqual([endedHere(0), 0])
       link.isClear = true
-      expect(yield* refusal(outgoing.write([bytes("abc")]))).toEqual(endedHere(0))
+      expect(yield* refusal(sendHalf.write([bytes("abc")]))).toEqual(endedHere(0))
     }))
 
   it.effect("SendHalf abandon fails the waiting writes and sends FIN", () =>
     Effect.gen(function*() {
-      const { events, fibers, outgoing, turn } = yield* makeWaiting(2, [bytes("abc")], [bytes("def")])
+      const { events, fibers, sendHalf, turn } = yield* makeWaiting(2, [bytes("abc")], [bytes("def")])
       expect([turn(), events()]).toEqual([dat(7, bytes("ab")), ["stalls"]])
-      outgoing.abandon()
+      sendHalf.abandon()
       expect([yield* failure(fibers[0]!), yield* failure(fibers[1]!)]).toEqual([endedHere(2), endedHere(0)])
-      expect([outgoing.waiting, events(), turn(), turn()]).toEqual([0, ["is scheduled"], fin(7), undefined])
+      expect([sendHalf.waiting, events(), turn(), turn()]).toEqual([0, ["is scheduled"], fin(7), undefined])
     }))
 })
 
 describe("SendHalf.writeEnd", () => {
   it.effect("SendHalf writeEnd asks for the FIN in the step in which it sends the bytes", () =>
     Effect.gen(function*() {
-      const { events, outgoing, turn } = makeOutgoing(10)
-      const fiber = yield* start(outgoing.writeEnd([bytes("abc")]))
+      const { events, sendHalf, turn } = makeSendHalf(10)
+      const fiber = yield* start(sendHalf.writeEnd([bytes("abc")]))
       expect(events()).toEqual(["more follows", ["now", dat(7, bytes("abc"))], "is scheduled"])
       yield* expectWaiting(fiber)
       expect([turn(), turn()]).toEqual([fin(7), undefined])
       yield* outcome(fiber)
-      expect(yield* refusal(outgoing.writeEnd([bytes("d")]))).toEqual(endedHere(0))
+      expect(yield* refusal(sendHalf.writeEnd([bytes("d")]))).toEqual(endedHere(0))
     }))
 
   it.effect("SendHalf writeEnd of 0 bytes sends FIN alone", () =>
     Effect.gen(function*() {
-      const { events, outgoing, turn } = makeOutgoing(0, (half) => half.nextFrame(10))
-      yield* run(outgoing.writeEnd([]))
-      expect([events(), turn(), outgoing.hasEnded]).toEqual([["is scheduled", "FIN sent"], undefined, true])
+      const { events, sendHalf, turn } = makeSendHalf(0, (half) => half.nextFrame(10))
+      yield* run(sendHalf.writeEnd([]))
+      expect([events(), turn(), sendHalf.hasEnded]).toEqual([["is scheduled", "FIN sent"], undefined, true])
     }))
 
   it.effect("SendHalf writeEnd sends FIN behind its last byte when it waits for credit", () =>
     Effect.gen(function*() {
-      const { outgoing, turn } = makeOutgoing(2)
-      const fiber = yield* start(outgoing.writeEnd([bytes("abc")]))
+      const { sendHalf, turn } = makeSendHalf(2)
+      const fiber = yield* start(sendHalf.writeEnd([bytes("abc")]))
       expect([turn(), turn()]).toEqual([dat(7, bytes("ab")), undefined])
       yield* expectWaiting(fiber)
-      outgoing.grant(1)
+      sendHalf.grant(1)
       expect([turn(), turn(), turn()]).toEqual([dat(7, bytes("c")), fin(7), undefined])
       yield* outcome(fiber)
     }))
 
   it.effect("SendHalf writeEnd sends FIN behind the writes of others that wait", () =>
     Effect.gen(function*() {
-      const { fibers, outgoing, turn } = yield* makeWaiting(10, [bytes("ab")])
-      const fiber = yield* start(outgoing.writeEnd([bytes("cd")]))
+      const { fibers, sendHalf, turn } = yield* makeWaiting(10, [bytes("ab")])
+      const fiber = yield* start(sendHalf.writeEnd([bytes("cd")]))
       expect([turn(3), turn(3), turn(3)]).toEqual([dat(7, bytes("abc")), dat(7, bytes("d")), fin(7)])
       yield* Effect.forEach([...fibers, fiber], outcome)
     }))
 
   it.effect("SendHalf writeEnd sends no FIN when it is interrupted before its last byte", () =>
     Effect.gen(function*() {
-      const { outgoing, turn } = makeOutgoing(2)
-      const fiber = yield* start(outgoing.writeEnd([bytes("abc")]))
+      const { sendHalf, turn } = makeSendHalf(2)
+      const fiber = yield* start(sendHalf.writeEnd([bytes("abc")]))
       expect(turn()).toEqual(dat(7, bytes("ab")))
       yield* Fiber.interrupt(fiber)
-      outgoing.grant(10)
-      expect([turn(), outgoing.hasEnded, outgoing.waiting]).toEqual([undefined, false, 0])
-      yield* run(outgoing.write([bytes("d")]))
+      sendHalf.grant(10)
+      expect([turn(), sendHalf.hasEnded, sendHalf.waiting]).toEqual([undefined, false, 0])
+      yield* run(sendHalf.write([bytes("d")]))
     }))
 })
 
 describe("SendHalf.fail", () => {
   it.effect("SendHalf fails waiting and later writes with the cause when the session ends", () =>
     Effect.gen(function*() {
-      const { events, fibers, link, outgoing, turn } = yield* makeWaiting(2, [bytes("abc")], [bytes("def")])
+      const { events, fibers, link, sendHalf, turn } = yield* makeWaiting(2, [bytes("abc")], [bytes("def")])
       turn()
       events()
-      const write = outgoing.writeNow([bytes("ghi")])!
-      outgoing.fail(lost)
+      const write = sendHalf.writeNow([bytes("ghi")])!
+      sendHalf.fail(lost)
       expect([yield* failure(fibers[0]!), yield* failure(fibers[1]!)]).toEqual([broken(2), broken(0)])
       link.isClear = true
       expect([
         yield* refusal(write),
-        yield* refusal(outgoing.write([bytes("")])),
-        yield* refusal(outgoing.end)
+        yield* refusal(sendHalf.write([bytes("")])),
+        yield* refusal(sendHalf.end)
       ]).toEqual([broken(0), broken(0), broken(0)])
-      outgoing.abandon()
-      outgoing.grant(100)
-      expect([outgoing.hasEnded, outgoing.waiting, turn(), events()]).toEqual([true, 0, undefined, []])
+      sendHalf.abandon()
+      sendHalf.grant(100)
+      expect([sendHalf.hasEnded, sendHalf.waiting, turn(), events()]).toEqual([true, 0, undefined, []])
     }))
 
   it.effect("SendHalf sends a waiting FIN as control frame when the session ends", () =>
     Effect.gen(function*() {
-      const { events, outgoing, turn } = makeOutgoing(0)
-      const end = yield* start(outgoing.end)
+      const { events, sendHalf, turn } = makeSendHalf(0)
+      const end = yield* start(sendHalf.end)
       events()
-      outgoing.fail(lost)
+      sendHalf.fail(lost)
       expect(yield* failure(end)).toEqual(broken(0))
       expect([events(), turn()]).toEqual([[["control", fin(7)]], undefined])
     }))
 
   it.effect("SendHalf sends no FIN when bytes before it are lost or end was not called", () =>
     Effect.gen(function*() {
-      const { events, fibers: [write], outgoing } = yield* makeWaiting(0, [bytes("abc")])
-      const end = yield* start(outgoing.end)
-      outgoing.fail(lost)
+      const { events, fibers: [write], sendHalf } = yield* makeWaiting(0, [bytes("abc")])
+      const end = yield* start(sendHalf.end)
+      sendHalf.fail(lost)
       expect([yield* failure(write!), yield* failure(end), events()]).toEqual([broken(0), broken(0), []])
-      const other = makeOutgoing(0)
-      other.outgoing.fail(lost)
+      const other = makeSendHalf(0)
+      other.sendHalf.fail(lost)
       expect(other.events()).toEqual([])
     }))
 
   it.effect("SendHalf stays ended when its FIN was sent before the session ended", () =>
     Effect.gen(function*() {
-      const { events, outgoing, turn } = makeOutgoing(0)
-      const end = yield* start(outgoing.end)
+      const { events, sendHalf, turn } = makeSendHalf(0)
+      const end = yield* start(sendHalf.end)
       turn()
       events()
-      outgoing.fail(lost)
+      sendHalf.fail(lost)
       yield* outcome(end)
-      yield* run(outgoing.end)
-      expect([yield* refusal(outgoing.write([bytes("x")])), events()]).toEqual([endedHere(0), []])
+      yield* run(sendHalf.end)
+      expect([yield* refusal(sendHalf.write([bytes("x")])), events()]).toEqual([endedHere(0), []])
     }))
 })
 
 describe("SendHalf.setExpired", () => {
   it.effect("SendHalf fails waiting and later writes with WriteTimeout(written) when expired", () =>
     Effect.gen(function*() {
-      const { events, fibers, link, outgoing, turn } = yield* makeWaiting(4, [bytes("abc")], [bytes("def")])
+      const { events, fibers, link, sendHalf, turn } = yield* makeWaiting(4, [bytes("abc")], [bytes("def")])
       turn()
       events()
-      outgoing.grant(10)
-      const write = outgoing.writeNow([bytes("ghi")])!
+      sendHalf.grant(10)
+      const write = sendHalf.writeNow([bytes("ghi")])!
       events()
-      outgoing.setExpired(true)
+      sendHalf.setExpired(true)
       yield* outcome(fibers[0]!)
-      expect([yield* failure(fibers[1]!), outgoing.waiting, events(), turn()]).toEqual([late(1), 0, [], undefined])
+      expect([yield* failure(fibers[1]!), sendHalf.waiting, events(), turn()]).toEqual([late(1), 0, [], undefined])
       link.isClear = true
-      expect([yield* refusal(write), yield* refusal(outgoing.write([bytes("")]))]).toEqual([late(0), late(0)])
-      outgoing.setExpired(false)
-      yield* run(outgoing.write([bytes("jkl")]))
+      expect([yield* refusal(write), yield* refusal(sendHalf.write([bytes("")]))]).toEqual([late(0), late(0)])
+      sendHalf.setExpired(false)
+      yield* run(sendHalf.write([bytes("jkl")]))
       expect(events()).toEqual([["now", dat(7, bytes("jkl"))]])
     }))
 
   it.effect("SendHalf keeps waiting writes when the deadline is moved", () =>
     Effect.gen(function*() {
-      const { events, fibers, outgoing, turn } = yield* makeWaiting(100, [bytes("abc")])
-      outgoing.setExpired(false)
+      const { events, fibers, sendHalf, turn } = yield* makeWaiting(100, [bytes("abc")])
+      sendHalf.setExpired(false)
       yield* expectWaiting(...fibers)
-      expect([outgoing.waiting, events(), turn()]).toEqual([3, [], dat(7, bytes("abc"))])
+      expect([sendHalf.waiting, events(), turn()]).toEqual([3, [], dat(7, bytes("abc"))])
     }))
 
   it.effect("SendHalf sends a FIN when the writes before it have expired", () =>
     Effect.gen(function*() {
-      const { events, fibers: [write], outgoing, turn } = yield* makeWaiting(0, [bytes("abc")])
-      const end = yield* start(outgoing.end)
-      outgoing.setExpired(true)
+      const { events, fibers: [write], sendHalf, turn } = yield* makeWaiting(0, [bytes("abc")])
+      const end = yield* start(sendHalf.end)
+      sendHalf.setExpired(true)
       expect([yield* failure(write!), events(), turn()]).toEqual([late(0), ["is scheduled"], fin(7)])
       yield* outcome(end)
-      expect(yield* refusal(outgoing.write([bytes("x")]))).toEqual(endedHere(0))
+      expect(yield* refusal(sendHalf.write([bytes("x")]))).toEqual(endedHere(0))
     }))
 })
