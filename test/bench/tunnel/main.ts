@@ -84,7 +84,7 @@ const bench = async (options: Options): Promise<Report> => {
   return {
     environment: {
       ...machine(["effect-wsmux", "effect", "ws"]),
-      load: `generated ${generator.about}; all bytes compared and counted at both ends`,
+      "load generator": `${generator.about}; compares and counts all bytes at both ends`,
       took: `${Math.round(seconds())} s`,
       ...Object.fromEntries(field.map(({ about, name }) => [name, about]))
     },
