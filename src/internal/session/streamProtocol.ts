@@ -2,7 +2,7 @@ import type { StreamSnapshot } from "../../SessionSnapshot.js"
 import type { TerminalError } from "../../WsmuxError.js"
 import { type RecvContext, RecvHalf } from "../recv/recvHalf.js"
 import { type SendContext, SendHalf, type SendHalfOwner } from "../send/sendHalf.js"
-import * as HalfClose from "../wire/streamState.js"
+import * as StreamState from "../wire/streamState.js"
 
 /** The part of a session that a stream uses. */
 export interface StreamContext extends RecvContext, SendContext {
@@ -23,7 +23,7 @@ export class StreamProtocol implements SendHalfOwner {
   /** Whether a handler of `run` has the stream. Such a stream counts against `maxStreams` until the handler ends. */
   isServed = false
   readonly #context: StreamContext
-  #state: HalfClose.State
+  #state: StreamState.State
   /** Whether the stream has discarded up to its limit and no longer waits for the peer's FIN. */
   #spent = false
 
@@ -37,7 +37,7 @@ export class StreamProtocol implements SendHalfOwner {
     this.sendHalf = new SendHalf(id, credit, context, this)
   }
 
-  get state(): HalfClose.State {
+  get state(): StreamState.State {
     return this.#state
   }
 
@@ -81,7 +81,7 @@ export class StreamProtocol implements SendHalfOwner {
 
   /** Receives the payload of a DAT. Returns `Misplaced` in a state without DAT of the peer. */
   recvDat(payload: Uint8Array): "Taken" | "Overrun" | "Misplaced" {
-    if (!HalfClose.receives(this.#state)) return "Misplaced"
+    if (!StreamState.receives(this.#state)) return "Misplaced"
     const verdict = this.recvHalf.receive(payload)
     if (verdict !== "BudgetSpent") return verdict
     this.#spend()
@@ -90,7 +90,7 @@ export class StreamProtocol implements SendHalfOwner {
 
   /** Receives a FIN. Returns false when the peer had already ended. */
   recvFin(): boolean {
-    if (HalfClose.next(this.#state, "recvClose") === undefined) return false
+    if (StreamState.next(this.#state, "recvClose") === undefined) return false
     this.recvHalf.end()
     this.#move("recvClose")
     return true
@@ -122,8 +122,8 @@ export class StreamProtocol implements SendHalfOwner {
     if (this.sendHalf.hasEnded) this.#context.over(this)
   }
 
-  #move(event: HalfClose.Event): void {
-    const next = HalfClose.next(this.#state, event)
+  #move(event: StreamState.Event): void {
+    const next = StreamState.next(this.#state, event)
     if (next === undefined) return
     this.#state = next
     if (next === "Closed") this.#context.over(this)
