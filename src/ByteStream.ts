@@ -11,7 +11,8 @@ import * as Option from "effect/Option"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { ReadAhead } from "./internal/adapter/buffered.js"
-import { StallTimeout } from "./internal/adapter/stallTimeout.js"
+import { callbacksOf, setCallbacks } from "./internal/adapter/callbacks.js"
+import { join as joinStreams } from "./internal/adapter/join.js"
 import { setOrigin } from "./internal/adapter/streamOrigin.js"
 import type { ReadError, Stalled, WriteError } from "./WsmuxError.js"
 
@@ -148,12 +149,14 @@ export interface LineOptions {
  */
 export const buffered = <R, W>(stream: Operations<R, W>): Buffered<R, W> => {
   const ahead = new ReadAhead(stream, { LineTooLong, UnexpectedEnd })
-  return setOrigin({
+  const derived: Buffered<R, W> = {
     ...make({ read: ahead.read, write: stream.write, end: stream.end }),
     readExactly: (size: number) => ahead.readExactly(size),
     readLine: (options?: LineOptions) => ahead.readLine(options),
     unread: (bytes: Uint8Array) => Effect.sync(() => ahead.unread(bytes))
-  }, stream)
+  }
+  setCallbacks(derived, (fork) => ahead.callbacks(callbacksOf(stream, fork)))
+  return setOrigin(derived, stream)
 }
 
 /**
@@ -189,36 +192,4 @@ export const join = <E, R = ReadError, W = WriteError>(
   stream: Operations<R, W>,
   other: Operations<E>,
   options: { readonly stallTimeout?: Duration.DurationInput | undefined } = {}
-): Effect.Effect<void, E | R | W | Stalled> =>
-  Effect.suspend(() => {
-    const stall = new StallTimeout(options.stallTimeout, stream)
-    /** The failure of writing to the other stream. */
-    let lost: Effect.Effect<never, E> | undefined
-    /** Whether the other stream has ended. */
-    let isDone = false
-    const outbound: Effect.Effect<void, E | W> = Effect.flatMap(other.read, (chunk) => {
-      if (chunk._tag === "None") {
-        // after a failed write, the end may be a loss
-        return lost ?? Effect.map(stream.end, () => {
-          isDone = true
-        })
-      }
-      return Effect.zipRight(stall.during(stream.write(chunk.value)), outbound)
-    })
-    /** Fails once the other stream has ended, or has sent no bytes for the time-out. */
-    const failAfterRest = (failure: E) => {
-      lost = Effect.fail(failure)
-      return isDone ? lost : Effect.zipRight(stall.idle, lost)
-    }
-    const inbound: Effect.Effect<void, E | R> = Effect.flatMap(stream.read, (chunk) => {
-      if (chunk._tag === "Some") {
-        return Effect.matchEffect(other.write(chunk.value), { onFailure: failAfterRest, onSuccess: () => inbound })
-      }
-      stall.peerEnded = true
-      return Effect.catchAll(other.end, failAfterRest)
-    })
-    return Effect.raceFirst(
-      Effect.all([outbound, inbound], { concurrency: 2, discard: true }),
-      stall.expired
-    )
-  })
+): Effect.Effect<void, E | R | W | Stalled> => joinStreams(stream, other, options.stallTimeout)

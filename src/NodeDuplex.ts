@@ -12,6 +12,7 @@ import type * as Https from "node:https"
 import type { Duplex } from "node:stream"
 import * as ByteStream from "./ByteStream.js"
 import { SecureStreamAgent, StreamAgent } from "./internal/adapter/agent.js"
+import { setCallbacks } from "./internal/adapter/callbacks.js"
 import { MuxDuplex } from "./internal/adapter/duplex.js"
 import { ForeignDuplex } from "./internal/adapter/foreignDuplex.js"
 import { watchRequests } from "./internal/adapter/watchRequests.js"
@@ -169,10 +170,10 @@ export const toByteStream = (
 ): Effect.Effect<ByteStream.ByteStream<DuplexFailure>, DuplexFailure, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => new ForeignDuplex(make())),
-    (duplex) => duplex.release
+    (duplex) => Effect.async<void>((resume) => duplex.release(() => resume(Effect.void)))
   ).pipe(
     Effect.tap((duplex) => duplex.connected),
-    Effect.map(ByteStream.make)
+    Effect.map((duplex) => setCallbacks(ByteStream.make(duplex.operations), () => duplex))
   )
 
 /**

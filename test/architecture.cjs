@@ -71,6 +71,7 @@ module.exports = {
     })),
     only("wire-imports-nothing-else", room("wire"), room("wire")),
     only("sync-imports-nothing-else", room("sync"), room("sync")),
+    only("tcp-imports-nothing-else", room("tcp"), room("tcp")),
     only("text-imports-errors-only", room("text"), room("text"), publicFiles("WsmuxError")),
     only("budget-imports-contracts-only", room("budget"), room("budget"), contracts),
     only("contracts-import-leaves-only", contracts, contracts, room("budget", "text", "wire")),
@@ -102,7 +103,7 @@ module.exports = {
     only(
       "node-transports-import-the-seam-only",
       "^src/internal/transport/node/",
-      room("transport", "budget", "sync", "text"),
+      room("transport", "budget", "sync", "tcp", "text"),
       contracts,
       nodeTransports
     ),
@@ -119,16 +120,24 @@ module.exports = {
     only(
       "adapters-use-the-public-api",
       room("adapter"),
-      room("adapter", "sync", "text"),
+      room("adapter", "sync", "tcp", "text"),
       "^src/internal/session/(callbacks|progress)\\.ts$",
       contracts,
       core,
       publicFiles("ByteStream", "MuxHttp", "MuxSocket", "NodeDuplex", "WebStreams")
     ),
+    only(
+      "the-tunnel-joins-with-adapters",
+      room("tunnel"),
+      room("tunnel", "adapter", "sync", "text"),
+      "^src/internal/session/(callbacks|sessionCallbacks)\\.ts$",
+      contracts,
+      core
+    ),
     {
       name: "nothing-below-imports-adapters-or-the-command-line",
       severity: "error",
-      from: { path: "^src/internal/", pathNot: room("adapter") },
+      from: { path: "^src/internal/", pathNot: room("adapter", "tunnel") },
       to: { path: `${room("adapter")}|^src/cli/` }
     },
     {

@@ -1,6 +1,9 @@
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { LineOptions, LineTooLong, Operations, UnexpectedEnd } from "../../ByteStream.js"
+import type { Callbacks } from "../session/callbacks.js"
+import { later } from "../sync/later.js"
 
 /** The classes of the failures. They are passed in, since the public module that defines them imports this one. */
 interface Failures {
@@ -30,6 +33,21 @@ export class ReadAhead<R> {
   readonly read: Effect.Effect<Option.Option<Uint8Array>, R> = Effect.suspend(() =>
     this.#size > 0 ? Effect.succeedSome(this.#takeAll()) : this.#source.read
   )
+
+  /** The same stream with callbacks: reads take the bytes that were read ahead first. */
+  callbacks<W>(source: Callbacks<R, W>): Callbacks<R, W> {
+    const unsafeRead = () => this.#size > 0 ? Exit.succeed(Option.some(this.#takeAll())) : source.unsafeRead()
+    return {
+      unsafeRead,
+      read: (done) =>
+        this.#size > 0
+          ? later((wake) => (wake(), nothingToCancel), () => done(unsafeRead()!))
+          : source.read(done),
+      unsafeWrite: (chunk) => source.unsafeWrite(chunk),
+      write: (chunks, done) => source.write(chunks, done),
+      end: (done) => source.end(done)
+    }
+  }
 
   readExactly(size: number): Effect.Effect<Uint8Array, R | UnexpectedEnd> {
     if (!Number.isSafeInteger(size) || size < 0) {
@@ -135,6 +153,8 @@ export class ReadAhead<R> {
 }
 
 const nothing = new Uint8Array(0)
+
+const nothingToCancel = (): void => {}
 
 const newline = 0x0a
 const carriageReturn = 0x0d

@@ -10,8 +10,9 @@ import { Duplex } from "node:stream"
 import { isMuxStream, type MuxStream } from "../../MuxStream.js"
 import type { Options } from "../../NodeDuplex.js"
 import type { ReadError, Stalled } from "../../WsmuxError.js"
-import { type Callbacks, type Cancel, toCallbacks } from "../session/callbacks.js"
+import { type Callbacks, toCallbacks } from "../session/callbacks.js"
 import { forkInterruptibly } from "../sync/forkInterruptibly.js"
+import type { Cancel } from "../sync/later.js"
 import { toNodeError } from "./nodeError.js"
 import { StallTimeout } from "./stallTimeout.js"
 
@@ -246,7 +247,7 @@ export class MuxDuplex extends Duplex {
   }
 
   #watch(): void {
-    this.#watching = this.#fork(this.#stallTimeout.expiredWhileWriting)
+    this.#watching = this.#fork(this.#stallTimeout.expired)
     this.#watching.addObserver((exit) => {
       this.#watching = undefined
       if (Exit.isFailure(exit)) this.destroy(nodeErrorOf(exit.cause))

@@ -1,24 +1,29 @@
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Net from "node:net"
 import type { Duplex } from "node:stream"
-import type { Operations } from "../../ByteStream.js"
 import { DuplexFailure } from "../../WsmuxError.js"
+import type { Callbacks, Operations } from "../session/callbacks.js"
+import { type Cancel, type Done, later } from "../sync/later.js"
 import { Notify } from "../sync/notify.js"
+import { SocketReader } from "../tcp/socketReader.js"
+import { lossAtEnd, reset } from "../tcp/tcpEnds.js"
 import { describe } from "../text/errorText.js"
-import { lossAtEnd, reset } from "./tcpEnds.js"
 
-const events = ["connect", "readable", "end", "drain", "finish"]
+const events = ["connect", "end", "drain", "finish"]
 
 /**
- * A Node duplex as the operations of a `ByteStream`. A loss is a failure instead of an end, and a write waits for a
- * slow reader. The platform's adapters of Node streams end them cleanly when their input fails, and do not wait after
- * one chunk.
+ * The operations of a Node duplex. A loss is a failure instead of an end, and a write waits for a slow reader. The
+ * platform's adapters of Node streams end them cleanly when their input fails, and do not wait after one chunk.
  *
  * A write that fails keeps the readable side. Node would destroy the duplex, and the answer that lies in the socket,
  * such as the 413 of a server that resets the connection of an upload.
  */
-export class ForeignDuplex implements Operations<DuplexFailure> {
+export class ForeignDuplex implements Callbacks<DuplexFailure, DuplexFailure> {
   readonly #duplex: Duplex
+  /** Reads a TCP connection. Another duplex is read by Node's `readable` events. */
+  readonly #reader: SocketReader | undefined
   /** The operations that wait. Each looks again after every event of the duplex. */
   readonly #changes = new Notify()
   /** The failure of both sides. Buffered bytes are read before it. */
@@ -33,49 +38,134 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
     this.#duplex = duplex
     this.#ended = duplex.readableEnded
     duplex.once("end", this.#onEnd) // before the readers look
+    this.#reader = duplex instanceof Net.Socket ? SocketReader.attach(duplex, this.#wake) : undefined
+    if (this.#reader === undefined) duplex.on("readable", this.#wake)
     for (const event of events) duplex.on(event, this.#wake)
     const onError = (cause: Error) => this.#fail(failureOf(cause))
     const onClose = () => {
       duplex.off("error", onError).off("close", onClose)
-      this.#fail(new DuplexFailure({ detail: "the duplex is closed" }))
+      this.#fail(closed)
     }
     duplex.on("error", onError).on("close", onClose) // until `close`, since an error without a listener is thrown
-    if (duplex.destroyed) this.#fail(new DuplexFailure({ detail: "the duplex is closed" }))
+    if (duplex.destroyed) this.#fail(closed)
     this.#keepReadable()
   }
 
   /** Completes once a socket is connected. */
-  readonly connected: Effect.Effect<void, DuplexFailure> = Effect.suspend(() =>
-    this.#waitUntil(() => this.#failure ?? (this.#isConnecting ? undefined : nothing))
-  )
+  get connected(): Effect.Effect<void, DuplexFailure> {
+    return this.#changes.waitUntil(this.#connected)
+  }
 
-  readonly read: Effect.Effect<Option.Option<Uint8Array>, DuplexFailure> = Effect.suspend(() =>
-    this.#waitUntil(() => {
-      const chunk = this.#duplex.read() as Uint8Array | string | null
-      if (chunk !== null) return Effect.succeedSome(typeof chunk === "string" ? Buffer.from(chunk) : chunk)
-      return this.#ended ? this.#writeFailure ?? Effect.succeedNone : this.#failure
-    })
-  )
+  /** The same operations as effects. */
+  get operations(): Operations<DuplexFailure> {
+    return {
+      read: this.#changes.waitUntil(this.unsafeRead), // in the waiting fiber: interruption takes nothing
+      write: (chunk) =>
+        Effect.suspend(() => {
+          this.#begin([chunk])
+          return this.#changes.waitUntil(this.#written)
+        }),
+      end: Effect.suspend(() => {
+        this.#beginEnd()
+        return this.#changes.waitUntil(this.#finished)
+      })
+    }
+  }
 
-  readonly write = (chunk: Uint8Array): Effect.Effect<void, DuplexFailure> =>
-    Effect.suspend(() => {
-      const failure = this.#notWritable
-      if (failure !== undefined) return failure
-      if (this.#duplex.write(chunk)) return Effect.void
-      return this.#waitUntil(() => this.#notWritable ?? (this.#duplex.writableNeedDrain ? undefined : nothing))
-    })
+  readonly unsafeRead = (): Exit.Exit<Option.Option<Uint8Array>, DuplexFailure> | undefined => {
+    const chunk = this.#take()
+    if (chunk !== null) return Exit.succeed(Option.some(chunk))
+    const failure = this.#ended ? this.#writeFailure : this.#failure
+    if (failure !== undefined) return Exit.fail(failure)
+    return this.#ended ? none : undefined
+  }
 
-  readonly end: Effect.Effect<void, DuplexFailure> = Effect.suspend(() => {
-    if (this.#notWritable === undefined) this.#duplex.end()
-    return this.#waitUntil(() => this.#duplex.writableFinished ? nothing : this.#notWritable)
-  })
+  read(done: Done<Option.Option<Uint8Array>, DuplexFailure>): Cancel {
+    return this.#waitFor(this.unsafeRead, done)
+  }
+
+  /** Does nothing: a duplex may keep a reference to what it writes. */
+  unsafeWrite(): undefined {
+    return undefined
+  }
+
+  write(chunks: ReadonlyArray<Uint8Array>, done: Done<void, DuplexFailure>): Cancel {
+    this.#begin(chunks)
+    return this.#waitFor(this.#written, done)
+  }
+
+  end(done: Done<void, DuplexFailure>): Cancel {
+    this.#beginEnd()
+    return this.#waitFor(this.#finished, done)
+  }
+
+  onArrival(consume: (bytes: Uint8Array) => boolean): void {
+    this.#reader?.onArrival(consume)
+  }
 
   /** Resets a connection that has not ended both ways, so that its peer sees a loss instead of an end. */
-  readonly release: Effect.Effect<void> = Effect.suspend(() => {
+  release(done: () => void): void {
+    this.#reader?.release()
     for (const event of events) this.#duplex.off(event, this.#wake)
-    this.#duplex.off("end", this.#onEnd)
-    return reset(this.#duplex, this.#notWritable === undefined)
-  })
+    this.#duplex.off("readable", this.#wake).off("end", this.#onEnd)
+    reset(this.#duplex, this.#notWritable === undefined, done)
+  }
+
+  /** Calls back once a socket is connected. */
+  connect(done: Done<void, DuplexFailure>): Cancel {
+    return this.#waitFor(this.#connected, done)
+  }
+
+  readonly #connected = (): Exit.Exit<void, DuplexFailure> | undefined => {
+    if (this.#failure !== undefined) return Exit.fail(this.#failure)
+    return this.#isConnecting ? undefined : Exit.void
+  }
+
+  #take(): Uint8Array | null {
+    if (this.#reader !== undefined) return this.#reader.take() ?? null
+    const chunk = this.#duplex.read() as Uint8Array | string | null
+    return typeof chunk === "string" ? Buffer.from(chunk) : chunk
+  }
+
+  #begin(chunks: ReadonlyArray<Uint8Array>): void {
+    if (this.#notWritable !== undefined) return
+    for (const chunk of chunks) this.#duplex.write(chunk)
+  }
+
+  /** Without `writableLength`, a chunk that the kernel has taken at once would wait for the next turn. */
+  readonly #written = (): Exit.Exit<void, DuplexFailure> | undefined => {
+    const failure = this.#notWritable
+    if (failure !== undefined) return Exit.fail(failure)
+    return this.#duplex.writableNeedDrain && this.#duplex.writableLength > 0 ? undefined : Exit.void
+  }
+
+  #beginEnd(): void {
+    if (this.#notWritable === undefined) this.#duplex.end()
+  }
+
+  readonly #finished = (): Exit.Exit<void, DuplexFailure> | undefined => {
+    if (this.#duplex.writableFinished) return Exit.void
+    return this.#notWritable && Exit.fail(this.#notWritable)
+  }
+
+  /** Calls back with the first answer of the poll: at once where there is one, else in a microtask after an event. */
+  #waitFor<A>(poll: () => Exit.Exit<A, DuplexFailure> | undefined, done: Done<A, DuplexFailure>): Cancel {
+    const answer = poll()
+    if (answer !== undefined) {
+      done(answer)
+      return nothing
+    }
+    let cancel = nothing
+    const wait = () => {
+      cancel = later((wake) => this.#changes.add(wake), () => {
+        const answer = poll()
+        if (answer === undefined) wait()
+        else done(answer)
+      })
+    }
+    wait()
+    return () => cancel()
+  }
 
   get #isConnecting(): boolean {
     return "connecting" in this.#duplex && this.#duplex.connecting === true
@@ -99,11 +189,6 @@ export class ForeignDuplex implements Operations<DuplexFailure> {
     if (_final) duplex._final = (callback) => _final.call(duplex, guard(callback))
   }
 
-  /** The poll runs in the waiting fiber, so interruption while waiting takes no bytes. */
-  #waitUntil<A>(poll: () => Effect.Effect<A, DuplexFailure> | undefined): Effect.Effect<A, DuplexFailure> {
-    return this.#changes.waitUntil(poll)
-  }
-
   readonly #onEnd = (): void => {
     const cause = lossAtEnd(this.#duplex)
     if (cause === undefined) this.#ended = true
@@ -125,6 +210,11 @@ type Callback = (error?: Error | null) => void
 /** The methods of a stream that Node calls. Some streams lack the last two. */
 type Implementation = Pick<Duplex, "_write"> & Partial<Pick<Duplex, "_writev" | "_final">>
 
-const nothing = Effect.void
+const nothing = (): void => {}
+
+const none = Exit.succeed(Option.none())
+
+/** One for all: an error for each connection that ends would be a stack trace that is never read. */
+const closed = new DuplexFailure({ detail: "the duplex is closed" })
 
 const failureOf = (cause: Error): DuplexFailure => new DuplexFailure({ detail: describe(cause), cause })

@@ -24,8 +24,6 @@ export class StallTimeout {
   peerEnded = false
   #isWriting = false
   #written = 0
-  /** Opened by a write, for `expired`, which outlasts the writes. */
-  #writeBegun: Effect.Latch | undefined
 
   constructor(timeout: Duration.DurationInput | undefined, stream?: object) {
     this.#timeout = Duration.max(timeout ?? defaultTimeout, minTimeout)
@@ -39,7 +37,6 @@ export class StallTimeout {
 
   beginWrite(): void {
     this.#isWriting = true
-    this.#writeBegun?.unsafeOpen()
   }
 
   endWrite(): void {
@@ -47,23 +44,11 @@ export class StallTimeout {
     this.#written++
   }
 
-  /** Runs a write under the watch. */
-  during<A, E>(write: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.suspend(() => {
-      this.beginWrite()
-      return Effect.tap(write, () => Effect.sync(() => this.endWrite()))
-    })
-  }
-
-  /** Fails once the peer has ended its half and a write has made no progress for the time-out. */
-  get expired(): Effect.Effect<never, Stalled> {
-    const begun = this.#writeBegun = Effect.unsafeMakeLatch(this.#isWriting)
-    const rest = Effect.sync(() => this.#isWriting || begun.unsafeClose())
-    return Effect.forever(Effect.zipRight(begun.await, Effect.zipRight(this.#look, rest)))
-  }
-
-  /** Fails as `expired`. Completes when no write waits at the time that it looks. */
-  get expiredWhileWriting(): Effect.Effect<void, Stalled> {
+  /**
+   * Fails once the peer has ended its half and a write has made no progress for the time-out. Completes when no write
+   * waits at the time that it looks.
+   */
+  get expired(): Effect.Effect<void, Stalled> {
     return Effect.repeat(this.#look, { while: () => this.#isWriting })
   }
 

@@ -1,7 +1,8 @@
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type { Callbacks, Cancel, Done } from "../session/callbacks.js"
+import type { Callbacks } from "../session/callbacks.js"
+import type { Cancel, Done } from "../sync/later.js"
 
 /** Runs the operations of one web stream, one at a time. */
 export class Operation {

@@ -151,7 +151,7 @@ export class SendHalf implements FrameSource {
       const begun = this.begin(chunks, true)
       if (begun === Exit.void) {
         this.#startEnding()
-        return this.#outcome ?? this.end
+        return this.outcome ?? this.end
       }
       if (!(begun instanceof Write)) return begun
       begun.isLast = true
@@ -188,10 +188,28 @@ export class SendHalf implements FrameSource {
 
   /** Sends FIN behind the writes that wait, and waits until the FIN is sent. */
   get end(): Effect.Effect<void, BrokenPipe> {
-    return Effect.suspend(() => {
-      this.#startEnding()
-      return this.#outcome ?? (this.#enders ??= new Notify()).waitUntil(() => this.#outcome)
-    })
+    return Effect.suspend(() => this.beginEnd() ?? this.#endWaiters.waitUntil(() => this.outcome))
+  }
+
+  /** Sends FIN behind the writes that wait. Returns the outcome; undefined while the FIN waits. */
+  beginEnd(): Exit.Exit<void, BrokenPipe> | undefined {
+    this.#startEnding()
+    return this.outcome
+  }
+
+  /** How the end went, once the FIN has been sent or the session is over. */
+  get outcome(): Exit.Exit<void, BrokenPipe> | undefined {
+    if (this.#state === ended) return Exit.void
+    return this.#state._tag === "Broken" ? Exit.fail(this.#brokenPipe(0)) : undefined
+  }
+
+  /** Calls back once, when there may be an outcome. Returns a function that cancels the callback. */
+  onEnded(wake: () => void): () => void {
+    return this.#endWaiters.add(wake)
+  }
+
+  get #endWaiters(): Notify {
+    return this.#enders ??= new Notify()
   }
 
   /** Sends FIN without waiting. Writes that wait fail. */
@@ -216,12 +234,6 @@ export class SendHalf implements FrameSource {
     if (!expired) return
     this.#rejectAll((written) => this.#writeTimeout(written))
     if (this.hasFrame()) this.#context.scheduler.schedule(this)
-  }
-
-  /** How the end went, once the FIN has been sent or the session is over. */
-  get #outcome(): Exit.Exit<void, BrokenPipe> | undefined {
-    if (this.#state === ended) return Exit.void
-    return this.#state._tag === "Broken" ? Exit.fail(this.#brokenPipe(0)) : undefined
   }
 
   /** Sends bytes, if it may be sent now, ahead of no other. */

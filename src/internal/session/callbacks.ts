@@ -5,38 +5,45 @@ import * as FiberId from "effect/FiberId"
 import type * as Option from "effect/Option"
 import type { MuxStream } from "../../MuxStream.js"
 import type { BrokenPipe, ReadError, WriteError } from "../../WsmuxError.js"
+import { type Cancel, type Done, later } from "../sync/later.js"
 import { MuxStreamHandle } from "./handle.js"
 
-type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
+/** Runs an effect in a fiber. */
+export type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
 
-/** Cancels an operation that has not completed. The operation then never calls its callback. */
-export type Cancel = () => void
-
-/** The callback of an operation, which the operation calls once with its exit. */
-export type Done<A, E> = (exit: Exit.Exit<A, E>) => void
-
-/** The operations of a stream, with callbacks. */
-export interface Callbacks {
-  /**
-   * Reads the next chunk without waiting. Returns undefined if `MuxStream.read` would wait, and always for a
-   * `MuxStream` that this package did not make.
-   */
-  readonly unsafeRead: () => Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined
+/** The operations of a byte stream, with callbacks. */
+export interface Callbacks<R = ReadError, W = WriteError, E = W> {
+  /** Reads the next chunk without waiting. Returns undefined if the read would wait or needs a fiber. */
+  readonly unsafeRead: () => Exit.Exit<Option.Option<Uint8Array>, R> | undefined
 
   /**
-   * Reads as `MuxStream.read` does. Always returns before `done` is called. A cancelled read takes no bytes, unless
-   * another package made the stream and its read has completed.
+   * Reads the next chunk, or none at the end. Always returns before `done` is called. A cancelled read takes no bytes,
+   * unless it needs a fiber and that fiber has completed.
    */
-  readonly read: (done: Done<Option.Option<Uint8Array>, ReadError>) => Cancel
+  readonly read: (done: Done<Option.Option<Uint8Array>, R>) => Cancel
 
   /**
-   * Writes as `MuxStream.writeAll` does. Calls `done` before returning if all bytes could be sent at once. A cancelled
-   * write drops the bytes that have not been sent.
+   * Writes a chunk without waiting, and keeps no reference to it. Returns undefined, and writes nothing, if the write
+   * would wait or needs a fiber.
    */
-  readonly write: (chunks: ReadonlyArray<Uint8Array>, done: Done<void, WriteError>) => Cancel
+  readonly unsafeWrite: (chunk: Uint8Array) => Exit.Exit<void, W> | undefined
 
-  /** Ends the stream as `MuxStream.end` does. Cancelling does not stop the FIN. */
-  readonly end: (done: Done<void, BrokenPipe>) => Cancel
+  /**
+   * Writes the chunks in one piece. Calls `done` before returning if all bytes could be sent at once. A cancelled write
+   * drops the bytes that have not been sent.
+   */
+  readonly write: (chunks: ReadonlyArray<Uint8Array>, done: Done<void, W>) => Cancel
+
+  /** Sends the end. Cancelling does not stop the end. */
+  readonly end: (done: Done<void, E>) => Cancel
+}
+
+/** The operations of a byte stream as effects. */
+export interface Operations<R, W = R, E = W> {
+  readonly read: Effect.Effect<Option.Option<Uint8Array>, R>
+  readonly write: (chunk: Uint8Array) => Effect.Effect<void, W>
+  readonly writeAll?: (chunks: Iterable<Uint8Array>) => Effect.Effect<void, W>
+  readonly end: Effect.Effect<void, E>
 }
 
 /**
@@ -47,39 +54,45 @@ export interface Callbacks {
  *
  * @param fork runs the operations that need a fiber, such as `Runtime.runFork(runtime)`
  */
-export const toCallbacks = (stream: MuxStream, fork: Fork): Callbacks => {
-  const run = <A, E>(
-    name: "read" | "write" | "writeAll" | "end",
-    begin: () => Effect.Effect<A, E>,
-    done: Done<A, E>
+export const toCallbacks = (stream: MuxStream, fork: Fork): Callbacks<ReadError, WriteError, BrokenPipe> => {
+  // A stream that another package made, such as a wrapper that counts bytes, has only effects.
+  return stream instanceof MuxStreamHandle ? direct(stream) : forkEach<ReadError, WriteError, BrokenPipe>(stream, fork)
+}
+
+/** Runs each operation in a fiber of its own. */
+export const forkEach = <R, W, E = W>(operations: Operations<R, W, E>, fork: Fork): Callbacks<R, W, E> => {
+  const run = <A, F>(
+    name: keyof Operations<R, W, E>,
+    begin: () => Effect.Effect<A, F>,
+    done: Done<A, F>
   ): Cancel => {
-    const fiber = fork(stream[name] === undefined ? lacking(stream, name) : Effect.suspend(begin))
+    const fiber = fork(operations[name] === undefined ? lacking(operations, name) : Effect.suspend(begin))
     fiber.addObserver(done)
     return () => {
       fiber.removeObserver(done)
       fiber.unsafeInterruptAsFork(FiberId.none)
     }
   }
-  const end: Callbacks["end"] = (done) => run("end", () => stream.end, done)
-  // A stream that another package made, such as a wrapper that counts bytes, has only effects.
-  return stream instanceof MuxStreamHandle ? { ...direct(stream), end } : {
+  return {
     unsafeRead: () => undefined,
-    read: (done) => later((wake) => run("read", () => stream.read, wake), done),
+    read: (done) => later((wake) => run("read", () => operations.read, wake), done),
+    unsafeWrite: () => undefined,
     write: (chunks, done) =>
       chunks.length === 1
-        ? run("write", () => stream.write(chunks[0]!), done)
-        : run("writeAll", () => stream.writeAll(chunks), done),
-    end
+        ? run("write", () => operations.write(chunks[0]!), done)
+        : run("writeAll", () => operations.writeAll!(chunks), done),
+    end: (done) => run("end", () => operations.end, done)
   }
 }
 
-/** The defect of an object that a cast made a `MuxStream`. */
-const lacking = (stream: MuxStream, name: string) =>
+/** The defect of an object that a cast made a stream. */
+const lacking = (stream: object, name: string) =>
   Effect.dieMessage(
-    `stream ${stream.id} has no operation ${name}: MuxStream.withOperations keeps what { ...stream } loses`
+    `stream${"id" in stream ? ` ${stream.id}` : ""} has no operation ${name}: ` +
+      "MuxStream.withOperations keeps what { ...stream } loses"
   )
 
-const direct = (handle: MuxStreamHandle): Omit<Callbacks, "end"> => {
+const direct = (handle: MuxStreamHandle): Callbacks<ReadError, WriteError, BrokenPipe> => {
   const { recvHalf, sendHalf } = MuxStreamHandle.stateOf(handle)
   return {
     unsafeRead: () => recvHalf.readNow(),
@@ -96,27 +109,22 @@ const direct = (handle: MuxStreamHandle): Omit<Callbacks, "end"> => {
       wait()
       return () => cancel()
     },
+    unsafeWrite: (chunk) => {
+      const begun = sendHalf.begin([chunk])
+      return Exit.isExit(begun) ? begun : undefined
+    },
     write: (chunks, done) => {
       const begun = sendHalf.begin(chunks)
       if (!Exit.isExit(begun)) return later((wake) => sendHalf.enqueue(begun, wake), done)
       done(begun)
       return nothing
+    },
+    end: (done) => {
+      const outcome = sendHalf.beginEnd()
+      if (outcome === undefined) return later((wake) => sendHalf.onEnded(wake), () => done(sendHalf.outcome!))
+      done(outcome)
+      return nothing
     }
-  }
-}
-
-/**
- * Calls `done` in a microtask. The session wakes waiters in the middle of its work, and `done` may call the session.
- */
-const later = <A extends ReadonlyArray<unknown>>(
-  begin: (wake: (...args: A) => void) => Cancel,
-  done: (...args: A) => void
-): Cancel => {
-  let cancelled = false
-  const cancel = begin((...args) => queueMicrotask(() => cancelled || done(...args)))
-  return () => {
-    cancelled = true
-    cancel()
   }
 }
 

@@ -1,4 +1,3 @@
-import * as Effect from "effect/Effect"
 import { readSync } from "node:fs"
 import * as Net from "node:net"
 import type { Duplex } from "node:stream"
@@ -34,27 +33,29 @@ export const lossAtEnd = (duplex: Duplex): Error | undefined => {
 /**
  * Destroys a duplex that has not ended both ways. A TCP connection is reset, so that its peer sees a loss instead of an
  * end. With `drain`, written bytes first get `drainTimeout` to reach the kernel, since a reset discards the bytes that
- * have not. Node does not know how many bytes the kernel has yet to send.
+ * have not. Node does not know how many bytes the kernel has yet to send. Calls `done` once the duplex is destroyed.
  */
-export const reset = (duplex: Duplex, drain: boolean): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    if (duplex.destroyed) return resume(Effect.void)
-    if (!isTcp(duplex) || duplex.connecting) {
-      duplex.destroy()
-      return resume(Effect.void)
-    }
-    const now = () => {
-      clearTimeout(timer)
-      duplex.off("close", now).off("finish", now)
-      resume(Effect.void)
-      if (!duplex.destroyed) resetNow(duplex)
-    }
-    const timer = setTimeout(now, drainTimeout)
-    if (!drain || (duplex.writableEnded ? duplex.writableFinished : duplex.writableLength === 0)) return now()
-    duplex.once("close", now)
-    if (duplex.writableEnded) duplex.once("finish", now)
-    else duplex.write("", () => now())
-  })
+export const reset = (duplex: Duplex, drain: boolean, done: () => void): void => {
+  if (duplex.destroyed) return done()
+  if (!isTcp(duplex) || duplex.connecting) {
+    duplex.destroy()
+    return done()
+  }
+  if (!drain || (duplex.writableEnded ? duplex.writableFinished : duplex.writableLength === 0)) {
+    resetNow(duplex)
+    return done()
+  }
+  const now = () => {
+    clearTimeout(timer)
+    duplex.off("close", now).off("finish", now)
+    if (!duplex.destroyed) resetNow(duplex)
+    done()
+  }
+  const timer = setTimeout(now, drainTimeout)
+  duplex.once("close", now)
+  if (duplex.writableEnded) duplex.once("finish", now)
+  else duplex.write("", () => now())
+}
 
 /** A socket whose FIN is about to leave cannot be reset: Node answers EINVAL, and keeps the descriptor. */
 const resetNow = (socket: Net.Socket): void => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Net from "node:net"
-import { readIntoSharedBuffer } from "../../../../../src/internal/transport/node/sharedReadBuffer.js"
-import { pattern } from "../../../../support/bytes.js"
+import { readIntoSharedBuffer } from "../../../../src/internal/tcp/sharedReadBuffer.js"
+import { pattern } from "../../../support/bytes.js"
 
 /** Runs a test with pairs of connected sockets, and destroys them afterwards. */
 const withPairs = async (count: number, use: (pairs: ReadonlyArray<[Net.Socket, Net.Socket]>) => Promise<void>) => {
