@@ -1,4 +1,6 @@
 import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
+import * as LogLevel from "effect/LogLevel"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 
@@ -43,6 +45,7 @@ export const makeSessionLog = (
 ): Effect.Effect<SessionLog, never, Scope.Scope> =>
   enabled
     ? Effect.gen(function*() {
+      const isQuiet = LogLevel.greaterThan(yield* FiberRef.get(FiberRef.currentMinimumLogLevel), LogLevel.Debug)
       const lines = yield* Queue.sliding<Line>(capacity)
       const faults = new Map<string, Repeats>()
       const write = (line: Line) =>
@@ -56,7 +59,9 @@ export const makeSessionLog = (
       )
       yield* Queue.take(lines).pipe(Effect.flatMap(write), Effect.forever, Effect.interruptible, Effect.forkScoped)
       return {
-        debug: (message, annotations = {}) => void lines.unsafeOffer({ level: "Debug", message, annotations }),
+        debug: isQuiet
+          ? silent.debug
+          : (message, annotations = {}) => void lines.unsafeOffer({ level: "Debug", message, annotations }),
         fault: (level, message, annotations = {}) => {
           const repeats = faults.get(message) ?? { level, since: now(), written: 0, leftOut: 0 }
           faults.set(message, repeats)

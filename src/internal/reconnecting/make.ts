@@ -9,6 +9,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Options, Service } from "../../ReconnectingSession.js"
 import { type InvalidConfiguration, NotConnected, type TerminalError } from "../../WsmuxError.js"
+import { setUnsafeOpen } from "../session/sessionCallbacks.js"
 import { resolve } from "../settings/resolve.js"
 import { currentMonotonicMillis } from "../time/clock.js"
 import { connect } from "./connect.js"
@@ -64,8 +65,11 @@ export const makeReconnecting = <E1, R1, E2, R2, R3>(
       Effect.onExit((exit) => state.close(reasonOf(exit))),
       Effect.forkScoped
     )
-    const { accept, current, open, run } = operations(state, Duration.decode(options.openTimeout ?? "30 seconds"))
-    return {
+    const { accept, current, open, run, unsafeOpen } = operations(
+      state,
+      Duration.decode(options.openTimeout ?? "30 seconds")
+    )
+    const service: Service<Failure> = {
       state: state.ref,
       current,
       open,
@@ -75,6 +79,8 @@ export const makeReconnecting = <E1, R1, E2, R2, R3>(
       close: Effect.zipRight(Fiber.interruptFork(loop), Effect.asVoid(state.awaitClosed)),
       awaitClosed: state.awaitClosed
     }
+    setUnsafeOpen(service, unsafeOpen)
+    return service
   }).pipe(Effect.uninterruptible)
 
 /** Why the loop has ended. */

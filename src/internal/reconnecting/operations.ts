@@ -1,6 +1,9 @@
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { MuxStream } from "../../MuxStream.js"
 import type { Open, OpenOptions, Session } from "../../Session.js"
@@ -8,13 +11,19 @@ import {
   type AcceptTimeout,
   isTerminalError,
   NotConnected,
+  type OpenError,
   type StreamRefused,
   type TerminalError
 } from "../../WsmuxError.js"
+import type { Fork } from "../session/callbacks.js"
+import { forkOpen, type OpenerWithoutId, type UnsafeOpen, unsafeOpenOf } from "../session/sessionCallbacks.js"
 import { currentMonotonicMillis } from "../time/clock.js"
 import type { ConnectionState, Limit } from "./state.js"
 
 type Handler<E, R> = (stream: MuxStream) => Effect.Effect<unknown, E, R>
+
+/** An open without an id of the caller's choice cannot fail with `DuplicateStream`. */
+type OpenFailure<E> = AcceptTimeout | StreamRefused | NotConnected<E>
 
 /** The operations of a session, on the current session or the next. */
 export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.Duration) => {
@@ -49,6 +58,20 @@ export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.D
       return onSession((previous) => state.next(previous, limit), (session) => session.open(options))
     })
 
+  /** Opens without a fiber where there is a session. The fiber waits for the next session, and limits that wait. */
+  const unsafeOpen = (fork: Fork): UnsafeOpen<OpenFailure<E>> => (done) => {
+    const session = state.unsafeCurrent
+    const waiting = forkOpen<OpenFailure<E>>({ open } as OpenerWithoutId<OpenFailure<E>>, fork)
+    if (session === undefined) return waiting(done)
+    let cancel = unsafeOpenOf<OpenError>(session as OpenerWithoutId<OpenError>, fork)((exit) => {
+      if (Exit.isSuccess(exit)) return done(Exit.succeed(exit.value))
+      const failure = Cause.failureOption(exit.cause)
+      if (Option.isSome(failure) && isTerminalError(failure.value)) cancel = waiting(done)
+      else done(exit as Exit.Exit<never, AcceptTimeout | StreamRefused>)
+    })
+    return () => cancel()
+  }
+
   const accept = onSession(following, (session) => session.accept)
 
   /** Runs the handler in one session after the other. Handlers of a lost session end by themselves. */
@@ -66,8 +89,8 @@ export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.D
   return {
     accept,
     current: following(),
-    // An open without an id of the caller's choice cannot fail with `DuplicateStream`.
-    open: open as Open<AcceptTimeout | StreamRefused | NotConnected<E>>,
-    run
+    open: open as Open<OpenFailure<E>>,
+    run,
+    unsafeOpen
   }
 }

@@ -25,6 +25,7 @@ export type Limit<E> = (wait: Effect.Effect<Session, NotConnected<E>>) => Effect
 export class ConnectionState<E> {
   readonly #closed: Deferred.Deferred<NotConnected<E>>
   readonly ref: SubscriptionRef.SubscriptionRef<State<E>>
+  #current: Session | undefined
 
   private constructor(ref: SubscriptionRef.SubscriptionRef<State<E>>, closed: Deferred.Deferred<NotConnected<E>>) {
     this.ref = ref
@@ -41,6 +42,7 @@ export class ConnectionState<E> {
 
   /** Counts the attempts since the last session. */
   connecting(cause: E): Effect.Effect<void> {
+    this.#current = undefined
     return SubscriptionRef.update(this.ref, (before): State<E> => ({
       _tag: "Connecting",
       attempt: before._tag === "Connecting" ? before.attempt + 1 : 1,
@@ -49,10 +51,12 @@ export class ConnectionState<E> {
   }
 
   connected(session: Session): Effect.Effect<void> {
+    this.#current = session
     return SubscriptionRef.set(this.ref, { _tag: "Connected", session })
   }
 
   close(cause: NotConnected<E>): Effect.Effect<void> {
+    this.#current = undefined
     return Effect.zipRight(
       SubscriptionRef.set(this.ref, { _tag: "Closed", cause }),
       Effect.asVoid(Deferred.succeed(this.#closed, cause))
@@ -67,6 +71,11 @@ export class ConnectionState<E> {
   /** The failure of the last attempt, while another is being made. */
   get lastCause(): Effect.Effect<E | undefined> {
     return Effect.map(this.ref.get, (now) => now._tag === "Connecting" ? now.cause : undefined)
+  }
+
+  /** The session at this moment, if there is one. */
+  get unsafeCurrent(): Session | undefined {
+    return this.#current
   }
 
   /** The first session other than `previous`. Fails once no more attempts are made. */

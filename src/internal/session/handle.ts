@@ -135,9 +135,10 @@ export class MuxStreamHandle implements Api.MuxStream {
     return handle.#stream
   }
 
-  /** Leaves the stream at once, and returns the effect that clears its deadlines. The stream's scope calls this. */
+  /** Leaves the stream at once, and returns the effect that clears its deadlines. The stream's owner calls this. */
   static release(handle: MuxStreamHandle): Effect.Effect<void> {
     handle.#stream.leave()
+    if (handle.#readDeadline === undefined && handle.#writeDeadline === undefined) return Effect.void
     return Effect.zipRight(handle.#readDeadline?.clear ?? Effect.void, handle.#writeDeadline?.clear ?? Effect.void)
   }
 }

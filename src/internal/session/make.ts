@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { format } from "../../Address.js"
@@ -6,7 +7,7 @@ import type * as Api from "../../Session.js"
 import type { PartialSettings } from "../../SessionConfig.js"
 import { SharedLimits } from "../../SharedLimits.js"
 import { Transport } from "../../Transport.js"
-import type { InvalidConfiguration, OpenError } from "../../WsmuxError.js"
+import type { InvalidConfiguration, OpenError, TerminalError } from "../../WsmuxError.js"
 import { inspectable } from "../observe/inspectable.js"
 import { makeMetricsReporter } from "../observe/metricsReporter.js"
 import { makeSessionLog } from "../observe/sessionLog.js"
@@ -16,9 +17,10 @@ import { monotonicMillis } from "../time/clock.js"
 import type { Role } from "../wire/streamIds.js"
 import type { SessionInfo } from "./handle.js"
 import { makeLifecycle } from "./lifecycle.js"
-import { makeOpen } from "./open.js"
+import { makeOpens, own } from "./open.js"
 import { SessionProtocol } from "./protocol.js"
 import { makeAccept, makeRun } from "./run.js"
+import { setUnsafeOpen, setUnsafeRun } from "./sessionCallbacks.js"
 import { makeRoundTrips, startPings } from "./timers.js"
 
 export const TypeId: Api.TypeId = Symbol.for("effect-wsmux/Session") as Api.TypeId
@@ -55,6 +57,7 @@ export const makeSession = (
     const { localAddress, remoteAddress } = transport
     const info: SessionInfo = { localAddress, remoteAddress, scope: lifetime }
     const accept = makeAccept(protocol, info)
+    const { open, unsafeOpen } = yield* makeOpens(protocol, settings, info)
     const session: Api.Session = {
       ...inspectable(() => {
         const { streams, ...rest } = snapshot()
@@ -66,7 +69,7 @@ export const makeSession = (
       role,
       localAddress,
       remoteAddress,
-      open: (yield* makeOpen(protocol, settings, info)) as Api.Open<OpenError>, // DuplicateStream needs a chosen id
+      open: open as Api.Open<OpenError>, // DuplicateStream needs a chosen id
       accept,
       accepted: Stream.repeatEffect(accept),
       run: makeRun(protocol, info),
@@ -76,5 +79,13 @@ export const makeSession = (
       setCloseCallback: (callback) => Effect.sync(() => setCloseCallback(callback)),
       snapshot: Effect.sync(snapshot)
     }
+    setUnsafeOpen<OpenError>(session, () => (done) =>
+      unsafeOpen((exit) => done(Exit.map(exit, (stream) => own(info, stream)))))
+    setUnsafeRun<TerminalError>(session, (handler, done) =>
+      protocol.acceptEach(
+        (stream) =>
+          handler(own(info, stream, () => protocol.served(stream))),
+        (cause) => done(Exit.fail(cause))
+      ))
     return session
   }).pipe(Effect.uninterruptible)

@@ -1,14 +1,18 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { MuxStream } from "../../MuxStream.js"
 import type { Settings } from "../../SessionConfig.js"
 import { AcceptTimeout, type DuplicateStream, type OpenError } from "../../WsmuxError.js"
+import { type Cancel, type Done, later } from "../sync/later.js"
 import { makeOpenTimeout } from "../time/openTimeout.js"
 import { withSpan } from "./effectInternals.js"
 import { MuxStreamHandle, type SessionInfo } from "./handle.js"
 import { PendingOpen } from "./openLimiter.js"
 import type { SessionProtocol } from "./protocol.js"
+import type { OwnedStream } from "./sessionCallbacks.js"
 import type { StreamProtocol } from "./streamProtocol.js"
 
 /** Makes the handle of a stream. The scope leaves the stream when it closes. */
@@ -21,16 +25,37 @@ export const makeHandle = (
   return Effect.as(Scope.addFinalizerExit(scope, () => MuxStreamHandle.release(handle)), handle)
 }
 
+/** Returns the handle of a stream, which its owner leaves without a scope. */
+export const own = (info: SessionInfo, stream: StreamProtocol, onLeave?: () => void): OwnedStream => {
+  const handle = new MuxStreamHandle(stream, info)
+  return {
+    stream: handle,
+    leave: () => {
+      const rest = MuxStreamHandle.release(handle)
+      if (rest !== Effect.void) Effect.runFork(rest) // rarely: a deadline is set
+      onLeave?.()
+    }
+  }
+}
+
 type Open = (
   options?: { readonly id?: number | undefined }
 ) => Effect.Effect<MuxStream, OpenError | DuplicateStream, Scope.Scope>
 
-/** Makes `Session.open`, and forks the fiber that times opens out. */
-export const makeOpen = (
+/** The opens of a session. */
+export interface Opens {
+  /** `Session.open` */
+  readonly open: Open
+  /** The same with a callback. A cancelled open never calls back. */
+  readonly unsafeOpen: (done: Done<StreamProtocol, OpenError>) => Cancel
+}
+
+/** Makes the opens of a session, and forks the fiber that times them out. */
+export const makeOpens = (
   protocol: SessionProtocol,
   settings: Settings,
   info: SessionInfo
-): Effect.Effect<Open> =>
+): Effect.Effect<Opens> =>
   Effect.gen(function*() {
     const deadline = Duration.decode(settings.streamAcceptDeadline)
     const acceptTimeout = new AcceptTimeout({ afterMillis: Duration.toMillis(deadline) })
@@ -39,17 +64,24 @@ export const makeOpen = (
       (opening: PendingOpen) => protocol.expireOpen(opening, acceptTimeout)
     ).pipe(Scope.extend(info.scope))
 
-    return (options) =>
+    const begin = (id: number | undefined): PendingOpen => {
+      const opening = new PendingOpen(id)
+      protocol.open(opening)
+      if (!opening.settled) timeout.watch(opening)
+      return opening
+    }
+    const cancel = (opening: PendingOpen): void => {
+      timeout.leave(opening)
+      protocol.cancelOpen(opening)
+    }
+    const open: Open = (options) =>
       withSpan(
         "Session.open",
         Effect.uninterruptibleMask((restore) => {
-          const opening = new PendingOpen(options?.id)
-          protocol.open(opening)
-          if (!opening.settled) timeout.watch(opening)
+          const opening = begin(options?.id)
           return Effect.matchCauseEffect(restore(opening.await), {
             onFailure: (cause) => {
-              timeout.leave(opening)
-              protocol.cancelOpen(opening)
+              cancel(opening)
               return Effect.failCause(cause)
             },
             onSuccess: (stream) => {
@@ -59,4 +91,15 @@ export const makeOpen = (
           })
         })
       )
+    const unsafeOpen: Opens["unsafeOpen"] = (done) => {
+      const opening = begin(undefined)
+      return later((wake) => {
+        opening.onSettled((answer) => {
+          timeout.leave(opening)
+          wake(Exit.fromEither(answer as Either.Either<StreamProtocol, OpenError>)) // `DuplicateStream` needs an id
+        })
+        return () => cancel(opening)
+      }, done)
+    }
+    return { open, unsafeOpen }
   })

@@ -27,10 +27,15 @@ export class PendingOpen {
     this.#resume?.(answer)
   }
 
-  readonly await: Effect.Effect<StreamProtocol, OpenError | DuplicateStream> = Effect.async((resume) => {
-    if (this.#answer !== undefined) resume(this.#answer)
-    else this.#resume = resume
-  })
+  readonly await: Effect.Effect<StreamProtocol, OpenError | DuplicateStream> = Effect.async((resume) =>
+    this.onSettled(resume)
+  )
+
+  /** Calls back once with the answer, at once where there is one. */
+  onSettled(done: (answer: Either.Either<StreamProtocol, OpenError | DuplicateStream>) => void): void {
+    if (this.#answer !== undefined) done(this.#answer)
+    else this.#resume = done
+  }
 }
 
 /**

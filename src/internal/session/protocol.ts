@@ -25,6 +25,7 @@ import type { SessionLog } from "../observe/sessionLog.js"
 import type { WindowTuner } from "../recv/windowTuner.js"
 import type { CongestionController } from "../send/congestion.js"
 import { SendScheduler } from "../send/sendScheduler.js"
+import { type Cancel, later } from "../sync/later.js"
 import { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
 import { type Role, StreamIds } from "../wire/streamIds.js"
@@ -205,6 +206,24 @@ export class SessionProtocol implements Listener {
       const stream = this.takeAccepted()
       return stream && Effect.succeed(stream)
     }, restore)
+  }
+
+  /**
+   * Gives each stream of the peer to the handler, until the session ends. The handler's owner calls `served` at the end
+   * of each. Returns how to stop.
+   */
+  acceptEach(handler: (stream: StreamProtocol) => void, done: (cause: TerminalError) => void): Cancel {
+    let cancel: Cancel = () => {}
+    const look = () => {
+      for (let stream = this.takeAccepted(); stream !== undefined; stream = this.takeAccepted()) {
+        stream.isServed = true
+        handler(stream)
+      }
+      if (this.#terminal !== undefined) return done(this.#terminal)
+      cancel = later((wake) => this.#acceptors.addInTurn(wake), look)
+    }
+    look()
+    return () => cancel()
   }
 
   /** Ends the session: all waiting and later operations fail. Only the first call counts. */

@@ -72,6 +72,18 @@ export class Notify {
   }
 
   /**
+   * Calls back once, when this waiter in turn is the next to be woken. Returns a function that cancels the callback. A
+   * waiter that was woken and is cancelled before it looked passes the wake-up on to the next.
+   */
+  addInTurn(wake: () => void): () => void {
+    const inTurn = this.#inTurn ??= new Set()
+    inTurn.add(wake)
+    return () => {
+      if (!inTurn.delete(wake)) this.notifyOne()
+    }
+  }
+
+  /**
    * Runs the effect that `poll` returns as soon as `poll` returns one. `poll` runs in the waiting fiber, so it may take
    * what it finds.
    */

@@ -342,3 +342,44 @@ describe("Notify", () => {
       })
   )
 })
+
+describe("Notify.addInTurn", () => {
+  /** A `Notify` with callbacks that wait in turn, the names of those that were called, and how to cancel each. */
+  const makeCallbacks = () => {
+    const notify = new Notify()
+    const called: Array<string> = []
+    const cancels = ["a", "b", "c"].map((name) => notify.addInTurn(() => called.push(name)))
+    return { notify, called, cancels }
+  }
+
+  it("Notify.addInTurn calls back once for each notification, in the order of the calls", () => {
+    const { called, notify } = makeCallbacks()
+    expect(notify.notifyOne()).toBe(true)
+    expect(called).toEqual(["a"])
+    notify.notifyAll()
+    expect([called, notify.hasWaitersInTurn, notify.notifyOne()]).toEqual([["a", "b", "c"], false, false])
+  })
+
+  it("Notify.addInTurn skips a callback that was cancelled", () => {
+    const { called, cancels, notify } = makeCallbacks()
+    cancels[0]!()
+    expect(called).toEqual([])
+    notify.notifyOne()
+    expect(called).toEqual(["b"])
+  })
+
+  it("Notify.addInTurn passes the wake-up on when a callback is cancelled after it was woken", () => {
+    const { called, cancels, notify } = makeCallbacks()
+    notify.notifyOne()
+    cancels[0]!()
+    expect(called).toEqual(["a", "b"])
+  })
+
+  it("Notify.addInTurn wakes no other callback when all were woken and one is cancelled", () => {
+    const { called, cancels, notify } = makeCallbacks()
+    notify.notifyAll()
+    notify.addInTurn(() => called.push("d"))
+    cancels[0]!()
+    expect(called).toEqual(["a", "b", "c"])
+  })
+})
