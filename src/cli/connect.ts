@@ -1,20 +1,23 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import type * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import { X509Certificate } from "node:crypto"
+import type * as Net from "node:net"
 import { redacted } from "../Address.js"
 import * as NodeTransport from "../NodeTransport.js"
 import * as ReconnectingSession from "../ReconnectingSession.js"
+import * as TcpTunnel from "../TcpTunnel.js"
 import { ConnectFailure, type NotConnected, type OpenError, type TerminalError } from "../WsmuxError.js"
 import * as Endpoint from "./endpoint.js"
-import { forward } from "./forward.js"
+import { forwarding } from "./forward.js"
 import * as Shared from "./options.js"
 import { Redial } from "./redial.js"
 import { attend, report, settings } from "./session.js"
@@ -59,19 +62,20 @@ export const connect = Command.make("connect", options, (given) =>
       // `redial` waits before each attempt, because a new local connection must cut that wait short.
       schedule: given.reconnect ? Schedule.whileInputEffect(Schedule.forever, again(redial)) : Schedule.stop
     })
-    const connections = yield* FiberSet.make<void>()
+    const server = Tcp.makeServer(given.tcpKeepAlive)
+    const fork = Runtime.runFork(yield* Effect.runtime<never>())
+    const connections = yield* TcpTunnel.forward(tunnel, server, {
+      ...yield* forwarding,
+      onConnection: () => redial.unsafeHurry(),
+      onRefused: (connection, cause) => fork(refused(connection, cause))
+    })
     const working = Effect.gen(function*() {
       yield* tunnel.current // the port opens after the first session has begun
-      const address = yield* Tcp.listen(
-        given.listen,
-        given.tcpKeepAlive,
-        connections,
-        (connection) => Effect.zipRight(redial.hurry, open(tunnel, connection))
-      )
+      const address = yield* Tcp.listen(server, given.listen)
       yield* Console.log(`listening on ${Endpoint.format(address)}, forwarding through ${redacted(given.url)}`)
       return yield* tunnel.awaitClosed
     }).pipe(Effect.catchTag("NotConnected", Effect.succeed))
-    const { cause, defect } = yield* attend(working, tunnel, FiberSet.awaitEmpty(connections))
+    const { cause, defect } = yield* attend(working, tunnel, connections.awaitEmpty)
     if (!(cause instanceof ConnectFailure)) return yield* Effect.fail(cause ?? defect)
     return yield* (cause.reason === "InvalidUrl"
       ? Shared.usage(cause.message)
@@ -91,16 +95,11 @@ const again = (redial: Redial) => (loss: ConnectFailure | TerminalError): Effect
     return Effect.as(Effect.logWarning(`${loss.message}; the next attempt is in ${seconds.toFixed(1)} s`), true)
   })
 
-/** Opens a stream for a local connection, and forwards between the two. */
-const open = (tunnel: ReconnectingSession.Service, connection: Tcp.Connection) =>
-  tunnel.open().pipe(
-    Effect.tapError((error) =>
-      isLocalClose(error) ? Effect.void : Effect.logWarning(`cannot forward ${connection.peer}: ${error.message}`)
-    ),
-    Effect.flatMap((stream) => forward(stream, connection)),
-    Effect.ignore,
-    Effect.scoped
-  )
+/** Logs why a local connection has no stream. */
+const refused = (connection: Net.Socket, cause: Cause.Cause<OpenError | NotConnected>): Effect.Effect<void> => {
+  if (cause._tag !== "Fail" || isLocalClose(cause.error)) return Effect.void
+  return Effect.logWarning(`cannot forward ${Tcp.addressesOf(connection).peer}: ${cause.error.message}`)
+}
 
 /** Whether this command has closed the session. */
 const isLocalClose = (error: OpenError | NotConnected): boolean =>

@@ -1,10 +1,11 @@
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
+import * as LogLevel from "effect/LogLevel"
 import * as Runtime from "effect/Runtime"
-import * as ByteStream from "../ByteStream.js"
-import type { MuxStream } from "../MuxStream.js"
-import type * as Tcp from "./tcp.js"
+import type * as TcpTunnel from "../TcpTunnel.js"
+import * as Tcp from "./tcp.js"
 
 /**
  * The time that a peer may take no bytes after it has ended its half. Then its connection is reset. The wire has no
@@ -12,34 +13,26 @@ import type * as Tcp from "./tcp.js"
  */
 const stallTimeout = Duration.seconds(15)
 
-/** The time in which the bytes that were read before a connection broke may reach the peer. Then the stream ends. */
-const handOverMillis = 2000
-
-/** Joins a stream with a TCP connection. Logs the addresses of both ends, the outcome and the bytes. Never fails. */
-export const forward = (stream: MuxStream, connection: Tcp.Connection): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    yield* Effect.logDebug(`stream ${stream.id}: joined with ${connection.peer}`)
-    const runtime = yield* Effect.runtime<never>()
-    let broken: Error | undefined
-    connection.onBroken((cause) => {
-      broken = cause
-      Runtime.runFork(runtime)(endSoon(stream))
-    })
-    yield* Effect.matchEffect(ByteStream.join(stream, connection, { stallTimeout }), {
-      onSuccess: () => Effect.logDebug(`stream ${stream.id}: ended${counts(connection)}`),
-      onFailure: (error) =>
-        Effect.logDebug(`stream ${stream.id}: broke${counts(connection)}: ${(broken ?? error).message}`)
-    })
-  }).pipe(
-    Effect.onInterrupt(() => Effect.logDebug(`stream ${stream.id}: interrupted${counts(connection)}`)),
-    Effect.annotateLogs("tcp", `${connection.local}-${connection.peer}`)
-  )
-
-/** A join that waits for its stream does not notice a broken connection. A deadline ends that wait without a fiber. */
-const endSoon = (stream: MuxStream): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.ignore(stream.setDeadline(now + handOverMillis)))
-
-const counts = (connection: Tcp.Connection): string => {
-  const { read, written } = connection.bytes()
-  return ` after ${read} bytes from TCP and ${written} bytes to TCP`
-}
+/**
+ * The options of every forwarded connection. At debug level, two lines for each tell the addresses of both ends, the
+ * outcome and the bytes. At other levels they would cost two fibers for nothing.
+ */
+export const forwarding: Effect.Effect<TcpTunnel.Options> = Effect.gen(function*() {
+  const minimum = yield* FiberRef.get(FiberRef.currentMinimumLogLevel)
+  if (LogLevel.greaterThan(minimum, LogLevel.Debug)) return { stallTimeout }
+  const fork = Runtime.runFork(yield* Effect.runtime<never>())
+  return {
+    stallTimeout,
+    onJoined: (stream, socket) => {
+      const { local, peer } = Tcp.addressesOf(socket)
+      const log = (message: string) =>
+        void fork(Effect.annotateLogs(Effect.logDebug(`stream ${stream.id}: ${message}`), "tcp", `${local}-${peer}`))
+      log(`joined with ${peer}`)
+      return (exit) => {
+        const counts = `after ${socket.bytesRead} bytes from TCP and ${socket.bytesWritten} bytes to TCP`
+        if (Exit.isSuccess(exit)) log(`ended ${counts}`)
+        else log(exit.cause._tag === "Fail" ? `broke ${counts}: ${exit.cause.error.message}` : `interrupted ${counts}`)
+      }
+    }
+  }
+})

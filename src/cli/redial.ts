@@ -48,7 +48,12 @@ export class Redial {
   })
 
   /** Brings the next attempt forward, because a local connection waits. */
-  readonly hurry: Effect.Effect<void> = Effect.suspend(() => Deferred.succeed(this.#nudge, undefined))
+  readonly hurry: Effect.Effect<void> = Effect.sync(() => this.unsafeHurry())
+
+  /** The same without an effect, as each local connection does. */
+  unsafeHurry(): void {
+    Deferred.unsafeDone(this.#nudge, Effect.void)
+  }
 
   /** Records a failed attempt or the end of a session. Completes with the milliseconds that the next attempt waits. */
   readonly lost: Effect.Effect<number> = Effect.map(

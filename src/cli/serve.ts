@@ -1,17 +1,17 @@
 import * as Command from "@effect/cli/Command"
 import * as Console from "effect/Console"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import { createSecureContext } from "node:tls"
 import { format } from "../Address.js"
-import type { MuxStream } from "../MuxStream.js"
 import * as NodeTransportServer from "../NodeTransportServer.js"
 import * as SessionServer from "../SessionServer.js"
+import * as TcpTunnel from "../TcpTunnel.js"
 import { TransportServer } from "../TransportServer.js"
 import * as Endpoint from "./endpoint.js"
-import { forward } from "./forward.js"
+import { forwarding } from "./forward.js"
 import * as Shared from "./options.js"
 import * as RareWarning from "./rareWarning.js"
 import * as Refusals from "./refusals.js"
@@ -55,7 +55,13 @@ export const serve = Command.make("serve", options, (given) =>
     return yield* server.run((session) =>
       Effect.gen(function*() {
         yield* Effect.logInfo("client connected")
-        const streams = yield* Effect.fork(Effect.ignore(session.run(reach(given, warn))))
+        const fork = Runtime.runFork(yield* Effect.runtime<never>())
+        const tunnel = TcpTunnel.serve(session, {
+          ...yield* forwarding,
+          connect: () => Tcp.dial(given.target, given.tcpKeepAlive),
+          onUnreachable: ({ detail }) => fork(warn(() => `cannot reach ${Endpoint.format(given.target)}: ${detail}`))
+        })
+        const streams = yield* Effect.fork(Effect.ignore(tunnel))
         yield* Effect.forkScoped(report(session, given.stats))
         const cause = yield* attend(session.awaitClosed, session, Fiber.await(streams))
         yield* Effect.logInfo(`client disconnected: ${cause.message}`)
@@ -63,18 +69,6 @@ export const serve = Command.make("serve", options, (given) =>
     )
   })).pipe(Effect.provide(settings(given)))).pipe(
     Command.withDescription("Accept WebSockets, and connect each of their streams to a TCP target.")
-  )
-
-/** Connects a stream to the target. The stream ends if the target is unreachable. */
-const reach = (
-  given: { readonly target: Endpoint.Endpoint; readonly tcpKeepAlive: Duration.Duration },
-  warn: ReturnType<typeof RareWarning.make>
-) =>
-(stream: MuxStream) =>
-  Tcp.connect(given.target, given.tcpKeepAlive).pipe(
-    Effect.tapError(({ message }) => warn(() => message)),
-    Effect.flatMap((connection) => forward(stream, connection)),
-    Effect.ignore
   )
 
 const tlsOf = (cert: Option.Option<Shared.TextFile>, key: Option.Option<Shared.TextFile>) =>

@@ -29,13 +29,13 @@ const lossyPort = Effect.gen(function*() {
   return { port, accept: Effect.sync(() => child.kill("SIGCONT")) }
 })
 
-describe.runIf(process.platform === "linux")("Tcp.connect and NodeTransport.connect", () => {
+describe.runIf(process.platform === "linux")("Tcp.dial and NodeTransport.connect", () => {
   const addresses = [{ address: loopback, family: 4 }, { address: "::1", family: 6 }]
   type Lookup = (host: string, options: unknown, done: (error: null, addresses: unknown) => void) => void
   const lookup: Lookup = (_host, _options, done) => done(null, addresses)
 
   const diallers: Record<string, (port: number) => Effect.Effect<unknown, unknown, never>> = {
-    "Tcp.connect": (port) => Effect.scoped(Tcp.connect({ host: "two.example", port }, Duration.infinity)),
+    "Tcp.dial": (port) => connected(() => Tcp.dial({ host: "two.example", port }, Duration.infinity)),
     "NodeTransport.connect": (port) => Effect.scoped(NodeTransport.connect(`ws://two.example:${port}`))
   }
   const spy = vi.spyOn(Dns, "lookup")
@@ -53,5 +53,13 @@ describe.runIf(process.platform === "linux")("Tcp.connect and NodeTransport.conn
       }))
   }
 })
+
+/** Waits until a socket is connected, and destroys the socket. */
+const connected = (dial: () => Net.Socket) =>
+  Effect.acquireUseRelease(
+    Effect.sync(dial),
+    (socket) => signal(socket, "connect"),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
 
 const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))

@@ -1,0 +1,149 @@
+/**
+ * Carries TCP connections through a session, each as a stream. One end listens for connections, the other dials their
+ * targets. The command `wsmux` is made of these two. A connection costs no fiber.
+ *
+ * @since 0.2.0
+ */
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import type * as Net from "node:net"
+import { type OpenerWithoutId, unsafeOpenOf, unsafeRunOf } from "./internal/session/sessionCallbacks.js"
+import { forkInterruptibly } from "./internal/sync/forkInterruptibly.js"
+import type { ForwardError as Failure, Settings } from "./internal/tunnel/forward.js"
+import { Forwards } from "./internal/tunnel/forwards.js"
+import type { Acceptor, Opener } from "./Session.js"
+import type { DuplexFailure } from "./WsmuxError.js"
+
+/**
+ * Why a forwarded connection broke.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export type ForwardError = Failure
+
+/**
+ * The events of a tunnel, and the time-out of its writes. Events are called in the middle of the tunnel's work, so they
+ * must return soon. An event that throws closes its connection, and the tunnel logs the error.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Options = Settings
+
+/**
+ * Connects each stream that the peer opens to a TCP target. Fails when the session ends, once the connections have
+ * ended, which deliver what had arrived for their targets. Interruption leaves all streams and resets all connections.
+ *
+ * A connection whose target breaks ends its stream, after the bytes that were read. A stream whose peer has ended its
+ * half and takes no bytes for `stallTimeout` (1 minute by default) is left, and its connection is reset. The plain
+ * protocol has no reset, so the peer sees an end in both cases.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { Session } from "effect-wsmux/Session"
+ * import * as TcpTunnel from "effect-wsmux/TcpTunnel"
+ * import * as Net from "node:net"
+ *
+ * // the peer reaches the database through this session, and nothing else
+ * export const toPostgres = Effect.flatMap(Session, (session) =>
+ *   TcpTunnel.serve(session, { connect: () => Net.connect({ port: 5432, allowHalfOpen: true }) }))
+ * ```
+ *
+ * @since 0.2.0
+ * @category servers
+ */
+export const serve = <E>(
+  session: Acceptor<E>,
+  options: Options & {
+    /** Dials the target of a stream: a socket with `allowHalfOpen`, or each end would end both ways. */
+    readonly connect: () => Net.Socket
+    /** The target of a stream could not be reached. */
+    readonly onUnreachable?: ((failure: DuplexFailure) => void) | undefined
+  }
+): Effect.Effect<never, E> =>
+  Effect.flatMap(Effect.runtime<never>(), (runtime) => {
+    const fork = forkInterruptibly(runtime)
+    const forwards = new Forwards(fork, options)
+    const run = unsafeRunOf(session, fork)
+    return Effect.async<never, E>((resume) => {
+      const cancel = run(
+        (owned) => forwards.dial(owned, options.connect, (failure) => options.onUnreachable?.(failure)),
+        resume
+      )
+      return Effect.sync(cancel)
+    }).pipe(
+      Effect.onExit((exit) =>
+        Exit.isInterrupted(exit)
+          ? forwards.close
+          : Effect.onInterrupt(Effect.interruptible(forwards.awaitEmpty), () => forwards.close)
+      )
+    )
+  })
+
+/**
+ * The connections of a listener that are being forwarded.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Listener {
+  /** Completes once no connection is left. */
+  readonly awaitEmpty: Effect.Effect<void>
+}
+
+/**
+ * Opens a stream for each connection that a TCP server accepts, and forwards between the two. The server must be made
+ * with `allowHalfOpen`. When the scope closes, all streams are left and all connections reset; the caller closes the
+ * server.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { Session } from "effect-wsmux/Session"
+ * import * as TcpTunnel from "effect-wsmux/TcpTunnel"
+ * import * as Net from "node:net"
+ *
+ * // connections to port 5432 of this machine arrive at the target of the peer
+ * export const database = Effect.gen(function*() {
+ *   const server = Net.createServer({ allowHalfOpen: true, noDelay: true })
+ *   yield* TcpTunnel.forward(yield* Session, server)
+ *   server.listen(5432, "127.0.0.1")
+ * })
+ * ```
+ *
+ * @since 0.2.0
+ * @category clients
+ */
+export const forward = <E>(
+  session: Opener<E>,
+  server: Net.Server,
+  options: Options & {
+    /** A connection was accepted, and its stream is about to be opened. */
+    readonly onConnection?: ((connection: Net.Socket) => void) | undefined
+    /** The stream of a connection could not be opened. The connection is reset. */
+    readonly onRefused?: ((connection: Net.Socket, cause: Cause.Cause<E>) => void) | undefined
+  } = {}
+): Effect.Effect<Listener, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const fork = forkInterruptibly(yield* Effect.runtime<never>())
+    const forwards = new Forwards(fork, options)
+    const open = unsafeOpenOf<E>(session as OpenerWithoutId<E>, fork)
+    const onConnection = (socket: Net.Socket) => {
+      const forward = forwards.add(socket)
+      forward.call(() => options.onConnection?.(socket))
+      forward.open(open, (cause) => options.onRefused?.(socket, cause))
+    }
+    yield* Effect.acquireRelease(
+      Effect.sync(() => server.on("connection", onConnection)),
+      () =>
+        Effect.suspend(() => {
+          server.off("connection", onConnection)
+          return forwards.close
+        })
+    )
+    return { awaitEmpty: forwards.awaitEmpty }
+  })
