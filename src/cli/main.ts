@@ -7,16 +7,13 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import { createRequire } from "node:module"
 import * as Argv from "./argv.js"
 import { connect } from "./connect.js"
 import { demo } from "./demo.js"
 import { usage } from "./options.js"
 import { complain, messageOf, plain, withPlainOutput } from "./plainText.js"
 import { serve } from "./serve.js"
-
-// The path leads from `dist/cli/bin.js`, as from this file, to the root of the package.
-const { version } = createRequire(import.meta.url)("../../package.json") as { readonly version: string }
+import { version } from "./version.js"
 
 const wsmux = Command.make("wsmux").pipe(
   Command.withDescription("Carries TCP connections through one WebSocket, each as a stream with its own flow control."),

@@ -148,11 +148,12 @@ describe.sequential("the package", { timeout: 120_000 }, () => {
       .map((path) => path.slice(0, -".ts".length))
     const expected = sources.flatMap((path) => [`src/${path}.ts`, `dist/${path}.js`, `dist/${path}.d.ts`])
     expect(packed.filter((path) => /^(src|dist)\/.*\.(js|ts)$/.test(path)).sort()).toEqual(
-      [...expected, "dist/cli/bin.js"].sort()
+      [...expected, "dist/cli/bin.js", "dist/cli/run.js"].sort()
     )
     expect(packed.filter((path) => path.includes("/cli/")).sort()).toEqual([
       "dist/cli/THIRD-PARTY-LICENSES.txt",
-      "dist/cli/bin.js"
+      "dist/cli/bin.js",
+      "dist/cli/run.js"
     ])
   })
 

@@ -95,7 +95,7 @@ describe("wsmux", () => {
   })
 
   it("wsmux imports only modules of Node when it is bundled", () => {
-    const bundle = readFileSync(new URL("../../../dist/cli/bin.js", import.meta.url), "utf8")
+    const bundle = readFileSync(new URL("../../../dist/cli/run.js", import.meta.url), "utf8")
     const imports = Array.from(bundle.matchAll(/^import .*?"(.+)";?$/gm), ([, name]) => name!)
     expect(imports).toContain("node:net")
     expect(imports.filter((name) => !name.startsWith("node:"))).toEqual([])
