@@ -33,9 +33,10 @@ export const target = (name: string, description: string): Options.Options<Endpo
 export const bufferSize: Options.Options<number> = Options.text("buffer-size").pipe(
   Options.withPseudoName("size"),
   Options.withDescription(
-    "Window of each stream in bytes, or with K or M; default 256K. A stream carries one window per round trip."
+    "First window of each stream in bytes, or with K or M; default 1M. A stream carries one window per round trip. " +
+      "Windows below 4M grow to that size where the connection needs it."
   ),
-  Options.withDefault("256K"),
+  Options.withDefault("1M"),
   Options.filterMap(parseSize, "--buffer-size: expected a size from 1 to 64M, such as 65536, 256K or 4MiB")
 )
 

@@ -12,6 +12,9 @@ import type { InvalidConfiguration } from "../WsmuxError.js"
 /** The largest window that `--buffer-size` gives: 10 Gbit/s over a round trip of 50 ms. */
 export const largestWindow = 64 * 1024 * 1024
 
+/** The size up to which windows grow: 1 Gbit/s over 30 ms. A connection that nothing reads holds up to as much. */
+const grownWindow = 4 * 1024 * 1024
+
 /** The configuration of the commands' sessions and transports. */
 export const settings = (given: {
   readonly bufferSize: number
@@ -19,6 +22,8 @@ export const settings = (given: {
 }): Layer.Layer<SessionConfig.SessionConfig, InvalidConfiguration> =>
   SessionConfig.layer({
     streamBufferSize: given.bufferSize,
+    // Windows grow by the round trip, which pings measure. Peers that want no pings keep their windows.
+    ...(Duration.isFinite(given.keepAlive) ? { maxStreamBufferSize: Math.max(given.bufferSize, grownWindow) } : {}),
     keepAliveInterval: given.keepAlive,
     // The other end may have any `--buffer-size`, and may send as many bytes before the first credit.
     maxPeerWindow: largestWindow,

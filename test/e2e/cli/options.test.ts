@@ -99,7 +99,7 @@ describe("wsmux", () => {
 })
 
 describe("wsmux", () => {
-  const sizes = { "": 262_144, "1": 1, "65536": 65_536, "4KiB": 4096, "256K": 262_144, "2mib": 2_097_152 }
+  const sizes = { "": 1_048_576, "1": 1, "65536": 65_536, "4KiB": 4096, "256K": 262_144, "2mib": 2_097_152 }
   for (const [size, window] of Object.entries(sizes)) {
     const args = size === "" ? [] : ["--buffer-size", size]
 
