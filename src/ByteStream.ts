@@ -7,11 +7,13 @@
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { ReadAhead } from "./internal/adapter/buffered.js"
 import { callbacksOf, setCallbacks } from "./internal/adapter/callbacks.js"
+import * as exchange from "./internal/adapter/exchange.js"
 import { join as joinStreams } from "./internal/adapter/join.js"
 import { setOrigin } from "./internal/adapter/streamOrigin.js"
 import type { ReadError, Stalled, WriteError } from "./WsmuxError.js"
@@ -56,6 +58,135 @@ export const make = <R, W = R>(operations: Operations<R, W>): ByteStream<R, W> =
   ),
   writable: Sink.mapEffect(Sink.forEach(operations.write), () => operations.end)
 })
+
+/**
+ * A stream that is read as a whole is longer than the reader's limit. The bytes that were read are lost.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class StreamTooLong extends Data.TaggedError("StreamTooLong")<{ readonly maxBytes: number }> {
+  override get message(): string {
+    return `stream too long: it has no end within ${this.maxBytes} bytes`
+  }
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface ReadOptions {
+  /** The limit of all bytes up to the end. Default 1 MiB. */
+  readonly maxBytes?: number | undefined
+}
+
+/**
+ * Reads a stream to its end. Fails with `StreamTooLong` when the stream has more than `maxBytes`. A failure or an
+ * interruption drops the bytes that were read.
+ *
+ * A `MuxStream` is read without an Effect `Stream` and without an effect for each chunk. So this costs a short answer
+ * a small part of what `Stream.run` costs to start.
+ *
+ * @since 0.2.0
+ * @category reading
+ */
+export const readAll = <R>(
+  stream: Pick<Operations<R>, "read">,
+  { maxBytes = 1024 * 1024 }: ReadOptions = {}
+): Effect.Effect<Uint8Array, R | StreamTooLong> =>
+  exchange.readAll(stream, maxBytes, Effect.suspend(() => new StreamTooLong({ maxBytes })))
+
+/**
+ * Reads a stream to its end as UTF-8, with the limit and the failures of `readAll`.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as ByteStream from "effect-wsmux/ByteStream"
+ * import * as Session from "effect-wsmux/Session"
+ *
+ * // sends the text, ends, and reads the whole answer
+ * export const ask = (session: Session.Session, text: string) =>
+ *   Session.withStream(session, (stream) =>
+ *     Effect.zipRight(ByteStream.writeEnd(stream, text), ByteStream.readText(stream)))
+ * ```
+ *
+ * @since 0.2.0
+ * @category reading
+ */
+export const readText = <R>(
+  stream: Pick<Operations<R>, "read">,
+  options?: ReadOptions
+): Effect.Effect<string, R | StreamTooLong> => Effect.map(readAll(stream, options), exchange.decodeText)
+
+/**
+ * Reads a stream to its end as lines of UTF-8, without their `\n` or `\r\n`, with the limit and the failures of
+ * `readAll`. The last line may lack its `\n`. For a stream without a near end, use `buffered` and its `readLine`.
+ *
+ * @since 0.2.0
+ * @category reading
+ */
+export const readLines = <R>(
+  stream: Pick<Operations<R>, "read">,
+  options?: ReadOptions
+): Effect.Effect<Array<string>, R | StreamTooLong> => Effect.map(readText(stream, options), exchange.splitLines)
+
+/**
+ * Calls a function for each chunk up to the end. Where the function returns an effect, runs it before the next chunk is
+ * read, so that a slow effect slows the peer.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as ByteStream from "effect-wsmux/ByteStream"
+ * import type { MuxStream } from "effect-wsmux/MuxStream"
+ *
+ * // sends all bytes back, then FIN
+ * export const echo = (stream: MuxStream) =>
+ *   Effect.zipRight(ByteStream.forEach(stream, stream.write), stream.end)
+ *
+ * export const countBytes = (stream: MuxStream) => {
+ *   let bytes = 0
+ *   return Effect.map(ByteStream.forEach(stream, (chunk) => { bytes += chunk.byteLength }), () => bytes)
+ * }
+ * ```
+ *
+ * @since 0.2.0
+ * @category reading
+ */
+export const forEach: {
+  <X>(
+    step: (chunk: Uint8Array) => X
+  ): <R>(stream: Pick<Operations<R>, "read">) => Effect.Effect<void, R | FailureOf<X>, ContextOf<X>>
+  <R, X>(
+    stream: Pick<Operations<R>, "read">,
+    step: (chunk: Uint8Array) => X
+  ): Effect.Effect<void, R | FailureOf<X>, ContextOf<X>>
+} = dual(
+  2,
+  <R, X>(stream: Pick<Operations<R>, "read">, step: (chunk: Uint8Array) => X) =>
+    exchange.forEach<R, FailureOf<X>, ContextOf<X>>(stream, step)
+)
+
+/** The failure and the context of a result that may be an effect. */
+type FailureOf<X> = X extends Effect.Effect<infer _A, infer E, infer _R> ? E : never
+type ContextOf<X> = X extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
+
+/**
+ * Writes the last bytes of a stream, and ends behind them. Text is written as UTF-8. A `MuxStream` sends the bytes and
+ * FIN together. Interruption leaves out the bytes that have not been sent, and the end.
+ *
+ * @since 0.2.0
+ * @category writing
+ */
+export const writeEnd: {
+  (data: Uint8Array | string): <W>(stream: Pick<Operations<unknown, W>, "write" | "end">) => Effect.Effect<void, W>
+  <W>(stream: Pick<Operations<unknown, W>, "write" | "end">, data: Uint8Array | string): Effect.Effect<void, W>
+} = dual(
+  2,
+  <W>(stream: Pick<Operations<unknown, W>, "write" | "end">, data: Uint8Array | string) =>
+    exchange.writeEnd(stream, data)
+)
 
 /**
  * A stream ended in the middle of a line, or before the `wanted` bytes. The received bytes can still be read.

@@ -10,9 +10,10 @@ import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.js"
 import * as internal from "./internal/session/make.js"
@@ -161,6 +162,37 @@ export interface OpenOptions {
    */
   readonly id?: number | undefined
 }
+
+/**
+ * Opens a stream, runs the function with it, and leaves the stream when the effect of the function has ended.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as ByteStream from "effect-wsmux/ByteStream"
+ * import * as Session from "effect-wsmux/Session"
+ *
+ * export const time = Effect.flatMap(Session.Session, (session) =>
+ *   Session.withStream(session, (stream) =>
+ *     Effect.zipRight(ByteStream.writeEnd(stream, "time"), ByteStream.readText(stream))))
+ * ```
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const withStream: {
+  <A, E, R>(
+    use: (stream: MuxStream) => Effect.Effect<A, E, R>
+  ): <OE>(opener: Opener<OE>) => Effect.Effect<A, E | OE, R>
+  <A, E, R, OE>(
+    opener: Opener<OE>,
+    use: (stream: MuxStream) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | OE, R>
+} = dual(
+  2,
+  <A, E, R, OE>(opener: Opener<OE>, use: (stream: MuxStream) => Effect.Effect<A, E, R>) =>
+    Effect.scopedWith((scope) => Effect.flatMap(Scope.extend(opener.open(), scope), use))
+)
 
 /**
  * The tag of a program's session.

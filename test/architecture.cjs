@@ -121,7 +121,7 @@ module.exports = {
       "adapters-use-the-public-api",
       room("adapter"),
       room("adapter", "sync", "tcp", "text"),
-      "^src/internal/session/(callbacks|progress)\\.ts$",
+      "^src/internal/session/(callbacks|exchange|progress)\\.ts$",
       contracts,
       core,
       publicFiles("ByteStream", "MuxHttp", "MuxSocket", "NodeDuplex", "WebStreams")
@@ -130,7 +130,7 @@ module.exports = {
       "the-tunnel-joins-with-adapters",
       room("tunnel"),
       room("tunnel", "adapter", "sync", "text"),
-      "^src/internal/session/(callbacks|sessionCallbacks)\\.ts$",
+      "^src/internal/session/(callbacks|exchange|sessionCallbacks)\\.ts$",
       contracts,
       core
     ),

@@ -18,6 +18,16 @@ export const adapters: Readonly<Record<string, string>> = {
   "ours as a platform Socket": "ours-socket"
 }
 
+/**
+ * The workloads that other ways of writing run, too. They show what an Effect stream costs to start (W2, W4), and 64
+ * writes handed over at once (W6).
+ */
+const others: Readonly<Record<string, ReadonlyArray<string>>> = {
+  W2: ["ours-plain"],
+  W4: ["ours-plain", "ours-whole"],
+  W6: ["ours-plain"]
+}
+
 const kib = 1 << 10
 const both = (name: string, settings: Settings, peer = name): Entrant => ({
   name,
@@ -58,10 +68,7 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
     default:
       return Object.keys(peers)
         .filter((name) => wanted(name) && (workload.bare || !bare.includes(name)))
-        // these workloads show what an Effect stream costs to start, and 64 writes handed over at once
-        .filter((name) =>
-          !name.startsWith("ours-") || (["W2", "W4", "W6"].includes(workload.id) && name === "ours-plain")
-        )
+        .filter((name) => !name.startsWith("ours-") || others[workload.id]?.includes(name) === true)
         .map((name) => both(name, standard))
   }
 }

@@ -1,5 +1,6 @@
 import type * as PlatformSocket from "@effect/platform/Socket"
 import type { Address } from "effect-wsmux/Address"
+import * as ByteStream from "effect-wsmux/ByteStream"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as MuxStream from "effect-wsmux/MuxStream"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
@@ -206,6 +207,42 @@ describe("MuxStream", () => {
     expectTypeOf(stream.id).toEqualTypeOf<number>()
     expectTypeOf(stream.localAddress).toEqualTypeOf<Address>()
     expectTypeOf(stream.remoteAddress).toEqualTypeOf<Address>()
+  })
+})
+
+describe("ByteStream", () => {
+  it("ByteStream.readAll and the operations beside it fail with the failures of their stream", () => {
+    type Reading<A> = Effect.Effect<A, WsmuxError.ReadError | ByteStream.StreamTooLong>
+    expectTypeOf((stream: MuxStream.MuxStream) => ByteStream.readAll(stream)).returns.toEqualTypeOf<
+      Reading<Uint8Array>
+    >()
+    expectTypeOf((stream: MuxStream.MuxStream) => ByteStream.readText(stream, { maxBytes: 1 })).returns.toEqualTypeOf<
+      Reading<string>
+    >()
+    expectTypeOf((stream: MuxStream.MuxStream) => ByteStream.readLines(stream)).returns.toEqualTypeOf<
+      Reading<Array<string>>
+    >()
+    expectTypeOf((stream: MuxStream.MuxStream) => ByteStream.writeEnd(stream, "text")).returns.toEqualTypeOf<
+      Effect.Effect<void, WsmuxError.WriteError>
+    >()
+  })
+
+  it("ByteStream.forEach has the failures and the context of the effects of its function", () => {
+    class Name extends Context.Tag("Name")<Name, string>() {}
+    expectTypeOf((stream: MuxStream.MuxStream) => ByteStream.forEach(stream, (chunk) => chunk.byteLength)).returns
+      .toEqualTypeOf<Effect.Effect<void, WsmuxError.ReadError>>()
+    expectTypeOf((stream: MuxStream.MuxStream) =>
+      ByteStream.forEach(stream, () => Effect.zipRight(Name, Effect.fail(1)))
+    )
+      .returns.toEqualTypeOf<Effect.Effect<void, WsmuxError.ReadError | number, Name>>()
+    expectTypeOf((stream: MuxStream.MuxStream, isLate: boolean) =>
+      ByteStream.forEach(stream, () => isLate ? Effect.fail("late") : undefined)
+    ).returns.toEqualTypeOf<Effect.Effect<void, WsmuxError.ReadError | string>>()
+  })
+
+  it("Session.withStream fails as open without an id and its use do", () => {
+    expectTypeOf((session: Session.Session) => Session.withStream(session, (stream) => stream.read)).returns
+      .toEqualTypeOf<Effect.Effect<Option.Option<Uint8Array>, WsmuxError.OpenError | WsmuxError.ReadError>>()
   })
 })
 

@@ -207,7 +207,7 @@ export class RecvHalf {
   }
 
   /** Runs the effect that `poll` returns, as soon as it returns any. `poll` runs in the waiting fiber. */
-  waitUntil<A, E>(poll: () => Effect.Effect<A, E> | undefined): Effect.Effect<A, E> {
+  waitUntil<A, E, R = never>(poll: () => Effect.Effect<A, E, R> | undefined): Effect.Effect<A, E, R> {
     return this.#waiters.waitUntil(poll)
   }
 

@@ -87,8 +87,8 @@ export class Notify {
    * Runs the effect that `poll` returns as soon as `poll` returns one. `poll` runs in the waiting fiber, so it may take
    * what it finds.
    */
-  waitUntil<A, E>(poll: () => Effect.Effect<A, E> | undefined): Effect.Effect<A, E> {
-    const look: Effect.Effect<A, E> = Effect.suspend(() => {
+  waitUntil<A, E, R = never>(poll: () => Effect.Effect<A, E, R> | undefined): Effect.Effect<A, E, R> {
+    const look: Effect.Effect<A, E, R> = Effect.suspend(() => {
       const known = this.#notifications
       return poll() ?? this.#sleep(known, look)
     })
@@ -115,8 +115,8 @@ export class Notify {
     if (others !== undefined) { for (const wake of others) wake() }
   }
 
-  #sleep<A, E>(known: number, look: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.async<A, E>((resume) => {
+  #sleep<A, E, R>(known: number, look: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.async<A, E, R>((resume) => {
       if (this.#notifications !== known) return resume(look)
       const isLone = this.#lone === undefined
       const cancel = this.add(() => resume(look))

@@ -1,3 +1,4 @@
+import * as ByteStream from "effect-wsmux/ByteStream"
 import type { MuxStream } from "effect-wsmux/MuxStream"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
@@ -33,6 +34,12 @@ interface Style {
     request: Source,
     take: (chunk: Uint8Array) => void
   ) => Effect.Effect<unknown, unknown>
+  /** The same with a stream that this function opens. */
+  readonly ask?: (
+    session: Session.Session,
+    request: Source,
+    take: (chunk: Uint8Array) => void
+  ) => Effect.Effect<void, unknown>
 }
 
 /** Streams and sinks of Effect. */
@@ -70,6 +77,20 @@ const operations: Style = {
   echo: (stream) => Effect.zipRight(forEach(stream, stream.write), stream.end)
 }
 
+/** The operations for whole answers, which cost the least to start. */
+const wholeAnswers: Style = {
+  ...operations,
+  echo: (stream) => Effect.zipRight(ByteStream.forEach(stream, stream.write), stream.end),
+  ask: (session, request, take) =>
+    Session.withStream(session, (stream) => {
+      const chunks = [...request]
+      return Effect.zipRight(
+        ByteStream.writeEnd(stream, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)),
+        Effect.map(ByteStream.readAll(stream, { maxBytes: Infinity }), take)
+      )
+    })
+}
+
 const serve = ({ echo, read, write }: Style, stream: MuxStream, role: Role) => {
   if (role === "echo") return echo(stream)
   const service = role()
@@ -103,12 +124,14 @@ export const make = (style: Style): Peer => ({
     return {
       multiplexes: true,
       exchange: (request, take) =>
-        runtime.runPromise(Effect.scoped(Effect.gen(function*() {
-          const stream = yield* session.open()
-          if (style.exchange !== undefined) return yield* Effect.asVoid(style.exchange(stream, request, take))
-          yield* style.write(stream, request)
-          yield* style.read(stream, take)
-        }))),
+        runtime.runPromise(
+          style.ask?.(session, request, take) ?? Effect.scoped(Effect.gen(function*() {
+            const stream = yield* session.open()
+            if (style.exchange !== undefined) return yield* Effect.asVoid(style.exchange(stream, request, take))
+            yield* style.write(stream, request)
+            yield* style.read(stream, take)
+          }))
+        ),
       pingPong: (message, onRoundTrip) =>
         runtime.runPromise(Effect.scoped(Effect.gen(function*() {
           const stream = yield* session.open()
@@ -128,3 +151,4 @@ export const make = (style: Style): Peer => ({
 
 export const ours = make(streams)
 export const plain = make(operations)
+export const whole = make(wholeAnswers)
