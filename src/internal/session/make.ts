@@ -15,6 +15,7 @@ import { resolve } from "../settings/resolve.js"
 import { validateMessageSize } from "../settings/validate.js"
 import { monotonicMillis } from "../time/clock.js"
 import type { Role } from "../wire/streamIds.js"
+import { acceptEach } from "./accept.js"
 import type { SessionInfo } from "./handle.js"
 import { makeLifecycle } from "./lifecycle.js"
 import { makeOpens, own } from "./open.js"
@@ -82,7 +83,8 @@ export const makeSession = (
     setUnsafeOpen<OpenError>(session, () => (done) =>
       unsafeOpen((exit) => done(Exit.map(exit, (stream) => own(info, stream)))))
     setUnsafeRun<TerminalError>(session, (handler, done) =>
-      protocol.acceptEach(
+      acceptEach(
+        protocol,
         (stream) =>
           handler(own(info, stream, () => protocol.served(stream))),
         (cause) => done(Exit.fail(cause))

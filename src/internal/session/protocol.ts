@@ -25,7 +25,6 @@ import type { SessionLog } from "../observe/sessionLog.js"
 import type { WindowTuner } from "../recv/windowTuner.js"
 import type { CongestionController } from "../send/congestion.js"
 import { SendScheduler } from "../send/sendScheduler.js"
-import { type Cancel, later } from "../sync/later.js"
 import { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
 import { type Role, StreamIds } from "../wire/streamIds.js"
@@ -65,7 +64,8 @@ export class SessionProtocol implements Listener {
   readonly #context: StreamContext
   readonly #streams = new Map<number, StreamProtocol>()
   readonly #backlog: Backlog
-  readonly #acceptors = new Notify()
+  /** Those that wait for a stream of the peer, first come first served. */
+  readonly acceptors = new Notify()
   readonly #openings = new Map<StreamProtocol, PendingOpen>()
   /** The session's shares of the limits for all sessions. */
   readonly #shares: { readonly [K in "streams" | "buffers" | "waitingAnswers"]: Share }
@@ -197,41 +197,12 @@ export class SessionProtocol implements Listener {
     if (this.#streams.get(stream.id) !== stream) this.#freePlace(stream)
   }
 
-  /** Waits for the next stream. `restore` makes the wait interruptible, and nothing else. */
-  awaitAccepted(
-    restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
-  ): Effect.Effect<StreamProtocol, TerminalError> {
-    return this.#acceptors.waitInTurn(() => {
-      if (this.#terminal !== undefined) return Effect.fail(this.#terminal)
-      const stream = this.takeAccepted()
-      return stream && Effect.succeed(stream)
-    }, restore)
-  }
-
-  /**
-   * Gives each stream of the peer to the handler, until the session ends. The handler's owner calls `served` at the end
-   * of each. Returns how to stop.
-   */
-  acceptEach(handler: (stream: StreamProtocol) => void, done: (cause: TerminalError) => void): Cancel {
-    let cancel: Cancel = () => {}
-    const look = () => {
-      for (let stream = this.takeAccepted(); stream !== undefined; stream = this.takeAccepted()) {
-        stream.isServed = true
-        handler(stream)
-      }
-      if (this.#terminal !== undefined) return done(this.#terminal)
-      cancel = later((wake) => this.#acceptors.addInTurn(wake), look)
-    }
-    look()
-    return () => cancel()
-  }
-
   /** Ends the session: all waiting and later operations fail. Only the first call counts. */
   terminate(error: TerminalError): void {
     if (this.#terminal !== undefined) return
     this.#terminal = error
     this.#backlog.clear()
-    this.#acceptors.notifyAll()
+    this.acceptors.notifyAll()
     this.opens.fail(error)
     for (const opening of this.#openings.values()) opening.settle(Either.left(error))
     this.#openings.clear()
@@ -301,7 +272,7 @@ export class SessionProtocol implements Listener {
       this.counters.duplicateSyns++
       return this.log.fault("Warning", "ignored a frame: the peer opened a stream twice", { streamId: id })
     }
-    const isAwaited = this.#acceptors.hasWaitersInTurn
+    const isAwaited = this.acceptors.hasWaitersInTurn
     if (!isAwaited && this.#backlog.isFull) this.#refuseExpired()
     if (!isAwaited && this.#backlog.isFull) return this.#refuse(id, "the backlog is full (acceptBacklog)")
     if (this.#places.size >= this.#settings.maxStreams) return this.#refuse(id, "the session has maxStreams streams")
@@ -320,7 +291,7 @@ export class SessionProtocol implements Listener {
     )
     this.#streams.set(id, stream)
     this.#places.add(stream)
-    this.#backlog.add(stream, () => this.#acceptors.notifyOne())
+    this.#backlog.add(stream, () => this.acceptors.notifyOne())
   }
 
   #recvFin({ id }: Frame.Fin): void {

@@ -4,17 +4,12 @@ import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
 import type { MuxStream } from "../../MuxStream.js"
 import type { TerminalError } from "../../WsmuxError.js"
-import { handlerRefs, withSpan } from "./effectInternals.js"
+import { awaitAccepted } from "./accept.js"
+import { handlerRefs } from "./effectInternals.js"
 import type { SessionInfo } from "./handle.js"
 import { makeHandle } from "./open.js"
 import type { SessionProtocol } from "./protocol.js"
 import type { StreamProtocol } from "./streamProtocol.js"
-
-type Restore = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
-
-/** Waits for the next stream of the peer. `restore` makes only the wait interruptible. */
-const awaitAccepted = (protocol: SessionProtocol, restore: Restore): Effect.Effect<StreamProtocol, TerminalError> =>
-  withSpan("Session.accept", protocol.awaitAccepted(restore))
 
 /** Makes `Session.accept`. */
 export const makeAccept = (
