@@ -10,7 +10,8 @@ export const table = (report: Report): string => {
     const cells = names.map((name) => {
       const found = results.find((one) => one.entrant === name && one.metric === metric && one.workload === workload)
       if (found !== undefined) return cellOf(found)
-      return failures.some((failure) => failure.startsWith(`${workload} ${name},`)) ? "failed" : ""
+      const runs = results.some((one) => one.entrant === name && one.workload === workload)
+      return !runs && failures.some((failure) => failure.startsWith(`${workload} ${name},`)) ? "failed" : ""
     })
     return `| ${titles[workload]} | ${metric} | ${cells.join(" | ")} |`
   }
