@@ -55,12 +55,19 @@ export const signal = <Args extends ReadonlyArray<unknown>>(emitter: EventEmitte
   return Deferred.await(happened).pipe(within(patience, `the event "${event}" of a ${emitter.constructor.name}`))
 }
 
+/** Waits for the next turn of the event loop. */
+export const nextTurn: Effect.Effect<void> = Effect.async<void>((resume) => {
+  const turn = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(turn))
+})
+
 /** Waits for a condition that has no event. The test polls the condition once in each turn of the event loop. */
 export const eventually = (condition: () => boolean): Effect.Effect<void> =>
-  Effect.async<void>((resume) => {
-    const turn = setImmediate(() => resume(Effect.void))
-    return Effect.sync(() => clearImmediate(turn))
-  }).pipe(Effect.repeat({ until: condition }), Effect.asVoid, within(patience, `the condition ${String(condition)}`))
+  nextTurn.pipe(
+    Effect.repeat({ until: condition }),
+    Effect.asVoid,
+    within(patience, `the condition ${String(condition)}`)
+  )
 
 /** Waits until a value has stayed the same for 50 turns of the event loop, so that this process has become idle. */
 export const standstill = (value: () => unknown): Effect.Effect<void> =>

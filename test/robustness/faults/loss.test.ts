@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Stream from "effect/Stream"
 import { concat, pattern } from "../../support/bytes.js"
+import { nextTurn } from "../../support/transports.js"
 import { makeStreams, soon, startAll } from "./links.js"
 import type { Direction, Loss } from "./proxy.js"
 
@@ -55,7 +56,7 @@ describe("a connection that ends in mid-frame", () => {
             proxy.loseAfter(direction, after, how)
             const write = Effect.forEach(
               Array.from({ length: 8 }, (_, i) => content.subarray(i * payload, (i + 1) * payload)),
-              (chunk) => writer.write(chunk),
+              (chunk) => Effect.zipRight(nextTurn, writer.write(chunk)), // writes of one turn would share a frame
               { discard: true }
             )
             const [, [read, error]] = yield* Effect.all([Effect.either(write), readToLoss(reader)], { concurrency: 2 })
