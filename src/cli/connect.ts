@@ -66,7 +66,7 @@ export const connect = Command.make("connect", options, (given) =>
     const fork = Runtime.runFork(yield* Effect.runtime<never>())
     const connections = yield* TcpTunnel.forward(tunnel, server, {
       ...yield* forwarding,
-      onConnection: () => redial.unsafeHurry(),
+      onConnection: () => redial.hurry(),
       onRefused: (connection, cause) => fork(refused(connection, cause))
     })
     const working = Effect.gen(function*() {

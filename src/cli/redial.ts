@@ -48,10 +48,7 @@ export class Redial {
   })
 
   /** Brings the next attempt forward, because a local connection waits. */
-  readonly hurry: Effect.Effect<void> = Effect.sync(() => this.unsafeHurry())
-
-  /** The same without an effect, as each local connection does. */
-  unsafeHurry(): void {
+  hurry(): void {
     Deferred.unsafeDone(this.#nudge, Effect.void)
   }
 

@@ -53,12 +53,12 @@ describe("Redial", () => {
       const turn = yield* Effect.fork(redial.turn)
       yield* TestClock.adjust("5 seconds")
       expect(turn.unsafePoll()).toBeNull()
-      yield* redial.hurry
+      redial.hurry()
       yield* Fiber.join(turn)
 
       yield* withLongestWait(redial.lost)
       const next = yield* Effect.fork(redial.turn)
-      yield* redial.hurry
+      redial.hurry()
       yield* TestClock.adjust("999 millis")
       expect(next.unsafePoll()).toBeNull()
       yield* TestClock.adjust("1 millis")
