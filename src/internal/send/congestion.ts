@@ -10,6 +10,12 @@ export interface CongestionOwner {
   readonly onBlind: () => void
 }
 
+/** A stream that sends. The controller owns the field. */
+export interface Sender {
+  /** The bytes of all streams that had been sent when this one's last large frame had. */
+  largeSent: number
+}
+
 /** A ping, the bytes sent before it, and how many of those were known to have arrived, since when. */
 interface Probe {
   readonly at: number
@@ -30,7 +36,9 @@ interface Probe {
  *   than the minimum RTT by as much again, or by `target` where that is more.
  * - The window doubles per round in slow start, until it shrinks for the first time. Then it grows by a quarter.
  * - While small frames pass large ones, even a good queue delays them. Then the window is twice the bandwidth-delay
- *   product: the rate of the network times its minimum RTT (Little's law).
+ *   product: the rate of the network times its minimum RTT (Little's law). The small rests of large writes do not
+ *   count, nor do small frames behind large ones of their own stream: a smaller window cuts more frames, so it would
+ *   last by the rests that it leaves.
  * - When a lifetime of the minimum RTT ends while senders are refused, the controller drains half of the queue, so that
  *   the next sample measures the network alone (as BBR's probe-RTT does).
  */
@@ -105,11 +113,17 @@ export class CongestionController {
     return 0
   }
 
-  /** Books a frame that was sent, and probes behind it where that is due. */
-  onSent(size: number): void {
+  /**
+   * Books a frame that was sent, and probes behind it where that is due.
+   *
+   * @param isLarge whether the frame is large, or a part of a write that is
+   */
+  onSent(size: number, sender: Sender, isLarge = size > smallFrame): void {
     this.#sent += size
-    if (size > smallFrame) this.#largeSent = this.#sent
-    else if (this.#isLargeInFlight) this.#interactiveUntil = this.#rtt.now() + interval
+    if (isLarge) sender.largeSent = this.#largeSent = this.#sent
+    else if (this.#isLargeInFlight && sender.largeSent <= this.#arrived) {
+      this.#interactiveUntil = this.#rtt.now() + interval
+    }
     const window = this.#effectiveWindow
     const due = Math.min(Math.max(window / 4, this.#isInteractive ? minBdpWindow / 2 : probeBytes), window / 2)
     if (this.#sent - this.#probed >= due && this.#probes.length < maxProbes) this.#probe()

@@ -79,7 +79,9 @@ const ended: State = { _tag: "Ended" }
  */
 export class SendHalf implements FrameSource {
   queued = false
-  readonly #streamId: number
+  isLarge = false
+  largeSent = 0
+  readonly id: number
   readonly #context: SendContext
   readonly #owner: SendHalfOwner
   readonly #window: SendWindow
@@ -93,8 +95,8 @@ export class SendHalf implements FrameSource {
   #state: State = open
   #expired = false
 
-  constructor(streamId: number, credit: number, context: SendContext, owner: SendHalfOwner) {
-    this.#streamId = streamId
+  constructor(id: number, credit: number, context: SendContext, owner: SendHalfOwner) {
+    this.id = id
     this.#context = context
     this.#owner = owner
     this.#window = new SendWindow(credit)
@@ -131,7 +133,7 @@ export class SendHalf implements FrameSource {
     this.#state = ended
     this.#enders?.notifyAll()
     this.#owner.finSent()
-    return [Frame.fin(this.#streamId)]
+    return [Frame.fin(this.id)]
   }
 
   write(chunks: ReadonlyArray<Uint8Array>): Effect.Effect<void, WriteError> {
@@ -223,7 +225,7 @@ export class SendHalf implements FrameSource {
   fail(cause: TerminalError): void {
     const isEnding = this.#state === ending && this.#waiting === 0
     if (this.#state !== ended) this.#state = { _tag: "Broken", cause } // before its turn can come again
-    if (isEnding) this.#context.scheduler.sendControl(Frame.fin(this.#streamId))
+    if (isEnding) this.#context.scheduler.sendControl(Frame.fin(this.id))
     this.#rejectAll((written) => this.#brokenPipe(written))
     this.#enders?.notifyAll()
   }
@@ -240,7 +242,7 @@ export class SendHalf implements FrameSource {
   #trySend(chunks: ReadonlyArray<Uint8Array>, size: number, isLast: boolean): boolean {
     if (this.#waiting > 0 || size > this.#window.credit) return false
     this.#window.take(size) // before the frame, which may bring about anything
-    if (this.#context.scheduler.trySend(this.#streamId, chunks, size, isLast)) return true
+    if (this.#context.scheduler.trySend(this, chunks, size, isLast)) return true
     this.#window.grant(size)
     return false
   }
@@ -289,7 +291,7 @@ export class SendHalf implements FrameSource {
         write.done!(Exit.void)
       }
     }
-    return [Frame.datHeader(this.#streamId), ...payload]
+    return [Frame.datHeader(this.id), ...payload]
   }
 
   #startEnding(): void {
@@ -309,14 +311,14 @@ export class SendHalf implements FrameSource {
   }
 
   #brokenPipe(written: number): BrokenPipe {
-    const about = { streamId: this.#streamId, operation: "write" } as const
+    const about = { streamId: this.id, operation: "write" } as const
     return this.#state._tag === "Broken"
       ? new BrokenPipe({ ...about, reason: "SessionEnded", written, cause: this.#state.cause })
       : new BrokenPipe({ ...about, reason: "StreamEnded", written })
   }
 
   #writeTimeout(written: number): WriteTimeout {
-    return new WriteTimeout({ streamId: this.#streamId, written })
+    return new WriteTimeout({ streamId: this.id, written })
   }
 }
 

@@ -6,12 +6,15 @@ import { Fifo } from "../sync/fifo.js"
 import { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
 import { type FrameParts, payloadSize } from "../wire/frameParts.js"
-import { type CongestionController, smallFrame } from "./congestion.js"
+import { type CongestionController, type Sender, smallFrame } from "./congestion.js"
 
 /** A stream that waits for its turn to send a frame. */
-export interface FrameSource {
+export interface FrameSource extends Sender {
+  readonly id: number
   /** Whether the source stands in a queue of the scheduler, which owns this field. */
   queued: boolean
+  /** Whether the waiting bytes are, or are the rest of, more than a small frame. The scheduler owns this field, too. */
+  isLarge: boolean
   /** Bytes that wait to be sent. */
   readonly waiting: number
   /** Takes the next frame, with at most `maxPayload` bytes. Returns undefined when nothing may be sent now. */
@@ -46,7 +49,7 @@ export class SendScheduler {
   /** How many interactive frames were sent since the last turn of a bulk stream. */
   #interactiveRun = 0
   /** The last frame, if `trySend` sent it: its stream and the size of its payload. */
-  #lastId: number | undefined
+  #last: FrameSource | undefined
   #lastSize = 0
   readonly #empty = new Notify()
   /** The part of the shared limit that the waiting control frames take. */
@@ -91,7 +94,7 @@ export class SendScheduler {
   sendCredit(id: number, bytes: number): void {
     if (this.#isClosed) return
     // The fast path skips the map, which V8 would allocate anew at each insertion into an empty one.
-    if (this.#isIdle() && this.#transport.pollWritable()) return this.#transmit([Frame.ack(id, bytes)], 0)
+    if (this.#isIdle() && this.#transport.pollWritable()) return void this.#transmit([Frame.ack(id, bytes)])
     this.#credit.set(id, Math.min((this.#credit.get(id) ?? 0) + bytes, Frame.maxUint32))
     this.flush()
   }
@@ -102,12 +105,13 @@ export class SendScheduler {
    *
    * @param more whether another frame follows in the same step
    */
-  trySend(id: number, payload: ReadonlyArray<Uint8Array>, size: number, more = false): boolean {
+  trySend(source: FrameSource, payload: ReadonlyArray<Uint8Array>, size: number, more = false): boolean {
     if (this.#isClosed || !this.#isIdle() || size > this.#maxPayload || !this.#transport.pollWritable()) return false
     if (this.#congestion !== undefined && this.#congestion.reserve(size) < size) return false
-    if (this.#extend(id, payload, size)) return true
-    this.#transmit([Frame.datHeader(id), ...payload], size, more)
-    this.#lastId = id
+    if (this.#extend(source, payload, size)) return true
+    this.#transmit([Frame.datHeader(source.id), ...payload], more)
+    this.#congestion?.onSent(size, source)
+    this.#last = source
     this.#lastSize = size
     return true
   }
@@ -122,12 +126,9 @@ export class SendScheduler {
   /** Sends what may be sent. The transport's `onWritable` and the controller's `onRoom` call again for the rest. */
   flush(): void {
     while (this.#transport.pollWritable()) {
-      const frame = this.#next()
-      if (frame === undefined) {
-        if (this.#isIdle()) this.#empty.notifyAll()
-        return
-      }
-      this.#transmit(frame, payloadSize(frame))
+      if (this.#sendNext()) continue
+      if (this.#isIdle()) this.#empty.notifyAll()
+      return
     }
   }
 
@@ -158,46 +159,54 @@ export class SendScheduler {
 
   #enqueue(source: FrameSource): void {
     source.queued = true
+    if (source.waiting > smallFrame) source.isLarge = true
     if (source.waiting <= smallFrame) this.#interactive.push(source)
     else this.#bulk.push(source)
   }
 
-  /** Takes the next frame. Returns undefined when none may be sent. */
-  #next(): FrameParts | undefined {
-    if (this.#control.length > 0) return [this.#nextControl()]
-    if (this.#credit.size > 0) return this.#nextCredit()
-    return this.#interactiveRun < maxInteractiveRun
-      ? this.#nextOf(this.#interactive) ?? this.#nextOf(this.#bulk)
-      : this.#nextOf(this.#bulk) ?? this.#nextOf(this.#interactive)
+  /** Sends the next frame. Returns false when none may be sent. */
+  #sendNext(): boolean {
+    if (this.#control.length > 0) this.#sendNextControl()
+    else if (this.#credit.size > 0) this.#sendNextCredit()
+    else {
+      return this.#interactiveRun < maxInteractiveRun
+        ? this.#sendNextOf(this.#interactive) || this.#sendNextOf(this.#bulk)
+        : this.#sendNextOf(this.#bulk) || this.#sendNextOf(this.#interactive)
+    }
+    return true
   }
 
-  #nextOf(queue: Fifo<FrameSource>): FrameParts | undefined {
+  #sendNextOf(queue: Fifo<FrameSource>): boolean {
     for (let source = queue.first; source !== undefined; source = queue.first) {
       const room = this.#reserve(queue === this.#interactive ? smallFrame : Math.max(source.waiting, 1))
-      if (room === 0) return undefined
+      if (room === 0) return false
       queue.shift()
       source.queued = false
       const frame = source.nextFrame(room)
+      const { isLarge } = source
+      if (source.waiting === 0) source.isLarge = false
       if (source.hasFrame()) this.#enqueue(source)
       if (frame === undefined) continue
       this.#interactiveRun = queue === this.#interactive ? this.#interactiveRun + 1 : 0
-      return frame
+      const size = this.#transmit(frame)
+      if (size > 0) this.#congestion?.onSent(size, source, isLarge)
+      return true
     }
-    return undefined
+    return false
   }
 
-  #nextControl(): Uint8Array {
+  #sendNextControl(): void {
     const frame = this.#control.shift()!
     if (this.#control.length === 0) this.#answers.giveBack(this.#answers.held)
-    return frame
+    this.#transmit([frame])
   }
 
-  #nextCredit(): FrameParts | undefined {
+  #sendNextCredit(): void {
     for (const [id, bytes] of this.#credit) {
       this.#credit.delete(id)
-      return [Frame.ack(id, bytes)]
+      this.#transmit([Frame.ack(id, bytes)])
+      return
     }
-    return undefined
   }
 
   /** Returns how many of `wanted` bytes may be sent now as one frame. */
@@ -207,21 +216,22 @@ export class SendScheduler {
   }
 
   /** Adds bytes to the last frame. Returns false when they need a frame of their own. */
-  #extend(id: number, payload: ReadonlyArray<Uint8Array>, size: number): boolean {
-    if (this.#lastId !== id || this.#lastSize + size > this.#maxPayload) return false
+  #extend(source: FrameSource, payload: ReadonlyArray<Uint8Array>, size: number): boolean {
+    if (this.#last !== source || this.#lastSize + size > this.#maxPayload) return false
     if (this.#transport.extend?.(payload) !== true) return false
     this.#lastSize += size
     this.#counters.bytesOut += size
-    this.#congestion?.onSent(size)
+    this.#congestion?.onSent(size, source, this.#lastSize > smallFrame)
     return true
   }
 
-  /** Sends a frame with `size` bytes of payload. */
-  #transmit(frame: FrameParts, size: number, more = false): void {
+  /** Sends a frame. Returns the size of its payload. */
+  #transmit(frame: FrameParts, more = false): number {
+    const size = payloadSize(frame)
     this.#counters.sent(frame, size)
-    this.#lastId = undefined
+    this.#last = undefined
     this.#transport.send(frame, more)
-    if (size > 0) this.#congestion?.onSent(size)
+    return size
   }
 }
 

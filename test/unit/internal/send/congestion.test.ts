@@ -41,7 +41,8 @@ const makeNetwork = ({ rate, trip }: Network, { known = true, window = Infinity 
   })
   if (known) rtt.record(trip) // as the session's first ping tells, on a network at rest
   let writing = true
-  const send = (size: number) => {
+  const [writer, typist] = [{ largeSent: 0 }, { largeSent: 0 }]
+  const send = (size: number, sender = typist, isLarge?: boolean) => {
     linkFreeAt = Math.max(linkFreeAt, now) + size / rate
     sent += size
     at(linkFreeAt + trip / 2, () => {
@@ -51,14 +52,14 @@ const makeNetwork = ({ rate, trip }: Network, { known = true, window = Infinity 
       credit = arrived
       write()
     })
-    controller.onSent(size)
+    controller.onSent(size, sender, isLarge)
   }
   const write = () => {
     for (;;) {
       const left = Math.min(64 * kib, window - (sent - credit))
       const size = writing && left > 0 ? controller.reserve(left) : 0
       if (size === 0) return
-      send(size)
+      send(size, writer)
     }
   }
   return {
@@ -72,6 +73,7 @@ const makeNetwork = ({ rate, trip }: Network, { known = true, window = Infinity 
       return Math.max(linkFreeAt - now, 0) + trip / 2
     },
     send,
+    writer,
     get blind() {
       return blind
     },
@@ -173,6 +175,25 @@ describe("CongestionController", () => {
       expect(link.controller.inFlight).toBeGreaterThan(0.6 * link.controller.window)
     })
   })
+
+  it.each(
+    [
+      ["rests of large writes", (link) => link.send(64, undefined, true)],
+      ["frames of the stream whose large frames they follow", (link) => link.send(64, link.writer)]
+    ] satisfies ReadonlyArray<[string, (link: ReturnType<typeof makeNetwork>) => void]>
+  )(
+    "CongestionController keeps its window when small frames are %s",
+    (_name, sendSmall) => {
+      const link = makeNetwork({ rate: 400_000, trip: 0.1 })
+      link.run(2000)
+      for (let i = 0; i < 100; i++) {
+        link.run(10)
+        sendSmall(link)
+        link.run(0.01)
+        expect(link.controller.inFlight).toBeGreaterThan(0.6 * link.controller.window)
+      }
+    }
+  )
 
   it("CongestionController shrinks its window when the network becomes slower", () => {
     const network = { rate: 10_000, trip: 20 }

@@ -4,6 +4,8 @@ import { RttEstimator } from "../../../../src/internal/time/rtt.js"
 
 const kib = 1024
 
+const sender = () => ({ largeSent: 0 })
+
 /** A controller whose probes the test answers. `known` is an RTT that was measured before. */
 const makeController = (known?: number) => {
   let now = 0
@@ -18,7 +20,9 @@ const makeController = (known?: number) => {
   })
   if (known !== undefined) rtt.record(known)
   const fill = () => {
-    for (let size = controller.reserve(64 * kib); size > 0; size = controller.reserve(64 * kib)) controller.onSent(size)
+    for (let size = controller.reserve(64 * kib); size > 0; size = controller.reserve(64 * kib)) {
+      controller.onSent(size, sender())
+    }
   }
   return {
     controller,
@@ -41,7 +45,7 @@ describe("CongestionController.reserve", () => {
   it("CongestionController grants the free bytes when they hold the frame or a quarter of it", () => {
     const room = (sent: number, wanted: number) => {
       const { controller } = makeController()
-      controller.onSent(sent)
+      controller.onSent(sent, sender())
       return controller.reserve(wanted)
     }
     expect([room(0, 64 * kib), room(0, 5000), room(12_288, 64 * kib), room(12_289, 64 * kib), room(12_289, 4095)])
@@ -59,7 +63,7 @@ describe("CongestionController.reserve", () => {
     const cut = makeController(10)
     cut.fill()
     cut.answer(100)
-    cut.controller.onSent(1)
+    cut.controller.onSent(1, sender())
     expect([cut.controller.window, cut.controller.reserve(1e6)]).toEqual([16_384 * 0.7, 11_467])
   })
 
@@ -79,15 +83,15 @@ describe("CongestionController.reserve", () => {
 describe("CongestionController.onSent", () => {
   it("CongestionController probes after half of a small window, with at most 6 unanswered", () => {
     const { answer, controller, pings } = makeController()
-    controller.onSent(8191)
+    controller.onSent(8191, sender())
     expect(pings).toHaveLength(0)
-    controller.onSent(1)
+    controller.onSent(1, sender())
     expect(pings).toHaveLength(1)
-    for (let i = 0; i < 9; i++) controller.onSent(8192)
+    for (let i = 0; i < 9; i++) controller.onSent(8192, sender())
     expect([pings.length, controller.inFlight]).toEqual([6, 10 * 8192])
     answer(10)
     expect(controller.inFlight).toBe(9 * 8192)
-    controller.onSent(1)
+    controller.onSent(1, sender())
     expect(pings).toHaveLength(6)
   })
 
@@ -96,7 +100,7 @@ describe("CongestionController.onSent", () => {
     const bytesToPing = () => {
       let sent = 0
       const before = pings.length
-      for (; pings.length === before; sent += kib) controller.onSent(kib)
+      for (; pings.length === before; sent += kib) controller.onSent(kib, sender())
       return sent
     }
     for (const least of [512 * kib, 2048 * kib]) {
@@ -111,7 +115,7 @@ describe("CongestionController.onSent", () => {
 
   it("CongestionController takes an answer for all probes before, and ignores theirs", () => {
     const { answer, controller } = makeController()
-    for (let i = 0; i < 3; i++) controller.onSent(8192)
+    for (let i = 0; i < 3; i++) controller.onSent(8192, sender())
     answer(10, 1)
     expect(controller.inFlight).toBe(8192)
     answer(10)
@@ -122,7 +126,7 @@ describe("CongestionController.onSent", () => {
 
   it("CongestionController probes again on a time-out, and forgets the oldest of 6 probes", () => {
     const { answer, controller, pings } = makeController(10)
-    for (let i = 0; i < 5; i++) controller.onSent(8192)
+    for (let i = 0; i < 5; i++) controller.onSent(8192, sender())
     controller.onProbeTimeout()
     expect(pings).toHaveLength(6)
     controller.onProbeTimeout()
@@ -139,7 +143,7 @@ describe("CongestionController.window", () => {
   const after = (known: number, trip: number, full = true) => {
     const { answer, fill, controller } = makeController(known)
     if (full) fill()
-    else controller.onSent(8192)
+    else controller.onSent(8192, sender())
     answer(trip)
     return controller.window
   }
@@ -147,7 +151,7 @@ describe("CongestionController.window", () => {
   it("CongestionController doubles its window after a good round in which a frame was cut", () => {
     const limit = (wanted: number) => {
       const { answer, controller } = makeController(10)
-      controller.onSent(controller.reserve(wanted))
+      controller.onSent(controller.reserve(wanted), sender())
       answer(10)
       return controller.window
     }

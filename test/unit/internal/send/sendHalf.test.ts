@@ -26,7 +26,7 @@ const makeSendHalf = (credit: number, onSchedule: (sendHalf: SendHalf) => void =
         events.push(source === sendHalf ? "is scheduled" : "schedules another source")
         onSchedule(sendHalf)
       },
-      trySend: (id, payload, size, more) => {
+      trySend: ({ id }, payload, size, more) => {
         tried.push(size)
         if (more === true) events.push("more follows")
         if (link.isClear) events.push(["now", decode([Frame.datHeader(id), ...payload])])

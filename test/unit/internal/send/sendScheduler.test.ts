@@ -4,9 +4,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { SharedBudget } from "../../../../src/internal/budget/sharedBudget.js"
 import { Counters } from "../../../../src/internal/observe/counters.js"
-import type { CongestionController } from "../../../../src/internal/send/congestion.js"
+import { CongestionController } from "../../../../src/internal/send/congestion.js"
 import { type FrameSource, SendScheduler } from "../../../../src/internal/send/sendScheduler.js"
+import { RttEstimator } from "../../../../src/internal/time/rtt.js"
 import * as Frame from "../../../../src/internal/wire/frame.js"
+import { type FrameParts, payloadSize } from "../../../../src/internal/wire/frameParts.js"
 import { bytes, concat } from "../../../support/bytes.js"
 import { expectWaiting, start } from "../../../support/observe.js"
 
@@ -26,6 +28,7 @@ const makeScheduler = (link: Link) => {
   const sent: Array<string> = []
   const asked: Array<number> = []
   const booked: Array<number> = []
+  const rests: Array<number> = []
   const counters = new Counters()
   const transport: Pick<Transport, "pollWritable" | "send" | "extend"> = {
     pollWritable: () => link.takes > 0,
@@ -48,7 +51,10 @@ const makeScheduler = (link: Link) => {
         asked.push(wanted)
         return Math.min(wanted, link.room!)
       },
-      onSent: (size) => booked.push(size)
+      onSent: (size, _sender, isLarge) => {
+        booked.push(size)
+        if (isLarge === true && size <= kib) rests.push(size)
+      }
     }
   const answers = new SharedBudget(100)
   const scheduler = new SendScheduler(
@@ -63,14 +69,27 @@ const makeScheduler = (link: Link) => {
     scheduler.flush()
     return sent.splice(0)
   }
-  return { scheduler, answers, link, counters, flush, sent: () => sent.splice(0), asked: () => asked.splice(0), booked }
+  return {
+    scheduler,
+    answers,
+    link,
+    counters,
+    flush,
+    sent: () => sent.splice(0),
+    asked: () => asked.splice(0),
+    booked,
+    rests
+  }
 }
 
 /** A source with `waiting` bytes. An idle source has no frame when its turn comes. */
 const makeSource = (id: number, waiting: number, idle = false) => {
   const given: Array<number> = []
   const source: FrameSource & { waiting: number; readonly given: ReadonlyArray<number> } = {
+    id,
     queued: false,
+    isLarge: false,
+    largeSent: 0,
     waiting,
     given,
     hasFrame: () => !idle && source.waiting > 0,
@@ -214,7 +233,7 @@ describe("SendScheduler", () => {
 
   it("SendScheduler counts every frame, and books payload only", () => {
     const { counters, booked, scheduler, sent } = makeScheduler({ takes: 9, room: 10_000 })
-    expect(scheduler.trySend(1, [bytes("abc"), bytes("de")], 5)).toBe(true)
+    expect(scheduler.trySend(makeSource(1, 0), [bytes("abc"), bytes("de")], 5)).toBe(true)
     scheduler.sendCredit(1, 5)
     scheduler.sendControl(Frame.fin(1))
     expect([sent(), booked]).toEqual([["1:5", "1 credit 5", "1 Fin"], [5]])
@@ -222,11 +241,88 @@ describe("SendScheduler", () => {
   })
 })
 
+describe("SendScheduler and CongestionController", () => {
+  it("SendScheduler books the rest of a large write as large, and the next small write as small", () => {
+    const { booked, flush, rests, scheduler } = makeScheduler({ takes: 0, room: 4 * kib })
+    const source = makeSource(1, 4 * kib + 100)
+    const write = (size: number) => {
+      source.waiting = size
+      scheduler.schedule(source)
+      flush(9)
+      return [booked.splice(0), rests.splice(0)]
+    }
+    expect([write(4 * kib + 100), write(100)]).toEqual([[[4096, 100], [100]], [[100], []]])
+  })
+
+  it("SendScheduler returns to the whole window when writes that are cut leave small rests", () => {
+    let now = 0
+    let linkFreeAt = 0
+    const answers: Array<{ readonly at: number; readonly answer: () => void }> = []
+    const rtt = new RttEstimator({
+      now: () => now,
+      ping: (answer) => answers.push({ at: Math.max(linkFreeAt, now) + 0.1, answer })
+    })
+    const congestion: CongestionController = new CongestionController(rtt, {
+      onFull: () => {},
+      onBlind: () => {},
+      onRoom: () => scheduler.flush()
+    })
+    rtt.record(0.1)
+    const transport: Pick<Transport, "pollWritable" | "send"> = {
+      pollWritable: () => true,
+      send: (parts) => {
+        linkFreeAt = Math.max(linkFreeAt, now) + payloadSize(parts as FrameParts) / 300_000
+      }
+    }
+    const scheduler: SendScheduler = new SendScheduler(
+      transport as Transport,
+      64 * kib,
+      new Counters(),
+      congestion,
+      new SharedBudget(100).join()
+    )
+    const chunk = 3 * 16 * kib + 500 // leaves 500 bytes where frames have 16 KiB
+    const sources = Array.from({ length: 16 }, (_, id) => {
+      const source = makeSource(id, chunk)
+      const { nextFrame } = source
+      return Object.assign(source, {
+        nextFrame: (maxPayload: number) => {
+          const frame = nextFrame(maxPayload)
+          if (source.waiting === 0) source.waiting = chunk
+          return frame
+        }
+      })
+    })
+    const run = (millis: number) => {
+      const end = now + millis
+      for (let next = answers.shift(); next !== undefined; next = answers.shift()) {
+        if (next.at > end) {
+          answers.unshift(next)
+          break
+        }
+        now = next.at
+        next.answer()
+      }
+      now = end
+    }
+    for (const source of sources) scheduler.schedule(source)
+    run(300)
+    const before = congestion.inFlight
+    scheduler.schedule(makeSource(99, 64)) // a key stroke
+    run(50)
+    const during = congestion.inFlight
+    run(200)
+    expect(before).toBeGreaterThan(512 * kib)
+    expect(during).toBeLessThan(128 * kib)
+    expect(congestion.inFlight).toBeGreaterThan(512 * kib)
+  })
+})
+
 describe("SendScheduler.trySend", () => {
   it("SendScheduler trySend sends when transport and controller take the whole frame", () => {
     const trySend = (size: number, link: Link) => {
       const { booked, scheduler, sent } = makeScheduler(link)
-      return [scheduler.trySend(7, [new Uint8Array(size)], size), sent(), booked]
+      return [scheduler.trySend(makeSource(7, 0), [new Uint8Array(size)], size), sent(), booked]
     }
     expect(trySend(4096, { takes: 1 })).toEqual([true, ["7:4096"], []])
     expect(trySend(4097, { takes: 1 })).toEqual([false, [], []])
@@ -237,25 +333,27 @@ describe("SendScheduler.trySend", () => {
 
   it("SendScheduler trySend extends the last frame when it is of the same stream and has room", () => {
     const { booked, counters, scheduler, sent } = makeScheduler({ takes: 99, room: 4096, extends: true })
-    const trySend = (id: number, size: number) => {
-      scheduler.trySend(id, [new Uint8Array(size)], size)
+    const [seven, nine] = [makeSource(7, 0), makeSource(9, 0)]
+    const trySend = (source: FrameSource, size: number) => {
+      scheduler.trySend(source, [new Uint8Array(size)], size)
       return sent()
     }
-    expect(trySend(7, 1000)).toEqual(["7:1000"])
-    expect(trySend(7, 3000)).toEqual(["+3000"])
-    expect(trySend(7, 96)).toEqual(["+96"])
-    expect(trySend(7, 1)).toEqual(["7:1"]) // the frame is as large as frames may be
-    expect(trySend(9, 1)).toEqual(["9:1"])
+    expect(trySend(seven, 1000)).toEqual(["7:1000"])
+    expect(trySend(seven, 3000)).toEqual(["+3000"])
+    expect(trySend(seven, 96)).toEqual(["+96"])
+    expect(trySend(seven, 1)).toEqual(["7:1"]) // the frame is as large as frames may be
+    expect(trySend(nine, 1)).toEqual(["9:1"])
     scheduler.sendCredit(3, 10)
     expect(sent()).toEqual(["3 credit 10"])
-    expect(trySend(9, 1)).toEqual(["9:1"])
+    expect(trySend(nine, 1)).toEqual(["9:1"])
     expect(booked).toEqual([1000, 3000, 96, 1, 1, 1])
     expect([counters.framesOut.dat, counters.bytesOut]).toEqual([4, 4099])
   })
 
   it("SendScheduler trySend sends a frame of its own when the last frame has left", () => {
     const { scheduler, sent } = makeScheduler({ takes: 99, extends: false })
-    for (let i = 0; i < 2; i++) scheduler.trySend(7, [bytes("a")], 1)
+    const source = makeSource(7, 0)
+    for (let i = 0; i < 2; i++) scheduler.trySend(source, [bytes("a")], 1)
     expect(sent()).toEqual(["7:1", "7:1"])
   })
 
@@ -270,10 +368,10 @@ describe("SendScheduler.trySend", () => {
       const { flush, link, scheduler, sent } = makeScheduler({ takes: 0 })
       wait(scheduler)
       link.takes = 9
-      expect(scheduler.trySend(7, [bytes("a")], 1)).toBe(false)
+      expect(scheduler.trySend(makeSource(7, 0), [bytes("a")], 1)).toBe(false)
       expect(flush(9)).not.toContain("7:1")
       link.takes = 1
-      expect([scheduler.trySend(7, [bytes("a")], 1), sent()]).toEqual([true, ["7:1"]])
+      expect([scheduler.trySend(makeSource(7, 0), [bytes("a")], 1), sent()]).toEqual([true, ["7:1"]])
     }
   })
 
@@ -315,7 +413,11 @@ describe("SendScheduler.clear", () => {
     scheduler.schedule(source)
     scheduler.sendControl(Frame.fin(5))
     scheduler.sendCredit(5, 1)
-    expect([source.queued, scheduler.waitingControl, scheduler.trySend(7, [bytes("a")], 1)]).toEqual([false, 0, false])
+    expect([source.queued, scheduler.waitingControl, scheduler.trySend(makeSource(7, 0), [bytes("a")], 1)]).toEqual([
+      false,
+      0,
+      false
+    ])
     expect([sent(), flush(9)]).toEqual([[], []])
   })
 })

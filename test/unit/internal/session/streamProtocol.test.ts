@@ -30,7 +30,7 @@ const makeStream = (state: "Opening" | "AwaitingAccept", window = 100, credit = 
       schedule: () => {
         if (!link.isStuck) send()
       },
-      trySend: (id, payload) => {
+      trySend: ({ id }, payload) => {
         if (!link.isStuck) events.push(Frame.decode(concat([Frame.datHeader(id), ...payload])))
         return !link.isStuck
       },
