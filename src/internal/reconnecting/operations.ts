@@ -17,6 +17,7 @@ import {
 } from "../../WsmuxError.js"
 import type { Fork } from "../session/callbacks.js"
 import { forkOpen, type OpenerWithoutId, type UnsafeOpen, unsafeOpenOf } from "../session/sessionCallbacks.js"
+import type { Cancel } from "../sync/later.js"
 import { currentMonotonicMillis } from "../time/clock.js"
 import type { ConnectionState, Limit } from "./state.js"
 
@@ -63,13 +64,14 @@ export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.D
     const session = state.unsafeCurrent
     const waiting = forkOpen<OpenFailure<E>>({ open } as OpenerWithoutId<OpenFailure<E>>, fork)
     if (session === undefined) return waiting(done)
-    let cancel = unsafeOpenOf<OpenError>(session as OpenerWithoutId<OpenError>, fork)((exit) => {
+    let cancelWaiting: Cancel | undefined
+    const cancel = unsafeOpenOf<OpenError>(session as OpenerWithoutId<OpenError>, fork)((exit) => {
       if (Exit.isSuccess(exit)) return done(Exit.succeed(exit.value))
       const failure = Cause.failureOption(exit.cause)
-      if (Option.isSome(failure) && isTerminalError(failure.value)) cancel = waiting(done)
+      if (Option.isSome(failure) && isTerminalError(failure.value)) cancelWaiting = waiting(done)
       else done(exit as Exit.Exit<never, AcceptTimeout | StreamRefused>)
     })
-    return () => cancel()
+    return () => (cancelWaiting ?? cancel)()
   }
 
   const accept = onSession(following, (session) => session.accept)
