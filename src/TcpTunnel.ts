@@ -5,8 +5,10 @@
  * @since 0.2.0
  */
 import type * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import { type OpenerWithoutId, unsafeOpenOf, unsafeRunOf } from "./internal/session/sessionCallbacks.js"
@@ -65,24 +67,25 @@ export const serve = <E>(
     readonly onUnreachable?: ((failure: DuplexFailure) => void) | undefined
   }
 ): Effect.Effect<never, E> =>
-  Effect.flatMap(Effect.runtime<never>(), (runtime) => {
-    const fork = forkInterruptibly(runtime)
-    const forwards = new Forwards(fork, options)
-    const run = unsafeRunOf(session, fork)
-    return Effect.async<never, E>((resume) => {
-      const cancel = run(
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.runtime<never>(), (runtime) => {
+      const fork = forkInterruptibly(runtime)
+      const forwards = new Forwards(fork, options)
+      const ended = Deferred.unsafeMake<never, E>(FiberId.none)
+      // A fiber may be interrupted before any step, so only the wait for the end of the session is interruptible.
+      const stop = unsafeRunOf(session, fork)(
         (owned) => forwards.dial(owned, options.connect, (failure) => options.onUnreachable?.(failure)),
-        resume
+        (exit) => Deferred.unsafeDone(ended, exit)
       )
-      return Effect.sync(cancel)
-    }).pipe(
-      Effect.onExit((exit) =>
-        Exit.isInterrupted(exit)
-          ? forwards.close
-          : Effect.onInterrupt(Effect.interruptible(forwards.awaitEmpty), () => forwards.close)
-      )
-    )
-  })
+      return Effect.onExit(restore(Deferred.await(ended)), (exit) => {
+        if (!Exit.isInterrupted(exit)) {
+          return Effect.onInterrupt(Effect.interruptible(forwards.awaitEmpty), () => forwards.close)
+        }
+        stop()
+        return forwards.close
+      })
+    })
+  )
 
 /**
  * The connections of a listener that are being forwarded.
