@@ -27,8 +27,9 @@ export interface Service<out P = unknown> {
   readonly address: Address
   /**
    * Runs the handler for each session, in a fiber and a scope of its own. Never completes; interruption closes the
-   * sessions. When a handler returns or fails, its session is closed; the others go on. The handler also gets the
-   * request for the WebSocket, which the session does not keep.
+   * sessions. When a handler returns or fails, its session is closed; the others go on. A handler holds its place of
+   * `maxConnections` until it ends, even where its session has ended before. The handler also gets the request for the
+   * WebSocket, which the session does not keep.
    */
   readonly run: <E, R>(
     handler: (session: Session.Session<P>, request: TransportServer.UpgradeRequest) => Effect.Effect<unknown, E, R>
