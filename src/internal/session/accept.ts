@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { TerminalError } from "../../WsmuxError.js"
-import { type Cancel, later } from "../sync/later.js"
+import type { Cancel } from "../sync/later.js"
+import type { Waiter } from "../sync/notify.js"
 import { withSpan } from "./effectInternals.js"
 import type { SessionProtocol } from "./protocol.js"
 import type { StreamProtocol } from "./streamProtocol.js"
@@ -20,23 +21,39 @@ export const awaitAccepted = (
   )
 
 /**
- * Gives each stream of the peer to the handler, until the session ends. The handler's owner calls `served` at the end
- * of each. Returns how to stop.
+ * Gives each stream of the peer to the handler, in turn with those that await one, and calls `done` at the end of the
+ * session. The stream's owner calls `served` when it leaves the stream. Returns how to stop.
+ *
+ * @param defer runs a task later, because the session wakes acceptors in the middle of its work
  */
 export const acceptEach = (
   protocol: SessionProtocol,
   handler: (stream: StreamProtocol) => void,
-  done: (cause: TerminalError) => void
+  done: (cause: TerminalError) => void,
+  defer: (task: () => void) => void
 ): Cancel => {
-  let cancel: Cancel = () => {}
+  const { acceptors } = protocol
+  let waiter: Waiter | undefined
+  let isStopped = false
   const look = () => {
-    for (let stream = protocol.takeAccepted(); stream !== undefined; stream = protocol.takeAccepted()) {
+    if (isStopped) return
+    if (waiter !== undefined) acceptors.looks(waiter)
+    waiter = undefined
+    while (!isStopped) {
+      const stream = protocol.takeAccepted()
+      if (stream === undefined) {
+        if (protocol.terminal !== undefined) return done(protocol.terminal)
+        waiter = acceptors.addInTurn(() => defer(look))
+        return
+      }
       stream.isServed = true
       handler(stream)
     }
-    if (protocol.terminal !== undefined) return done(protocol.terminal)
-    cancel = later((wake) => protocol.acceptors.addInTurn(wake), look)
   }
   look()
-  return () => cancel()
+  return () => {
+    isStopped = true
+    if (waiter !== undefined) acceptors.cancel(waiter)
+    waiter = undefined
+  }
 }

@@ -1,40 +1,51 @@
+import { Notify } from "../sync/notify.js"
 import type { StreamProtocol } from "./streamProtocol.js"
 
+/** Where a backlog gets the time, and what it does with a stream that may not wait. */
+export interface BacklogContext {
+  /** The monotonic time in milliseconds. */
+  readonly now: () => number
+  readonly refuse: (stream: StreamProtocol, reason: string) => void
+}
+
 /**
- * The peer's streams that wait to be accepted, oldest first.
+ * The peer's streams that wait to be accepted, oldest first, and those that wait for a stream.
  *
  * A stream for which an acceptor has been woken does not count. So the session never refuses a burst of opens for which
- * enough acceptors wait. A stream that has waited longer than `timeout` is expired: its opener has timed out.
+ * enough acceptors wait. Where such an acceptor is interrupted and the backlog is full, the newest stream is refused. A
+ * stream that has waited longer than `timeout` is expired: its opener has timed out.
  */
 export class Backlog {
+  /** Those that wait for a stream of the peer, first come first served. */
+  readonly acceptors = new Notify(() => this.#refuseExcess())
   /** The streams with the time of their arrival in milliseconds. */
   readonly #streams = new Map<StreamProtocol, number>()
   readonly #capacity: number
   readonly #timeout: number
-  readonly #now: () => number
-  /** Acceptors that were woken and have not taken a stream yet. */
-  #woken = 0
+  readonly #context: BacklogContext
 
-  /** @param now the monotonic time in milliseconds */
-  constructor(capacity: number, timeout: number, now: () => number) {
+  constructor(capacity: number, timeout: number, context: BacklogContext) {
     this.#capacity = capacity
     this.#timeout = timeout
-    this.#now = now
+    this.#context = context
   }
 
   /** The number of streams for which no acceptor has been woken. */
   get size(): number {
-    return Math.max(0, this.#streams.size - this.#woken)
+    return Math.max(0, this.#streams.size - this.acceptors.chosen)
   }
 
-  get isFull(): boolean {
-    return this.size >= this.#capacity
+  /** Returns whether another stream may come. Refuses the expired streams where the backlog is full. */
+  makeRoom(): boolean {
+    if (this.acceptors.hasWaitersInTurn || this.size < this.#capacity) return true
+    this.#refuseExpired()
+    return this.size < this.#capacity
   }
 
-  /** @param wake wakes an acceptor, or returns false when no acceptor waits */
-  add(stream: StreamProtocol, wake: () => boolean): void {
-    this.#streams.set(stream, this.#now())
-    if (wake()) this.#woken++
+  /** Adds a stream, and wakes an acceptor. */
+  add(stream: StreamProtocol): void {
+    this.#streams.set(stream, this.#context.now())
+    this.acceptors.notifyOne()
   }
 
   /** Removes the stream. Returns false when the stream is not in the backlog. */
@@ -42,9 +53,9 @@ export class Backlog {
     return this.#streams.delete(stream)
   }
 
-  /** Removes and returns the oldest stream. */
+  /** Removes and returns the oldest stream whose opener may still wait. Refuses the others. */
   take(): StreamProtocol | undefined {
-    this.#woken = Math.max(0, this.#woken - 1)
+    this.#refuseExpired()
     for (const stream of this.#streams.keys()) {
       this.#streams.delete(stream)
       return stream
@@ -52,18 +63,30 @@ export class Backlog {
     return undefined
   }
 
-  /** Removes and returns the streams whose openers have timed out. */
-  takeExpired(): Array<StreamProtocol> {
-    const expired: Array<StreamProtocol> = []
-    for (const [stream, since] of this.#streams) {
-      if (this.#now() - since <= this.#timeout) break
-      this.#streams.delete(stream)
-      expired.push(stream)
-    }
-    return expired
+  /** Forgets the streams and wakes all acceptors, because the session has ended. */
+  close(): void {
+    this.#streams.clear()
+    this.acceptors.notifyAll()
   }
 
-  clear(): void {
-    this.#streams.clear()
+  #refuseExpired(): void {
+    for (const [stream, since] of this.#streams) {
+      if (this.#context.now() - since <= this.#timeout) break
+      this.#refuse(stream, "no acceptor took it within backlogTimeout")
+    }
+  }
+
+  /** Refuses the newest streams beyond the capacity. */
+  #refuseExcess(): void {
+    const excess = this.size - this.#capacity
+    if (excess <= 0) return
+    for (const stream of [...this.#streams.keys()].slice(-excess)) {
+      this.#refuse(stream, "its acceptor was interrupted, and the backlog is full (acceptBacklog)")
+    }
+  }
+
+  #refuse(stream: StreamProtocol, reason: string): void {
+    this.#streams.delete(stream)
+    this.#context.refuse(stream, reason)
   }
 }

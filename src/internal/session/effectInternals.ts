@@ -1,5 +1,5 @@
 /**
- * Two shortcuts around Effect's public operations, for the paths that run once per stream. Each relies on a detail of
+ * Shortcuts around Effect's public operations, for the paths that run once per stream. Each relies on a detail of
  * Effect 3.22 that the test of this file checks.
  */
 import * as Context from "effect/Context"
@@ -17,30 +17,33 @@ import * as Tracer from "effect/Tracer"
  * more than the rest of an open. No effect inside asks for the span, so the span is the parent of no other.
  */
 export const withSpan = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.tracerWith((tracer) =>
-    tracer === defaultTracer ? effect : Effect.useSpan(name, { captureStackTrace: false }, () => effect)
+  Effect.withFiberRuntime((fiber) =>
+    isTraced(fiber) ? Effect.useSpan(name, { captureStackTrace: false }, () => effect) : effect
   )
+
+/** Whether the fiber's program has a tracer of its own. */
+export const isTraced = (fiber: { readonly currentTracer?: Tracer.Tracer | undefined }): boolean =>
+  fiber.currentTracer !== defaultTracer
 
 /** Effect shares one default tracer between all runtimes. */
 const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
+/** Gives the running fiber a scope until its end. `Scope.extend` would also restore the context behind an effect. */
+export const enterScope = (scope: Scope.Scope): Effect.Effect<void> =>
+  FiberRef.update(FiberRef.currentContext, Context.add(Scope.Scope, scope)) as Effect.Effect<void>
+
 /**
- * Gives a handler's fiber its scope and the annotation of its log lines before it starts. `Effect.provideService` and
- * `Effect.annotateLogs` would set and restore both references around the handler.
+ * Annotates the log lines of a handler's fiber before it starts. `Effect.annotateLogs` would set and restore the
+ * reference around the handler.
  */
-export const handlerRefs =
-  (streamId: number, scope: Scope.Scope) =>
-  (refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime): FiberRefs.FiberRefs => {
-    const context = Context.add(FiberRefs.getOrDefault(refs, FiberRef.currentContext), Scope.Scope, scope)
-    const annotations = HashMap.set(
-      FiberRefs.getOrDefault(refs, FiberRef.currentLogAnnotations),
-      "streamId",
-      streamId as unknown
-    )
-    return FiberRefs.updateManyAs(refs, {
-      entries: [
-        [FiberRef.currentContext, [[fiberId, context]]],
-        [FiberRef.currentLogAnnotations, [[fiberId, annotations]]]
-      ]
+export const annotateStream =
+  (streamId: number) => (refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime): FiberRefs.FiberRefs =>
+    FiberRefs.updateAs(refs, {
+      fiberId,
+      fiberRef: FiberRef.currentLogAnnotations,
+      value: HashMap.set(
+        FiberRefs.getOrDefault(refs, FiberRef.currentLogAnnotations),
+        "streamId",
+        streamId as unknown
+      )
     })
-  }

@@ -13,6 +13,7 @@ import { makeMetricsReporter } from "../observe/metricsReporter.js"
 import { makeSessionLog } from "../observe/sessionLog.js"
 import { resolve } from "../settings/resolve.js"
 import { validateMessageSize } from "../settings/validate.js"
+import { inMicrotask } from "../sync/later.js"
 import { monotonicMillis } from "../time/clock.js"
 import type { Role } from "../wire/streamIds.js"
 import { acceptEach } from "./accept.js"
@@ -23,6 +24,7 @@ import { SessionProtocol } from "./protocol.js"
 import { makeAccept, makeRun } from "./run.js"
 import { setUnsafeOpen, setUnsafeRun } from "./sessionCallbacks.js"
 import { makeRoundTrips, startPings } from "./timers.js"
+import { setWithStream } from "./withStream.js"
 
 export const TypeId: Api.TypeId = Symbol.for("effect-wsmux/Session") as Api.TypeId
 
@@ -58,7 +60,7 @@ export const makeSession = (
     const { localAddress, remoteAddress } = transport
     const info: SessionInfo = { localAddress, remoteAddress, scope: lifetime }
     const accept = makeAccept(protocol, info)
-    const { open, unsafeOpen } = yield* makeOpens(protocol, settings, info)
+    const { open, unsafeOpen, withStream } = yield* makeOpens(protocol, settings, info)
     const session: Api.Session = {
       ...inspectable(() => {
         const { streams, ...rest } = snapshot()
@@ -80,6 +82,7 @@ export const makeSession = (
       setCloseCallback: (callback) => Effect.sync(() => setCloseCallback(callback)),
       snapshot: Effect.sync(snapshot)
     }
+    setWithStream<OpenError>(session, withStream)
     setUnsafeOpen<OpenError>(session, () => (done) =>
       unsafeOpen((exit) => done(Exit.map(exit, (stream) => own(info, stream)))))
     setUnsafeRun<TerminalError>(session, (handler, done) =>
@@ -87,7 +90,8 @@ export const makeSession = (
         protocol,
         (stream) =>
           handler(own(info, stream, () => protocol.served(stream))),
-        (cause) => done(Exit.fail(cause))
+        (cause) => done(Exit.fail(cause)),
+        inMicrotask
       ))
     return session
   }).pipe(Effect.uninterruptible)

@@ -14,16 +14,14 @@ import { PendingOpen } from "./openLimiter.js"
 import type { SessionProtocol } from "./protocol.js"
 import type { OwnedStream } from "./sessionCallbacks.js"
 import type { StreamProtocol } from "./streamProtocol.js"
+import type { WithStream } from "./withStream.js"
 
-/** Makes the handle of a stream. The scope leaves the stream when it closes. */
-export const makeHandle = (
-  info: SessionInfo,
-  stream: StreamProtocol,
-  scope: Scope.Scope
-): Effect.Effect<MuxStream> => {
-  const handle = new MuxStreamHandle(stream, info)
-  return Effect.as(Scope.addFinalizerExit(scope, () => MuxStreamHandle.release(handle)), handle)
-}
+/** Makes the handle of a stream. The caller's scope leaves the stream when it closes. */
+export const makeHandle = (info: SessionInfo, stream: StreamProtocol): Effect.Effect<MuxStream, never, Scope.Scope> =>
+  Effect.flatMap(Effect.scope, (scope) => {
+    const handle = new MuxStreamHandle(stream, info)
+    return Effect.as(Scope.addFinalizerExit(scope, () => MuxStreamHandle.release(handle)), handle)
+  })
 
 /** Returns the handle of a stream, which its owner leaves without a scope. */
 export const own = (info: SessionInfo, stream: StreamProtocol, onLeave?: () => void): OwnedStream => {
@@ -46,7 +44,9 @@ type Open = (
 export interface Opens {
   /** `Session.open` */
   readonly open: Open
-  /** The same with a callback. A cancelled open never calls back. */
+  /** `Session.withStream` */
+  readonly withStream: WithStream<OpenError>
+  /** `Session.open` with a callback. A cancelled open never calls back. */
   readonly unsafeOpen: (done: Done<StreamProtocol, OpenError>) => Cancel
 }
 
@@ -74,11 +74,12 @@ export const makeOpens = (
       timeout.leave(opening)
       protocol.cancelOpen(opening)
     }
-    const open: Open = (options) =>
+    /** Waits for the peer's answer. `restore` makes the wait interruptible, and nothing else. */
+    const awaitOpened = (id: number | undefined, restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
       withSpan(
         "Session.open",
-        Effect.uninterruptibleMask((restore) => {
-          const opening = begin(options?.id)
+        Effect.suspend(() => {
+          const opening = begin(id)
           return Effect.matchCauseEffect(restore(opening.await), {
             onFailure: (cause) => {
               cancel(opening)
@@ -86,8 +87,22 @@ export const makeOpens = (
             },
             onSuccess: (stream) => {
               timeout.leave(opening)
-              return Effect.flatMap(Effect.scope, (scope) => makeHandle(info, stream, scope))
+              return Effect.succeed(stream)
             }
+          })
+        })
+      )
+    const open: Open = (options) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(awaitOpened(options?.id, restore), (stream) => makeHandle(info, stream))
+      )
+    const withStream: WithStream<OpenError | DuplicateStream> = (use) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(awaitOpened(undefined, restore), (stream) => {
+          const handle = new MuxStreamHandle(stream, info)
+          return Effect.matchCauseEffect(restore(Effect.suspend(() => use(handle))), {
+            onFailure: (cause) => Effect.zipRight(MuxStreamHandle.release(handle), Effect.failCause(cause)),
+            onSuccess: (value) => Effect.as(MuxStreamHandle.release(handle), value)
           })
         })
       )
@@ -101,5 +116,5 @@ export const makeOpens = (
         return () => cancel(opening)
       }, done)
     }
-    return { open, unsafeOpen }
+    return { open, withStream: withStream as WithStream<OpenError>, unsafeOpen } // `DuplicateStream` needs an id
   })

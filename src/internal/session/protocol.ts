@@ -25,7 +25,7 @@ import type { SessionLog } from "../observe/sessionLog.js"
 import type { WindowTuner } from "../recv/windowTuner.js"
 import type { CongestionController } from "../send/congestion.js"
 import { SendScheduler } from "../send/sendScheduler.js"
-import { Notify } from "../sync/notify.js"
+import type { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
 import { type Role, StreamIds } from "../wire/streamIds.js"
 import { Backlog } from "./backlog.js"
@@ -64,8 +64,6 @@ export class SessionProtocol implements Listener {
   readonly #context: StreamContext
   readonly #streams = new Map<number, StreamProtocol>()
   readonly #backlog: Backlog
-  /** Those that wait for a stream of the peer, first come first served. */
-  readonly acceptors = new Notify()
   readonly #openings = new Map<StreamProtocol, PendingOpen>()
   /** The session's shares of the limits for all sessions. */
   readonly #shares: { readonly [K in "streams" | "buffers" | "waitingAnswers"]: Share }
@@ -86,7 +84,13 @@ export class SessionProtocol implements Listener {
       waitingAnswers: limits.waitingAnswers.join()
     }
     this.#memory = new ReceiveMemory(settings, this.#shares.buffers)
-    this.#backlog = new Backlog(settings.acceptBacklog, Duration.toMillis(settings.backlogTimeout), now)
+    this.#backlog = new Backlog(settings.acceptBacklog, Duration.toMillis(settings.backlogTimeout), {
+      now,
+      refuse: (stream, reason) => {
+        this.#countRefusal(stream.id, reason)
+        stream.leave()
+      }
+    })
     this.scheduler = new SendScheduler(
       transport,
       settings.maxFrameSize,
@@ -108,6 +112,11 @@ export class SessionProtocol implements Listener {
 
   get terminal(): TerminalError | undefined {
     return this.#terminal
+  }
+
+  /** Those that wait for a stream of the peer, first come first served. */
+  get acceptors(): Notify {
+    return this.#backlog.acceptors
   }
 
   // The events of the transport.
@@ -180,7 +189,6 @@ export class SessionProtocol implements Listener {
 
   /** Takes the next stream of the backlog and accepts it. Returns undefined when the backlog is empty. */
   takeAccepted(): StreamProtocol | undefined {
-    this.#refuseExpired()
     const stream = this.#backlog.take()
     if (stream === undefined) return undefined
     this.counters.accepted++
@@ -201,8 +209,7 @@ export class SessionProtocol implements Listener {
   terminate(error: TerminalError): void {
     if (this.#terminal !== undefined) return
     this.#terminal = error
-    this.#backlog.clear()
-    this.acceptors.notifyAll()
+    this.#backlog.close()
     this.opens.fail(error)
     for (const opening of this.#openings.values()) opening.settle(Either.left(error))
     this.#openings.clear()
@@ -272,9 +279,7 @@ export class SessionProtocol implements Listener {
       this.counters.duplicateSyns++
       return this.log.fault("Warning", "ignored a frame: the peer opened a stream twice", { streamId: id })
     }
-    const isAwaited = this.acceptors.hasWaitersInTurn
-    if (!isAwaited && this.#backlog.isFull) this.#refuseExpired()
-    if (!isAwaited && this.#backlog.isFull) return this.#refuse(id, "the backlog is full (acceptBacklog)")
+    if (!this.#backlog.makeRoom()) return this.#refuse(id, "the backlog is full (acceptBacklog)")
     if (this.#places.size >= this.#settings.maxStreams) return this.#refuse(id, "the session has maxStreams streams")
     if (!this.#shares.streams.take(1)) return this.#refuse(id, "all sessions together have too many (SharedLimits)")
     const window = this.#memory.bookWindow()
@@ -291,7 +296,7 @@ export class SessionProtocol implements Listener {
     )
     this.#streams.set(id, stream)
     this.#places.add(stream)
-    this.#backlog.add(stream, () => this.acceptors.notifyOne())
+    this.#backlog.add(stream)
   }
 
   #recvFin({ id }: Frame.Fin): void {
@@ -327,20 +332,13 @@ export class SessionProtocol implements Listener {
   }
 
   #refuse(id: number, reason: string): void {
-    this.counters.refused++
-    this.log.fault("Warning", `refused a stream: ${reason}`, { streamId: id })
+    this.#countRefusal(id, reason)
     this.#answer(Frame.fin(id))
   }
 
-  /** Refuses the streams that have waited longer than `backlogTimeout`: their openers no longer wait. */
-  #refuseExpired(): void {
-    for (const stream of this.#backlog.takeExpired()) {
-      this.counters.refused++
-      this.log.fault("Warning", "refused a stream: no acceptor took it within backlogTimeout", {
-        streamId: stream.id
-      })
-      stream.leave()
-    }
+  #countRefusal(streamId: number, reason: string): void {
+    this.counters.refused++
+    this.log.fault("Warning", `refused a stream: ${reason}`, { streamId })
   }
 
   /** Sends a reply to a frame of the peer. Ends the session when the peer causes replies and does not read them. */

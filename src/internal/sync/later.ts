@@ -14,12 +14,14 @@ export const later = <A extends ReadonlyArray<unknown>>(
   done: (...args: A) => void
 ): Cancel => {
   let cancelled = false
-  const cancel = begin((...args) => void resolved.then(() => cancelled || done(...args)))
+  const cancel = begin((...args) => inMicrotask(() => cancelled || done(...args)))
   return () => {
     cancelled = true
     cancel()
   }
 }
 
-/** Cheaper than `queueMicrotask`, which makes an `AsyncResource` for each call. */
+/** Runs a task in a microtask. Cheaper than `queueMicrotask`, which makes an `AsyncResource` for each call. */
+export const inMicrotask = (task: () => unknown): void => void resolved.then(task)
+
 const resolved = Promise.resolve()

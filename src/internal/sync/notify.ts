@@ -25,11 +25,23 @@ export class Notify {
   /** The waiter that wakes at every notification, if it is the only such waiter. It sleeps without a finaliser. */
   #lone: (() => void) | undefined
   #others: Set<() => void> | undefined
-  #inTurn: Set<() => void> | undefined
+  #inTurn: Set<Waiter> | undefined
+  #chosen = 0
+  readonly #onPassedBack: (() => void) | undefined
 
-  /** Whether a fiber waits in turn that has not been woken. */
+  /** @param onPassedBack a chosen waiter was cancelled, and no other waiter in turn sleeps that could be chosen */
+  constructor(onPassedBack?: () => void) {
+    this.#onPassedBack = onPassedBack
+  }
+
+  /** Whether a waiter in turn sleeps. */
   get hasWaitersInTurn(): boolean {
     return this.#inTurn !== undefined && this.#inTurn.size > 0
+  }
+
+  /** The waiters in turn that `notifyOne` has woken and that have not looked yet. */
+  get chosen(): number {
+    return this.#chosen
   }
 
   /**
@@ -39,9 +51,11 @@ export class Notify {
   notifyOne(): boolean {
     this.#notifications++
     this.#wakeEvery()
-    for (const wake of this.#inTurn ?? []) {
-      this.#inTurn!.delete(wake)
-      wake()
+    for (const waiter of this.#inTurn ?? []) {
+      this.#inTurn!.delete(waiter)
+      this.#chosen++
+      waiter.state = "Chosen"
+      waiter.wake()
       return true
     }
     return false
@@ -53,7 +67,10 @@ export class Notify {
     this.#wakeEvery()
     const inTurn = this.#inTurn
     this.#inTurn = undefined
-    if (inTurn !== undefined) { for (const wake of inTurn) wake() }
+    for (const waiter of inTurn ?? []) {
+      waiter.state = "Awake"
+      waiter.wake()
+    }
   }
 
   /** Calls back once, at the next notification. Returns a function that cancels the callback. */
@@ -72,15 +89,28 @@ export class Notify {
   }
 
   /**
-   * Calls back once, when this waiter in turn is the next to be woken. Returns a function that cancels the callback. A
-   * waiter that was woken and is cancelled before it looked passes the wake-up on to the next.
+   * Adds a waiter in turn, and calls back once when it is woken. The waiter must then call `looks` in the step in which
+   * it asks the condition, or `cancel`.
    */
-  addInTurn(wake: () => void): () => void {
-    const inTurn = this.#inTurn ??= new Set()
-    inTurn.add(wake)
-    return () => {
-      if (!inTurn.delete(wake)) this.notifyOne()
-    }
+  addInTurn(wake: () => void): Waiter {
+    const waiter: Waiter = { wake, state: "Asleep" }
+    this.#inTurn ??= new Set()
+    this.#inTurn.add(waiter)
+    return waiter
+  }
+
+  /** Ends the turn of a woken waiter, which asks the condition now. */
+  looks(waiter: Waiter): void {
+    if (waiter.state === "Chosen") this.#chosen--
+    waiter.state = "Awake"
+  }
+
+  /** Removes a waiter that has not looked. A chosen waiter passes the wake-up on to the next. */
+  cancel(waiter: Waiter): void {
+    const { state } = waiter
+    if (state === "Asleep") this.#inTurn!.delete(waiter)
+    this.looks(waiter)
+    if (state === "Chosen" && !this.notifyOne()) this.#onPassedBack?.()
   }
 
   /**
@@ -131,34 +161,34 @@ export class Notify {
     inherit: Restore,
     restore: Restore
   ): Effect.Effect<A, E> {
-    return Effect.flatMap(this.#sleepInTurn(known, restore), () => {
+    const look = (): Effect.Effect<A, E> => {
       const known = this.#notifications
       const answer = poll()
       return answer === undefined ? this.#wait(known, poll, inherit, restore) : inherit(answer)
-    })
-  }
-
-  #sleepInTurn(known: number, restore: Restore): Effect.Effect<void> {
+    }
     return Effect.suspend(() => {
-      if (this.#notifications !== known) return Effect.void
-      let isWoken = false
+      if (this.#notifications !== known) return look()
       let resume: (() => void) | undefined
-      const wake = () => {
-        isWoken = true
-        resume?.()
-      }
-      this.#inTurn ??= new Set()
-      this.#inTurn.add(wake)
+      const waiter = this.addInTurn(() => resume?.())
       const sleep = Effect.async<void>((done) => {
         resume = () => done(Effect.void)
-        if (isWoken) resume()
+        if (waiter.state !== "Asleep") resume()
       })
-      return Effect.onInterrupt(restore(sleep), () =>
-        Effect.sync(() => {
-          if (this.#inTurn?.delete(wake) !== true) this.notifyOne()
-        }))
+      return Effect.flatMap(
+        Effect.onInterrupt(restore(sleep), () => Effect.sync(() => this.cancel(waiter))),
+        () => {
+          this.looks(waiter)
+          return look()
+        }
+      )
     })
   }
+}
+
+/** A waiter in turn: asleep until it is chosen by `notifyOne`, or awake like all at `notifyAll`. */
+export interface Waiter {
+  readonly wake: () => void
+  state: "Asleep" | "Chosen" | "Awake"
 }
 
 /** Gives an effect an interruptibility that was in force outside. */

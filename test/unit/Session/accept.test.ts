@@ -1,17 +1,22 @@
 import { describe, expect, it } from "@effect/vitest"
+import type { Session } from "effect-wsmux/Session"
 import * as SharedLimits from "effect-wsmux/SharedLimits"
 import { BrokenPipe, SessionClosed, TransportFailure } from "effect-wsmux/WsmuxError"
 import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { encode } from "../../../src/internal/wire/frame.js"
 import { bytes, text } from "../../support/bytes.js"
+import { interruptAt } from "../../support/interruptAt.js"
 import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { readAll, readSome, settle } from "../../support/sessions.js"
+import { makeTracer } from "../../support/spans.js"
 
 const closed = new SessionClosed({ by: "peer", code: 1001, reason: "" })
 
@@ -115,6 +120,18 @@ describe("Session.accept", () => {
       yield* settle
       expect(yield* frames).toEqual([ack(1, 1024), ack(3, 1024), fin(5)])
       expect((yield* Effect.forEach(acceptors, Fiber.join)).map(({ id }) => id)).toEqual([1, 3])
+    }))
+
+  it.scoped("Session.accept leaves the backlog its bound when it is interrupted beside an arrival", () =>
+    Effect.gen(function*() {
+      const { frames, send, session, transport } = yield* makePeer("server", { ...quiet, acceptBacklog: 2 })
+      const acceptors = yield* Effect.replicateEffect(start(session.accept), 3)
+      for (const id of [1, 3, 5]) transport.send([encode(syn(id))])
+      yield* Effect.zipRight(Fiber.interruptAll(acceptors), settle)
+      expect((yield* session.snapshot).backlog).toBe(2)
+      yield* send(syn(7))
+      expect(yield* frames).toEqual([fin(5), fin(7)])
+      expect([(yield* session.accept).id, (yield* session.accept).id]).toEqual([1, 3])
     }))
 
   it.scoped("Session refuses a stream instead of handing it out when it has waited for 30 s", () =>
@@ -232,11 +249,20 @@ describe("Session.accepted", () => {
     }))
 })
 
-describe("Session.run", () => {
-  it.scoped("Session.run runs the handlers of all streams at the same time", () =>
+/** Without a tracer `run` takes its streams by callbacks, with a tracer in a fiber and in spans. */
+const runs: Record<string, (session: Session) => Session["run"]> = {
+  "Session.run": (session) => session.run,
+  "Session.run with a tracer": (session) => (handler) =>
+    Effect.flatMap(makeTracer, ({ tracer }) => Effect.withTracer(session.run(handler), tracer))
+}
+
+describe.each(Object.keys(runs))("%s", (name) => {
+  const runOf = runs[name]!
+
+  it.scoped(`${name} runs the handlers of all streams at the same time`, () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
-      yield* start(session.run((stream) => Stream.run(stream.readable, stream.writable)))
+      yield* start(runOf(session)((stream) => Stream.run(stream.readable, stream.writable)))
       yield* send(syn(1), syn(3), ack(1, 9), dat(1, bytes("one")), dat(3, bytes("three")), fin(3))
       expect(yield* frames).toEqual([
         ack(1, 1024),
@@ -247,18 +273,20 @@ describe("Session.run", () => {
       ])
     }))
 
-  it.scoped("Session.run closes the scope of a stream when its handler completes", () =>
+  it.scoped(`${name} closes the scope of a stream when its handler completes`, () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       const events: Array<string> = []
       const log = (event: string) => Effect.sync(() => void events.push(event))
-      yield* start(session.run((stream) =>
-        Effect.gen(function*() {
-          yield* Effect.addFinalizer(() => log(`closed ${stream.id}`))
-          yield* stream.read
-          yield* log(`done ${stream.id}`)
-        })
-      ))
+      yield* start(
+        runOf(session)((stream) =>
+          Effect.gen(function*() {
+            yield* Effect.addFinalizer(() => log(`closed ${stream.id}`))
+            yield* stream.read
+            yield* log(`done ${stream.id}`)
+          })
+        )
+      )
       yield* send(syn(1), syn(3), dat(3, bytes("x")))
       expect(events).toEqual(["done 3", "closed 3"])
       expect(yield* frames).toEqual([ack(1, 1024), ack(3, 1024), fin(3)])
@@ -271,12 +299,14 @@ describe("Session.run", () => {
     "a handler with a defect": Effect.dieMessage("oops"),
     "a handler that interrupts itself": Effect.interrupt
   }
-  for (const [name, failure] of Object.entries(failures)) {
-    it.scoped(`Session.run ends the stream of ${name}, and keeps the session`, () =>
+  for (const [failing, failure] of Object.entries(failures)) {
+    it.scoped(`${name} ends the stream of ${failing}, and keeps the session`, () =>
       Effect.gen(function*() {
         const { frames, send, session } = yield* makePeer("server")
         const run = yield* start(
-          session.run((stream) => Effect.zipRight(stream.id === 1 ? failure : Effect.void, stream.write(bytes("fine"))))
+          runOf(session)((stream) =>
+            Effect.zipRight(stream.id === 1 ? failure : Effect.void, stream.write(bytes("fine")))
+          )
         )
         yield* send(syn(1), syn(3))
         expect(yield* frames).toEqual([ack(1, 1024), fin(1), ack(3, 1024), dat(3, bytes("fine")), fin(3)])
@@ -285,13 +315,13 @@ describe("Session.run", () => {
       }))
   }
 
-  it.scoped("Session.run ends its handlers and their streams, and keeps the session when interrupted", () =>
+  it.scoped(`${name} ends its handlers and their streams, and keeps the session when interrupted`, () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("server")
       const interrupted: Array<number> = []
       const handler = ({ id }: { readonly id: number }) =>
         Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted.push(id)))
-      const run = yield* start(session.run(handler))
+      const run = yield* start(runOf(session)(handler))
       yield* send(syn(1), syn(3))
       yield* Fiber.interrupt(run)
       expect(interrupted.sort()).toEqual([1, 3])
@@ -300,19 +330,21 @@ describe("Session.run", () => {
       expect((yield* session.accept).id).toBe(5)
     }))
 
-  it.scoped("Session.run lets handlers read arrived bytes, then fails when the session ends", () =>
+  it.scoped(`${name} lets handlers read arrived bytes, then fails when the session ends`, () =>
     Effect.gen(function*() {
       const { pair, send, session } = yield* makePeer("server")
       const read: Array<string> = []
       const gate = yield* Effect.makeLatch()
-      const run = yield* start(session.run((stream) =>
-        Effect.gen(function*() {
-          yield* gate.await
-          read.push(text(yield* readSome(stream)))
-          const end = yield* Effect.either(stream.read)
-          read.push(end._tag === "Left" ? end.left.message : "a false end")
-        })
-      ))
+      const run = yield* start(
+        runOf(session)((stream) =>
+          Effect.gen(function*() {
+            yield* gate.await
+            read.push(text(yield* readSome(stream)))
+            const end = yield* Effect.either(stream.read)
+            read.push(end._tag === "Left" ? end.left.message : "a false end")
+          })
+        )
+      )
       yield* send(syn(1), dat(1, bytes("arrived")))
       yield* pair.cut
       yield* expectWaiting(run)
@@ -325,25 +357,77 @@ describe("Session.run", () => {
       ])
     }))
 
-  it.scoped("Session.run can be interrupted while handlers still run after the end of the session", () =>
+  it.scoped(`${name} can be interrupted while handlers still run after the end of the session`, () =>
     Effect.gen(function*() {
       const { pair, send, session } = yield* makePeer("server")
-      const run = yield* start(session.run(() => Effect.never))
+      const run = yield* start(runOf(session)(() => Effect.never))
       yield* send(syn(1))
       yield* pair.cut
       yield* expectWaiting(run)
       expect((yield* Fiber.interrupt(run))._tag).toBe("Failure")
     }))
 
-  it.scoped("Session.run delivers all bytes up to the FIN when they come before the handler reads", () =>
+  it.scoped(`${name} delivers all bytes up to the FIN when they come before the handler reads`, () =>
     Effect.gen(function*() {
       const { send, session } = yield* makePeer("server")
       const gate = yield* Effect.makeLatch()
       const read: Array<string> = []
-      yield* start(session.run((stream) => gate.whenOpen(Effect.map(readAll(stream), (all) => read.push(text(all))))))
+      yield* start(
+        runOf(session)((stream) => gate.whenOpen(Effect.map(readAll(stream), (all) => read.push(text(all)))))
+      )
       yield* send(syn(1), dat(1, bytes("all ")), dat(1, bytes("of it")), fin(1))
       yield* gate.open
       yield* settle
       expect(read).toEqual(["all of it"])
+    }))
+
+  it.scoped(`${name} loses no stream when it or a handler is interrupted at any step`, () =>
+    Effect.gen(function*() {
+      for (let step = 0, isInterrupted = true; isInterrupted; step++) {
+        const { frames, send, session } = yield* makePeer("server", quiet)
+        const { hasInterrupted, scheduler } = interruptAt(step)
+        const run = Effect.runFork(runOf(session)((stream) => stream.read), { scheduler })
+        yield* send(syn(1))
+        isInterrupted = hasInterrupted()
+        yield* Fiber.interrupt(run)
+        const isAccepted = (yield* session.snapshot).counters.accepted === 1
+        if (!isAccepted) yield* Effect.scoped(session.accept)
+        expect([step, yield* frames]).toEqual([step, [ack(1, 1024), fin(1)]])
+      }
+    }))
+
+  it.scoped(`${name} gives the handler the context and the references of its caller`, () =>
+    Effect.gen(function*() {
+      const { send, session } = yield* makePeer("server")
+      const Name = Context.GenericTag<string>("Name")
+      const level = FiberRef.unsafeMake("default")
+      const seen: Array<unknown> = []
+      const handler = () =>
+        Effect.map(
+          Effect.all([Name, FiberRef.get(level), Effect.logAnnotations]),
+          ([name, level, annotations]) => seen.push([name, level, Object.fromEntries(annotations)])
+        )
+      const run = runOf(session)(handler).pipe(
+        Effect.provideService(Name, "name"),
+        Effect.annotateLogs("role", "server"),
+        Effect.locally(level, "given")
+      )
+      yield* start(run)
+      yield* send(syn(1), syn(3))
+      expect(seen).toEqual([
+        ["name", "given", { role: "server", streamId: 1 }],
+        ["name", "given", { role: "server", streamId: 3 }]
+      ])
+    }))
+
+  it.scoped(`${name} leaves a stream to a fiber that accepts when that fiber has waited longer`, () =>
+    Effect.gen(function*() {
+      const { send, session } = yield* makePeer("server")
+      const seen: Array<number> = []
+      const first = yield* start(session.accept)
+      yield* start(runOf(session)(({ id }) => Effect.sync(() => seen.push(id))))
+      const second = yield* start(session.accept)
+      for (const id of [1, 3, 5]) yield* send(syn(id))
+      expect([(yield* Fiber.join(first)).id, seen, (yield* Fiber.join(second)).id]).toEqual([1, [3], 5])
     }))
 })

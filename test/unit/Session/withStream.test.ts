@@ -4,23 +4,13 @@ import { StreamRefused } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Tracer from "effect/Tracer"
 import { bytes } from "../../support/bytes.js"
 import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { settle } from "../../support/sessions.js"
+import { makeTracer } from "../../support/spans.js"
 
-/** A tracer of a program's own, and the names of its spans. */
-const makeTracer = Effect.map(Effect.tracer, (tracer) => {
-  const names: Array<string> = []
-  const span: Tracer.Tracer["span"] = (...args) => {
-    names.push(args[0])
-    return tracer.span(...args)
-  }
-  return { names, tracer: Tracer.make({ context: (run, fiber) => tracer.context(run, fiber), span }) }
-})
-
-/** A session opens streams directly; a wrapped opener, and a program with a tracer, by `open` and a scope. */
+/** A session opens streams directly, another opener by `open` and a scope. */
 const kinds: ReadonlyArray<readonly [name: string, of: (session: Session.Session) => Session.Opener]> = [
   ["a session", (session) => session],
   ["a copy of a session", (session) => Session.withPrincipal(session, 1)],

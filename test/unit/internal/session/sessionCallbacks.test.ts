@@ -79,4 +79,17 @@ describe("unsafeRunOf a session", () => {
       owned[0]!.leave()
       expect(yield* readAll(first)).toEqual(new Uint8Array(0))
     }))
+
+  it.scoped("unsafeRunOf a session takes no more streams when the handler of one cancels it", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly())
+      const ids: Array<number> = []
+      const cancel = unsafeRunOf(server, yield* makeFork)(({ stream }) => {
+        ids.push(stream.id)
+        cancel()
+      }, () => {})
+      yield* Effect.fork(Effect.all([client.open(), client.open()], { concurrency: 2 }))
+      yield* settle
+      expect([ids, (yield* server.accept).id]).toEqual([[1], 3])
+    }))
 })

@@ -2,9 +2,9 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Scheduler from "effect/Scheduler"
 import { Notify } from "../../../../src/internal/sync/notify.js"
+import { interruptAt } from "../../../support/interruptAt.js"
 import { settle } from "../../../support/sessions.js"
 
 const modes = ["waitUntil", "waitInTurn", "waitInTurn with restore"] as const
@@ -164,28 +164,19 @@ describe("Notify", () => {
         expect([sleeps(second), pool.takers]).toEqual([false, ["second"]])
       }))
 
-    // A fiber that has run for long yields before any step, and may be interrupted there.
     it.effect(`Notify.${mode} loses no wake-up when the first of two waiters is interrupted at any step`, () =>
       Effect.gen(function*() {
-        for (let at = 0, interrupted = true; interrupted; at++) {
+        for (let step = 0, isInterrupted = true; isInterrupted; step++) {
           const pool = makePool()
-          let steps = 0
-          const scheduler = Scheduler.make(
-            (task, priority, fiber) => Scheduler.defaultScheduler.scheduleTask(task, priority, fiber),
-            (fiber) => {
-              if (steps++ !== at) return false
-              fiber.unsafeInterruptAsFork(FiberId.none)
-              return 0
-            }
-          )
+          const { hasInterrupted, scheduler } = interruptAt(step)
           const first = Effect.runFork(pool.take(mode, "first"), { scheduler })
           yield* settle
           const second = yield* Effect.fork(pool.take(mode, "second"))
           yield* settle
           pool.put()
           yield* settle
-          expect([at, pool.items]).toEqual([at, 0])
-          interrupted = steps > at
+          expect([step, pool.items, pool.notify.chosen]).toEqual([step, 0, 0])
+          isInterrupted = hasInterrupted()
           yield* Fiber.interruptAll([first, second])
         }
       }))
@@ -339,17 +330,18 @@ describe("Notify", () => {
         yield* settle
         expect(pool.takers.length + pool.items).toBe(put)
         expect(pool.items === 0 || !fibers.some(sleeps)).toBe(true)
+        expect(pool.notify.chosen).toBe(0)
       })
   )
 })
 
 describe("Notify.addInTurn", () => {
-  /** A `Notify` with callbacks that wait in turn, the names of those that were called, and how to cancel each. */
+  /** A `Notify` with callbacks that wait in turn, the names of those that were called, and the waiters. */
   const makeCallbacks = () => {
-    const notify = new Notify()
     const called: Array<string> = []
-    const cancels = ["a", "b", "c"].map((name) => notify.addInTurn(() => called.push(name)))
-    return { notify, called, cancels }
+    const notify = new Notify(() => called.push("passed back"))
+    const add = (name: string) => notify.addInTurn(() => called.push(name))
+    return { a: add("a"), b: add("b"), c: add("c"), called, notify }
   }
 
   it("Notify.addInTurn calls back once for each notification, in the order of the calls", () => {
@@ -361,25 +353,41 @@ describe("Notify.addInTurn", () => {
   })
 
   it("Notify.addInTurn skips a callback that was cancelled", () => {
-    const { called, cancels, notify } = makeCallbacks()
-    cancels[0]!()
+    const { a, called, notify } = makeCallbacks()
+    notify.cancel(a)
     expect(called).toEqual([])
     notify.notifyOne()
     expect(called).toEqual(["b"])
   })
 
   it("Notify.addInTurn passes the wake-up on when a callback is cancelled after it was woken", () => {
-    const { called, cancels, notify } = makeCallbacks()
+    const { a, b, c, called, notify } = makeCallbacks()
     notify.notifyOne()
-    cancels[0]!()
-    expect(called).toEqual(["a", "b"])
+    for (const waiter of [a, b, c]) notify.cancel(waiter)
+    expect([called, notify.chosen]).toEqual([["a", "b", "c", "passed back"], 0])
   })
 
   it("Notify.addInTurn wakes no other callback when all were woken and one is cancelled", () => {
-    const { called, cancels, notify } = makeCallbacks()
+    const { a, called, notify } = makeCallbacks()
     notify.notifyAll()
     notify.addInTurn(() => called.push("d"))
-    cancels[0]!()
+    notify.cancel(a)
     expect(called).toEqual(["a", "b", "c"])
+  })
+
+  it("Notify.chosen counts the waiters that were woken by notifyOne until they look", () => {
+    const { a, b, c, notify } = makeCallbacks()
+    const counts = [notify.chosen]
+    const count = (step: () => void) => {
+      step()
+      counts.push(notify.chosen)
+    }
+    count(() => notify.notifyOne())
+    count(() => notify.notifyOne())
+    count(() => notify.looks(a))
+    count(() => notify.cancel(b)) // `c` is chosen instead
+    count(() => notify.looks(c))
+    count(() => notify.notifyAll())
+    expect(counts).toEqual([0, 1, 2, 1, 1, 0, 0])
   })
 })
