@@ -1,7 +1,7 @@
 /**
  * The portable part of effect-wsmux. Modules for Node are entry points of their own: `effect-wsmux/NodeTransport`,
  * `effect-wsmux/NodeTransportServer`, `effect-wsmux/SessionRoute`, `effect-wsmux/NodeDuplex`, and
- * `effect-wsmux/MuxHttp`.
+ * `effect-wsmux/MuxHttp`. So is `effect-wsmux/MuxRpc`, which needs the package `@effect/rpc`.
  *
  * @since 0.1.0
  */

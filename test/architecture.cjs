@@ -124,7 +124,7 @@ module.exports = {
       "^src/internal/session/(callbacks|exchange|progress)\\.ts$",
       contracts,
       core,
-      publicFiles("ByteStream", "MuxHttp", "MuxSocket", "NodeDuplex", "WebStreams")
+      publicFiles("ByteStream", "MuxHttp", "MuxRpc", "MuxSocket", "NodeDuplex", "WebStreams")
     ),
     only(
       "the-tunnel-joins-with-adapters",
@@ -145,6 +145,12 @@ module.exports = {
       severity: "error",
       from: { path: room("budget", "observe", "recv", "send", "session", "sync", "text", "time", "wire") },
       to: { path: "^(node:|ws$|node_modules/ws/)", dependencyTypes: ["core", "npm"] }
+    },
+    {
+      name: "the-optional-rpc-is-imported-by-its-adapter-only",
+      severity: "error",
+      from: { pathNot: `${publicFiles("MuxRpc")}|^src/internal/adapter/rpc/` },
+      to: { path: "(^|/)node_modules/@effect/rpc/|^@effect/rpc/" }
     },
     only("the-command-line-uses-the-public-api", "^src/cli/", "^src/cli/", "^src/[^/]+$", room("text"))
   ],
