@@ -6,3 +6,6 @@ export const token = "WSMUX_TOKEN"
  * starts, and holds their inputs open. Hence these processes end with the demo, also when SIGKILL ends the demo.
  */
 export const endsWithInput = "WSMUX_ENDS_WITH_INPUT"
+
+/** The variable with the number of a worker. `serve --workers` sets it for the processes that it starts. */
+export const worker = "WSMUX_WORKER"

@@ -14,6 +14,7 @@ import { usage } from "./options.js"
 import { complain, messageOf, plain, withPlainOutput } from "./plainText.js"
 import { serve } from "./serve.js"
 import { version } from "./version.js"
+import * as Worker from "./worker.js"
 
 const wsmux = Command.make("wsmux").pipe(
   Command.withDescription("Carries TCP connections through one WebSocket, each as a stream with its own flow control."),
@@ -30,10 +31,16 @@ const run = Command.run(wsmux, { name: "wsmux", version })
 
 /** Runs the command line. Completes with the exit code: 0, 1 after a failure, 2 after a fault of the arguments. */
 export const main = ([node = "", script = "", ...args]: ReadonlyArray<string>): Effect.Effect<number> =>
-  Either.match(Argv.prepare(subcommands, args), {
+  coded(Either.match(Argv.prepare(subcommands, args), {
     onLeft: usage,
     onRight: (prepared) => withPlainOutput(run([node, script, ...prepared]))
-  }).pipe(
+  }))
+
+/** Runs a worker of `serve --workers`. Completes with the exit code: 0, or 1 after a failure. */
+export const work = (number: string): Effect.Effect<number> => coded(Worker.work(number))
+
+const coded = <E>(effect: Effect.Effect<unknown, E, Layer.Layer.Success<typeof layer>>): Effect.Effect<number> =>
+  effect.pipe(
     Effect.as(0),
     Effect.catchAllCause((cause) => {
       if (Cause.isInterruptedOnly(cause)) return Effect.interrupt

@@ -40,6 +40,18 @@ export const bufferSize: Options.Options<number> = Options.text("buffer-size").p
   Options.filterMap(parseSize, "--buffer-size: expected a size from 1 to 64M, such as 65536, 256K or 4MiB")
 )
 
+export const workers: Options.Options<number> = Options.text("workers").pipe(
+  Options.withPseudoName("number"),
+  Options.withDescription(
+    "Processes that share the port; default 1. Each session has one of them. A process that dies is replaced."
+  ),
+  Options.withDefault("1"),
+  Options.filterMap(
+    (text) => /^0*[1-9]\d{0,2}$/.test(text) && Number(text) <= 256 ? Option.some(Number(text)) : Option.none(),
+    "--workers: expected a whole number from 1 to 256"
+  )
+)
+
 /** With a shorter interval a busy machine or a long way would take a living peer for a dead peer. */
 const minKeepAlive = Duration.millis(500)
 

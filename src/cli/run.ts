@@ -1,8 +1,8 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Exit from "effect/Exit"
 import { constants } from "node:os"
-import { endsWithInput } from "./environment.js"
-import { main } from "./main.js"
+import * as Environment from "./environment.js"
+import { main, work } from "./main.js"
 import * as Tcp from "./tcp.js"
 
 // A reader of the output that closes its end stops the printing. The tunnel goes on.
@@ -30,13 +30,19 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   })
 }
 
-if (process.env[endsWithInput] !== undefined) {
+if (process.env[Environment.endsWithInput] !== undefined) {
   process.stdin.once("end", () => process.kill(process.pid, "SIGTERM")).resume()
 }
 
-NodeRuntime.runMain(main(process.argv), {
+const worker = process.env[Environment.worker]
+
+NodeRuntime.runMain(worker === undefined ? main(process.argv) : work(worker), {
   disableErrorReporting: true,
   disablePrettyLogger: true,
   // Ctrl-C is the usual end of a command, and no failure.
-  teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : 0)
+  teardown: (exit, onExit) => {
+    const code = Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : 0
+    if (worker === undefined) onExit(code)
+    else process.exit(code) // the channel to the parent would keep the process alive
+  }
 })

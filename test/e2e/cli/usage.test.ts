@@ -71,6 +71,9 @@ describe("wsmux", () => {
     ],
     [[...serving, "--tcp-keep-alive", "soon"], "--tcp-keep-alive: expected a duration such as 1s, 30s or 2m, or off"],
     [[...serving, "--tcp-keep-alive", "999ms"], "--tcp-keep-alive: expected 1s to 9h, or off"],
+    ...["0", "257", "1.5", "two"].map((workers) =>
+      [[...serving, "--workers", workers], "--workers: expected a whole number from 1 to 256"] as const
+    ),
     [[...serving, "--wizard"], "--wizard: expected a terminal for the questions"],
     [["--wizard"], "--wizard: expected a terminal for the questions"],
     [[...serving, "--stats", "often"], wants.stats],
