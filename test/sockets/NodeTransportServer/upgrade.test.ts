@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
+import * as Queue from "effect/Queue"
 import { readFileSync } from "node:fs"
 import * as Http from "node:http"
 import * as Https from "node:https"
@@ -64,6 +65,25 @@ describe("NodeTransportServer", () => {
       yield* NodeTransport.connect(url, { headers: { "x-key": "right" } })
       yield* next
       expect(told).toEqual([[401, "wrong"], [403, "right"]])
+    }))
+
+  it.scopedLive("NodeTransportServer calls onRejected with 404 once when no server takes the path", () =>
+    Effect.gen(function*() {
+      const http = yield* listening(Http.createServer())
+      const told = yield* Queue.unbounded<readonly [path: string, status: number, url: string | undefined]>()
+      for (const path of ["/one", "/two"]) {
+        yield* NodeTransportServer.make({
+          server: http,
+          path,
+          onRejected: ({ status }, { url }) => Queue.offer(told, [path, status, url])
+        })
+      }
+      const url = `ws://127.0.0.1:${portOf(http)}`
+      for (const path of ["/three", "/four"]) {
+        expect(yield* Effect.flip(NodeTransport.connect(`${url}${path}`))).toEqual(rejected(`${url}${path}`, 404))
+        expect(yield* Queue.take(told).pipe(within("5 seconds", "onRejected"))).toEqual(["/one", 404, path])
+      }
+      expect(yield* Queue.size(told)).toBe(0)
     }))
 
   const valid = {

@@ -48,17 +48,23 @@ export const make = <R, P>(
     const handler = new ConnectionHandler<P>()
     const admission = new Admission(settings, handler, FiberSet.size(connections))
 
+    const reject = (socket: Net.Socket, request: Http.IncomingMessage, cause: Cause.Cause<Rejection>) =>
+      Effect.zipRight(refuse(socket, cause), reportRejection(settings, request, cause))
     const serve = (upgrade: Upgrade<P>) =>
       Effect.suspend(() => admission.admit(upgrade.request!)).pipe(
         Effect.onInterrupt(() => Effect.sync(() => upgrade.socket.destroy())),
         Effect.matchCauseEffect({
-          onFailure: (cause) =>
-            Effect.zipRight(refuse(upgrade.socket, cause), reportRejection(settings, upgrade.request!, cause)),
+          onFailure: (cause) => reject(upgrade.socket, upgrade.request!, cause),
           onSuccess: (admitted) => accept(upgrader, upgrade, admitted)
         }),
         Effect.scoped
       )
-    yield* listenToUpgrades(server, settings.path, (request, socket, head) => fork(serve({ request, socket, head })))
+    yield* listenToUpgrades(
+      server,
+      settings.path,
+      (request, socket, head) => fork(serve({ request, socket, head })),
+      (request, socket) => fork(reject(socket, request, Cause.fail({ status: 404 })))
+    )
     return {
       maxMessageSize: settings.maxMessageSize,
       get address() {
