@@ -16,6 +16,7 @@ import { callbacksOf, setCallbacks } from "./internal/adapter/callbacks.js"
 import * as exchange from "./internal/adapter/exchange.js"
 import { join as joinStreams } from "./internal/adapter/join.js"
 import { setOrigin } from "./internal/adapter/streamOrigin.js"
+import { unsafeSize } from "./internal/settings/validate.js"
 import type { ReadError, Stalled, WriteError } from "./WsmuxError.js"
 
 /**
@@ -94,7 +95,13 @@ export const readAll = <R>(
   stream: Pick<Operations<R>, "read">,
   { maxBytes = 1024 * 1024 }: ReadOptions = {}
 ): Effect.Effect<Uint8Array, R | StreamTooLong> =>
-  exchange.readAll(stream, maxBytes, Effect.suspend(() => new StreamTooLong({ maxBytes })))
+  Effect.suspend(() =>
+    exchange.readAll(
+      stream,
+      unsafeSize("maxBytes", maxBytes, 0),
+      Effect.suspend(() => new StreamTooLong({ maxBytes }))
+    )
+  )
 
 /**
  * Reads a stream to its end as UTF-8, with the limit and the failures of `readAll`.

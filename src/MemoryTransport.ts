@@ -89,9 +89,13 @@ export const makePair = (options: Options = {}): Effect.Effect<Pair, never, Scop
     const clock = yield* Effect.clock
     const settings = {
       now: () => monotonicMillis(clock),
-      capacity: Math.max(options.capacity ?? 64 * 1024, 1),
-      latency: Duration.decode(options.latency ?? Duration.zero),
-      maxMessageSize: options.maxMessageSize ?? Settings.maxMessageSize(SessionConfig.defaults),
+      capacity: Math.max(Settings.unsafeSize("capacity", options.capacity ?? 64 * 1024, 0), 1),
+      latency: Settings.unsafeDuration("latency", options.latency ?? Duration.zero),
+      maxMessageSize: Settings.unsafeSize(
+        "maxMessageSize",
+        options.maxMessageSize ?? Settings.maxMessageSize(SessionConfig.defaults),
+        1
+      ),
       ping: options.ping ?? true
     }
     const link = new internal.Link(settings, { client: opaque("memory:client"), server: opaque("memory:server") })

@@ -15,6 +15,7 @@ import type * as Http from "node:http"
 import type * as Tls from "node:tls"
 import { WebSocket } from "ws"
 import { redacted } from "./Address.js"
+import { unsafeDuration } from "./internal/settings/validate.js"
 import { maxFragments } from "./internal/transport/node/frameReader.js"
 import { NodeTransport } from "./internal/transport/node/transport.js"
 import * as upgradedSocket from "./internal/transport/node/upgradedSocket.js"
@@ -68,6 +69,7 @@ export const connect = (
 ): Effect.Effect<Transport, ConnectFailure, Scope.Scope> =>
   Effect.gen(function*() {
     const settings = yield* resolve(options)
+    const openTimeout = unsafeDuration("openTimeout", options.openTimeout ?? Duration.seconds(10))
     const clock = yield* Effect.clock
     const attempt = yield* Effect.acquireRelease(
       Effect.try({
@@ -91,7 +93,7 @@ export const connect = (
     const { opened, transport } = attempt
     const response = yield* Deferred.await(opened).pipe(
       Effect.timeoutFail({
-        duration: options.openTimeout ?? Duration.seconds(10),
+        duration: openTimeout,
         onTimeout: () => new ConnectFailure({ url: redacted(url), reason: "Timeout" })
       }),
       Effect.onError(() => transport.terminate)

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -14,11 +14,10 @@ import type * as Tls from "node:tls"
 import * as Settings from "./internal/settings/validate.js"
 import { defaultUpgradeTimeout } from "./internal/transport/node/handshake.js"
 import * as internal from "./internal/transport/node/server.js"
+import { resolve } from "./internal/transport/options.js"
 import type * as NodeTransport from "./NodeTransport.js"
 import type { AllowedOrigins } from "./Origin.js"
-import * as SessionConfig from "./SessionConfig.js"
 import { SharedLimits } from "./SharedLimits.js"
-import { defaultHighWaterMark } from "./Transport.js"
 import { type Rejection, type Service, TransportServer } from "./TransportServer.js"
 import type { ListenFailure } from "./WsmuxError.js"
 
@@ -63,7 +62,8 @@ export interface Options<R = never, P = unknown> extends NodeTransport.Options {
   readonly maxConnections?: number | undefined
   /**
    * Runs for each client that is refused before the upgrade, after the answer. A program can log the client and the
-   * reason. A malformed handshake is refused with 400 or 405.
+   * reason. A malformed handshake is refused with 400 or 405, and a request for another path with 404. A path that no
+   * server of this package takes is told to the first of them.
    *
    * @since 0.2.0
    */
@@ -85,18 +85,16 @@ export const make = <R = never, P = undefined>(
   options: Options<R, P> = {}
 ): Effect.Effect<Service<P>, ListenFailure, R | Scope.Scope> =>
   Effect.flatMap(
-    Effect.all([SessionConfig.SessionConfig, SharedLimits]),
-    ([config, { connections, partialMessages }]) =>
+    Effect.all([resolve(options), SharedLimits]),
+    ([settings, { connections }]) =>
       internal.make({
         ...options,
-        highWaterMark: Math.max(options.highWaterMark ?? defaultHighWaterMark, 1),
-        maxMessageSize: options.maxMessageSize ?? Settings.maxMessageSize(config),
+        ...settings,
         port: options.port ?? 0,
         host: options.host ?? "127.0.0.1",
-        maxConnections: options.maxConnections ?? 10_000,
+        maxConnections: Settings.unsafeSize("maxConnections", options.maxConnections ?? 10_000, 0),
         connections,
-        partialMessages,
-        upgradeTimeout: Duration.decode(options.upgradeTimeout ?? defaultUpgradeTimeout)
+        upgradeTimeout: Settings.unsafeDuration("upgradeTimeout", options.upgradeTimeout ?? defaultUpgradeTimeout)
       })
   )
 

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { resolve } from "./internal/settings/resolve.js"
-import { maxMessageSize } from "./internal/settings/validate.js"
+import { duration, maxMessageSize } from "./internal/settings/validate.js"
 import { defaultUpgradeTimeout, isHandshake } from "./internal/transport/node/handshake.js"
 import * as NodeTransport from "./NodeTransport.js"
 import * as Origin from "./Origin.js"
@@ -20,14 +20,13 @@ import * as Session from "./Session.js"
 import type * as SessionConfig from "./SessionConfig.js"
 import { SharedLimits } from "./SharedLimits.js"
 import { Transport } from "./Transport.js"
-import type * as WebSocketTransport from "./WebSocketTransport.js"
 import type { InvalidConfiguration } from "./WsmuxError.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Options<R, P = unknown> extends WebSocketTransport.Options {
+export interface Options<R, P = unknown> extends NodeTransport.Options {
   /**
    * The origins of the web pages that may connect; other pages get 403. Default: pages from the same host and port.
    * Programs send no origin, and may connect.
@@ -102,6 +101,7 @@ export const make = <E, R, R2 = never, P = unknown>(
     const socket = socketOf(request)
     const markUpgraded = socket && hasNoListener(request) ? guardSocket(socket) : undefined
     const settings = yield* resolve(options.settings)
+    const upgradeTimeout = yield* duration("upgradeTimeout", options.upgradeTimeout ?? defaultUpgradeTimeout)
     if (request.headers.upgrade?.toLowerCase() !== "websocket") {
       return HttpServerResponse.empty({ status: 426, headers: { upgrade: "websocket" } })
     }
@@ -111,7 +111,7 @@ export const make = <E, R, R2 = never, P = unknown>(
     if (!Origin.isAllowed(request.headers, options.allowedOrigins, socket?.encrypted)) {
       return HttpServerResponse.empty({ status: 403 })
     }
-    const verdict = yield* Effect.either(authorize(options, request))
+    const verdict = yield* Effect.either(authorize(options, upgradeTimeout, request))
     if (verdict._tag === "Left") return verdict.left
 
     const { connections } = yield* SharedLimits
@@ -138,13 +138,14 @@ export const make = <E, R, R2 = never, P = unknown>(
 
 /** Without `authorize` the type of the principals is that of undefined. */
 const authorize = <R, P>(
-  { authorize, upgradeTimeout }: Options<R, P>,
+  { authorize }: Options<R, P>,
+  timeout: Duration.Duration,
   request: HttpServerRequest.HttpServerRequest
 ): Effect.Effect<P, HttpServerResponse.HttpServerResponse, R> =>
   authorize === undefined
     ? Effect.succeed(undefined as P)
     : Effect.timeoutFail(Effect.suspend(() => authorize(request)), {
-      duration: upgradeTimeout ?? defaultUpgradeTimeout,
+      duration: timeout,
       onTimeout: () => HttpServerResponse.text("the authorisation took too long", { status: 503 })
     })
 

@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { unsafeDuration } from "./internal/settings/validate.js"
 import * as internal from "./internal/transport/connect.js"
 import { resolve } from "./internal/transport/options.js"
 import * as platformSocket from "./internal/transport/platformSocket.js"
@@ -125,5 +126,5 @@ const dial = (url: string, construct: () => globalThis.WebSocket, options: Optio
   Effect.flatMap(resolve(options), (settings) =>
     internal.connect(url, construct, {
       ...settings,
-      openTimeout: Duration.decode(options.openTimeout ?? Duration.seconds(10))
+      openTimeout: unsafeDuration("openTimeout", options.openTimeout ?? Duration.seconds(10))
     }))

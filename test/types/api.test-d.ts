@@ -8,6 +8,7 @@ import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
 import * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
+import type * as SessionRoute from "effect-wsmux/SessionRoute"
 import * as SessionServer from "effect-wsmux/SessionServer"
 import type * as SessionSnapshot from "effect-wsmux/SessionSnapshot"
 import type { Transport } from "effect-wsmux/Transport"
@@ -461,6 +462,13 @@ describe("Transport", () => {
         options?: WebSocketTransport.Options
       ) => Effect.Effect<Transport, PlatformSocket.SocketError, Scope.Scope>
     >()
+  })
+})
+
+describe("SessionRoute", () => {
+  it("SessionRoute.Options has no openTimeout, since the route opens nothing", () => {
+    expectTypeOf<keyof NodeTransport.Options>().toExtend<keyof SessionRoute.Options<never>>()
+    expectTypeOf<"openTimeout">().not.toExtend<keyof SessionRoute.Options<never>>()
   })
 })
 

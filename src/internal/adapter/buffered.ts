@@ -3,6 +3,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { LineOptions, LineTooLong, Operations, UnexpectedEnd } from "../../ByteStream.js"
 import type { Callbacks } from "../session/callbacks.js"
+import { unsafeSize } from "../settings/validate.js"
 import { later } from "../sync/later.js"
 
 /** The classes of the failures. They are passed in, since the public module that defines them imports this one. */
@@ -64,6 +65,7 @@ export class ReadAhead<R> {
     R | UnexpectedEnd | LineTooLong
   > {
     return Effect.suspend(() => {
+      unsafeSize("maxBytes", maxBytes, 0)
       let searched = 0
       const attempt: Effect.Effect<Option.Option<string>, R | UnexpectedEnd | LineTooLong> = Effect.suspend(() => {
         const length = this.#waiting.indexOf(newline, searched)

@@ -2,6 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Stalled } from "../../WsmuxError.js"
 import { type Progress, unsafeProgress } from "../session/progress.js"
+import { unsafeDuration } from "../settings/validate.js"
 import { originOf } from "./streamOrigin.js"
 
 const defaultTimeout = Duration.minutes(1)
@@ -26,7 +27,7 @@ export class StallTimeout {
   #written = 0
 
   constructor(timeout: Duration.DurationInput | undefined, stream?: object) {
-    this.#timeout = Duration.max(timeout ?? defaultTimeout, minTimeout)
+    this.#timeout = Duration.max(unsafeDuration("stallTimeout", timeout ?? defaultTimeout), minTimeout)
     this.stream = stream
   }
 

@@ -11,6 +11,7 @@ import type { Options, Service } from "../../ReconnectingSession.js"
 import { type InvalidConfiguration, NotConnected, type TerminalError } from "../../WsmuxError.js"
 import { setUnsafeOpen } from "../session/sessionCallbacks.js"
 import { resolve } from "../settings/resolve.js"
+import { duration } from "../settings/validate.js"
 import { currentMonotonicMillis } from "../time/clock.js"
 import { connect } from "./connect.js"
 import { operations } from "./operations.js"
@@ -30,7 +31,8 @@ export const makeReconnecting = <E1, R1, E2, R2, R3>(
       role: options.role ?? "client",
       settings
     })
-    const stableAfter = Duration.toMillis(options.stableAfter ?? Duration.seconds(30))
+    const stableAfter = Duration.toMillis(yield* duration("stableAfter", options.stableAfter ?? Duration.seconds(30)))
+    const openTimeout = yield* duration("openTimeout", options.openTimeout ?? Duration.seconds(30))
     const isFinal = options.isHopeless ?? isHopeless
     const state = yield* ConnectionState.make<Failure>()
     const driver = yield* Schedule.driver<unknown, Failure, R3>(options.schedule ?? defaultSchedule)
@@ -67,7 +69,7 @@ export const makeReconnecting = <E1, R1, E2, R2, R3>(
     )
     const { accept, current, open, run, unsafeOpen } = operations(
       state,
-      Duration.decode(options.openTimeout ?? "30 seconds")
+      openTimeout
     )
     const service: Service<Failure> = {
       state: state.ref,

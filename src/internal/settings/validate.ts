@@ -1,7 +1,9 @@
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as ScheduleIntervals from "effect/ScheduleIntervals"
 import type { Settings } from "../../SessionConfig.js"
 import { InvalidConfiguration } from "../../WsmuxError.js"
 
@@ -31,8 +33,26 @@ export const validate = (settings: Settings): Effect.Effect<Settings, InvalidCon
       return invalid(setting, "zero is too short; Duration.infinity turns the keep-alive off")
     }
   }
-  return Effect.succeed(settings)
+  const { keepAliveInterval } = settings
+  return Schedule.isSchedule(keepAliveInterval)
+    ? Effect.flatMap(
+      firstDelay(keepAliveInterval),
+      (millis) =>
+        millis <= 0
+          ? invalid("keepAliveInterval", "the schedule has no delay; Schedule.spaced has one")
+          : Effect.succeed(settings)
+    )
+    : Effect.succeed(settings)
 }
+
+/** The milliseconds until the second tick of a schedule. Infinite for a schedule without a second tick. */
+const firstDelay = (schedule: Schedule.Schedule<unknown>): Effect.Effect<number> =>
+  Effect.flatMap(
+    Clock.currentTimeMillis,
+    (now) =>
+      Effect.map(schedule.step(now, undefined, schedule.initial), ([, , decision]) =>
+        decision._tag === "Done" ? Infinity : ScheduleIntervals.start(decision.intervals) - now)
+  )
 
 /** The size in bytes of the largest message that a peer may send under these settings: the limit for the transport. */
 export const maxMessageSize = (settings: Settings): number =>
@@ -59,6 +79,29 @@ export const toDuration = (value: unknown): Option.Option<Duration.Duration> =>
     const nanos = Array.isArray(value) ? value[0] * 1e9 + value[1] : value
     return typeof nanos === "object" || nanos >= 0
   })
+
+/**
+ * Returns a size of the options, a whole number or Infinity. Throws `InvalidConfiguration` at another value: a
+ * defect of the program, because the errors of most operations tell of the peer and the network.
+ */
+export const unsafeSize = (setting: string, value: number, least: 0 | 1): number => {
+  if ((Number.isInteger(value) || value === Infinity) && value >= least) return value
+  throw new InvalidConfiguration({ setting, detail: `${value} is not a whole number from ${least} on` })
+}
+
+/** Returns a duration of the options. Throws `InvalidConfiguration` as `unsafeSize` does. */
+export const unsafeDuration = (setting: string, value: Duration.DurationInput): Duration.Duration =>
+  Option.getOrThrowWith(
+    toDuration(value),
+    () => new InvalidConfiguration({ setting, detail: `${String(value)} is not a duration` })
+  )
+
+/** Decodes a duration of the options where the errors have a place for `InvalidConfiguration`. */
+export const duration = (
+  setting: string,
+  value: Duration.DurationInput
+): Effect.Effect<Duration.Duration, InvalidConfiguration> =>
+  Effect.try({ try: () => unsafeDuration(setting, value), catch: (error) => error as InvalidConfiguration })
 
 /** The header of a frame in bytes, which the limit leaves room for. Written out, because settings know no frames. */
 const frameOverhead = 5

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import { SessionConfig } from "../../SessionConfig.js"
 import { type Budget, SharedLimits } from "../../SharedLimits.js"
 import { defaultHighWaterMark } from "../../Transport.js"
-import { maxMessageSize } from "../settings/validate.js"
+import { maxMessageSize, unsafeSize } from "../settings/validate.js"
 
 /** The options that every transport over a WebSocket has. */
 interface Options {
@@ -19,10 +19,10 @@ export interface Settings {
   readonly partialMessages: Budget
 }
 
-/** Fills in the defaults from the `SessionConfig` and the `SharedLimits` in the context. */
+/** Fills in the defaults from the `SessionConfig` and the `SharedLimits` in the context. A wrong option is a defect. */
 export const resolve = (options: Options): Effect.Effect<Settings> =>
   Effect.map(Effect.all([SessionConfig, SharedLimits]), ([config, { partialMessages }]) => ({
     partialMessages,
-    highWaterMark: Math.max(options.highWaterMark ?? defaultHighWaterMark, 1),
-    maxMessageSize: options.maxMessageSize ?? maxMessageSize(config)
+    highWaterMark: Math.max(unsafeSize("highWaterMark", options.highWaterMark ?? defaultHighWaterMark, 0), 1),
+    maxMessageSize: unsafeSize("maxMessageSize", options.maxMessageSize ?? maxMessageSize(config), 1)
   }))

@@ -86,6 +86,23 @@ describe("settings", () => {
       }))
   }
 
+  it.effect("validate refuses a Schedule for keepAliveInterval when it has no delay", () =>
+    Effect.gen(function*() {
+      const check = (keepAliveInterval: Schedule.Schedule<unknown>) => validate({ ...defaults, keepAliveInterval })
+      for (const schedule of [Schedule.forever, Schedule.recurs(3), Schedule.spaced(0), Schedule.fixed(0)]) {
+        expect(yield* Effect.flip(check(schedule))).toEqual(
+          new InvalidConfiguration({
+            setting: "keepAliveInterval",
+            detail: "the schedule has no delay; Schedule.spaced has one"
+          })
+        )
+      }
+      const jittered = Schedule.jittered(Schedule.fixed("10 seconds"))
+      for (const schedule of [jittered, Schedule.exponential("1 second"), Schedule.stop]) {
+        expect((yield* check(schedule)).keepAliveInterval).toBe(schedule)
+      }
+    }))
+
   it.effect("validate admits a Schedule for keepAliveInterval alone", () =>
     Effect.gen(function*() {
       const schedule = Schedule.spaced("1 second")
