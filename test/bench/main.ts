@@ -19,7 +19,7 @@ const home = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.u
 
 const comparison: Comparison = {
   limits: ["Go to Go", "window 16 MiB", "ws", "ours"],
-  competes: (entrant) => !bare.includes(entrant) && entrant !== "ours-plain"
+  competes: (entrant) => !bare.includes(entrant) && !entrant.startsWith("ours")
 }
 
 const bench = async (options: Options): Promise<Report> => {

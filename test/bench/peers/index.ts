@@ -7,6 +7,7 @@ export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
   ours: async () => (await import("./ours.js")).ours,
   "ours-plain": async () => (await import("./ours.js")).plain,
   "ours-whole": async () => (await import("./ours.js")).whole,
+  "ours-floor": async () => (await import("./ours.js")).floor,
   "ours-duplex": async () => (await import("./adapters.js")).duplex,
   "ours-web-streams": async () => (await import("./adapters.js")).webStreams,
   "ours-socket": async () => (await import("./adapters.js")).socket,

@@ -5,6 +5,7 @@ import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
+import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -91,6 +92,16 @@ const wholeAnswers: Style = {
     })
 }
 
+const emptyRun = Stream.run(Stream.empty, Sink.fromChannel(Channel.void))
+
+/** The same beside runs of an Effect `Stream` without elements: the most that `readable` and `writable` can reach. */
+const emptyRuns: Style = {
+  ...wholeAnswers,
+  echo: (stream) => Effect.zipRight(emptyRun, wholeAnswers.echo(stream)),
+  ask: (session, request, take) =>
+    Effect.zipRight(Effect.zipRight(emptyRun, emptyRun), wholeAnswers.ask!(session, request, take))
+}
+
 const serve = ({ echo, read, write }: Style, stream: MuxStream, role: Role) => {
   if (role === "echo") return echo(stream)
   const service = role()
@@ -152,3 +163,4 @@ export const make = (style: Style): Peer => ({
 export const ours = make(streams)
 export const plain = make(operations)
 export const whole = make(wholeAnswers)
+export const floor = make(emptyRuns)
