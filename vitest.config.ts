@@ -3,12 +3,13 @@ import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
+const cores = availableParallelism()
 const source = fileURLToPath(new URL("./src/", import.meta.url))
 
 /**
  * Groups run one after the other, and the suites of one group beside each other. Vitest 3.2 sorts the groups as texts,
  * so each number has one digit. The number of workers belongs to the pool: unit tests are threads, all others are
- * processes.
+ * processes. Workers without isolation run one project after the other, so one project holds all suites that wait.
  */
 const group = { computing: 1, waiting: 2, searching: 3, measuring: 4 } as const
 
@@ -68,17 +69,21 @@ export default defineConfig({
     reporters: ["default", "./test/support/plainReporter.ts"],
     sequence: { concurrent: true, sequencer: SlowestFirst },
     poolOptions: {
-      // Unit tests share the modules of their worker: importing Effect costs more than most of them.
-      threads: { isolate: false, minThreads: 1, maxThreads: availableParallelism() },
+      // Suites share the modules of their worker: importing Effect costs more than most of them. With fewer workers
+      // as a minimum, the pool of Vitest 3.2 ends an idle worker twice, and fails.
+      threads: { isolate: false, minThreads: cores, maxThreads: cores },
       // Most suites wait for timers, sockets and other processes, so more of them run than there are cores.
-      forks: { minForks: 1, maxForks: availableParallelism() + 1, execArgv: ["--expose-gc"] }
+      forks: { isolate: false, minForks: cores + 1, maxForks: cores + 1, execArgv: ["--expose-gc"] }
     },
     // A test that awaits an event names it by `within` of test/support and fails sooner.
     projects: [
       project("unit", { group: group.computing, include: ["unit"], timeout: 60_000, pool: "threads" }),
-      project("sockets", { group: group.waiting, include: ["sockets"], timeout: 60_000 }),
-      project("e2e", { group: group.waiting, include: ["e2e"], timeout: 120_000, globalSetup: programs }),
-      project("package", { group: group.waiting, include: ["package"], timeout: 120_000 }),
+      project("live", {
+        group: group.waiting,
+        include: ["sockets", "e2e", "package"],
+        timeout: 120_000,
+        globalSetup: programs
+      }),
       project("robustness", {
         group: group.searching,
         include: ["robustness/{simulation,fuzz,soak}"],

@@ -1,4 +1,5 @@
 import * as HelpDoc from "@effect/cli/HelpDoc"
+import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { stripVTControlCharacters } from "node:util"
 import { ListenFailure } from "../WsmuxError.js"
@@ -20,8 +21,7 @@ const helpText = (text: string): string =>
 const usageLine = /^((?:\x1b\[[\d;]*m)*\$ (?:\x1b\[[\d;]*m)*)((?:\x1b\[[\d;]*m)*(?:serve|connect|demo)\b)/gm
 
 /** Prints the only line of a failure. */
-export const complain = (text: string): Effect.Effect<void> =>
-  Effect.sync(() => void process.stderr.write(`wsmux: ${onOneLine(text)}\n`))
+export const complain = (text: string): Effect.Effect<void> => Console.error(`wsmux: ${onOneLine(text)}`)
 
 /** The message of a failure. Node repeats the address in that of a listener, with the name of the system call. */
 export const messageOf = (error: unknown): string =>

@@ -10,8 +10,11 @@ import { promisify, stripVTControlCharacters } from "node:util"
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const tsc = join(root, "node_modules/typescript/bin/tsc")
 
+/** Guards against a hang alone: a busy machine takes minutes to install packages. */
+const patience = 600_000
+
 const run = async (cwd: string, file: string, ...args: ReadonlyArray<string>): Promise<string> =>
-  (await promisify(execFile)(file, args, { cwd, timeout: 200_000, maxBuffer: 64 * 1024 * 1024 })).stdout
+  (await promisify(execFile)(file, args, { cwd, timeout: patience, maxBuffer: 64 * 1024 * 1024 })).stdout
 
 /** The output of a command that fails, or an empty text. The compiler reports on its standard output. */
 const complaints = (command: Promise<string>): Promise<string> =>
@@ -106,7 +109,7 @@ const broughtBy = (project: string, others: ReadonlyArray<string>): ReadonlyArra
 }
 
 // One at a time: compilers and installers would take the cores from each other.
-describe.sequential("the package", { timeout: 120_000 }, () => {
+describe.sequential("the package", { timeout: patience }, () => {
   let directory: string
   let tarball: string
   let packed: ReadonlyArray<string>
@@ -119,25 +122,25 @@ describe.sequential("the package", { timeout: 120_000 }, () => {
     const [{ filename, files }] = JSON.parse(answer) as [{ filename: string; files: Array<{ path: string }> }]
     tarball = join(directory, filename)
     packed = files.map(({ path }) => path)
-  }, 240_000)
+  }, patience)
 
   afterAll(() => rm(directory, { recursive: true, force: true }))
 
-  /** Installs the package with others into a new project that holds a program. */
-  const makeProject = async (program: string, others: ReadonlyArray<string>): Promise<string> => {
-    const project = await mkdtemp(join(directory, "project-"))
-    await writeFile(join(project, "package.json"), JSON.stringify({ private: true, type: "module" }))
-    await writeFile(join(project, "program.ts"), program)
-    await run(project, "npm", "install", ...quick, tarball, ...others.map(installed))
-    return project
-  }
+  /** Adds the package, or packages of this repository, to a project. */
+  const install = (project: string, ...packages: ReadonlyArray<string>) =>
+    run(project, "npm", "install", ...quick, ...packages)
 
-  /** Compiles the program of a project without its types, and runs it. */
-  const runProgram = async (project: string): Promise<string> => {
-    const options = ["--module", "nodenext", "--target", "es2022", "--noCheck", "--outDir", "built"]
-    await run(project, process.execPath, tsc, ...options, "program.ts")
-    return run(project, process.execPath, "built/program.js")
-  }
+  /** The faults of a program and of all types that it imports. The compiler also writes the program to `built`. */
+  const faultsOf = (project: string, program: string, module: string, resolution: string, ...options: Array<string>) =>
+    complaints(run(
+      project,
+      process.execPath,
+      tsc,
+      ...["--strict", "--exactOptionalPropertyTypes", "--skipLibCheck", "false", "--target", "es2022"],
+      ...["--module", module, "--moduleResolution", resolution, "--outDir", "built"],
+      ...options,
+      `${program}.ts`
+    ))
 
   it("holds the library, its sources, the bundled command and its papers", () => {
     expect([...new Set(packed.map((path) => path.split("/")[0]))].sort()).toEqual(
@@ -157,59 +160,29 @@ describe.sequential("the package", { timeout: 120_000 }, () => {
     ])
   })
 
-  describe.sequential("the package in a project with all peers", () => {
+  describe.sequential("the package in a project", () => {
+    const peers = Object.keys(json(root, "package.json").peerDependencies)
+    const required = peers.filter((peer) => peer !== "@effect/platform-node")
     let project: string
     beforeAll(async () => {
-      project = await makeProject(echo, Object.keys(json(root, "package.json").peerDependencies))
-    }, 240_000)
-
-    for (const [module, resolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]] as const) {
-      it(`the package has types that resolve by ${resolution}, with those of its dependencies`, async () => {
-        const strict = ["--strict", "--exactOptionalPropertyTypes", "--skipLibCheck", "false", "--target", "es2022"]
-        const options = [...strict, "--module", module, "--moduleResolution", resolution, "--noEmit"]
-        expect(await complaints(run(project, process.execPath, tsc, ...options, "program.ts"))).toBe("")
-      })
-    }
-
-    it("the package runs a program of Node.js", async () => {
-      expect(JSON.parse(await runProgram(project))).toEqual(["over there", "function", "function", "function"])
-    })
-
-    it("the package lets its public modules be imported, and no others", async () => {
-      const modules = readdirSync(join(root, "src")).filter((file) => file.endsWith(".ts") && file !== "index.ts")
-      const hidden = ["internal/wire/frame", "internal/transport/memory", "cli/main", "cli/bin"]
-      const expected = [
-        ["effect-wsmux", "found"],
-        ...modules.map((file) => [`effect-wsmux/${file.slice(0, -".ts".length)}`, "found"]),
-        ...hidden.map((path) => [`effect-wsmux/${path}`, "ERR_PACKAGE_PATH_NOT_EXPORTED"]),
-        ["effect-wsmux/src/Session.ts", "ERR_MODULE_NOT_FOUND"]
-      ]
-      const names = expected.map(([name]) => name!)
-      const answer = await run(project, process.execPath, "--input-type=module", "--eval", imports(names))
-      expect(JSON.parse(answer)).toEqual(expected)
-    })
-  })
-
-  describe.sequential("the package in a project with effect and @effect/platform alone", () => {
-    const peers = ["effect", "@effect/platform"]
-    let project: string
-    beforeAll(async () => {
-      project = await makeProject(portable, peers)
-    }, 240_000)
-
-    it("the package runs a portable program when its optional peer is missing", async () => {
-      expect(await runProgram(project)).toBe("over there function\n")
-    })
+      project = await mkdtemp(join(directory, "project-"))
+      await writeFile(join(project, "package.json"), JSON.stringify({ private: true, type: "module" }))
+      await writeFile(join(project, "portable.ts"), portable)
+      await writeFile(join(project, "echo.ts"), echo)
+      await install(project, tarball, ...required.map(installed))
+    }, patience)
 
     it("the package has types that resolve when its optional peer is missing", async () => {
-      const options = ["--strict", "--skipLibCheck", "false", "--target", "es2022", "--lib", "es2022,dom"]
-      const resolution = ["--module", "esnext", "--moduleResolution", "bundler", "--noEmit"]
-      expect(await complaints(run(project, process.execPath, tsc, ...options, ...resolution, "program.ts"))).toBe("")
+      expect(await faultsOf(project, "portable", "esnext", "bundler", "--lib", "es2022,dom")).toBe("")
+    })
+
+    it("the package runs a portable program when its optional peer is missing", async () => {
+      expect(await run(project, process.execPath, "built/portable.js")).toBe("over there function\n")
     })
 
     it("the package brings no package of the command line", () => {
       // bufferutil brings node-gyp-build, and @types/ws brings the types of Node.js.
-      expect(broughtBy(project, peers)).toEqual([
+      expect(broughtBy(project, required)).toEqual([
         "@types/node",
         "@types/ws",
         "bufferutil",
@@ -219,11 +192,41 @@ describe.sequential("the package", { timeout: 120_000 }, () => {
         "ws"
       ])
     })
+
+    describe.sequential("the package in a project with all peers", () => {
+      beforeAll(() => install(project, ...peers.map(installed)), patience)
+
+      for (const [module, resolution] of [["esnext", "bundler"], ["nodenext", "nodenext"]] as const) {
+        it(`the package has types that resolve by ${resolution}, with those of its dependencies`, async () => {
+          expect(await faultsOf(project, "echo", module, resolution)).toBe("")
+        })
+      }
+
+      it("the package runs a program of Node.js", async () => {
+        const answer = await run(project, process.execPath, "built/echo.js")
+        expect(JSON.parse(answer)).toEqual(["over there", "function", "function", "function"])
+      })
+
+      it("the package lets its public modules be imported, and no others", async () => {
+        const modules = readdirSync(join(root, "src")).filter((file) => file.endsWith(".ts") && file !== "index.ts")
+        const hidden = ["internal/wire/frame", "internal/transport/memory", "cli/main", "cli/bin"]
+        const expected = [
+          ["effect-wsmux", "found"],
+          ...modules.map((file) => [`effect-wsmux/${file.slice(0, -".ts".length)}`, "found"]),
+          ...hidden.map((path) => [`effect-wsmux/${path}`, "ERR_PACKAGE_PATH_NOT_EXPORTED"]),
+          ["effect-wsmux/src/Session.ts", "ERR_MODULE_NOT_FOUND"]
+        ]
+        const names = expected.map(([name]) => name!)
+        const answer = await run(project, process.execPath, "--input-type=module", "--eval", imports(names))
+        expect(JSON.parse(answer)).toEqual(expected)
+      })
+    })
   })
 
-  it("the package brings the command wsmux when it is installed globally", async () => {
+  it("the package brings the command wsmux when it is installed globally, without its peers", async () => {
     const prefix = join(directory, "global")
-    await run(directory, "npm", "install", "--global", "--prefix", prefix, ...quick, tarball)
+    // The command is bundled. npm leaves out the peers by this option alone.
+    await run(directory, "npm", "install", "--global", "--legacy-peer-deps", "--prefix", prefix, ...quick, tarball)
     const wsmux = join(prefix, "bin/wsmux")
     expect((await run(directory, wsmux, "--version")).trim()).toBe(json(root, "package.json").version)
     const help = stripVTControlCharacters(await run(directory, wsmux, "--help"))

@@ -71,7 +71,7 @@ describe.skipIf(programs.Chromium === undefined)("a page in a browser", () => {
       }
       const answers = Array.from({ length: 50 }, (_, i) => digest(content(size, 2 * i + 1)))
       expect(results.map(([, , answer]) => answer).sort()).toEqual(answers.sort())
-    }), 60_000)
+    }))
 
   it("page accepts 20 streams when the server opens them", () =>
     inPage(async (page, output) => {

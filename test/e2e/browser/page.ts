@@ -2,6 +2,7 @@ import * as Socket from "@effect/platform/Socket"
 import { type MuxStream, Session, Transport, WebSocketTransport } from "effect-wsmux"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import { content, settings } from "./content.js"
 
@@ -13,7 +14,10 @@ export interface Page {
   readonly transfer: (streams: number, size: number) => Promise<ReadonlyArray<readonly [string, string, string]>>
   /** Echoes this many streams of the server. */
   readonly accept: (streams: number) => Promise<number>
-  /** Reads one stream slowly while it counts the echoes on another, and answers with the digest of the slow one. */
+  /**
+   * Reads one stream slowly: each chunk waits for an echo on another stream. Answers with the number of echoes, and
+   * with the digest of the slow stream.
+   */
   readonly readSlowly: () => Promise<{ readonly echoes: number; readonly digest: string }>
   /** Reads while the server is killed, and answers with the errors of this and later operations. */
   readonly lose: () => Promise<Readonly<Record<string, string>>>
@@ -80,10 +84,11 @@ const readSlowly: Page["readSlowly"] = () =>
     const session = yield* connect("slow")
     const slow = yield* session.open()
     const quick = yield* session.open()
+    const echoed = yield* Queue.sliding<true>(1)
     let finished = false
     let echoes = 0
     const reading = slow.readable.pipe(
-      Stream.tap(() => Effect.sleep("5 millis")),
+      Stream.tap(() => Queue.take(echoed)),
       Stream.runCollect,
       Effect.map((chunks) => Uint8Array.from([...chunks].flatMap((chunk) => [...chunk]))),
       Effect.ensuring(Effect.sync(() => finished = true))
@@ -91,7 +96,9 @@ const readSlowly: Page["readSlowly"] = () =>
     const echoing = Effect.gen(function*() {
       while (!finished) {
         yield* quick.write(Uint8Array.of(1))
-        if (Option.isSome(yield* quick.read)) echoes++
+        if (Option.isNone(yield* quick.read)) return
+        echoes++
+        yield* Queue.offer(echoed, true)
       }
     })
     const [received] = yield* Effect.all([reading, echoing], { concurrency: 2 })

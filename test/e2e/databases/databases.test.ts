@@ -1,9 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { createHash } from "node:crypto"
 import type Pg from "pg"
 import { pattern } from "../../support/bytes.js"
 import { programs } from "../../support/programs.js"
+import { patience, within } from "../../support/within.js"
 import { mariadb, postgres, redis } from "./servers.js"
 import { makeMysql, makePool, makeRedis, promise, shared, throughSession, ways } from "./support.js"
 
@@ -78,10 +80,13 @@ describe.skipIf(programs.Redis === undefined)("Redis", () => {
 
         const subscriber = yield* makeRedis(way)
         const heard: Array<string> = []
-        subscriber.on("message", (_channel, message) => heard.push(message))
+        const all = yield* Deferred.make<void>()
+        subscriber.on("message", (_channel, message) => {
+          if (heard.push(message) === 3) Deferred.unsafeDone(all, Effect.void)
+        })
         yield* promise(() => subscriber.subscribe(`news ${name}`))
         for (const message of ["one", "two", "three"]) yield* promise(() => client.publish(`news ${name}`, message))
-        yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => heard.length === 3 })
+        yield* Deferred.await(all).pipe(within(patience, "three messages of the channel"))
         expect(heard).toEqual(["one", "two", "three"])
 
         const waiter = yield* makeRedis(way)
