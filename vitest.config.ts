@@ -75,6 +75,7 @@ export default defineConfig({
       // Most suites wait for timers, sockets and other processes, so more of them run than there are cores.
       forks: { isolate: false, minForks: cores + 1, maxForks: cores + 1, execArgv: ["--expose-gc"] }
     },
+    // `npm run check` compiles the tests of types, so no project checks them a second time.
     // A test that awaits an event names it by `within` of test/support and fails sooner.
     projects: [
       project("unit", { group: group.computing, include: ["unit"], timeout: 60_000, pool: "threads" }),
@@ -95,21 +96,7 @@ export default defineConfig({
         include: ["robustness/{attacks,faults,memory}"],
         timeout: 120_000,
         poolOptions: { forks: { singleFork: true } }
-      }),
-      {
-        extends: true,
-        test: {
-          name: "types",
-          include: [],
-          sequence: { groupOrder: group.searching },
-          typecheck: {
-            enabled: true,
-            only: true,
-            include: ["test/types/**/*.test-d.ts"],
-            tsconfig: "test/types/tsconfig.json"
-          }
-        }
-      }
+      })
     ]
   }
 })
