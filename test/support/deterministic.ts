@@ -15,6 +15,8 @@ export interface Order {
   readonly shuffled: boolean
   /** The probability that a fiber loses its turn before a step. A lost turn takes a dozen steps, so 0.1 is too much. */
   readonly preemption: number
+  /** The turns after which a program counts as endless. Default 300,000. */
+  readonly maxTurns?: number
 }
 
 /** The lowest priority: a task with this one runs when no other task can. */
@@ -42,6 +44,7 @@ class SeededScheduler implements Scheduler.Scheduler {
 
   /** Runs until no fiber can run. */
   run(): void {
+    const { maxTurns = 300_000 } = this.order
     for (let turns = 0; turns < maxTurns; turns++) {
       const task = this.#next()
       if (task === undefined) return
@@ -64,8 +67,6 @@ class SeededScheduler implements Scheduler.Scheduler {
 
 /** The steps of a fiber in one turn, as many as under the default scheduler. */
 const maxSteps = 2048
-
-const maxTurns = 300_000
 
 /** The times of sleepers that are not interrupted. The clock keeps interrupted sleepers, too. */
 export type Timers = () => ReadonlyArray<number>
