@@ -19,6 +19,7 @@ import { ConnectFailure, type NotConnected, type OpenError, type TerminalError }
 import * as Endpoint from "./endpoint.js"
 import { forwarding } from "./forward.js"
 import * as Shared from "./options.js"
+import * as RareWarning from "./rareWarning.js"
 import { Redial } from "./redial.js"
 import { attend, report, settings } from "./session.js"
 import * as Tcp from "./tcp.js"
@@ -64,10 +65,11 @@ export const connect = Command.make("connect", options, (given) =>
     })
     const server = Tcp.makeServer(given.tcpKeepAlive)
     const fork = Runtime.runFork(yield* Effect.runtime<never>())
+    const warn = RareWarning.make()
     const connections = yield* TcpTunnel.forward(tunnel, server, {
       ...yield* forwarding,
       onConnection: () => redial.hurry(),
-      onRefused: (connection, cause) => fork(refused(connection, cause))
+      onRefused: (connection, cause) => fork(refused(connection, cause, warn))
     })
     const working = Effect.gen(function*() {
       yield* tunnel.current // the port opens after the first session has begun
@@ -96,9 +98,15 @@ const again = (redial: Redial) => (loss: ConnectFailure | TerminalError): Effect
   })
 
 /** Logs why a local connection has no stream. */
-const refused = (connection: Net.Socket, cause: Cause.Cause<OpenError | NotConnected>): Effect.Effect<void> => {
+const refused = (
+  connection: Net.Socket,
+  cause: Cause.Cause<OpenError | NotConnected>,
+  warn: ReturnType<typeof RareWarning.make>
+): Effect.Effect<void> => {
   if (cause._tag !== "Fail" || isLocalClose(cause.error)) return Effect.void
-  return Effect.logWarning(`cannot forward ${Tcp.addressesOf(connection).peer}: ${cause.error.message}`)
+  const { _tag, message } = cause.error
+  const detail = _tag === "StreamRefused" ? `${message}; its log tells why` : message // the wire carries no reason
+  return warn(() => `cannot forward ${Tcp.addressesOf(connection).peer}: ${detail}`)
 }
 
 /** Whether this command has closed the session. */

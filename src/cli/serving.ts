@@ -1,18 +1,20 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import type * as Http from "node:http"
 import { type Address, format } from "../Address.js"
 import * as NodeTransportServer from "../NodeTransportServer.js"
 import * as SessionServer from "../SessionServer.js"
+import * as SharedLimits from "../SharedLimits.js"
 import * as TcpTunnel from "../TcpTunnel.js"
 import { TransportServer } from "../TransportServer.js"
 import * as Endpoint from "./endpoint.js"
 import { forwarding } from "./forward.js"
 import * as RareWarning from "./rareWarning.js"
 import * as Refusals from "./refusals.js"
-import { attend, report, settings } from "./session.js"
+import { attend, maxStreams, report, settings } from "./session.js"
 import * as Tcp from "./tcp.js"
 import { authorize } from "./token.js"
 
@@ -69,4 +71,10 @@ export const serving = (
         yield* Effect.logInfo(`client disconnected: ${cause.message}`)
       }).pipe(Effect.annotateLogs("peer", format(session.remoteAddress)))
     )
-  })).pipe(Effect.provide(settings(task)))
+  })).pipe(Effect.provide(Layer.merge(settings(task), limits)))
+
+/**
+ * Half of the streams may belong to one client. A connection of the tunnel takes 8 KiB of heap (the row `idle` of the
+ * benchmark), a third of what the defaults assume for a handler of a program.
+ */
+const limits = SharedLimits.layer({ maxStreams: 2 * maxStreams })

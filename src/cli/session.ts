@@ -15,6 +15,9 @@ export const largestWindow = 64 * 1024 * 1024
 /** The size up to which windows grow: 1 Gbit/s over 30 ms. A connection that nothing reads holds up to as much. */
 const grownWindow = 4 * 1024 * 1024
 
+/** The connections that one client may have open at once. */
+export const maxStreams = 8192
+
 /** The configuration of the commands' sessions and transports. */
 export const settings = (given: {
   readonly bufferSize: number
@@ -29,6 +32,7 @@ export const settings = (given: {
     maxPeerWindow: largestWindow,
     // A handler leaves a stream only when its TCP connection has broken. The other end notices when its credit ends.
     discardLimit: 256 * 1024,
+    maxStreams,
     log: true
   })
 

@@ -7,7 +7,9 @@ import { readFileSync } from "node:fs"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { concat, pattern, text } from "../../support/bytes.js"
+import { syn } from "../../support/scriptedPeer.js"
 import * as Tcp from "./tcp.js"
+import * as Wire from "./wire.js"
 import { connect, logged, serve, tunnel } from "./wsmux.js"
 
 const mebibyte = 1024 * 1024
@@ -45,6 +47,21 @@ const makeConnection = (args: Parameters<typeof tunnel>[1] = {}) =>
     yield* near.received(7)
     return { client, server, target, near, far }
   })
+
+describe("wsmux serve", () => {
+  it.scopedLive("wsmux serve accepts all connections of a client when 4,100 are open and idle", () =>
+    Effect.gen(function*() {
+      const target = yield* Tcp.listen
+      const wire = yield* Wire.dial((yield* serve(target.port)).url)
+      const ids = Array.from({ length: 4100 }, (_, i) => 2 * i + 1)
+      yield* Effect.forEach(ids, (id) => wire.send(syn(id)), { discard: true })
+      for (let left = ids.length; left > 0;) {
+        const answer = yield* wire.next
+        expect(answer).not.toMatchObject({ _tag: "Fin" })
+        if (answer._tag === "Ack") left--
+      }
+    }))
+})
 
 describe("wsmux", () => {
   it.scopedLive("wsmux carries HTTP when both bodies have 8 MiB", () =>
