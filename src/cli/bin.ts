@@ -8,5 +8,7 @@ if (process.argv.length === 3 && process.argv[2] === "--version") {
   // Scripts ask for the version often. The command itself takes ten times as long to load.
   console.log((await import("./version.js")).version)
 } else {
+  const { keepCompiledCode } = await import("./compileCache.js")
+  keepCompiledCode()
   await import("./run.js")
 }
