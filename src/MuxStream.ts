@@ -12,7 +12,8 @@ import type * as Sink from "effect/Sink"
 import type * as Stream from "effect/Stream"
 import type { Address } from "./Address.js"
 import * as internal from "./internal/session/handle.js"
-import type { BrokenPipe, InvalidDeadline, ReadError, WriteError } from "./WsmuxError.js"
+import * as resetCode from "./internal/wire/resetCode.js"
+import type { EndError, InvalidDeadline, ReadError, WriteError } from "./WsmuxError.js"
 
 /**
  * @since 0.1.0
@@ -36,12 +37,59 @@ export type TypeId = typeof TypeId
 export type Deadline = DateTime.DateTime.Input | undefined
 
 /**
+ * @since 0.2.0
+ * @category models
+ */
+export type Metadata = Readonly<Record<string, string>>
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface ResetOptions {
+  readonly code?: number | undefined
+  readonly reason?: string | undefined
+}
+
+/**
+ * The reset codes of this package. Programs use codes from 256 on.
+ *
+ * - `NoError`: the end of a stream that was left before its last byte, without a failure
+ * - `Cancelled`: the owner was interrupted
+ * - `Failed`: the owner failed
+ * - `Refused`: a limit of the peer was reached
+ * - `NoHandler`: no handler takes the label
+ * - `Expired`: no acceptor took the stream in time
+ * - `Draining`: the session takes no new streams
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const ResetCode: typeof resetCode.ResetCode = resetCode.ResetCode
+
+/**
  * The members of a stream. A session's streams compute them by getters, so a copy by `{ ...stream }` has none of them.
  * TypeScript leaves members of a class out of such a copy, so its type has none of them either.
  */
 declare abstract class Members {
   /** The id, unique among the session's streams: odd if the client opened the stream, even if the server did. */
   abstract get id(): number
+
+  /**
+   * The label that the opener gave, for the choice of a handler. Empty without one. The label of a peer's stream is
+   * unchecked text of at most 256 bytes.
+   *
+   * @since 0.2.0
+   */
+  abstract get label(): string
+
+  /**
+   * The metadata that the opener gave: named texts, like the headers of an HTTP request. Empty without any. That of a
+   * peer's stream is unchecked text of at most 4,096 bytes.
+   *
+   * @since 0.2.0
+   */
+  abstract get metadata(): Metadata
 
   /** The session's own address. */
   abstract get localAddress(): Address
@@ -87,7 +135,8 @@ declare abstract class Members {
   abstract get inbox(): Mailbox.ReadonlyMailbox<Uint8Array, ReadError>
 
   /**
-   * Writes its input, and sends FIN when the input ends. Sends no FIN when the input fails or the sink is interrupted.
+   * Writes its input, and sends FIN when the input ends. When the input fails or the sink is interrupted, the sink
+   * resets this direction. A peer without the dialect gets no FIN then.
    */
   abstract get writable(): Sink.Sink<void, Uint8Array, never, WriteError>
 
@@ -113,7 +162,21 @@ declare abstract class Members {
    * Sends FIN behind the writes that wait: the peer reads to the end, and this end may still read. Later writes fail
    * with `BrokenPipe`. Ending again does nothing. Interrupting the wait does not take the FIN back.
    */
-  abstract get end(): Effect.Effect<void, BrokenPipe>
+  abstract get end(): Effect.Effect<void, EndError>
+
+  /**
+   * Ends both directions abnormally, as far as they have not ended. Reads and writes of both ends fail with
+   * `StreamReset`, at the other end behind the bytes that had arrived there. Bytes that wait to be sent are dropped. A
+   * writer of the peer stops within a round trip.
+   *
+   * `code` is a uint32: one of `ResetCode`, or a code of the program from 256 on. Default `ResetCode.Cancelled`. The
+   * peer gets at most 128 bytes of `reason`.
+   *
+   * A peer without the dialect sees a clean end, and its bytes are discarded, as when the stream's scope closes.
+   *
+   * @since 0.2.0
+   */
+  abstract get reset(): (options?: ResetOptions) => Effect.Effect<void>
 
   /**
    * Sets the time from which a read without bytes fails with `ReadTimeout`, until the deadline is moved or cleared.
@@ -135,10 +198,14 @@ declare abstract class Members {
 /**
  * A stream of a session, owned by the scope that opened or accepted it.
  *
- * When that scope closes, the stream sends FIN unless it has sent one. Bytes that still arrive are discarded, up to the
- * session's `discardLimit`. Their credit is returned, so that the peer's writer does not wait. The wire has no reset: a
- * peer cannot tell a stream that was left from a stream that was ended. A protocol to which that matters must mark its
- * end.
+ * When that scope closes after success, the stream sends FIN unless it has sent one, and tells the peer that nothing
+ * more is read: the peer's writes fail with `StreamReset`. When the scope closes by a failure or an interruption, or
+ * while bytes wait to be sent, the stream is reset.
+ *
+ * A peer without the dialect, such as a Go peer, knows no reset: in both cases the stream sends FIN. Bytes that still
+ * arrive are discarded, up to the session's `discardLimit`. Their credit is returned, so that the peer's writer does
+ * not wait. Such a peer cannot tell a stream that was left from a stream that was ended. A protocol to which that
+ * matters must mark its end.
  *
  * @example
  * ```ts
@@ -190,6 +257,8 @@ export const withOperations = (
 ): MuxStream => ({
   [TypeId]: TypeId,
   id: stream.id,
+  label: stream.label,
+  metadata: stream.metadata,
   localAddress: stream.localAddress,
   remoteAddress: stream.remoteAddress,
   readable: stream.readable,
@@ -199,6 +268,7 @@ export const withOperations = (
   write: stream.write,
   writeAll: stream.writeAll,
   end: stream.end,
+  reset: stream.reset,
   setReadDeadline: stream.setReadDeadline,
   setWriteDeadline: stream.setWriteDeadline,
   setDeadline: stream.setDeadline,

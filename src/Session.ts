@@ -20,16 +20,21 @@ import * as internal from "./internal/session/make.js"
 import { withStream as internalWithStream } from "./internal/session/withStream.js"
 import type { MuxStream } from "./MuxStream.js"
 import type * as SessionConfig from "./SessionConfig.js"
+import type { DrainOptions, OpenOptions } from "./SessionOptions.js"
 import type { SessionSnapshot } from "./SessionSnapshot.js"
 import type { Transport } from "./Transport.js"
 import type {
   AcceptError,
   DuplicateStream,
   InvalidConfiguration,
+  LabelsUnsupported,
   NotConnected,
   OpenError,
+  SessionDraining,
   TerminalError
 } from "./WsmuxError.js"
+
+export * from "./SessionOptions.js"
 
 /**
  * @since 0.1.0
@@ -68,6 +73,7 @@ export interface Session<out P = unknown> {
    * - Fails with `StreamRefused` when the peer refuses the stream.
    * - Fails with `AcceptTimeout` when the peer has not answered within `streamAcceptDeadline` of the call.
    * - Fails with `DuplicateStream` when the requested `id` is taken.
+   * - Fails with `SessionDraining` when an end takes no new streams. Nothing was sent.
    * - Fails with the terminal error when the session ends.
    *
    * Interruption cancels the open: the session answers a late acceptance with FIN.
@@ -102,6 +108,30 @@ export interface Session<out P = unknown> {
    */
   readonly close: Effect.Effect<void>
 
+  /**
+   * Takes no new streams, serves those that run until they are over or the grace has passed, then closes the session
+   * with code 1001. Completes when the session is closed, for any reason.
+   *
+   * - Opens fail with `SessionDraining`, also those that wait in turn. Opens that the peer has not answered go on.
+   * - A peer that speaks the dialect is told, and opens no more. Its streams that cross the message are refused, which
+   *   fails their opens with `SessionDraining`. Other peers learn from a FIN for each stream that they open.
+   * - Streams that wait to be accepted can still be accepted. The session refuses the rest when the grace has passed.
+   *
+   * Idempotent: a further call can only shorten the grace. Interruption stops the wait, and the session goes on to
+   * drain.
+   *
+   * @since 0.2.0
+   */
+  readonly drain: (options?: DrainOptions) => Effect.Effect<void>
+
+  /**
+   * Completes when an end has begun to drain, with the error that opens fail with. Fails with the terminal error when
+   * the session ends before. Only peers that speak the dialect tell that they drain.
+   *
+   * @since 0.2.0
+   */
+  readonly awaitDraining: Effect.Effect<SessionDraining, TerminalError>
+
   /** Returns whether the session has ended, for any reason. */
   readonly isClosed: Effect.Effect<boolean>
 
@@ -116,15 +146,20 @@ export interface Session<out P = unknown> {
 }
 
 /**
- * The operation that opens a stream. Only an open with an `id` of the caller's choice can fail with `DuplicateStream`.
- * `E` is the type of the other failures.
+ * The operation that opens a stream. Only an open with an `id` of the caller's choice can fail with `DuplicateStream`,
+ * and only one with a label or metadata can fail with `LabelsUnsupported`. `E` is the type of the other failures.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Open<out E> {
-  (options?: { readonly id?: undefined }): Effect.Effect<MuxStream, E, Scope.Scope>
-  (options: OpenOptions | undefined): Effect.Effect<MuxStream, E | DuplicateStream, Scope.Scope>
+  (options?: OpenOptions & { readonly [K in "id" | "label" | "metadata"]?: undefined }): Effect.Effect<
+    MuxStream,
+    E,
+    Scope.Scope
+  >
+  (options: OpenOptions & { readonly id?: undefined }): Effect.Effect<MuxStream, E | LabelsUnsupported, Scope.Scope>
+  (options: OpenOptions | undefined): Effect.Effect<MuxStream, E | LabelsUnsupported | DuplicateStream, Scope.Scope>
 }
 
 /**
@@ -153,20 +188,8 @@ export interface Acceptor<out E = AcceptError> {
 }
 
 /**
- * @since 0.1.0
- * @category models
- */
-export interface OpenOptions {
-  /**
-   * An id of this role's parity to use instead of the next free id. A used id counts as taken, because a Go peer may
-   * revive the ended stream. An id of the wrong parity or outside uint32 is a defect.
-   */
-  readonly id?: number | undefined
-}
-
-/**
- * Opens a stream, runs the function with it, and leaves the stream when the effect of the function has ended. Needs no
- * scope, so a short exchange costs less than with `open`.
+ * Opens a stream with the options, runs the function with it, and leaves the stream when the effect of the function has
+ * ended. Needs no scope, so a short exchange costs less than with `open`.
  *
  * @example
  * ```ts
@@ -188,9 +211,15 @@ export const withStream: {
   ): <OE>(opener: Opener<OE>) => Effect.Effect<A, E | OE, R>
   <A, E, R, OE>(
     opener: Opener<OE>,
-    use: (stream: MuxStream) => Effect.Effect<A, E, R>
+    use: (stream: MuxStream) => Effect.Effect<A, E, R>,
+    options?: { readonly early?: boolean | undefined }
   ): Effect.Effect<A, E | OE, R>
-} = dual(2, internalWithStream)
+  <A, E, R, OE>(
+    opener: Opener<OE>,
+    use: (stream: MuxStream) => Effect.Effect<A, E, R>,
+    options: Omit<OpenOptions, "id">
+  ): Effect.Effect<A, E | OE | LabelsUnsupported, R>
+} = dual((args) => !Predicate.isFunction(args[0]), internalWithStream)
 
 /**
  * The tag of a program's session.

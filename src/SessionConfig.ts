@@ -55,7 +55,7 @@ export interface Settings {
   /**
    * The size up to which the window of a stream may grow beyond `streamBufferSize`. A window doubles while it is read
    * within two RTTs, measured by ping. The peer needs no support for that. Default `undefined`: windows keep their
-   * size. They also keep it where the transport cannot ping, as in browsers.
+   * size. They also keep it where the transport cannot ping, as in browsers, and the peer lacks the dialect.
    */
   readonly maxStreamBufferSize: number | undefined
   /** The sum by which all windows of a session may grow. Default 64 MiB. */
@@ -108,6 +108,15 @@ export interface Settings {
    * Default 16 MiB.
    */
   readonly discardLimit: number
+  /**
+   * Whether the session speaks the dialect of this package with peers that know it: labels, early data, resets. With
+   * `"auto"` the session sends one message that a Go peer ignores. `"off"` speaks Go's wire only. `"required"` ends the
+   * session with `DialectMissing` when the peer's first message is none of the dialect, or none comes within
+   * `streamAcceptDeadline`. Default `"off"`, until all adapters have been tried with the dialect.
+   *
+   * @since 0.2.0
+   */
+  readonly dialect: "auto" | "off" | "required"
 }
 
 /**
@@ -161,7 +170,8 @@ export const defaults: Settings = {
   flushTimeout: Duration.seconds(1),
   closeTimeout: Duration.seconds(1),
   maxFrameSize: 64 * 1024,
-  discardLimit: 16 * 1024 * 1024
+  discardLimit: 16 * 1024 * 1024,
+  dialect: "off"
 }
 
 /**
@@ -260,7 +270,11 @@ const describe = (nameOf: (setting: keyof Settings) => string): Config.Config<Pa
     flushTimeout: duration("flushTimeout", "How long a closing session tries to send its queued frames"),
     closeTimeout: duration("closeTimeout", "How long a closing session waits for the peer's close frame"),
     maxFrameSize: integer("maxFrameSize", "The most payload bytes of one sent frame"),
-    discardLimit: integer("discardLimit", "The most bytes discarded for a stream that was left before its end")
+    discardLimit: integer("discardLimit", "The most bytes discarded for a stream that was left before its end"),
+    dialect: optional(
+      Config.literal("auto", "off", "required")(nameOf("dialect")),
+      "Whether the session speaks the dialect of this package: auto, off or required"
+    )
   })
 }
 

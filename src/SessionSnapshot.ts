@@ -12,6 +12,48 @@ export interface FrameCounts {
   readonly syn: number
   readonly ack: number
   readonly fin: number
+  /** Records of the dialect, such as one that opens a stream in place of a SYN. */
+  readonly record: number
+}
+
+/**
+ * Whether the two peers speak the dialect.
+ *
+ * - `negotiating`: the peer's first message is still to come
+ * - `plain`: both speak the wire of Go `wsmux`
+ * - `native`: both speak the dialect, with the features that both know
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type DialectSnapshot =
+  | { readonly state: "negotiating" | "plain" }
+  | {
+    readonly state: "native"
+    /** The peer's software, as unchecked text. */
+    readonly software: string | undefined
+    readonly features: ReadonlyArray<"open" | "reset" | "goAway" | "ping">
+    /** The receive window of the peer's streams in bytes. */
+    readonly window: number | undefined
+    /** The bytes that an early open may send before its answer. */
+    readonly earlyCredit: number
+    /** How many streams may wait to be accepted by the peer. */
+    readonly backlog: number | undefined
+  }
+
+/**
+ * An end that takes no new streams.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface DrainSnapshot {
+  /** How long the end still serves the streams that run, in milliseconds. */
+  readonly remainingMillis: number
+  readonly redial: boolean
+  readonly code: number
+  /** Unchecked text of the peer where the peer drains. */
+  readonly reason: string
 }
 
 /**
@@ -45,10 +87,14 @@ export interface SessionCounters {
  */
 export interface StreamSnapshot {
   readonly id: number
+  /** The label that the opener gave. Empty without one. Unchecked text of the peer for the peer's streams. */
+  readonly label: string
   readonly state:
     | "Opening"
+    | "OpeningEnded"
     | "Cancelling"
     | "AwaitingAccept"
+    | "AwaitingAcceptEnded"
     | "Open"
     | "HalfClosedLocal"
     | "HalfClosedRemote"
@@ -72,6 +118,10 @@ export interface StreamSnapshot {
 export interface SessionSnapshot {
   readonly role: "client" | "server"
   readonly closed: boolean
+  readonly dialect: DialectSnapshot
+  /** Whether this end and the peer drain the session. Undefined for an end that takes new streams. */
+  readonly localDrain: DrainSnapshot | undefined
+  readonly peerDrain: DrainSnapshot | undefined
   readonly streams: ReadonlyArray<StreamSnapshot>
   /** Streams of the peer that wait to be accepted. */
   readonly backlog: number

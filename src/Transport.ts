@@ -70,7 +70,7 @@ export interface Transport {
   /**
    * Sends a WebSocket ping and an unsolicited pong. A busy Go peer takes the pong for the answer to a ping of its own.
    * The transport calls `answered` when the peer answers this ping or a later one. Undefined where the platform has no
-   * pings, as in browsers: a session there has no keep-alive.
+   * pings, as in browsers: a session there pings only peers that speak the dialect.
    */
   readonly ping: ((answered?: () => void) => void) | undefined
   /** Sends an unsolicited pong without a ping. Undefined where the platform has no pings. */

@@ -3,8 +3,8 @@
  *
  * This module runs everywhere and imports nothing of Node. A program on Node dials faster by `NodeTransport`.
  *
- * Browsers cannot ping. A page learns of a dead network from its browser, and the server's keep-alive ends the session
- * at the server.
+ * Browsers cannot ping. A session in a page pings by records of the dialect where the peer speaks it. Elsewhere a page
+ * learns of a dead network from its browser, and the server's keep-alive ends the session at the server.
  *
  * @since 0.1.0
  */
@@ -48,8 +48,9 @@ export interface ConnectOptions extends Options {
  * Dials with the `WebSocketConstructor` in the context: `Socket.layerWebSocketConstructorGlobal` for the platform's
  * own. Fails with `ConnectFailure`; browsers do not tell why.
  *
- * A standard WebSocket has no pings, so a session over it has no keep-alive. The server's pings keep the path open. A
- * WebSocket of the package `ws` (`NodeSocket.layerWebSocketConstructor`) has pings, and the session uses them.
+ * A standard WebSocket has no pings, so a session over it has a keep-alive only where the peer speaks the dialect. The
+ * server's pings keep the path open. A WebSocket of the package `ws` (`NodeSocket.layerWebSocketConstructor`) has
+ * pings, and the session uses them.
  *
  * The WebSocket reads a message whole before the transport can refuse it, so the WebSocket's own limit bounds the
  * memory for one message: 128 MiB for Node's, 100 MiB for that of `ws`. A session with larger windows over Node's

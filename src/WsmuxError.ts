@@ -7,10 +7,12 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import * as Predicate from "effect/Predicate"
-import { connectFailure, describe, detailed, notConnected } from "./internal/text/errorText.js"
+import { describe, detailed } from "./internal/text/describe.js"
+import { connectFailure, notConnected } from "./internal/text/errorText.js"
 import { plainText } from "./internal/text/plainText.js"
-import { TerminalTaggedError, TerminalTypeId } from "./internal/text/terminalError.js"
+import type { TerminalError } from "./TerminalError.js"
+
+export * from "./TerminalError.js"
 
 /**
  * The peer did not accept a stream in time (`ErrAcceptTimeout`). The id remains reserved until the peer answers.
@@ -48,6 +50,33 @@ export class BrokenPipe extends Data.TaggedError("BrokenPipe")<{
   override get message(): string {
     const why = this.reason === "StreamEnded" ? "this end has ended the stream" : describe(this.cause)
     return detailed(`cannot ${this.operation} stream ${this.streamId}`, why)
+  }
+}
+
+/**
+ * One end reset the stream, or reads no more of it: a half of the stream ended abnormally. Only peers that speak the
+ * dialect reset streams. `code` is one of `MuxStream.ResetCode`, or a code of the program from 256 on.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class StreamReset extends Data.TaggedError("StreamReset")<{
+  readonly streamId: number
+  readonly operation: "read" | "write"
+  /** The end that reset the stream. */
+  readonly by: "local" | "peer"
+  readonly code: number
+  /** Unchecked text of the peer where `by` is `peer`. */
+  readonly reason: string
+  /** The bytes of this write that had been handed to the socket; 0 for a read. */
+  readonly written: number
+}> {
+  override get message(): string {
+    const who = this.by === "local" ? "this end" : "the peer"
+    return detailed(
+      `cannot ${this.operation} stream ${this.streamId}`,
+      detailed(`${who} reset it (code ${this.code})`, plainText(this.reason))
+    )
   }
 }
 
@@ -105,24 +134,6 @@ export class DuplicateStream extends Data.TaggedError("DuplicateStream")<{ reado
 }
 
 /**
- * The session was closed (`ErrSessionClosed`), by this side or by a close frame of the peer.
- *
- * @since 0.1.0
- * @category errors
- */
-export class SessionClosed extends TerminalTaggedError("SessionClosed")<{
-  readonly by: "local" | "peer"
-  /** The WebSocket close code: 1005 if the peer sent none. */
-  readonly code: number
-  readonly reason: string
-}> {
-  override get message(): string {
-    const who = this.by === "local" ? "this side" : "the peer"
-    return `the session was closed by ${who} (${detailed(`code ${this.code}`, this.reason)})`
-  }
-}
-
-/**
  * The given deadline lies before the current time (`ErrInvalidDeadline`). The deadline in force is unchanged.
  *
  * @since 0.1.0
@@ -140,102 +151,60 @@ export class InvalidDeadline extends Data.TaggedError("InvalidDeadline")<{
 }
 
 /**
- * The session received nothing from the peer during a whole keep-alive interval (`ErrKeepAliveExpired`).
+ * The peer refused a stream, because a limit was reached or the program left the stream. A peer that speaks the dialect
+ * tells why. The peer's program has seen no byte of the stream.
  *
  * @since 0.1.0
  * @category errors
  */
-export class KeepAliveExpired extends TerminalTaggedError("KeepAliveExpired")<{
-  readonly intervalMillis: number
-  /** The last tick at which the peer was known to be alive, in milliseconds since the epoch. */
-  readonly lastSeen: number
-}> {
-  override get message(): string {
-    return `keep alive expired: nothing from the peer for ${this.intervalMillis} ms`
-  }
-}
-
-/**
- * The peer sent a malformed frame. The session ended with close code 1008.
- *
- * @since 0.1.0
- * @category errors
- */
-export class MalformedFrame extends TerminalTaggedError("MalformedFrame")<{
-  readonly fault: "Truncated" | "UnknownType" | "UnexpectedPayload" | "InvalidCredit"
-  readonly detail: string
-}> {
-  override get message(): string {
-    return `malformed frame: ${plainText(this.detail)}`
-  }
-}
-
-/**
- * The peer sent a text message; frames are binary. The session ended with close code 1008.
- *
- * @since 0.1.0
- * @category errors
- */
-export class UnexpectedText extends TerminalTaggedError("UnexpectedText") {
-  override get message(): string {
-    return "unexpected text message: frames are binary"
-  }
-}
-
-/**
- * The peer opened a stream with an id of this end's parity, so both ends have the same role. The session ended with
- * close code 1008.
- *
- * @since 0.1.0
- * @category errors
- */
-export class WrongParity extends TerminalTaggedError("WrongParity")<{
+export class StreamRefused extends Data.TaggedError("StreamRefused")<{
   readonly streamId: number
-  /** The role of this end. */
-  readonly role: "client" | "server"
+  /** One of `MuxStream.ResetCode`, or a code of the peer's program from 256 on. Undefined without the dialect. */
+  readonly code?: number | undefined
+  /** Unchecked text of the peer. Undefined without the dialect. */
+  readonly reason?: string | undefined
 }> {
   override get message(): string {
-    return `stream id ${this.streamId} belongs to the ${this.role}: are both ends ${this.role}s?`
+    return detailed(`cannot open stream ${this.streamId}: the peer refused it`, plainText(this.reason ?? ""))
   }
 }
 
 /**
- * The peer caused more replies than it reads. The session ended with close code 1008.
+ * A stream could not be opened, because an end of the session takes no new streams. Nothing was sent, so another
+ * session may open the stream without harm.
  *
- * @since 0.1.0
+ * @since 0.2.0
  * @category errors
  */
-export class PeerFlood extends TerminalTaggedError("PeerFlood")<{ readonly detail: string }> {
-  override get message(): string {
-    return `the peer floods the session: ${plainText(this.detail)}`
-  }
-}
-
-/**
- * The peer refused a stream, because its backlog is full or the program closed the stream.
- *
- * @since 0.1.0
- * @category errors
- */
-export class StreamRefused extends Data.TaggedError("StreamRefused")<{ readonly streamId: number }> {
-  override get message(): string {
-    return `cannot open stream ${this.streamId}: the peer refused it`
-  }
-}
-
-/**
- * The WebSocket failed, or was lost without a close frame (code 1006). A Go peer ends every session without one.
- *
- * @since 0.1.0
- * @category errors
- */
-export class TransportFailure extends TerminalTaggedError("TransportFailure")<{
+export class SessionDraining extends Data.TaggedError("SessionDraining")<{
+  /** The end that takes no new streams. */
+  readonly by: "local" | "peer"
+  /** How long that end serves the streams that run, from its announcement, in milliseconds. */
+  readonly graceMillis: number
+  /** Whether that end wants the peer to dial again now. */
+  readonly redial: boolean
+  /** A code of that end's program, or 0. */
   readonly code: number
+  /** Unchecked text of the peer where `by` is `peer`. */
   readonly reason: string
-  readonly cause?: unknown
 }> {
   override get message(): string {
-    return `the connection was lost (${detailed(`code ${this.code}`, describe(this.cause) || this.reason)})`
+    const who = this.by === "local" ? "this end" : "the peer"
+    const what = `cannot open a stream: ${who} drains the session; nothing was sent, and another session may open it`
+    return detailed(what, plainText(this.reason))
+  }
+}
+
+/**
+ * A stream with a label or metadata could not be opened, because the peer does not speak the dialect, or takes only
+ * shorter ones.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class LabelsUnsupported extends Data.TaggedError("LabelsUnsupported")<{ readonly detail: string }> {
+  override get message(): string {
+    return `cannot open a stream with a label or metadata: ${this.detail}`
   }
 }
 
@@ -342,35 +311,12 @@ export class InvalidConfiguration extends Data.TaggedError("InvalidConfiguration
 }
 
 /**
- * The errors that end a session. Every later operation reports the first of them.
- *
- * @since 0.1.0
- * @category unions
- */
-export type TerminalError =
-  | SessionClosed
-  | KeepAliveExpired
-  | MalformedFrame
-  | UnexpectedText
-  | WrongParity
-  | PeerFlood
-  | TransportFailure
-
-/**
- * Whether a value is an error that ends a session. Recognises the errors of another copy of this package, too.
- *
- * @since 0.1.0
- * @category guards
- */
-export const isTerminalError = (u: unknown): u is TerminalError => Predicate.hasProperty(u, TerminalTypeId)
-
-/**
  * The failures of `Session.open`. An open with an id of the caller's choice may fail with `DuplicateStream`, too.
  *
  * @since 0.1.0
  * @category unions
  */
-export type OpenError = AcceptTimeout | StreamRefused | TerminalError
+export type OpenError = AcceptTimeout | StreamRefused | SessionDraining | TerminalError
 
 /**
  * @since 0.1.0
@@ -382,13 +328,21 @@ export type AcceptError = TerminalError
  * @since 0.1.0
  * @category unions
  */
-export type ReadError = ReadTimeout | NoCapacity | BrokenPipe
+export type ReadError = ReadTimeout | NoCapacity | BrokenPipe | StreamReset
 
 /**
  * @since 0.1.0
  * @category unions
  */
-export type WriteError = WriteTimeout | BrokenPipe
+export type WriteError = WriteTimeout | BrokenPipe | StreamReset
+
+/**
+ * The failures of `MuxStream.end`.
+ *
+ * @since 0.2.0
+ * @category unions
+ */
+export type EndError = BrokenPipe | StreamReset
 
 /**
  * All failures of a session's streams: of opening, accepting, reading, writing, and setting deadlines.
@@ -396,4 +350,11 @@ export type WriteError = WriteTimeout | BrokenPipe
  * @since 0.2.0
  * @category unions
  */
-export type StreamError = OpenError | DuplicateStream | AcceptError | ReadError | WriteError | InvalidDeadline
+export type StreamError =
+  | OpenError
+  | DuplicateStream
+  | LabelsUnsupported
+  | AcceptError
+  | ReadError
+  | WriteError
+  | InvalidDeadline

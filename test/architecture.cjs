@@ -12,8 +12,10 @@ const contracts = [
     "Origin",
     "SessionConfig",
     "SessionMetrics",
+    "SessionOptions",
     "SessionSnapshot",
     "SharedLimits",
+    "TerminalError",
     "Transport",
     "TransportServer",
     "WsmuxError"
@@ -91,7 +93,7 @@ module.exports = {
       contracts,
       core
     ),
-    only("the-core-imports-the-session", core, core, contracts, room("session")),
+    only("the-core-imports-the-session", core, core, contracts, room("session", "wire")),
     only(
       "portable-transports-import-the-seam-only",
       `^src/internal/transport/[^/]+$`,

@@ -31,11 +31,14 @@ const inspect = (file: string, text: string): Documentation => {
     if (ts.isExportDeclaration(statement) || ts.isExportAssignment(statement)) {
       const { exportClause, moduleSpecifier } = statement as Partial<ts.ExportDeclaration>
       const target = moduleSpecifier !== undefined && ts.isStringLiteral(moduleSpecifier) ? moduleSpecifier.text : ""
-      if (exportClause === undefined || !ts.isNamespaceExport(exportClause)) {
+      const module = target.replace(/^\.\/(.*)\.js$/, "$1.ts")
+      if (target !== "" && exportClause === undefined && publicModules.includes(module)) {
+        values.push(...inspect(module, source(module)).values)
+      } else if (exportClause === undefined || !ts.isNamespaceExport(exportClause)) {
         faults.push(`${at(statement)} only declarations, and modules as a whole, are exported`)
       } else {
         values.push(exportClause.name.text)
-        if (!publicModules.includes(target.replace(/^\.\/(.*)\.js$/, "$1.ts"))) {
+        if (!publicModules.includes(module)) {
           faults.push(`${at(statement)} ${target} is no public module`)
         }
       }

@@ -1,8 +1,8 @@
 import type * as MemoryTransport from "effect-wsmux/MemoryTransport"
-import type { MuxStream } from "effect-wsmux/MuxStream"
+import { type MuxStream, ResetCode } from "effect-wsmux/MuxStream"
 import type { SessionSnapshot, StreamSnapshot } from "effect-wsmux/SessionSnapshot"
 import type { Transport } from "effect-wsmux/Transport"
-import type { ReadError, TerminalError, WriteError } from "effect-wsmux/WsmuxError"
+import type { EndError, ReadError, TerminalError, WriteError } from "effect-wsmux/WsmuxError"
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -11,8 +11,9 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Frame from "../../src/internal/wire/frame.js"
+import type { Open } from "../../src/internal/wire/record.js"
 import { pattern } from "./bytes.js"
+import { decodeMessage } from "./records.js"
 import { WireRules } from "./wireRules.js"
 import { withParts } from "./withParts.js"
 
@@ -22,6 +23,8 @@ type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 export const other = (side: Side): Side => side === "client" ? "server" : "client"
 
 const source = pattern(1 << 20)
+
+type Introduction = Pick<Open, "label" | "metadata">
 
 /** One direction of a stream, whose bytes are numbered: each has a place of its own in the source. */
 export class Direction {
@@ -33,10 +36,25 @@ export class Direction {
   /** The bytes that have arrived at an open session. */
   arrived = 0
   endArrived = false
+  /** The code of the RESET that has reached the wire, and of the one that has arrived. */
+  reset: number | undefined
+  resetArrived: number | undefined
+  /** The code of the reader's STOP that has arrived at the writer. */
+  stopArrived: number | undefined
+  /** Whether the writer, or the reader, has a cause to end abnormally. Undefined where no test owns the end. */
+  mayReset: (() => boolean) | undefined
+  mayStop: (() => boolean) | undefined
+  /** Whether a write waits that would be lost by an end now. */
+  wouldLose: (() => boolean) | undefined
   /** The sum of the credit of the writer. */
   granted = 0
   read = 0
   constructor(readonly start: number) {}
+
+  /** Whether nothing more can follow. */
+  get isOver(): boolean {
+    return this.ended || this.reset !== undefined
+  }
 
   bytes(from: number, size: number): Uint8Array {
     return source.subarray(this.start + from, this.start + from + size)
@@ -58,6 +76,13 @@ export class Wire {
   readonly #growth: Record<Side, number>
   readonly #rules: WireRules
   readonly #directions = new Map<number, Direction>()
+  readonly #accepted = new Set<number>()
+  /** The bytes that each end takes before it accepts a stream. */
+  readonly #early: Record<Side, number> = { client: 0, server: 0 }
+  /** The records that opened streams. */
+  readonly #opens = new Map<number, Open>()
+  /** What openers told of streams that they opened before their record left. */
+  readonly #opened = new Map<number, Introduction>()
 
   /** @param growth the number of bytes by which windows may grow */
   constructor(sizes: Record<Side, number>, growth: Record<Side, number> = { client: 0, server: 0 }) {
@@ -93,24 +118,72 @@ export class Wire {
     })
   }
 
+  /** Checks that a stream has the label and the metadata that the wire carries. An early opener may be ahead of it. */
+  checkLabel(side: Side, stream: Pick<MuxStream, "id" | "label" | "metadata">): void {
+    const { id, label, metadata } = stream
+    const told = this.#opens.get(id)
+    if (told === undefined && (id % 2 === 1) === (side === "client")) {
+      this.#opened.set(id, { label, metadata })
+      return
+    }
+    this.#compareLabels(id, { label, metadata }, told)
+  }
+
+  #compareLabels(
+    id: number,
+    { label, metadata }: Introduction,
+    told: Introduction = { label: "", metadata: {} }
+  ): void {
+    const isSame = label === told.label && JSON.stringify(metadata) === JSON.stringify(told.metadata)
+    this.expect(isSame, `stream ${id} has another label or other metadata than its opener gave`)
+  }
+
+  /** Whether both ends speak the dialect. */
+  get isNative(): boolean {
+    return this.#rules.isNative
+  }
+
   see(from: Side, message: Uint8Array): void {
-    const frame = Frame.decode(message)
+    const frame = decodeMessage(message)
     if (frame._tag === "Malformed") return void this.faults.push(frame.detail)
+    if (frame._tag === "Hello") this.#early[from] = frame.earlyCredit?.perStream ?? 0
     try {
       this.#rules.see(from, frame)
     } catch (error) {
       this.faults.push(String(error))
     }
+    if (!("id" in frame)) return
     const direction = this.direction(from, frame.id)
+    if (frame._tag === "Open") {
+      direction.granted += this.#early[other(from)]
+      this.#opens.set(frame.id, frame)
+      const ahead = this.#opened.get(frame.id)
+      if (ahead !== undefined) this.#compareLabels(frame.id, ahead, frame)
+    }
+    if (frame._tag === "Reset") {
+      direction.reset = frame.code
+      const hasCause = direction.mayReset === undefined || direction.mayReset()
+      this.expect(hasCause || this.isOver[from](), `stream ${frame.id} is reset without a cause`)
+    }
+    if (frame._tag === "Stop") {
+      const { mayStop } = this.direction(other(from), frame.id)
+      this.expect(mayStop === undefined || mayStop(), `stream ${frame.id} is stopped without a cause`)
+    }
     if (frame._tag === "Fin") {
+      const loses = this.isNative && direction.wouldLose?.() === true
+      this.expect(!loses || this.isOver[from](), `stream ${frame.id} ends cleanly, and bytes are lost`)
       direction.ended = true
       direction.endedInTime = !this.isOver[from]()
     }
     if (frame._tag === "Ack") {
       const granting = this.direction(other(from), frame.id)
-      const accepts = (frame.id % 2 === 1) === (from === "server") && granting.granted === 0
+      const accepts = (frame.id % 2 === 1) === (from === "server") && !this.#accepted.has(frame.id)
       granting.granted += frame.credit
-      if (accepts) direction.granted += frame.credit
+      if (accepts) {
+        this.#accepted.add(frame.id)
+        const native = this.isNative ? this.#sizes[other(from)] : frame.credit
+        direction.granted += this.#opens.get(frame.id)?.window ?? native
+      }
     }
     if (frame._tag !== "Dat") return
     const { byteLength } = frame.payload
@@ -120,9 +193,11 @@ export class Wire {
   }
 
   arrive(to: Side, message: Uint8Array): void {
-    const frame = Frame.decode(message)
-    if (frame._tag === "Malformed" || this.isOver[to]()) return
+    const frame = decodeMessage(message)
+    if (!("id" in frame) || this.isOver[to]()) return
     const direction = this.direction(other(to), frame.id)
+    if (frame._tag === "Reset" && !direction.endArrived) direction.resetArrived = frame.code
+    if (frame._tag === "Stop") this.direction(to, frame.id).stopArrived = frame.code
     if (frame._tag === "Fin") direction.endArrived = true
     if (frame._tag === "Dat") direction.arrived += frame.payload.byteLength
   }
@@ -152,7 +227,7 @@ export class Wire {
       if (far === undefined) continue
       const balance = { client: near.sendCredit - far.receiveCredit, server: far.sendCredit - near.receiveCredit }
       for (const side of ["client", "server"] as const) {
-        const isOff = balance[side] !== 0 && !this.direction(side, near.id).ended
+        const isOff = balance[side] !== 0 && !this.direction(side, near.id).isOver
         this.expect(!isOff, `credit of the ${side} on stream ${near.id} is off by ${balance[side]}`)
       }
     }
@@ -192,8 +267,13 @@ class Deadline {
   }
 }
 
-const isAnswered = ({ state }: StreamSnapshot) =>
-  state !== "Opening" && state !== "Cancelling" && state !== "AwaitingAccept"
+/** Whether the acceptor has answered, as far as an end knows. */
+export const isAnswered = ({ state }: StreamSnapshot) =>
+  state !== "Opening" && state !== "OpeningEnded" && state !== "Cancelling" && state !== "AwaitingAccept" &&
+  state !== "AwaitingAcceptEnded"
+
+/** A code of the program. */
+const resetCode = 300
 
 const isPending = (fiber: AnyFiber | undefined) => fiber !== undefined && fiber.unsafePoll() === null
 
@@ -208,11 +288,13 @@ export interface Order {
 export interface Held {
   readonly stream: MuxStream
   /** Closes the scope that owns the stream. */
-  readonly leave: Effect.Effect<void>
+  readonly leave: (exit: Exit.Exit<void, string>) => Effect.Effect<void>
+  /** Whether the session may give the stream up, because the peer has not accepted it in time. */
+  readonly mayExpire?: (() => boolean) | undefined
 }
 
 /** One end of a stream with a writer of its own, and all operations on it. */
-export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
+export const makeEnd = (wire: Wire, side: Side, { leave, mayExpire = () => false, stream }: Held) =>
   Effect.gen(function*() {
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
@@ -227,8 +309,25 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
     let due = 0
     let writing: AnyFiber | undefined
     let reading: AnyFiber | undefined
+    /** The codes by which this end may have reset its stream, or its direction alone. */
+    const codes = new Set<number>()
+    /** Whether the waiting bytes of the write are known to the stream. */
+    let begun = false
+    let isSinking = false
+    outbound.mayReset = () => codes.size > 0 || mayExpire() || outbound.stopArrived !== undefined
+    wire.checkLabel(side, stream)
+    inbound.mayStop = () => left || mayExpire()
+    outbound.wouldLose = () => !wire.preemptive && begun && isPending(writing) && outbound.sent < due
+    const isOurReset = (error: ReadError | WriteError | EndError) =>
+      error._tag === "StreamReset" && error.by === "local" &&
+      (codes.has(error.code) || (error.code === ResetCode.Expired && mayExpire()))
+    /** The peer stopped reading, or refused a stream that was opened early. */
+    const isTheirReset = (error: WriteError | EndError) =>
+      error._tag === "StreamReset" && error.by === "peer" &&
+      (error.code === outbound.stopArrived || (error.code === inbound.resetArrived && wire.isRefused(stream.id)))
 
     const perform = ({ do: what, parts, size }: Order): Effect.Effect<void, WriteError> => {
+      begun = what === "write"
       if (what === "end") return stream.end
       const chunk = outbound.bytes(written, size)
       if (what === "write" && parts === 1) return stream.write(chunk)
@@ -245,6 +344,8 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         const since = now()
         due = written + size
         let isLate = false
+        begun = false
+        isSinking = order.do === "sink"
         const performing = Effect.suspend(() => {
           // the bytes of a running write leave when the end of the stream follows
           isLate = mayBreak
@@ -261,6 +362,11 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         wire.judge(exit, (error) => {
           const tellsAll = error.written === sent
           if (error._tag === "WriteTimeout") return tellsAll && deadlines.write.hasPassedBetween(since, now())
+          if (error._tag === "StreamReset") {
+            // an end that waits tells no bytes
+            const tells = tellsAll || (order.do !== "write" && error.written === 0)
+            return tells && (isOurReset(error) || isTheirReset(error))
+          }
           if (error.cause === undefined) return tellsAll && (isLate || left || (wire.preemptive && mayBreak))
           return breaksOff(error.cause) && (tellsAll || (failsToEnd && error.written === 0))
         })
@@ -285,7 +391,12 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         "an early end"
       )
     /** The end of the session comes after all arrived bytes, and after an arrived FIN the stream has ended. */
-    const isLost = (cause: TerminalError) => wire.ends(side, cause) && (left || (isRead() && !inbound.endArrived))
+    const isLost = (cause: TerminalError) =>
+      wire.ends(side, cause) && (left || (isRead() && !inbound.endArrived && inbound.resetArrived === undefined))
+    /** A reset of the peer comes after all arrived bytes. */
+    const isReset = (error: ReadError) =>
+      isOurReset(error) ||
+      (error._tag === "StreamReset" && error.by === "peer" && error.code === inbound.resetArrived && isRead())
     const reader = (reads: Effect.Effect<void, ReadError>) =>
       Effect.gen(function*() {
         if (reading !== undefined && isPending(reading)) return reading
@@ -296,6 +407,8 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
             wire.judge(exit, (error) =>
               error._tag === "ReadTimeout"
                 ? deadlines.read.hasPassedBetween(since, now())
+                : error._tag === "StreamReset"
+                ? isReset(error)
                 : error._tag === "BrokenPipe" && (error.cause === undefined ? left : isLost(error.cause)))
           }))
         return reading = yield* Effect.fork(judged)
@@ -315,12 +428,18 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
         mayBreak = true
         const judged = Effect.onExit(stream.end, (exit) =>
           Effect.sync(() => {
-            wire.judge(exit, ({ cause }) => cause !== undefined && breaksOff(cause))
+            wire.judge(exit, (error) =>
+              error._tag === "StreamReset"
+                ? isOurReset(error) || isTheirReset(error)
+                : error.cause !== undefined && breaksOff(error.cause))
             wire.expect(outbound.ended || !Exit.isSuccess(exit), "ended without a FIN")
           }))
         return Effect.map(Effect.fork(judged), (fiber) => ending = fiber)
       }),
-      interruptWrite: Effect.suspend(() => writing === undefined ? Effect.void : Fiber.interrupt(writing)),
+      interruptWrite: Effect.suspend(() => {
+        if (isSinking) codes.add(ResetCode.Cancelled) // an interrupted sink resets its direction
+        return writing === undefined ? Effect.void : Fiber.interrupt(writing)
+      }),
       read: reader(Effect.map(stream.read, (chunk) => chunk._tag === "Some" ? take(chunk.value) : atEnd())),
       readAll: reader(Effect.map(Stream.runForEach(stream.readable, (chunk) => Effect.sync(() => take(chunk))), atEnd)),
       interruptRead: Effect.suspend(() => reading === undefined ? Effect.void : Fiber.interrupt(reading)),
@@ -336,8 +455,22 @@ export const makeEnd = (wire: Wire, side: Side, { leave, stream }: Held) =>
       }),
       leave: Effect.suspend(() => {
         left = mayBreak = true
-        return leave
+        codes.add(ResetCode.Cancelled) // when bytes wait
+        return leave(Exit.void)
       }),
+      /** Leaves the stream by a failure. */
+      fail: Effect.suspend(() => {
+        left = mayBreak = true
+        codes.add(ResetCode.Failed)
+        return leave(Exit.fail("the owner fails"))
+      }),
+      reset: Effect.suspend(() => {
+        left = mayBreak = true
+        codes.add(resetCode)
+        return stream.reset({ code: resetCode, reason: "the program wants it" })
+      }),
+      /** Whether a direction of the stream is reset, so that its end is an error. The RESET may wait for the link. */
+      isReset: () => [outbound.reset, outbound.stopArrived, inbound.reset, ...codes].some((code) => code !== undefined),
       isLeft: () => left,
       isUnsure: () => unsure,
       inbound,
@@ -361,13 +494,14 @@ export const getEnd = <E>(
   wire: Wire,
   side: Side,
   get: Effect.Effect<MuxStream, E, Scope.Scope>,
-  keep: (end: End) => void
+  keep: (end: End) => void,
+  mayExpire?: () => boolean
 ) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
-      const leave = Scope.close(scope, Exit.void)
-      const stream = yield* Effect.onError(restore(Scope.extend(get, scope)), () => leave)
-      keep(yield* makeEnd(wire, side, { stream, leave }))
+      const leave = (exit: Exit.Exit<void, string>) => Scope.close(scope, exit)
+      const stream = yield* Effect.onError(restore(Scope.extend(get, scope)), () => leave(Exit.void))
+      keep(yield* makeEnd(wire, side, { stream, leave, mayExpire }))
     })
   )

@@ -17,6 +17,10 @@ export const quietly = (options: Options = {}): Options => ({
   server: { ...quiet, ...options.server }
 })
 
+/** The same for sessions that speak plain wsmux: what adapters do without the dialect stays as it is with Go peers. */
+export const plainly = ({ client, server, ...options }: Options = {}): Options =>
+  quietly({ ...options, client: { ...client, dialect: "off" }, server: { ...server, dialect: "off" } })
+
 /** Starts an operation, and completes when the operation waits or has ended. */
 export const start = <A, E, R>(operation: Effect.Effect<A, E, R>) => Effect.zipLeft(Effect.fork(operation), settle)
 

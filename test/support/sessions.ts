@@ -14,12 +14,23 @@ export interface Options {
   readonly link?: MemoryTransport.Options
 }
 
+/** The sessions of tests offer the dialect, unless a test says otherwise. */
+export const auto = { dialect: "auto" } as const
+
 /** Both ends of a session over an in-memory pair, owned by the scope. */
 export const makeSessions = (options: Options = {}) =>
   Effect.gen(function*() {
     const pair = yield* MemoryTransport.makePair(options.link)
-    const client = yield* Effect.provideService(Session.makeClient(options.client), Transport, pair.client)
-    const server = yield* Effect.provideService(Session.makeServer(options.server), Transport, pair.server)
+    const client = yield* Effect.provideService(
+      Session.makeClient({ ...auto, ...options.client }),
+      Transport,
+      pair.client
+    )
+    const server = yield* Effect.provideService(
+      Session.makeServer({ ...auto, ...options.server }),
+      Transport,
+      pair.server
+    )
     return { client, server, pair }
   })
 

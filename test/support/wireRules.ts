@@ -1,88 +1,141 @@
 import type * as Frame from "../../src/internal/wire/frame.js"
+import type { Hello } from "../../src/internal/wire/record.js"
+import type { Message } from "./records.js"
 
 /** The state of one end of a stream, derived from its frames alone. */
 interface Side {
-  /** The remaining send credit, undefined before the stream is accepted. */
-  credit: number | undefined
+  /** The remaining send credit. */
+  credit: number
   sent: number
   granted: number
   ended: boolean
+  stopped: boolean
 }
 
-const side = (): Side => ({ credit: undefined, sent: 0, granted: 0, ended: false })
+interface Stream extends Sides<Side> {
+  isAccepted: boolean
+  /** The window of an opener whose peer knows it. Undefined on Go's wire, where the acceptor's window counts. */
+  readonly window: number | undefined
+  /** Whether the opener may send before the stream is accepted. */
+  readonly isEarly: boolean
+}
+
+const side = (credit = 0): Side => ({ credit, sent: 0, granted: 0, ended: false, stopped: false })
 
 type Sides<A> = Record<"client" | "server", A>
 
 /**
- * Checks the rules of the wire by the frames of both ends alone. `see` throws at the first frame that a correct peer
- * must not send. `sizes` are the windows of the two ends, and `growth` is the number of bytes by which windows may
+ * Checks the rules of the wire by the messages of both ends alone. `see` throws at the first message that a correct
+ * peer must not send. `sizes` are the windows of the two ends, and `growth` is the number of bytes by which windows may
  * grow.
  */
 export class WireRules {
   readonly #sizes: Sides<number>
   readonly #growth: Sides<number>
-  readonly #streams: Map<number, Sides<Side>>
+  readonly #streams: Map<number, Stream>
+  readonly #hellos: Partial<Sides<Hello>>
+  readonly #hasSent: Sides<boolean>
 
   constructor(
     sizes: Sides<number>,
     growth: Sides<number> = { client: 0, server: 0 },
-    streams = new Map<number, Sides<Side>>()
+    streams = new Map<number, Stream>(),
+    hellos: Partial<Sides<Hello>> = {},
+    hasSent: Sides<boolean> = { client: false, server: false }
   ) {
     this.#sizes = sizes
     this.#growth = growth
     this.#streams = streams
+    this.#hellos = hellos
+    this.#hasSent = hasSent
+  }
+
+  /** Whether both ends speak the dialect. */
+  get isNative(): boolean {
+    return this.#hellos.client !== undefined && this.#hellos.server !== undefined
   }
 
   /** Whether an end may send this frame now. */
   allow(from: "client" | "server", frame: Frame.Frame): boolean {
     try {
-      new WireRules(this.#sizes, this.#growth, structuredClone(this.#streams)).see(from, frame)
+      const copy = structuredClone([this.#streams, this.#hellos, this.#hasSent] as const)
+      new WireRules(this.#sizes, this.#growth, ...copy).see(from, frame)
       return true
     } catch {
       return false
     }
   }
 
-  see(from: "client" | "server", frame: Frame.Frame): void {
+  see(from: "client" | "server", message: Message): void {
+    const about = "id" in message ? `${message._tag} ${message.id}` : message._tag
     const rule = (holds: boolean, text: string) => {
-      if (!holds) throw new Error(`${from} ${frame._tag} ${frame.id}: ${text}`)
+      if (!holds) throw new Error(`${from} ${about}: ${text}`)
     }
-    const opener = frame.id % 2 === 1 ? "client" : "server"
-    if (frame._tag === "Syn") {
-      rule(opener === from, "an id of the other side")
-      rule(!this.#streams.has(frame.id), "opened twice")
-      this.#streams.set(frame.id, { client: side(), server: side() })
-      return
+    const isFirst = !this.#hasSent[from]
+    this.#hasSent[from] = true
+    switch (message._tag) {
+      case "Malformed":
+      case "Unknown":
+        return rule(false, "malformed")
+      case "Hello":
+        rule(isFirst, "a HELLO behind other messages")
+        this.#hellos[from] = message
+        return
+      case "GoAway":
+      case "Ping":
+      case "Pong":
+        return rule(this.isNative, "a record without the dialect")
+      case "Syn":
+        return this.#recvOpen(rule, from, message.id, undefined)
+      case "Open":
+        rule(this.isNative, "a record without the dialect")
+        return this.#recvOpen(rule, from, message.id, message.window)
     }
-    const stream = this.#streams.get(frame.id)
+    const { id } = message
+    const opener = id % 2 === 1 ? "client" : "server"
+    const stream = this.#streams.get(id)
     rule(stream !== undefined, "a stream without a SYN")
     const [own, other] = from === "client" ? [stream!.client, stream!.server] : [stream!.server, stream!.client]
-    switch (frame._tag) {
+    const { isAccepted, isEarly, window } = stream!
+    switch (message._tag) {
       case "Dat":
-        rule(own.credit !== undefined, "bytes before the stream is accepted")
-        rule(frame.payload.byteLength > 0, "no bytes")
+        rule(isAccepted || (isEarly && from === opener), "bytes before the stream is accepted")
+        rule(message.payload.byteLength > 0, "no bytes")
         rule(!own.ended, "bytes behind the end")
-        rule(frame.payload.byteLength <= own.credit!, "more bytes than credit")
-        own.credit! -= frame.payload.byteLength
-        own.sent += frame.payload.byteLength
+        rule(message.payload.byteLength <= own.credit, "more bytes than credit")
+        own.credit -= message.payload.byteLength
+        own.sent += message.payload.byteLength
         return
       case "Ack":
-        if (other.credit === undefined) {
+        if (!isAccepted) {
           rule(from !== opener, "accepts its own stream")
           rule(!own.ended, "accepts what it has refused")
-          // the acceptor takes the window of the opener to be as large as its own
-          other.credit = own.credit = frame.credit
+          stream!.isAccepted = true
+          other.credit += message.credit
+          // a Go acceptor takes the window of the opener to be as large as its own
+          own.credit = window ?? message.credit
           return
         }
-        own.granted += frame.credit
+        own.granted += message.credit
         rule(own.granted <= other.sent + this.#topUp(from, opener) + this.#growth[from], "more credit than was used")
-        other.credit += frame.credit
+        other.credit += message.credit
         return
       case "Fin":
         rule(!own.ended, "ended twice")
         // a FIN of the acceptor in place of its ACK is a refusal
-        rule(own.credit !== undefined || from !== opener, "ended before it was accepted")
+        rule(isAccepted || from !== opener || isEarly, "ended before it was accepted")
         own.ended = true
+        return
+      case "Reset":
+        rule(this.isNative, "a record without the dialect")
+        rule(!own.ended, "ended twice")
+        own.ended = true
+        return
+      case "Stop":
+        rule(this.isNative, "a record without the dialect")
+        rule(!own.stopped, "stopped twice")
+        rule(isAccepted || from === opener, "stopped before it was accepted")
+        own.stopped = true
     }
   }
 
@@ -90,13 +143,34 @@ export class WireRules {
   isRefused(id: number): boolean {
     const stream = this.#streams.get(id)
     const acceptor = id % 2 === 1 ? stream?.server : stream?.client
-    return acceptor !== undefined && acceptor.ended && acceptor.credit === undefined
+    return acceptor !== undefined && acceptor.ended && !stream!.isAccepted
+  }
+
+  #recvOpen(
+    rule: (holds: boolean, text: string) => void,
+    from: "client" | "server",
+    id: number,
+    window: number | undefined
+  ): void {
+    rule((id % 2 === 1 ? "client" : "server") === from, "an id of the other side")
+    rule(!this.#streams.has(id), "opened twice")
+    const early = window === undefined ? 0 : this.#hellos[from === "client" ? "server" : "client"]?.earlyCredit
+    const stream = {
+      isAccepted: false,
+      isEarly: window !== undefined,
+      window: window ?? (this.isNative ? this.#hellos[from]?.window : undefined)
+    }
+    const own = side(early === 0 ? 0 : early?.perStream)
+    this.#streams.set(id, {
+      ...stream,
+      ...from === "client" ? { client: own, server: side() } : { client: side(), server: own }
+    })
   }
 
   /** Whether the opener may send credit first, since its window is larger than that of the acceptor. */
   #topUp(from: "client" | "server", opener: "client" | "server"): number {
     const [client, server] = [this.#sizes.client, this.#sizes.server]
-    if (from !== opener) return 0
+    if (from !== opener || this.isNative) return 0
     return Math.max(0, from === "client" ? client - server : server - client)
   }
 }

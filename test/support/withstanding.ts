@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import assert from "node:assert"
 import * as Frame from "../../src/internal/wire/frame.js"
+import type { Hello } from "../../src/internal/wire/record.js"
 
 /** Settings so small that a few frames of a hostile peer reach every bound. */
 export const tight = {
@@ -18,6 +19,13 @@ export const tight = {
   maxUnacknowledgedOpens: 2,
   maxFrameSize: 50,
   discardLimit: 200
+}
+
+/** The HELLO of a hostile peer that speaks the dialect. The session then has as many unanswered opens as without. */
+export const tightHello: Partial<Hello> = {
+  window: 100,
+  earlyCredit: { perStream: 20, inAll: 30 },
+  backlog: tight.maxUnacknowledgedOpens
 }
 
 /** The sum of the windows of as many peer streams as the session may have. */

@@ -43,10 +43,12 @@ type Terminal =
   | WsmuxError.UnexpectedText
   | WsmuxError.WrongParity
   | WsmuxError.PeerFlood
+  | WsmuxError.DialectMissing
   | WsmuxError.TransportFailure
-type Open = WsmuxError.AcceptTimeout | WsmuxError.StreamRefused | Terminal
-type Read = WsmuxError.ReadTimeout | WsmuxError.NoCapacity | WsmuxError.BrokenPipe
-type Write = WsmuxError.WriteTimeout | WsmuxError.BrokenPipe
+type Open = WsmuxError.AcceptTimeout | WsmuxError.StreamRefused | WsmuxError.SessionDraining | Terminal
+type Read = WsmuxError.ReadTimeout | WsmuxError.NoCapacity | WsmuxError.BrokenPipe | WsmuxError.StreamReset
+type Write = WsmuxError.WriteTimeout | WsmuxError.BrokenPipe | WsmuxError.StreamReset
+type End = WsmuxError.BrokenPipe | WsmuxError.StreamReset
 type Invalid = WsmuxError.InvalidConfiguration
 type Connect = WsmuxError.ConnectFailure
 
@@ -73,12 +75,17 @@ describe("WsmuxError", () => {
   it("WriteError is the union of the failures of write", () =>
     expectTypeOf<WsmuxError.WriteError>().toEqualTypeOf<Write>())
 
+  it("EndError is the union of the failures of end", () => expectTypeOf<WsmuxError.EndError>().toEqualTypeOf<End>())
+
   it("errors have typed fields", () => {
     expectTypeOf<WsmuxError.BrokenPipe["cause"]>().toEqualTypeOf<Terminal | undefined>()
     expectTypeOf<WsmuxError.BrokenPipe["reason"]>().toEqualTypeOf<"SessionEnded" | "StreamEnded">()
     expectTypeOf<WsmuxError.BrokenPipe["operation"]>().toEqualTypeOf<"read" | "write">()
     expectTypeOf<WsmuxError.SessionClosed["by"]>().toEqualTypeOf<"local" | "peer">()
     expectTypeOf<WsmuxError.WriteTimeout["written"]>().toEqualTypeOf<number>()
+    expectTypeOf<WsmuxError.StreamReset["by"]>().toEqualTypeOf<"local" | "peer">()
+    expectTypeOf<WsmuxError.StreamReset["code"]>().toEqualTypeOf<number>()
+    expectTypeOf<WsmuxError.StreamRefused["code"]>().toEqualTypeOf<number | undefined>()
   })
 })
 
@@ -87,9 +94,18 @@ describe("Session", () => {
     type Opened<E> = Effect.Effect<MuxStream.MuxStream, E, Scope.Scope>
     expectTypeOf(session.open()).toEqualTypeOf<Opened<Open>>()
     expectTypeOf(session.open({})).toEqualTypeOf<Opened<Open>>()
-    expectTypeOf(session.open({ id: 1 })).toEqualTypeOf<Opened<Open | WsmuxError.DuplicateStream>>()
+    expectTypeOf(session.open({ early: true })).toEqualTypeOf<Opened<Open>>()
+    type Any = Open | WsmuxError.LabelsUnsupported | WsmuxError.DuplicateStream
+    expectTypeOf(session.open({ id: 1 })).toEqualTypeOf<Opened<Any>>()
     const options: Session.OpenOptions | undefined = { id: 1 }
-    expectTypeOf(session.open(options)).toEqualTypeOf<Opened<Open | WsmuxError.DuplicateStream>>()
+    expectTypeOf(session.open(options)).toEqualTypeOf<Opened<Any>>()
+  })
+
+  it("open fails with LabelsUnsupported when the caller gives a label or metadata", () => {
+    type Opened<E> = Effect.Effect<MuxStream.MuxStream, E, Scope.Scope>
+    type Labelled = Opened<Open | WsmuxError.LabelsUnsupported>
+    expectTypeOf(session.open({ label: "rpc" })).toEqualTypeOf<Labelled>()
+    expectTypeOf(session.open({ metadata: { a: "b" }, early: true })).toEqualTypeOf<Labelled>()
   })
 
   it("open keeps its errors when generic code takes the session as an Opener", () => {
@@ -169,7 +185,10 @@ describe("Session", () => {
       BrokenPipe: (error) => Effect.succeed(error.cause),
       NoCapacity: (error) => Effect.succeed(error.streamId)
     })).toEqualTypeOf<
-      Effect.Effect<Option.Option<Uint8Array> | Terminal | number | undefined, WsmuxError.ReadTimeout>
+      Effect.Effect<
+        Option.Option<Uint8Array> | Terminal | number | undefined,
+        WsmuxError.ReadTimeout | WsmuxError.StreamReset
+      >
     >()
   })
 })
@@ -184,7 +203,12 @@ describe("MuxStream", () => {
     expectTypeOf(stream.read).toEqualTypeOf<Effect.Effect<Option.Option<Uint8Array>, Read>>()
     expectTypeOf(stream.write).toEqualTypeOf<(chunk: Uint8Array) => Effect.Effect<void, Write>>()
     expectTypeOf(stream.writeAll).toEqualTypeOf<(chunks: Iterable<Uint8Array>) => Effect.Effect<void, Write>>()
-    expectTypeOf(stream.end).toEqualTypeOf<Effect.Effect<void, WsmuxError.BrokenPipe>>()
+    expectTypeOf(stream.end).toEqualTypeOf<Effect.Effect<void, End>>()
+  })
+
+  it("MuxStream.reset never fails, and has an optional code and reason", () => {
+    expectTypeOf(stream.reset).toEqualTypeOf<(options?: MuxStream.ResetOptions) => Effect.Effect<void>>()
+    expectTypeOf(stream.reset).toBeCallableWith({ code: MuxStream.ResetCode.Failed, reason: "why" })
   })
 
   it("MuxStream.inbox is a mailbox of chunks with the failures of reading", () => {
@@ -204,8 +228,10 @@ describe("MuxStream", () => {
     expectTypeOf(stream.setDeadline).toEqualTypeOf<Set>()
   })
 
-  it("MuxStream has an id and addresses", () => {
+  it("MuxStream has an id, a label, metadata and addresses", () => {
     expectTypeOf(stream.id).toEqualTypeOf<number>()
+    expectTypeOf(stream.label).toEqualTypeOf<string>()
+    expectTypeOf(stream.metadata).toEqualTypeOf<Readonly<Record<string, string>>>()
     expectTypeOf(stream.localAddress).toEqualTypeOf<Address>()
     expectTypeOf(stream.remoteAddress).toEqualTypeOf<Address>()
   })
@@ -324,6 +350,7 @@ describe("MuxStream", () => {
     type All =
       | WsmuxError.OpenError
       | WsmuxError.DuplicateStream
+      | WsmuxError.LabelsUnsupported
       | WsmuxError.ReadError
       | WsmuxError.WriteError
       | WsmuxError.InvalidDeadline

@@ -18,7 +18,7 @@ import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { bytes, pattern, text } from "../support/bytes.js"
-import { quietly, start } from "../support/observe.js"
+import { plainly, start } from "../support/observe.js"
 import { makeSessions, makeStreams, readAll, settle } from "../support/sessions.js"
 import { patience, within } from "../support/within.js"
 
@@ -26,7 +26,7 @@ import { patience, within } from "../support/within.js"
 const makeSocket = (streamBufferSize = 1024) =>
   Effect.gen(function*() {
     const config = { streamBufferSize }
-    const streams = yield* makeStreams(quietly({ client: config, server: config }))
+    const streams = yield* makeStreams(plainly({ client: config, server: config }))
     const socket = yield* MuxSocket.fromMuxStream(streams.near)
     const received = yield* Queue.unbounded<string>()
     const running = yield* start(socket.run((chunk) => Queue.offer(received, text(chunk))))
@@ -87,7 +87,7 @@ describe("MuxSocket.fromMuxStream", () => {
 
   it.scoped("MuxSocket.fromMuxStream delays writes until its run and the peer's credit", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       const socket = yield* MuxSocket.fromMuxStream(near)
       const write = yield* socket.writer
       const writing = yield* start(write(pattern(3000)))
@@ -102,7 +102,7 @@ describe("MuxSocket.fromMuxStream", () => {
 
   it.scoped("MuxSocket.fromMuxStream reads no more when its handler is busy", () =>
     Effect.gen(function*() {
-      const { client, far, near } = yield* makeStreams(quietly())
+      const { client, far, near } = yield* makeStreams(plainly())
       const socket = yield* MuxSocket.fromMuxStream(near)
       const done = yield* Deferred.make<void>()
       const seen: Array<number> = []
@@ -141,7 +141,7 @@ describe("MuxSocket.fromMuxStream", () => {
 
   it.scoped("MuxSocket.fromMuxStream fails with the failure of its handler", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       const socket = yield* MuxSocket.fromMuxStream(near)
       yield* far.write(bytes("x"))
       expect(yield* Effect.flip(socket.run(() => Effect.fail("handler")))).toBe("handler")
@@ -173,7 +173,7 @@ describe("MuxSocket.fromMuxStream", () => {
 describe("MuxSocket.fromSession", () => {
   it.scoped("MuxSocket.fromSession opens a stream for each run, and closes the stream after the run", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const context = yield* Layer.build(MuxSocket.layer()).pipe(Effect.provideService(Session.StreamOpener, client))
       const socket = yield* Effect.provide(Socket.Socket, context)
       for (const id of [1, 3]) {
@@ -196,7 +196,7 @@ describe("MuxSocket.fromSession", () => {
 
   it.scoped("MuxSocket.fromSession keeps a waiting write for the next run when a run ends at once", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const socket = yield* MuxSocket.fromSession(client)
       yield* Effect.fork(server.run((stream) => Stream.run(stream.readable, stream.writable)))
       const write = yield* socket.writer
@@ -213,7 +213,7 @@ describe("MuxSocket.fromSession", () => {
 
   it.scoped("MuxSocket.makeServer runs until the session ends, and fails with its error", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const context = yield* Layer.build(MuxSocket.layerServer).pipe(
         Effect.provideService(Session.StreamAcceptor, server)
       )
@@ -275,7 +275,7 @@ describe("MuxSocket with RPC", () => {
   ) {
     it.scopedLive(`RPC calls plain and streaming procedures both ways at once, in ${name}`, () =>
       Effect.gen(function*() {
-        const sessions = yield* makeSessions(quietly())
+        const sessions = yield* makeSessions(plainly())
         const counted = yield* Ref.make(0)
         for (const session of [sessions.client, sessions.server]) {
           yield* Layer.launch(Layer.provide(serve(session, counted), serialization)).pipe(Effect.forkScoped)
@@ -295,7 +295,7 @@ describe("MuxSocket with RPC", () => {
 
   it.scopedLive("RPC holds the producer back when the consumer is slow", () =>
     Effect.gen(function*() {
-      const sessions = yield* makeSessions(quietly())
+      const sessions = yield* makeSessions(plainly())
       const counted = yield* Ref.make(0)
       yield* Layer.launch(Layer.provide(serve(sessions.server, counted), RpcSerialization.layerNdjson)).pipe(
         Effect.forkScoped

@@ -47,7 +47,8 @@ describe("SessionConfig", () => {
         flushTimeout: Duration.seconds(1),
         closeTimeout: Duration.seconds(1),
         maxFrameSize: 64 * 1024,
-        discardLimit: 16 * 1024 * 1024
+        discardLimit: 16 * 1024 * 1024,
+        dialect: "off"
       })
       expect(yield* provided(SessionConfig.layer())).toEqual(yield* SessionConfig.SessionConfig)
     }))
@@ -117,7 +118,8 @@ describe("SessionConfig", () => {
     WSMUX_CLOSE_TIMEOUT: "9 millis",
     WSMUX_MAX_STREAMS: "11",
     WSMUX_MAX_FRAME_SIZE: "7",
-    WSMUX_DISCARD_LIMIT: "8"
+    WSMUX_DISCARD_LIMIT: "8",
+    WSMUX_DIALECT: "auto"
   }
   const options = {
     keepAliveInterval: Duration.seconds(20),
@@ -135,8 +137,9 @@ describe("SessionConfig", () => {
     flushTimeout: Duration.millis(6),
     closeTimeout: Duration.millis(9),
     maxFrameSize: 7,
-    discardLimit: 8
-  }
+    discardLimit: 8,
+    dialect: "auto"
+  } as const
 
   it.effect("layerEnv reads each setting from its WSMUX variable", () =>
     Effect.gen(function*() {
@@ -212,7 +215,7 @@ describe("Session", () => {
       expect(yield* frames).toEqual([fin(3), ack(1, 300)])
     }))
 
-  const options = { streamBufferSize: 100, maxPeerWindow: 200 }
+  const options = { streamBufferSize: 100, maxPeerWindow: 200, dialect: "off" } as const
   for (const make of [Session.makeClient, Session.makeServer]) {
     it.scoped(`${make.name} fails when the transport lets in smaller messages than the peer may send`, () =>
       Effect.gen(function*() {

@@ -6,7 +6,7 @@ import { BrokenPipe } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
-import { quietly } from "../support/observe.js"
+import { plainly } from "../support/observe.js"
 import { makeStreams, readAll, readSome } from "../support/sessions.js"
 import { wired } from "../support/transports.js"
 
@@ -19,7 +19,7 @@ const through = (transform: unknown) => transform as ReadableWritablePair<Uint8A
 const makePair = (streamBufferSize = 1024, options?: WebStreams.Options) =>
   Effect.gen(function*() {
     const config = { streamBufferSize }
-    const streams = yield* makeStreams(quietly({ client: config, server: config }))
+    const streams = yield* makeStreams(plainly({ client: config, server: config }))
     return { ...streams, ...yield* WebStreams.fromMuxStream(streams.near, options) }
   })
 
@@ -126,7 +126,7 @@ describe("WebStreams.fromMuxStream", () => {
 
   it.scopedLive("WebStreams.fromMuxStream fails with AbortError when its scope closes", () =>
     Effect.gen(function*() {
-      const { near } = yield* makeStreams(quietly())
+      const { near } = yield* makeStreams(plainly())
       const { readable, writable } = yield* Effect.scoped(WebStreams.fromMuxStream(near))
       const reading = yield* promise(() => readable.getReader().read().catch((error: Error) => error.name))
       const writing = yield* promise(() => writable.getWriter().write(bytes("x")).catch((error: Error) => error.name))
@@ -148,7 +148,7 @@ describe("WebStreams.fromMuxStream", () => {
 
   it.scopedLive("WebStreams.fromMuxStream reads no chunk when it was cancelled, in any region", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       const { readable, writable } = yield* Effect.uninterruptible(WebStreams.fromMuxStream(near))
       const reader = readable.getReader()
       const read = reader.read()

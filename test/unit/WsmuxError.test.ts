@@ -25,6 +25,14 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
     "cannot read stream 3: the session was closed by the peer (code 1000)"
   ],
   [
+    new WsmuxError.StreamReset({ streamId: 3, operation: "read", by: "peer", code: 2, reason: "why", written: 0 }),
+    "cannot read stream 3: the peer reset it (code 2): why"
+  ],
+  [
+    new WsmuxError.StreamReset({ streamId: 3, operation: "write", by: "local", code: 300, reason: "", written: 7 }),
+    "cannot write stream 3: this end reset it (code 300)"
+  ],
+  [
     new WsmuxError.WriteTimeout({ streamId: 3, written: 7 }),
     "cannot write stream 3: the write deadline passed after 7 bytes"
   ],
@@ -59,7 +67,20 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
     "stream id 2 belongs to the server: are both ends servers?"
   ],
   [new WsmuxError.PeerFlood({ detail: "too many SYNs" }), "the peer floods the session: too many SYNs"],
+  [new WsmuxError.DialectMissing(), "the peer does not speak the dialect, which this session requires"],
   [new WsmuxError.StreamRefused({ streamId: 3 }), "cannot open stream 3: the peer refused it"],
+  [
+    new WsmuxError.StreamRefused({ streamId: 3, code: 3, reason: "the backlog is full" }),
+    "cannot open stream 3: the peer refused it: the backlog is full"
+  ],
+  [
+    new WsmuxError.LabelsUnsupported({ detail: "the peer does not speak the dialect" }),
+    "cannot open a stream with a label or metadata: the peer does not speak the dialect"
+  ],
+  [
+    new WsmuxError.SessionDraining({ by: "peer", graceMillis: 1000, redial: true, code: 0, reason: "a restart" }),
+    "cannot open a stream: the peer drains the session; nothing was sent, and another session may open it: a restart"
+  ],
   [new WsmuxError.TransportFailure({ code: 1006, reason: "" }), "the connection was lost (code 1006)"],
   [
     new WsmuxError.TransportFailure({ code: 1009, reason: "too big" }),
@@ -143,6 +164,15 @@ describe("WsmuxError", () => {
       new WsmuxError.DuplexFailure({ detail: hostile }),
       new WsmuxError.MalformedFrame({ fault: "Truncated", detail: hostile }),
       new WsmuxError.PeerFlood({ detail: hostile }),
+      new WsmuxError.StreamRefused({ streamId: 3, code: 300, reason: hostile }),
+      new WsmuxError.StreamReset({
+        streamId: 3,
+        operation: "read",
+        by: "peer",
+        code: 300,
+        reason: hostile,
+        written: 0
+      }),
       new WsmuxError.ListenFailure({ address: "a", cause })
     ]
     for (const { message } of shown) {
@@ -168,6 +198,7 @@ describe("WsmuxError", () => {
     const terminal = messages.map(([error]) => error).filter(isTerminalError).map(({ _tag }) => _tag)
     expect([...new Set(terminal)]).toEqual([
       ...["SessionClosed", "KeepAliveExpired", "MalformedFrame", "UnexpectedText", "WrongParity", "PeerFlood"],
+      "DialectMissing",
       "TransportFailure"
     ])
   })

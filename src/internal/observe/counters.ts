@@ -5,8 +5,8 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** The counters of a session. The session updates these plain fields once per frame. */
 export class Counters {
-  readonly framesIn: Mutable<FrameCounts> = { dat: 0, syn: 0, ack: 0, fin: 0 }
-  readonly framesOut: Mutable<FrameCounts> = { dat: 0, syn: 0, ack: 0, fin: 0 }
+  readonly framesIn: Mutable<FrameCounts> = { dat: 0, syn: 0, ack: 0, fin: 0, record: 0 }
+  readonly framesOut: Mutable<FrameCounts> = { dat: 0, syn: 0, ack: 0, fin: 0, record: 0 }
   bytesIn = 0
   bytesOut = 0
   opened = 0
@@ -18,9 +18,11 @@ export class Counters {
   creditOverflows = 0
   creditStalls = 0
 
-  /** Counts a frame with `size` bytes of payload. */
+  /** Counts a frame with `size` bytes of a stream. */
   sent(frame: FrameParts, size: number): void {
-    this.framesOut[kinds[frame[0][0]!]!]++
+    const type = frame[0][0]!
+    if (type === 0 && size === 0) this.framesOut.record++
+    else this.framesOut[kinds[type]!]++
     this.bytesOut += size
   }
 

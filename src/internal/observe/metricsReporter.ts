@@ -17,7 +17,7 @@ type Sum = Metric.Metric.Counter<number> | Metric.Metric.Gauge<number>
 
 type Add = readonly [metric: Sum, count: (snapshot: SessionSnapshot) => number]
 
-const frameKinds = ["dat", "syn", "ack", "fin"] as const satisfies ReadonlyArray<keyof FrameCounts>
+const frameKinds = ["dat", "syn", "ack", "fin", "record"] as const satisfies ReadonlyArray<keyof FrameCounts>
 
 /** The metrics that only grow, with the session counter of each. */
 const counters: ReadonlyArray<Add> = [

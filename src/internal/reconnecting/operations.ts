@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { MuxStream } from "../../MuxStream.js"
 import type { Open, OpenOptions, Session } from "../../Session.js"
@@ -12,11 +13,18 @@ import {
   isTerminalError,
   NotConnected,
   type OpenError,
+  type SessionDraining,
   type StreamRefused,
   type TerminalError
 } from "../../WsmuxError.js"
 import type { Fork } from "../session/callbacks.js"
-import { forkOpen, type OpenerWithoutId, type UnsafeOpen, unsafeOpenOf } from "../session/sessionCallbacks.js"
+import {
+  forkOpen,
+  type OpenerWithoutId,
+  type StreamOptions,
+  type UnsafeOpen,
+  unsafeOpenOf
+} from "../session/sessionCallbacks.js"
 import type { Cancel } from "../sync/later.js"
 import { currentMonotonicMillis } from "../time/clock.js"
 import type { ConnectionState, Limit } from "./state.js"
@@ -26,20 +34,25 @@ type Handler<E, R> = (stream: MuxStream) => Effect.Effect<unknown, E, R>
 /** An open without an id of the caller's choice cannot fail with `DuplicateStream`. */
 type OpenFailure<E> = AcceptTimeout | StreamRefused | NotConnected<E>
 
+/** A session has ended, or takes no more streams. */
+type Over = TerminalError | SessionDraining
+
+const isOver = (error: unknown): error is Over => isTerminalError(error) || Predicate.isTagged(error, "SessionDraining")
+
 /** The operations of a session, on the current session or the next. */
 export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.Duration) => {
   const following = (previous?: Session) => state.next(previous, (wait) => wait)
 
-  /** Uses the current session. Uses the next where that session turns out to have ended. */
+  /** Uses the current session. Uses the next where that session turns out to be over. */
   const onSession = <A, F, R>(
     next: (previous?: Session) => Effect.Effect<Session, NotConnected<E>>,
-    use: (session: Session) => Effect.Effect<A, F | TerminalError, R>
-  ): Effect.Effect<A, Exclude<F, TerminalError> | NotConnected<E>, R> => {
-    const attempt = (previous?: Session): Effect.Effect<A, Exclude<F, TerminalError> | NotConnected<E>, R> =>
+    use: (session: Session) => Effect.Effect<A, F | Over, R>
+  ): Effect.Effect<A, Exclude<F, Over> | NotConnected<E>, R> => {
+    const attempt = (previous?: Session): Effect.Effect<A, Exclude<F, Over> | NotConnected<E>, R> =>
       Effect.flatMap(next(previous), (session) =>
         Effect.catchAll(
           use(session),
-          (error) => isTerminalError(error) ? attempt(session) : Effect.fail(error as Exclude<F, TerminalError>)
+          (error) => isOver(error) ? attempt(session) : Effect.fail(error as Exclude<F, Over>)
         ))
     return attempt()
   }
@@ -60,15 +73,15 @@ export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.D
     })
 
   /** Opens without a fiber where there is a session. The fiber waits for the next session, and limits that wait. */
-  const unsafeOpen = (fork: Fork): UnsafeOpen<OpenFailure<E>> => (done) => {
+  const unsafeOpen = (fork: Fork, options?: StreamOptions): UnsafeOpen<OpenFailure<E>> => (done) => {
     const session = state.unsafeCurrent
-    const waiting = forkOpen<OpenFailure<E>>({ open } as OpenerWithoutId<OpenFailure<E>>, fork)
+    const waiting = forkOpen<OpenFailure<E>>({ open } as OpenerWithoutId<OpenFailure<E>>, fork, options)
     if (session === undefined) return waiting(done)
     let cancelWaiting: Cancel | undefined
-    const cancel = unsafeOpenOf<OpenError>(session as OpenerWithoutId<OpenError>, fork)((exit) => {
+    const cancel = unsafeOpenOf<OpenError>(session as OpenerWithoutId<OpenError>, fork, options)((exit) => {
       if (Exit.isSuccess(exit)) return done(Exit.succeed(exit.value))
       const failure = Cause.failureOption(exit.cause)
-      if (Option.isSome(failure) && isTerminalError(failure.value)) cancelWaiting = waiting(done)
+      if (Option.isSome(failure) && isOver(failure.value)) cancelWaiting = waiting(done)
       else done(exit as Exit.Exit<never, AcceptTimeout | StreamRefused>)
     })
     return () => (cancelWaiting ?? cancel)()

@@ -3,9 +3,17 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { BrokenPipe, NoCapacity, type ReadError, ReadTimeout, type TerminalError } from "../../WsmuxError.js"
+import {
+  BrokenPipe,
+  NoCapacity,
+  type ReadError,
+  ReadTimeout,
+  StreamReset,
+  type TerminalError
+} from "../../WsmuxError.js"
 import type { ReceiveMemory } from "../budget/receiveMemory.js"
 import { Notify } from "../sync/notify.js"
+import type { ResetInfo } from "../wire/resetCode.js"
 import { BoundedByteQueue } from "./boundedByteQueue.js"
 import type { WindowTuner } from "./windowTuner.js"
 
@@ -26,12 +34,14 @@ export interface RecvContext {
  * - `Ended`: the peer's FIN, which is final
  * - `Failed`: an error, because bytes are lost or the session has ended
  * - `Draining`: the owner has left; arriving bytes are discarded and their credit is returned
+ * - `Stopped`: the peer was told that this end reads no more; arriving bytes are discarded without credit
  */
 type State =
   | { readonly _tag: "Receiving" }
   | { readonly _tag: "Ended" }
   | { readonly _tag: "Failed"; readonly error: ReadError }
   | { readonly _tag: "Draining"; budget: number }
+  | { readonly _tag: "Stopped"; readonly error: ReadError }
 
 const receiving: State = { _tag: "Receiving" }
 const ended: State = { _tag: "Ended" }
@@ -84,7 +94,7 @@ export class RecvHalf {
 
   /** Whether the owning scope has closed, so that arriving bytes are discarded. */
   get isDiscarding(): boolean {
-    return this.#state._tag === "Draining"
+    return this.#state._tag === "Draining" || this.#state._tag === "Stopped"
   }
 
   /**
@@ -98,6 +108,17 @@ export class RecvHalf {
     this.#creditReturnedAt = this.#context.tuner?.now() ?? 0
     this.#sendCredit(this.#queue.open(size, credit))
     return credit
+  }
+
+  /** Opens a window of `size` bytes before the stream is accepted, for the bytes that the opener sends at once. */
+  openEarly(size: number): void {
+    this.#queue.open(size, size)
+  }
+
+  /** Opens the whole window of `size` bytes, or what it has more than the early one. Returns the credit to grant. */
+  accept(size: number): number {
+    this.#creditReturnedAt = this.#context.tuner?.now() ?? 0
+    return this.#queue.grow(size - this.#queue.capacity)
   }
 
   /**
@@ -127,24 +148,38 @@ export class RecvHalf {
   /** The peer's FIN. A reader that continues after `abandon` meets an error instead, because bytes were discarded. */
   end(): void {
     if (this.#state._tag === "Failed") return
-    this.#state = this.#state._tag === "Draining" ? this.#abandoned : ended
+    this.#state = this.#left ?? ended
     this.#settle()
     this.#readers?.notifyAll()
   }
 
   /** The session has ended. A FIN that came before remains the end. */
   fail(cause: TerminalError): void {
-    if (this.#state._tag !== "Receiving") return
-    const error = new BrokenPipe({
-      streamId: this.#streamId,
-      operation: "read",
-      reason: "SessionEnded",
-      written: 0,
-      cause
-    })
-    this.#state = { _tag: "Failed", error }
+    this.#fail(new BrokenPipe({ ...this.#about, reason: "SessionEnded", written: 0, cause }))
+  }
+
+  /** The peer has ended its half abnormally. The bytes that arrived before can be read. */
+  reset(reset: ResetInfo): void {
+    if (this.#left === undefined) this.#fail(new StreamReset({ ...this.#about, ...reset, written: 0 }))
+    else this.end()
+  }
+
+  /**
+   * Reads no more: discards all bytes, returns no credit, and fails later reads. Returns whether the peer should be
+   * told, because it may send more.
+   */
+  stop(reset: ResetInfo | undefined): boolean {
+    if (this.#state._tag === "Stopped") return false
+    const error = reset === undefined
+      ? this.#abandoned.error
+      : new StreamReset({ ...this.#about, ...reset, written: 0 })
+    const isFinal = this.#isFinal
+    if (!isFinal) this.#state = { _tag: "Stopped", error }
+    else if (this.#queue.size > 0) this.#state = { _tag: "Failed", error }
+    this.#queue.takeAll()
     this.#settle()
     this.#readers?.notifyAll()
+    return !isFinal
   }
 
   /** The owner has left, so nothing is read any more. Returns false when the unread bytes alone exceed the budget. */
@@ -153,8 +188,7 @@ export class RecvHalf {
     this.#queue.takeAll()
     this.#settle() // bytes that arrive from now on are discarded
     this.#readers?.notifyAll()
-    // Nothing more arrives after a FIN or the session's end. After an overrun the peer's writer still waits for credit.
-    if (this.#state._tag === "Ended" || (this.#state._tag === "Failed" && this.#state.error._tag !== "NoCapacity")) {
+    if (this.#isFinal) {
       if (unread > 0) this.#state = this.#abandoned
       return true
     }
@@ -264,12 +298,36 @@ export class RecvHalf {
         return this.#state.error
       case "Draining":
         return this.#abandoned.error
+      case "Stopped":
+        return this.#state.error
     }
   }
 
+  /** Whether nothing more arrives. After an overrun the peer's writer still waits for credit. */
+  get #isFinal(): boolean {
+    const state = this.#state
+    return state._tag === "Ended" || (state._tag === "Failed" && state.error._tag !== "NoCapacity")
+  }
+
+  /** What a reader meets that continues after the owner has left. Undefined while the owner has not. */
+  get #left() {
+    if (this.#state._tag === "Draining") return this.#abandoned
+    return this.#state._tag === "Stopped" ? { _tag: "Failed", error: this.#state.error } as const : undefined
+  }
+
   get #abandoned() {
-    const error = new BrokenPipe({ streamId: this.#streamId, operation: "read", reason: "StreamEnded", written: 0 })
-    return { _tag: "Failed", error } as const
+    return { _tag: "Failed", error: new BrokenPipe({ ...this.#about, reason: "StreamEnded", written: 0 }) } as const
+  }
+
+  get #about() {
+    return { streamId: this.#streamId, operation: "read" } as const
+  }
+
+  #fail(error: ReadError): void {
+    if (this.#state._tag !== "Receiving") return
+    this.#state = { _tag: "Failed", error }
+    this.#settle()
+    this.#readers?.notifyAll()
   }
 
   /** Returns the credit of chunks that were taken. After a FIN or a failure the peer needs none. */

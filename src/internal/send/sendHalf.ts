@@ -1,10 +1,18 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { BrokenPipe, type TerminalError, type WriteError, WriteTimeout } from "../../WsmuxError.js"
+import {
+  BrokenPipe,
+  type EndError,
+  StreamReset,
+  type TerminalError,
+  type WriteError,
+  WriteTimeout
+} from "../../WsmuxError.js"
 import { Fifo } from "../sync/fifo.js"
 import { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
 import type { FrameParts } from "../wire/frameParts.js"
+import type { ResetInfo } from "../wire/resetCode.js"
 import { SendWindow } from "../wire/sendWindow.js"
 import type { FrameSource, SendScheduler } from "./sendScheduler.js"
 
@@ -60,12 +68,14 @@ export class Write {
  * - `Open`: bytes may be written
  * - `Ending`: no new writes; the FIN follows the writes that wait
  * - `Ended`: the FIN has been sent
+ * - `Reset`: one end has reset this half, and no FIN follows
  * - `Broken`: the session is over
  */
 type State =
   | { readonly _tag: "Open" }
   | { readonly _tag: "Ending" }
   | { readonly _tag: "Ended" }
+  | { readonly _tag: "Reset"; readonly reset: ResetInfo }
   | { readonly _tag: "Broken"; readonly cause: TerminalError }
 
 const open: State = { _tag: "Open" }
@@ -189,20 +199,20 @@ export class SendHalf implements FrameSource {
   }
 
   /** Sends FIN behind the writes that wait, and waits until the FIN is sent. */
-  get end(): Effect.Effect<void, BrokenPipe> {
+  get end(): Effect.Effect<void, EndError> {
     return Effect.suspend(() => this.beginEnd() ?? this.#endWaiters.waitUntil(() => this.outcome))
   }
 
   /** Sends FIN behind the writes that wait. Returns the outcome; undefined while the FIN waits. */
-  beginEnd(): Exit.Exit<void, BrokenPipe> | undefined {
+  beginEnd(): Exit.Exit<void, EndError> | undefined {
     this.#startEnding()
     return this.outcome
   }
 
   /** How the end went, once the FIN has been sent or the session is over. */
-  get outcome(): Exit.Exit<void, BrokenPipe> | undefined {
+  get outcome(): Exit.Exit<void, EndError> | undefined {
     if (this.#state === ended) return Exit.void
-    return this.#state._tag === "Broken" ? Exit.fail(this.#brokenPipe(0)) : undefined
+    return this.hasEnded ? Exit.fail(this.#broken(0)) : undefined
   }
 
   /** Calls back once, when there may be an outcome. Returns a function that cancels the callback. */
@@ -217,16 +227,25 @@ export class SendHalf implements FrameSource {
   /** Sends FIN without waiting. Writes that wait fail. */
   abandon(): void {
     this.#startEnding()
-    this.#rejectAll((written) => this.#brokenPipe(written))
+    this.#rejectAll((written) => this.#broken(written))
     if (this.hasFrame()) this.#context.scheduler.schedule(this)
+  }
+
+  /** Ends abnormally: the writes that wait fail, and no FIN follows. Returns false when the half had ended. */
+  reset(reset: ResetInfo): boolean {
+    if (this.hasEnded) return false
+    this.#state = { _tag: "Reset", reset }
+    this.#rejectAll((written) => this.#broken(written))
+    this.#enders?.notifyAll()
+    return true
   }
 
   /** The session is over. A FIN with no data before it is still sent, if the closing session flushes it in time. */
   fail(cause: TerminalError): void {
     const isEnding = this.#state === ending && this.#waiting === 0
-    if (this.#state !== ended) this.#state = { _tag: "Broken", cause } // before its turn can come again
+    if (!this.hasEnded) this.#state = { _tag: "Broken", cause } // before its turn can come again
     if (isEnding) this.#context.scheduler.sendControl(Frame.fin(this.id))
-    this.#rejectAll((written) => this.#brokenPipe(written))
+    this.#rejectAll((written) => this.#broken(written))
     this.#enders?.notifyAll()
   }
 
@@ -306,15 +325,20 @@ export class SendHalf implements FrameSource {
   }
 
   #refusal(written: number): WriteError | undefined {
-    if (this.#state !== open) return this.#brokenPipe(written)
+    if (this.#state !== open) return this.#broken(written)
     return this.#expired ? this.#writeTimeout(written) : undefined
   }
 
-  #brokenPipe(written: number): BrokenPipe {
+  #broken(written: number): EndError {
     const about = { streamId: this.id, operation: "write" } as const
-    return this.#state._tag === "Broken"
-      ? new BrokenPipe({ ...about, reason: "SessionEnded", written, cause: this.#state.cause })
-      : new BrokenPipe({ ...about, reason: "StreamEnded", written })
+    switch (this.#state._tag) {
+      case "Reset":
+        return new StreamReset({ ...about, ...this.#state.reset, written })
+      case "Broken":
+        return new BrokenPipe({ ...about, reason: "SessionEnded", written, cause: this.#state.cause })
+      default:
+        return new BrokenPipe({ ...about, reason: "StreamEnded", written })
+    }
   }
 
   #writeTimeout(written: number): WriteTimeout {

@@ -39,8 +39,8 @@ export class SendScheduler {
   readonly #transport: Transport
   readonly #maxPayload: number
   readonly #counters: Counters
-  /** Undefined where the transport cannot ping. */
-  readonly #congestion: CongestionController | undefined
+  /** Undefined where no pings measure the network. */
+  #congestion: CongestionController | undefined
   readonly #control = new Fifo<Uint8Array>()
   /** Credit that waits to be returned, merged per stream. */
   readonly #credit = new Map<number, number>()
@@ -60,14 +60,20 @@ export class SendScheduler {
     transport: Transport,
     maxPayload: number,
     counters: Counters,
-    congestion: CongestionController | undefined,
-    answers: Share
+    answers: Share,
+    firstFrame: Uint8Array | undefined
   ) {
     this.#transport = transport
     this.#maxPayload = maxPayload
     this.#counters = counters
-    this.#congestion = congestion
     this.#answers = answers
+    // Waits for the first `flush` or frame, when the session listens.
+    if (firstFrame !== undefined) this.#control.push(firstFrame)
+  }
+
+  /** Limits the bytes in flight from now on. */
+  limitBy(congestion: CongestionController): void {
+    this.#congestion = congestion
   }
 
   /** How many control frames wait for the transport. */

@@ -13,11 +13,12 @@ export const awaitAccepted = (
 ): Effect.Effect<StreamProtocol, TerminalError> =>
   withSpan(
     "Session.accept",
-    protocol.acceptors.waitInTurn(() => {
-      if (protocol.terminal !== undefined) return Effect.fail(protocol.terminal)
-      const stream = protocol.takeAccepted()
-      return stream && Effect.succeed(stream)
-    }, restore)
+    () =>
+      protocol.peers.acceptors.waitInTurn(() => {
+        if (protocol.terminal !== undefined) return Effect.fail(protocol.terminal)
+        const stream = protocol.peers.takeAccepted()
+        return stream && Effect.succeed(stream)
+      }, restore)
   )
 
 /**
@@ -32,7 +33,7 @@ export const acceptEach = (
   done: (cause: TerminalError) => void,
   defer: (task: () => void) => void
 ): Cancel => {
-  const { acceptors } = protocol
+  const { acceptors } = protocol.peers
   let waiter: Waiter | undefined
   let isStopped = false
   const look = () => {
@@ -40,7 +41,7 @@ export const acceptEach = (
     if (waiter !== undefined) acceptors.looks(waiter)
     waiter = undefined
     while (!isStopped) {
-      const stream = protocol.takeAccepted()
+      const stream = protocol.peers.takeAccepted()
       if (stream === undefined) {
         if (protocol.terminal !== undefined) return done(protocol.terminal)
         waiter = acceptors.addInTurn(() => defer(look))

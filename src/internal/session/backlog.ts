@@ -1,11 +1,12 @@
 import { Notify } from "../sync/notify.js"
-import type { StreamProtocol } from "./streamProtocol.js"
+import { ResetCode } from "../wire/resetCode.js"
+import type { Cause, StreamProtocol } from "./streamProtocol.js"
 
 /** Where a backlog gets the time, and what it does with a stream that may not wait. */
 export interface BacklogContext {
   /** The monotonic time in milliseconds. */
   readonly now: () => number
-  readonly refuse: (stream: StreamProtocol, reason: string) => void
+  readonly refuse: (stream: StreamProtocol, cause: Cause) => void
 }
 
 /**
@@ -63,6 +64,11 @@ export class Backlog {
     return undefined
   }
 
+  /** Refuses all streams. */
+  refuseAll(cause: Cause): void {
+    for (const stream of [...this.#streams.keys()]) this.#refuse(stream, cause)
+  }
+
   /** Forgets the streams and wakes all acceptors, because the session has ended. */
   close(): void {
     this.#streams.clear()
@@ -72,21 +78,27 @@ export class Backlog {
   #refuseExpired(): void {
     for (const [stream, since] of this.#streams) {
       if (this.#context.now() - since <= this.#timeout) break
-      this.#refuse(stream, "no acceptor took it within backlogTimeout")
+      this.#refuse(stream, expired)
     }
   }
 
   /** Refuses the newest streams beyond the capacity. */
   #refuseExcess(): void {
-    const excess = this.size - this.#capacity
-    if (excess <= 0) return
-    for (const stream of [...this.#streams.keys()].slice(-excess)) {
-      this.#refuse(stream, "its acceptor was interrupted, and the backlog is full (acceptBacklog)")
+    const count = this.size - this.#capacity
+    if (count <= 0) return
+    for (const stream of [...this.#streams.keys()].slice(-count)) {
+      this.#refuse(stream, excess)
     }
   }
 
-  #refuse(stream: StreamProtocol, reason: string): void {
+  #refuse(stream: StreamProtocol, cause: Cause): void {
     this.#streams.delete(stream)
-    this.#context.refuse(stream, reason)
+    this.#context.refuse(stream, cause)
   }
+}
+
+const expired: Cause = { code: ResetCode.Expired, reason: "no acceptor took it within backlogTimeout" }
+const excess: Cause = {
+  code: ResetCode.Refused,
+  reason: "its acceptor was interrupted, and the backlog is full (acceptBacklog)"
 }

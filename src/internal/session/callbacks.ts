@@ -1,12 +1,15 @@
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import type { MuxStream } from "../../MuxStream.js"
-import type { BrokenPipe, ReadError, WriteError } from "../../WsmuxError.js"
+import { type EndError, type ReadError, StreamReset, type WriteError } from "../../WsmuxError.js"
 import { type Cancel, type Done, later } from "../sync/later.js"
+import { ResetCode } from "../wire/resetCode.js"
 import { MuxStreamHandle } from "./handle.js"
+import type { Cause as ResetCause, StreamProtocol } from "./streamProtocol.js"
 
 /** Runs an effect in a fiber. */
 export type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
@@ -36,6 +39,19 @@ export interface Callbacks<R = ReadError, W = WriteError, E = W> {
 
   /** Sends the end. Cancelling does not stop the end. */
   readonly end: (done: Done<void, E>) => Cancel
+
+  /** The abnormal ends of the stream. Undefined where the peer knows no reset. */
+  readonly resets?: Resets | undefined
+}
+
+/** The abnormal ends of a stream whose peer speaks the dialect. */
+export interface Resets {
+  /** Ends both halves abnormally, as far as they have not ended. */
+  readonly reset: (cause: ResetCause) => void
+  readonly resetSending: (cause: ResetCause) => void
+  readonly stopReading: (cause: ResetCause) => void
+  /** Calls back when the peer resets what this end sends, even while nothing is written. */
+  readonly onPeerReset: (done: (reset: StreamReset) => void) => Cancel
 }
 
 /** The operations of a byte stream as effects. */
@@ -54,9 +70,9 @@ export interface Operations<R, W = R, E = W> {
  *
  * @param fork runs the operations that need a fiber, such as `Runtime.runFork(runtime)`
  */
-export const toCallbacks = (stream: MuxStream, fork: Fork): Callbacks<ReadError, WriteError, BrokenPipe> => {
+export const toCallbacks = (stream: MuxStream, fork: Fork): Callbacks<ReadError, WriteError, EndError> => {
   // A stream that another package made, such as a wrapper that counts bytes, has only effects.
-  return stream instanceof MuxStreamHandle ? direct(stream) : forkEach<ReadError, WriteError, BrokenPipe>(stream, fork)
+  return stream instanceof MuxStreamHandle ? direct(stream) : forkEach<ReadError, WriteError, EndError>(stream, fork)
 }
 
 /** Runs each operation in a fiber of its own. */
@@ -92,9 +108,44 @@ const lacking = (stream: object, name: string) =>
       "MuxStream.withOperations keeps what { ...stream } loses"
   )
 
-const direct = (handle: MuxStreamHandle): Callbacks<ReadError, WriteError, BrokenPipe> => {
+/** Returns the abnormal ends of a stream; undefined where the peer knows no reset, and for a wrapper. */
+export const resetsOf = (stream: object): Resets | undefined => {
+  if (!(stream instanceof MuxStreamHandle)) return undefined
+  const state = MuxStreamHandle.stateOf(stream)
+  return state.canReset ? makeResets(state) : undefined
+}
+
+const makeResets = (state: StreamProtocol): Resets => ({
+  reset: (cause) => state.reset(cause),
+  resetSending: (cause) => state.resetSending(cause),
+  stopReading: (cause) => state.stopReading(cause),
+  onPeerReset: (done) => {
+    const look = () => {
+      const reset = Option.flatMap(Exit.causeOption(state.sendHalf.outcome ?? Exit.void), peerResetOf)
+      if (Option.isSome(reset) && reset.value.code !== ResetCode.NoError) done(reset.value)
+    }
+    return later((wake) => {
+      if (state.sendHalf.hasEnded) wake()
+      return state.onPeerReset(wake)
+    }, look)
+  }
+})
+
+/** Returns the reset by the peer that a failure tells of. */
+export const peerResetOf = (cause: Cause.Cause<unknown>): Option.Option<StreamReset> =>
+  Option.filter(
+    Cause.failureOption(cause),
+    (failure): failure is StreamReset => failure instanceof StreamReset && failure.by === "peer"
+  )
+
+/** Whether a write or an end failed only because the peer has left after success, and reads no more. */
+export const isPeerLeft = (cause: Cause.Cause<unknown>): boolean =>
+  Option.exists(peerResetOf(cause), ({ code, operation }) => operation === "write" && code === ResetCode.NoError)
+
+const direct = (handle: MuxStreamHandle): Callbacks<ReadError, WriteError, EndError> => {
   const { recvHalf, sendHalf } = MuxStreamHandle.stateOf(handle)
   return {
+    resets: resetsOf(handle),
     unsafeRead: () => recvHalf.readNow(),
     read: (done) => {
       let cancel = nothing

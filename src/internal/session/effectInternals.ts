@@ -16,9 +16,12 @@ import * as Tracer from "effect/Tracer"
  * Runs an effect in a span, except under Effect's default tracer: that tracer records no spans, and making a span costs
  * more than the rest of an open. No effect inside asks for the span, so the span is the parent of no other.
  */
-export const withSpan = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+export const withSpan = <A, E, R>(
+  name: string,
+  use: (span: Tracer.Span | undefined) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
   Effect.withFiberRuntime((fiber) =>
-    isTraced(fiber) ? Effect.useSpan(name, { captureStackTrace: false }, () => effect) : effect
+    isTraced(fiber) ? Effect.useSpan(name, { captureStackTrace: false }, use) : use(undefined)
   )
 
 /** Whether the fiber's program has a tracer of its own. */
@@ -28,9 +31,15 @@ export const isTraced = (fiber: { readonly currentTracer?: Tracer.Tracer | undef
 /** Effect shares one default tracer between all runtimes. */
 const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
-/** Gives the running fiber a scope until its end. `Scope.extend` would also restore the context behind an effect. */
-export const enterScope = (scope: Scope.Scope): Effect.Effect<void> =>
-  FiberRef.update(FiberRef.currentContext, Context.add(Scope.Scope, scope)) as Effect.Effect<void>
+/**
+ * Gives the running fiber a scope, and a parent of its spans where there is one, until its end. `Scope.extend` would
+ * also restore the context behind an effect.
+ */
+export const enterScope = (scope: Scope.Scope, parent: Tracer.AnySpan | undefined): Effect.Effect<void> =>
+  FiberRef.update(FiberRef.currentContext, (context) => {
+    const scoped = Context.add(context, Scope.Scope, scope)
+    return parent === undefined ? scoped : Context.add(scoped, Tracer.ParentSpan, parent)
+  })
 
 /**
  * Annotates the log lines of a handler's fiber before it starts. `Effect.annotateLogs` would set and restore the

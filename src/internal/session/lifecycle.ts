@@ -54,6 +54,7 @@ export const makeLifecycle = (
 
     // Listens before it adds finalizers: a transport that already has a session throws here.
     transport.listen(protocol)
+    protocol.scheduler.flush() // the HELLO
     const closer = yield* Effect.forkScoped(Effect.uninterruptible(closing))
     const close = Effect.suspend(() => {
       protocol.terminate(new SessionClosed({ by: "local", code: 1000, reason: "" }))
@@ -87,6 +88,7 @@ const closeFrame = (error: TerminalError): readonly [code: number, reason: strin
     case "UnexpectedText":
     case "WrongParity":
     case "PeerFlood":
+    case "DialectMissing":
       return [1008, error.message.slice(0, 123)]
     case "KeepAliveExpired":
     case "TransportFailure":

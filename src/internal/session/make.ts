@@ -15,15 +15,17 @@ import { resolve } from "../settings/resolve.js"
 import { validateMessageSize } from "../settings/validate.js"
 import { inMicrotask } from "../sync/later.js"
 import { monotonicMillis } from "../time/clock.js"
+import { Feature } from "../wire/record.js"
 import type { Role } from "../wire/streamIds.js"
 import { acceptEach } from "./accept.js"
+import { makeDrain } from "./drain.js"
 import type { SessionInfo } from "./handle.js"
 import { makeLifecycle } from "./lifecycle.js"
 import { makeOpens, own } from "./open.js"
 import { SessionProtocol } from "./protocol.js"
 import { makeAccept, makeRun } from "./run.js"
 import { setUnsafeOpen, setUnsafeRun } from "./sessionCallbacks.js"
-import { makeRoundTrips, startPings } from "./timers.js"
+import { makeRoundTrips, type RoundTrips, startPings } from "./timers.js"
 import { setWithStream } from "./withStream.js"
 
 export const TypeId: Api.TypeId = Symbol.for("effect-wsmux/Session") as Api.TypeId
@@ -40,21 +42,26 @@ export const makeSession = (
     const clock = yield* Effect.clock
     const now = () => monotonicMillis(clock)
     const log = yield* makeSessionLog(settings.log, { role, peer: format(transport.remoteAddress) }, now)
-    const roundTrips = makeRoundTrips(transport, settings, log, now, () => protocol.scheduler.flush())
-    const protocol: SessionProtocol = new SessionProtocol({
-      role,
-      settings,
-      transport,
-      log,
-      limits: yield* SharedLimits,
-      tuner: roundTrips?.tuner,
-      congestion: roundTrips?.congestion,
-      now
-    })
-    const { awaitClosed, close, lifetime, setCloseCallback } = yield* makeLifecycle(protocol, transport, settings)
+    const protocol = new SessionProtocol({ role, settings, transport, log, limits: yield* SharedLimits, now })
+    const ping = transport.ping === undefined
+      ? protocol.pings.ping
+      : (answered: () => void) => transport.ping?.(answered)
+    const roundTrips = makeRoundTrips(ping, settings, log, now, () => protocol.scheduler.flush())
+    if (transport.ping !== undefined) protocol.measureBy(roundTrips.congestion, roundTrips.tuner)
+    const lifecycle = yield* makeLifecycle(protocol, transport, settings)
+    const { awaitClosed, close, lifetime, setCloseCallback } = lifecycle
     const snapshot = () => protocol.snapshot()
     const metrics = yield* Scope.extend(makeMetricsReporter(role, snapshot, () => protocol.terminal), lifetime)
-    if (roundTrips !== undefined) yield* startPings(protocol, transport, settings, roundTrips, metrics, lifetime)
+    const pings = startPings(protocol, transport, settings, roundTrips, metrics, lifetime)
+    if (transport.ping !== undefined) yield* pings
+    else yield* Effect.forkIn(Effect.interruptible(whenNativePings(protocol, roundTrips, pings)), lifetime)
+    if (settings.dialect === "required") {
+      yield* Effect.sync(() => protocol.requireDialect()).pipe(
+        Effect.delay(settings.streamAcceptDeadline),
+        Effect.interruptible,
+        Effect.forkIn(lifetime)
+      )
+    }
     log.debug("the session starts")
 
     const { localAddress, remoteAddress } = transport
@@ -77,21 +84,34 @@ export const makeSession = (
       accepted: Stream.repeatEffect(accept),
       run: makeRun(protocol, info),
       close: Effect.asVoid(close),
+      ...makeDrain(protocol, lifecycle),
       isClosed: Effect.sync(() => protocol.terminal !== undefined),
       awaitClosed,
       setCloseCallback: (callback) => Effect.sync(() => setCloseCallback(callback)),
       snapshot: Effect.sync(snapshot)
     }
-    setWithStream<OpenError>(session, withStream)
-    setUnsafeOpen<OpenError>(session, () => (done) =>
-      unsafeOpen((exit) => done(Exit.map(exit, (stream) => own(info, stream)))))
+    setWithStream(session, withStream)
+    setUnsafeOpen<OpenError>(session, (_fork, options) => (done) =>
+      unsafeOpen(options, (exit) => done(Exit.map(exit, (stream) => own(info, stream)))))
     setUnsafeRun<TerminalError>(session, (handler, done) =>
       acceptEach(
         protocol,
         (stream) =>
-          handler(own(info, stream, () => protocol.served(stream))),
+          handler(own(info, stream, () => protocol.peers.served(stream))),
         (cause) => done(Exit.fail(cause)),
         inMicrotask
       ))
     return session
   }).pipe(Effect.uninterruptible)
+
+/** Runs the effect when the peer is known to answer the pings of the dialect. */
+const whenNativePings = (
+  protocol: SessionProtocol,
+  roundTrips: RoundTrips,
+  pings: Effect.Effect<void>
+): Effect.Effect<void> =>
+  Effect.flatMap(protocol.dialect.awaitDecided, () => {
+    if (!protocol.dialect.has(Feature.ping)) return Effect.void
+    protocol.measureBy(roundTrips.congestion, roundTrips.tuner)
+    return pings
+  })

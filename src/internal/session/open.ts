@@ -5,22 +5,23 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { MuxStream } from "../../MuxStream.js"
 import type { Settings } from "../../SessionConfig.js"
-import { AcceptTimeout, type DuplicateStream, type OpenError } from "../../WsmuxError.js"
+import { AcceptTimeout, type OpenError } from "../../WsmuxError.js"
 import { type Cancel, type Done, later } from "../sync/later.js"
 import { makeOpenTimeout } from "../time/openTimeout.js"
 import { withSpan } from "./effectInternals.js"
 import { MuxStreamHandle, type SessionInfo } from "./handle.js"
-import { PendingOpen } from "./openLimiter.js"
+import { type AnyOpenError, type OpenRequest, PendingOpen } from "./openLimiter.js"
 import type { SessionProtocol } from "./protocol.js"
 import type { OwnedStream } from "./sessionCallbacks.js"
 import type { StreamProtocol } from "./streamProtocol.js"
+import { traceParent } from "./traceContext.js"
 import type { WithStream } from "./withStream.js"
 
 /** Makes the handle of a stream. The caller's scope leaves the stream when it closes. */
 export const makeHandle = (info: SessionInfo, stream: StreamProtocol): Effect.Effect<MuxStream, never, Scope.Scope> =>
   Effect.flatMap(Effect.scope, (scope) => {
     const handle = new MuxStreamHandle(stream, info)
-    return Effect.as(Scope.addFinalizerExit(scope, () => MuxStreamHandle.release(handle)), handle)
+    return Effect.as(Scope.addFinalizerExit(scope, (exit) => MuxStreamHandle.release(handle, exit)), handle)
   })
 
 /** Returns the handle of a stream, which its owner leaves without a scope. */
@@ -28,26 +29,24 @@ export const own = (info: SessionInfo, stream: StreamProtocol, onLeave?: () => v
   const handle = new MuxStreamHandle(stream, info)
   return {
     stream: handle,
-    leave: () => {
-      const rest = MuxStreamHandle.release(handle)
+    leave: (exit = Exit.void) => {
+      const rest = MuxStreamHandle.release(handle, exit)
       if (rest !== Effect.void) Effect.runFork(rest) // rarely: a deadline is set
       onLeave?.()
     }
   }
 }
 
-type Open = (
-  options?: { readonly id?: number | undefined }
-) => Effect.Effect<MuxStream, OpenError | DuplicateStream, Scope.Scope>
+type Open = (options?: OpenRequest) => Effect.Effect<MuxStream, AnyOpenError, Scope.Scope>
 
 /** The opens of a session. */
 export interface Opens {
   /** `Session.open` */
   readonly open: Open
   /** `Session.withStream` */
-  readonly withStream: WithStream<OpenError>
+  readonly withStream: WithStream<AnyOpenError>
   /** `Session.open` with a callback. A cancelled open never calls back. */
-  readonly unsafeOpen: (done: Done<StreamProtocol, OpenError>) => Cancel
+  readonly unsafeOpen: (request: OpenRequest | undefined, done: Done<StreamProtocol, OpenError>) => Cancel
 }
 
 /** Makes the opens of a session, and forks the fiber that times them out. */
@@ -61,60 +60,54 @@ export const makeOpens = (
     const acceptTimeout = new AcceptTimeout({ afterMillis: Duration.toMillis(deadline) })
     const timeout = yield* makeOpenTimeout(
       deadline,
-      (opening: PendingOpen) => protocol.expireOpen(opening, acceptTimeout)
+      (opening: PendingOpen) => protocol.own.expire(opening, acceptTimeout)
     ).pipe(Scope.extend(info.scope))
 
-    const begin = (id: number | undefined): PendingOpen => {
-      const opening = new PendingOpen(id)
-      protocol.open(opening)
-      if (!opening.settled) timeout.watch(opening)
+    const begin = (request: OpenRequest, traceParent?: string): PendingOpen => {
+      const opening = new PendingOpen(request, traceParent, () => timeout.leave(opening))
+      protocol.own.open(opening)
+      if (!opening.isOver) timeout.watch(opening)
       return opening
     }
-    const cancel = (opening: PendingOpen): void => {
-      timeout.leave(opening)
-      protocol.cancelOpen(opening)
-    }
     /** Waits for the peer's answer. `restore` makes the wait interruptible, and nothing else. */
-    const awaitOpened = (id: number | undefined, restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
+    const awaitOpened = (request: OpenRequest, restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
       withSpan(
         "Session.open",
-        Effect.suspend(() => {
-          const opening = begin(id)
+        (span) => {
+          const opening = begin(request, span && traceParent(span))
           return Effect.matchCauseEffect(restore(opening.await), {
             onFailure: (cause) => {
-              cancel(opening)
+              protocol.own.cancel(opening)
               return Effect.failCause(cause)
             },
-            onSuccess: (stream) => {
-              timeout.leave(opening)
-              return Effect.succeed(stream)
-            }
+            onSuccess: Effect.succeed
           })
-        })
+        }
       )
-    const open: Open = (options) =>
+    const open: Open = (options = {}) =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(awaitOpened(options?.id, restore), (stream) => makeHandle(info, stream))
+        Effect.flatMap(awaitOpened(options, restore), (stream) => makeHandle(info, stream))
       )
-    const withStream: WithStream<OpenError | DuplicateStream> = (use) =>
+    const withStream: WithStream<AnyOpenError> = (use, options = {}) =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(awaitOpened(undefined, restore), (stream) => {
+        Effect.flatMap(awaitOpened(options, restore), (stream) => {
           const handle = new MuxStreamHandle(stream, info)
           return Effect.matchCauseEffect(restore(Effect.suspend(() => use(handle))), {
-            onFailure: (cause) => Effect.zipRight(MuxStreamHandle.release(handle), Effect.failCause(cause)),
-            onSuccess: (value) => Effect.as(MuxStreamHandle.release(handle), value)
+            onFailure: (cause) => {
+              const exit = Exit.failCause(cause)
+              return Effect.zipRight(MuxStreamHandle.release(handle, exit), exit)
+            },
+            onSuccess: (value) => Effect.as(MuxStreamHandle.release(handle, Exit.void), value)
           })
         })
       )
-    const unsafeOpen: Opens["unsafeOpen"] = (done) => {
-      const opening = begin(undefined)
+    const unsafeOpen: Opens["unsafeOpen"] = (request, done) => {
+      const opening = begin(request ?? {})
       return later((wake) => {
-        opening.onSettled((answer) => {
-          timeout.leave(opening)
-          wake(Exit.fromEither(answer as Either.Either<StreamProtocol, OpenError>)) // `DuplicateStream` needs an id
-        })
-        return () => cancel(opening)
+        // A chosen id or a label brings about other failures, which the callers of `open` know.
+        opening.onSettled((answer) => wake(Exit.fromEither(answer as Either.Either<StreamProtocol, OpenError>)))
+        return () => protocol.own.cancel(opening)
       }, done)
     }
-    return { open, withStream: withStream as WithStream<OpenError>, unsafeOpen } // `DuplicateStream` needs an id
+    return { open, withStream, unsafeOpen }
   })

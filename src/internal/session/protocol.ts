@@ -1,19 +1,16 @@
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
 import type { Settings } from "../../SessionConfig.js"
 import type { SessionSnapshot } from "../../SessionSnapshot.js"
 import type { Budgets, Share } from "../../SharedLimits.js"
 import type { CloseInfo, Listener, Transport } from "../../Transport.js"
 import {
-  type AcceptTimeout,
-  DuplicateStream,
+  DialectMissing,
   MalformedFrame,
   PeerFlood,
   SessionClosed,
-  StreamRefused,
+  type SessionDraining,
   type TerminalError,
   TransportFailure,
   UnexpectedText,
@@ -25,12 +22,18 @@ import type { SessionLog } from "../observe/sessionLog.js"
 import type { WindowTuner } from "../recv/windowTuner.js"
 import type { CongestionController } from "../send/congestion.js"
 import { SendScheduler } from "../send/sendScheduler.js"
-import type { Notify } from "../sync/notify.js"
 import * as Frame from "../wire/frame.js"
-import { type Role, StreamIds } from "../wire/streamIds.js"
-import { Backlog } from "./backlog.js"
-import { OpenLimiter, type PendingOpen } from "./openLimiter.js"
-import { type StreamContext, StreamProtocol } from "./streamProtocol.js"
+import * as Record from "../wire/record.js"
+import type { Role } from "../wire/streamIds.js"
+import * as StreamState from "../wire/streamState.js"
+import { Dialect } from "./dialect.js"
+import { Draining } from "./draining.js"
+import type { Host } from "./host.js"
+import { InBandPings } from "./inBandPings.js"
+import { OwnStreams } from "./ownStreams.js"
+import { PeerStreams } from "./peerStreams.js"
+import { Records } from "./records.js"
+import type { StreamContext, StreamProtocol } from "./streamProtocol.js"
 
 /** The parts of a session. */
 export interface Parts {
@@ -39,8 +42,6 @@ export interface Parts {
   readonly transport: Transport
   readonly log: SessionLog
   readonly limits: Budgets
-  readonly tuner: WindowTuner | undefined
-  readonly congestion: CongestionController | undefined
   /** The monotonic time in milliseconds. */
   readonly now: () => number
 }
@@ -50,73 +51,84 @@ export interface Parts {
  * and runs in the transport's callbacks or in a step of the calling fiber. The first terminal error is final once it is
  * set.
  */
-export class SessionProtocol implements Listener {
+export class SessionProtocol implements Listener, Host {
   readonly counters = new Counters()
   readonly scheduler: SendScheduler
-  readonly opens: OpenLimiter
+  readonly dialect: Dialect
+  readonly memory: ReceiveMemory
+  readonly streams = new Map<number, StreamProtocol>()
+  readonly streamContext: StreamContext
+  /** The streams that this end opens. */
+  readonly own: OwnStreams
+  /** The streams that the peer opens. */
+  readonly peers: PeerStreams
+  /** Which ends take no new streams. */
+  readonly draining: Draining
   /** Completed with the first terminal error, in the step in which it happens. */
   readonly terminated = Deferred.unsafeMake<TerminalError>(FiberId.none)
   readonly role: Role
+  readonly settings: Settings
   readonly log: SessionLog
-  readonly #settings: Settings
-  readonly #congestion: CongestionController | undefined
-  readonly #ids: StreamIds
-  readonly #context: StreamContext
-  readonly #streams = new Map<number, StreamProtocol>()
-  readonly #backlog: Backlog
-  readonly #openings = new Map<StreamProtocol, PendingOpen>()
+  /** Pings for a transport that has none. */
+  readonly pings: InBandPings
+  #congestion: CongestionController | undefined
+  #tuner: WindowTuner | undefined
+  readonly #records: Records
   /** The session's shares of the limits for all sessions. */
-  readonly #shares: { readonly [K in "streams" | "buffers" | "waitingAnswers"]: Share }
-  readonly #memory: ReceiveMemory
-  /** The peer's streams that are open or have a handler that runs. Each takes one of `maxStreams`. */
-  readonly #places = new Set<StreamProtocol>()
+  readonly #shares: { readonly [K in "buffers" | "waitingAnswers"]: Share }
   #terminal: TerminalError | undefined
 
-  constructor({ congestion, limits, log, now, role, settings, transport, tuner }: Parts) {
+  constructor({ limits, log, now, role, settings, transport }: Parts) {
     this.role = role
     this.log = log
-    this.#settings = settings
-    this.#congestion = congestion
-    this.#ids = new StreamIds(role)
-    this.#shares = {
-      streams: limits.streams.join(),
-      buffers: limits.buffers.join(),
-      waitingAnswers: limits.waitingAnswers.join()
-    }
-    this.#memory = new ReceiveMemory(settings, this.#shares.buffers)
-    this.#backlog = new Backlog(settings.acceptBacklog, Duration.toMillis(settings.backlogTimeout), {
-      now,
-      refuse: (stream, reason) => {
-        this.#countRefusal(stream.id, reason)
-        stream.leave()
-      }
-    })
+    this.settings = settings
+    this.#shares = { buffers: limits.buffers.join(), waitingAnswers: limits.waitingAnswers.join() }
+    this.memory = new ReceiveMemory(settings, this.#shares.buffers)
+    this.dialect = new Dialect(settings)
     this.scheduler = new SendScheduler(
       transport,
       settings.maxFrameSize,
       this.counters,
-      congestion,
-      this.#shares.waitingAnswers
+      this.#shares.waitingAnswers,
+      this.dialect.hello
     )
-    this.opens = new OpenLimiter(settings.maxUnacknowledgedOpens, (opening) => this.#sendOpen(opening))
-    this.#context = {
+    this.pings = new InBandPings((message) => this.scheduler.sendControl(message))
+    const tuner = () => this.#tuner
+    this.streamContext = {
       maxPeerWindow: settings.maxPeerWindow,
       discardLimit: settings.discardLimit,
       scheduler: this.scheduler,
+      dialect: this.dialect,
       stalled: () => this.counters.creditStalls++,
-      tuner,
-      memory: this.#memory,
+      get tuner() {
+        return tuner()
+      },
+      memory: this.memory,
       over: (stream) => this.#forget(stream)
     }
+    this.own = new OwnStreams(this)
+    this.peers = new PeerStreams(this, limits, now)
+    this.draining = new Draining(this, this.own, now)
+    this.#records = new Records(this, this.own, this.peers, this.pings, this.draining)
   }
 
   get terminal(): TerminalError | undefined {
     return this.#terminal
   }
 
-  /** Those that wait for a stream of the peer, first come first served. */
-  get acceptors(): Notify {
-    return this.#backlog.acceptors
+  get noOpens(): SessionDraining | undefined {
+    return this.draining.error
+  }
+
+  get isDraining(): boolean {
+    return this.draining.isLocal
+  }
+
+  /** Limits the bytes in flight, and lets windows grow, by measured round trips from now on. */
+  measureBy(congestion: CongestionController, tuner: WindowTuner | undefined): void {
+    this.#congestion = congestion
+    this.#tuner = tuner
+    this.scheduler.limitBy(congestion)
   }
 
   // The events of the transport.
@@ -124,6 +136,7 @@ export class SessionProtocol implements Listener {
   onMessage(message: Uint8Array): void {
     if (this.#terminal !== undefined) return
     const frame = Frame.decode(message)
+    if (this.dialect.isUndecided && this.#decide(frame)) return
     switch (frame._tag) {
       case "Dat":
         return this.#recvDat(frame)
@@ -156,90 +169,77 @@ export class SessionProtocol implements Listener {
     )
   }
 
-  // The operations of the application.
+  // The operations of the session's parts.
 
-  /** Starts an open. Settles it with an error when the session is over or the id is taken. */
-  open(opening: PendingOpen): void {
-    if (this.#terminal !== undefined) return opening.settle(Either.left(this.#terminal))
-    if (opening.id !== undefined && !this.#reserve(opening.id)) {
-      return opening.settle(Either.left(new DuplicateStream({ streamId: opening.id })))
-    }
-    this.opens.add(opening)
+  answer(frame: Uint8Array): void {
+    if (this.scheduler.sendAnswer(frame)) return
+    this.terminate(new PeerFlood({ detail: `${this.scheduler.waitingControl} answers wait to be read` }))
   }
 
-  /** Cancels an open in any state: waiting for its turn, waiting for the peer's answer, or with a stream. */
-  cancelOpen(opening: PendingOpen): void {
-    const stream = opening.stream
-    if (opening.failed) return
-    if (stream === undefined) {
-      if (this.opens.remove(opening) && opening.id !== undefined) this.#ids.release(opening.id)
-    } else if (this.#openings.delete(stream)) {
-      stream.cancel()
-    } else {
-      stream.leave()
-    }
-  }
-
-  /** Cancels an open whose time is over, and settles it with the error. */
-  expireOpen(opening: PendingOpen, error: AcceptTimeout): void {
-    if (opening.settled) return
-    this.cancelOpen(opening)
-    opening.settle(Either.left(error))
-  }
-
-  /** Takes the next stream of the backlog and accepts it. Returns undefined when the backlog is empty. */
-  takeAccepted(): StreamProtocol | undefined {
-    const stream = this.#backlog.take()
-    if (stream === undefined) return undefined
-    this.counters.accepted++
-    const ack = Frame.ack(stream.id, stream.window)
-    stream.accept()
-    this.#answer(ack)
-    this.log.debug("accepted a stream", { streamId: stream.id })
-    return stream
-  }
-
-  /** The handler that `run` started for the stream has ended. */
-  served(stream: StreamProtocol): void {
-    stream.isServed = false
-    if (this.#streams.get(stream.id) !== stream) this.#freePlace(stream)
-  }
-
-  /** Ends the session: all waiting and later operations fail. Only the first call counts. */
   terminate(error: TerminalError): void {
     if (this.#terminal !== undefined) return
     this.#terminal = error
-    this.#backlog.close()
-    this.opens.fail(error)
-    for (const opening of this.#openings.values()) opening.settle(Either.left(error))
-    this.#openings.clear()
-    const streams = [...this.#streams.values()]
-    this.#streams.clear()
+    this.peers.end()
+    this.own.fail(error)
+    const streams = [...this.streams.values()]
+    this.streams.clear()
     for (const stream of streams) {
       stream.fail(error)
-      this.#freePlace(stream)
+      this.peers.freePlace(stream)
     }
+    this.peers.leave()
+    this.draining.changes.notifyAll()
     for (const share of Object.values(this.#shares)) share.leave()
     Deferred.unsafeDone(this.terminated, Effect.succeed(error))
+  }
+
+  /** Ends the session unless the peer has announced that it speaks the dialect. */
+  requireDialect(): void {
+    if (this.dialect.peer === undefined) this.terminate(new DialectMissing())
   }
 
   snapshot(): SessionSnapshot {
     return {
       role: this.role,
       closed: this.#terminal !== undefined,
-      streams: Array.from(this.#streams.values(), (stream) => stream.snapshot()),
-      backlog: this.#backlog.size,
-      unacknowledgedOpens: this.opens.unanswered,
-      waitingOpens: this.opens.waiting,
+      dialect: this.dialect.snapshot(),
+      ...this.draining.snapshot(),
+      streams: Array.from(this.streams.values(), (stream) => stream.snapshot()),
+      backlog: this.peers.waiting,
+      unacknowledgedOpens: this.own.unanswered,
+      waitingOpens: this.own.waiting,
       counters: this.counters.snapshot()
     }
   }
 
+  /** Decides by the peer's first message whether it speaks the dialect. Returns whether the message is done with. */
+  #decide(frame: Frame.Frame | Frame.Malformed): boolean {
+    const record = frame._tag === "Dat" && frame.id === Record.reservedId
+      ? Record.decodeRecord(frame.payload)
+      : undefined
+    if (record?._tag === "Malformed") {
+      this.terminate(new MalformedFrame({ fault: record.fault, detail: record.detail }))
+      return true
+    }
+    this.dialect.decide(record?._tag === "Hello" ? record : undefined)
+    this.log.debug("negotiated the dialect", this.dialect.snapshot())
+    if (this.settings.dialect === "required") this.requireDialect()
+    this.own.decided()
+    this.draining.announce()
+    if (record?._tag !== "Hello") return this.#terminal !== undefined
+    this.counters.framesIn.record++
+    return true
+  }
+
   #recvDat(frame: Frame.Dat): void {
     const { counters } = this
+    const stream = this.streams.get(frame.id)
+    if (stream === undefined && frame.id === Record.reservedId) {
+      counters.framesIn.record++
+      return this.dialect.peer === undefined ? this.#ignore("record", frame.id) : this.#records.recv(frame.payload)
+    }
     counters.framesIn.dat++
     counters.bytesIn += frame.payload.byteLength
-    const stream = this.#streams.get(frame.id)
     // A Go peer never sends a DAT of 0 bytes, which would corrupt its own receiver.
     if (stream === undefined || frame.payload.byteLength === 0) return this.#ignore("DAT", frame.id)
     const verdict = stream.recvDat(frame.payload)
@@ -251,116 +251,33 @@ export class SessionProtocol implements Listener {
 
   #recvAck(frame: Frame.Ack): void {
     this.counters.framesIn.ack++
-    const stream = this.#streams.get(frame.id)
+    const stream = this.streams.get(frame.id)
     if (stream === undefined) return this.#ignore("ACK", frame.id)
     this.#congestion?.onCredit()
-    if (stream.state !== "Opening" && stream.state !== "Cancelling") {
-      if (!stream.sendHalf.grant(frame.credit)) {
-        this.counters.creditOverflows++
-        this.log.fault("Warning", "cannot take credit: the peer granted more than can be outstanding", {
-          streamId: frame.id
-        })
-      }
-      return
-    }
-    const opening = this.#openings.get(stream)
-    this.#openings.delete(stream)
-    const beyond = stream.recvAccept(frame.credit)
-    if (beyond > 0) this.#warnOfWindow({ peerWindow: frame.credit, window: frame.credit - beyond, streamId: stream.id })
-    this.counters.opened++
-    this.opens.answered()
-    opening?.settle(Either.right(stream))
+    if (StreamState.isOpening(stream.state)) return this.own.recvAccept(stream, frame.credit)
+    if (stream.sendHalf.grant(frame.credit)) return
+    this.counters.creditOverflows++
+    this.log.fault("Warning", "cannot take credit: the peer granted more than can be outstanding", {
+      streamId: frame.id
+    })
   }
 
   #recvSyn({ id }: Frame.Syn): void {
     this.counters.framesIn.syn++
-    if (this.#ids.isOurs(id)) return this.terminate(new WrongParity({ streamId: id, role: this.role }))
-    if (this.#streams.has(id)) {
-      this.counters.duplicateSyns++
-      return this.log.fault("Warning", "ignored a frame: the peer opened a stream twice", { streamId: id })
-    }
-    if (!this.#backlog.makeRoom()) return this.#refuse(id, "the backlog is full (acceptBacklog)")
-    if (this.#places.size >= this.#settings.maxStreams) return this.#refuse(id, "the session has maxStreams streams")
-    if (!this.#shares.streams.take(1)) return this.#refuse(id, "all sessions together have too many (SharedLimits)")
-    const window = this.#memory.bookWindow()
-    if (window === undefined) {
-      this.#shares.streams.giveBack(1)
-      return this.#refuse(id, "the memory for windows is given away (maxSessionBufferSize)")
-    }
-    const stream = new StreamProtocol(
-      id,
-      "AwaitingAccept",
-      window,
-      this.#settings.initialSendCredit ?? window,
-      this.#context
-    )
-    this.#streams.set(id, stream)
-    this.#places.add(stream)
-    this.#backlog.add(stream)
+    if (this.own.isOurs(id)) return this.terminate(new WrongParity({ streamId: id, role: this.role }))
+    this.peers.recvOpen(id)
   }
 
   #recvFin({ id }: Frame.Fin): void {
     this.counters.framesIn.fin++
-    const stream = this.#streams.get(id)
+    const stream = this.streams.get(id)
     const before = stream?.state
-    if (stream === undefined || !stream.recvFin()) return this.#ignore("FIN", id)
-    switch (before) {
-      case "AwaitingAccept":
-        // The opener cancelled the stream, and forgets its id at our FIN. A refused stream has been sent one already.
-        return this.#backlog.remove(stream) ? this.#answer(Frame.fin(id)) : undefined
-      case "Opening":
-      case "Cancelling": {
-        const opening = this.#openings.get(stream)
-        this.#openings.delete(stream)
-        this.opens.answered()
-        opening?.settle(Either.left(new StreamRefused({ streamId: id })))
-      }
+    if (stream === undefined || before === undefined || !stream.recvFin()) return this.#ignore("FIN", id)
+    if (StreamState.isOpening(before)) return this.own.refused(stream, undefined)
+    // The opener cancelled the stream, and forgets its id at our FIN. A refused stream has been sent one already.
+    if (before === "AwaitingAccept" && stream.state === "Closed" && this.peers.cancelled(stream)) {
+      this.answer(Frame.fin(id))
     }
-  }
-
-  #sendOpen(opening: PendingOpen): void {
-    const id = opening.id ?? this.#ids.take((id) => this.#streams.has(id))
-    const window = this.#settings.streamBufferSize
-    this.#memory.bookOwn(window)
-    const stream = new StreamProtocol(id, "Opening", window, 0, this.#context)
-    // The stream is registered before its SYN is sent, because the answer may come at any time.
-    this.#streams.set(id, stream)
-    this.#openings.set(stream, opening)
-    opening.stream = stream
-    this.scheduler.sendControl(Frame.syn(id))
-    this.log.debug("opening a stream", { streamId: id })
-  }
-
-  #refuse(id: number, reason: string): void {
-    this.#countRefusal(id, reason)
-    this.#answer(Frame.fin(id))
-  }
-
-  #countRefusal(streamId: number, reason: string): void {
-    this.counters.refused++
-    this.log.fault("Warning", `refused a stream: ${reason}`, { streamId })
-  }
-
-  /** Sends a reply to a frame of the peer. Ends the session when the peer causes replies and does not read them. */
-  #answer(frame: Uint8Array): void {
-    if (this.scheduler.sendAnswer(frame)) return
-    this.terminate(new PeerFlood({ detail: `${this.scheduler.waitingControl} answers wait to be read` }))
-  }
-
-  #warnOfWindow(annotations: object): void {
-    this.log.fault(
-      "Warning",
-      "the peer believes in a larger window than this end stores: a slow reader will fail with NoCapacity; " +
-        "give both ends the same streamBufferSize, or raise maxPeerWindow",
-      annotations
-    )
-  }
-
-  #reserve(id: number): boolean {
-    if (!Number.isInteger(id) || id < 0 || id > Frame.maxUint32 || !this.#ids.isOurs(id)) {
-      throw new RangeError(`cannot open stream ${id}: it is not an id of the ${this.role} role`)
-    }
-    return this.#ids.reserve(id, (id) => this.#streams.has(id))
   }
 
   #ignore(kind: string, id: number): void {
@@ -369,14 +286,10 @@ export class SessionProtocol implements Listener {
   }
 
   #forget(stream: StreamProtocol): void {
-    if (this.#streams.get(stream.id) !== stream) return // the id may be another stream's by now
-    this.#streams.delete(stream.id)
+    if (this.streams.get(stream.id) !== stream) return // the id may be another stream's by now
+    this.streams.delete(stream.id)
     this.scheduler.forgetCredit(stream.id)
-    this.#freePlace(stream)
-  }
-
-  /** Frees the place of a stream once. A stream with a handler keeps its place until `served`. */
-  #freePlace(stream: StreamProtocol): void {
-    if (!stream.isServed && this.#places.delete(stream)) this.#shares.streams.giveBack(1)
+    this.peers.freePlace(stream)
+    this.draining.streamOver()
   }
 }

@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import { constVoid } from "effect/Function"
 import * as Scope from "effect/Scope"
@@ -12,6 +13,7 @@ import { MuxStreamHandle, type SessionInfo } from "./handle.js"
 import { makeHandle } from "./open.js"
 import type { SessionProtocol } from "./protocol.js"
 import type { StreamProtocol } from "./streamProtocol.js"
+import { parentOf } from "./traceContext.js"
 
 /** Makes `Session.accept`. */
 export const makeAccept = (
@@ -38,17 +40,20 @@ export const makeRun = (protocol: SessionProtocol, info: SessionInfo) =>
           stream.isServed = true
           const handle = new MuxStreamHandle(stream, info)
           const work = Effect.scopedWith((scope) =>
-            Effect.zipRight(enterScope(scope), restore(Effect.suspend(() => handler(handle))))
+            Effect.zipRight(
+              enterScope(scope, parentOf(stream.metadata)),
+              restore(Effect.suspend(() => handler(handle)))
+            )
           )
-          const leave = Effect.suspend(() => {
-            const rest = MuxStreamHandle.release(handle)
-            protocol.served(stream)
+          const leave = (exit: Exit.Exit<unknown, E>) => {
+            const rest = MuxStreamHandle.release(handle, exit)
+            protocol.peers.served(stream)
             return rest
-          })
+          }
           fork(
             Effect.matchCauseEffect(work as Effect.Effect<unknown, E, Requirements>, {
-              onFailure: (cause) => Effect.zipRight(leave, logFailure(cause)),
-              onSuccess: () => leave
+              onFailure: (cause) => Effect.zipRight(leave(Exit.failCause(cause)), logFailure(cause)),
+              onSuccess: () => leave(Exit.void)
             }),
             { updateRefs: annotateStream(stream.id) }
           )

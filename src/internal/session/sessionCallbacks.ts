@@ -3,14 +3,15 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Scope from "effect/Scope"
 import type { MuxStream } from "../../MuxStream.js"
+import type { OpenOptions } from "../../SessionOptions.js"
 import type { Cancel, Done } from "../sync/later.js"
 import type { Fork } from "./callbacks.js"
 
 /** A stream with the duty of its owner. */
 export interface OwnedStream {
   readonly stream: MuxStream
-  /** Leaves the stream, as the end of its scope does. Must be called once. */
-  readonly leave: () => void
+  /** Leaves the stream, as the end of its scope by this exit does: by default after success. Must be called once. */
+  readonly leave: (exit?: Exit.Exit<unknown, unknown>) => void
 }
 
 /** `open` with a callback. A cancelled open never calls back, and leaves its stream. */
@@ -22,21 +23,26 @@ export type UnsafeOpen<E> = (done: Done<OwnedStream, E>) => Cancel
  */
 export type UnsafeRun<E> = (handler: (owned: OwnedStream) => void, done: Done<never, E>) => Cancel
 
-/** An opener whose callers choose no id. */
+/** An opener whose callers choose no id. An open with a label may also fail with `LabelsUnsupported`. */
 export interface OpenerWithoutId<E> {
-  readonly open: () => Effect.Effect<MuxStream, E, Scope.Scope>
+  readonly open: (options?: StreamOptions) => Effect.Effect<MuxStream, E, Scope.Scope>
 }
 
+/** What the peer is told about a stream. */
+export type StreamOptions = Pick<OpenOptions, "label" | "metadata" | "early">
+
+type MakeOpen<E> = (fork: Fork, options?: StreamOptions) => UnsafeOpen<E>
+
 interface Acceptor<E> {
-  readonly run: (handler: (stream: MuxStream) => Effect.Effect<unknown>) => Effect.Effect<never, E>
+  readonly run: (handler: (stream: MuxStream) => Effect.Effect<unknown, unknown>) => Effect.Effect<never, E>
 }
 
 // The keys are the operations themselves, so that a copy of a session has the same callbacks.
-const openers = new WeakMap<object, (fork: Fork) => UnsafeOpen<unknown>>()
+const openers = new WeakMap<object, MakeOpen<unknown>>()
 const acceptors = new WeakMap<object, UnsafeRun<unknown>>()
 
 /** Gives an `open` a form without a fiber. */
-export const setUnsafeOpen = <E>(opener: OpenerWithoutId<E>, make: (fork: Fork) => UnsafeOpen<E>): void => {
+export const setUnsafeOpen = <E>(opener: { readonly open: object }, make: MakeOpen<E>): void => {
   openers.set(opener.open, make)
 }
 
@@ -46,14 +52,19 @@ export const setUnsafeRun = <E>(acceptor: Acceptor<E>, run: UnsafeRun<E>): void 
 }
 
 /** Returns `open` with a callback. A session of this package needs no fiber for that. */
-export const unsafeOpenOf = <E>(opener: OpenerWithoutId<E>, fork: Fork): UnsafeOpen<E> =>
-  (openers.get(opener.open)?.(fork) as UnsafeOpen<E> | undefined) ?? forkOpen(opener, fork)
+export const unsafeOpenOf = <E>(opener: OpenerWithoutId<E>, fork: Fork, options?: StreamOptions): UnsafeOpen<E> =>
+  (openers.get(opener.open)?.(fork, options) as UnsafeOpen<E> | undefined) ?? forkOpen(opener, fork, options)
 
 /** Opens each stream in a fiber. */
-export const forkOpen = <E>(opener: OpenerWithoutId<E>, fork: Fork): UnsafeOpen<E> => (done) => {
+export const forkOpen = <E>(
+  opener: OpenerWithoutId<E>,
+  fork: Fork,
+  options?: StreamOptions
+): UnsafeOpen<E> =>
+(done) => {
   const scope = Effect.runSync(Scope.make())
-  const leave = () => void fork(Scope.close(scope, Exit.void))
-  const fiber = fork(Scope.extend(Effect.suspend(() => opener.open()), scope))
+  const leave: OwnedStream["leave"] = (exit = Exit.void) => void fork(Scope.close(scope, exit))
+  const fiber = fork(Scope.extend(Effect.suspend(() => opener.open(options)), scope))
   let isCancelled = false
   fiber.addObserver((exit) => {
     if (isCancelled || Exit.isFailure(exit)) leave()
@@ -73,7 +84,9 @@ export const unsafeRunOf = <E>(acceptor: Acceptor<E>, fork: Fork): UnsafeRun<E> 
 const forkRun = <E>(acceptor: Acceptor<E>, fork: Fork): UnsafeRun<E> => (handler, done) => {
   let isCancelled = false
   const fiber = fork(
-    acceptor.run((stream) => Effect.async<void>((resume) => handler({ stream, leave: () => resume(Effect.void) })))
+    acceptor.run((stream) =>
+      Effect.async<unknown, unknown>((resume) => handler({ stream, leave: (exit = Exit.void) => resume(exit) }))
+    )
   )
   fiber.addObserver((exit) => isCancelled || done(exit))
   return () => {

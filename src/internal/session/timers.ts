@@ -23,16 +23,15 @@ export interface RoundTrips {
   readonly windowFull: Notify
 }
 
-/** Makes the parts that measure round trips. Undefined where the transport cannot ping. */
+/** Makes the parts that measure round trips by the given pings. */
 export const makeRoundTrips = (
-  transport: Transport,
+  ping: (answered: () => void) => void,
   settings: Settings,
   log: SessionLog,
   now: () => number,
   onRoom: () => void
-): RoundTrips | undefined => {
-  if (transport.ping === undefined) return undefined
-  const rtt = new RttEstimator({ ping: (answered) => transport.ping?.(answered), now })
+): RoundTrips => {
+  const rtt = new RttEstimator({ ping, now })
   const windowFull = new Notify()
   const congestion = new CongestionController(rtt, {
     onBlind: () => log.fault("Warning", "the peer answers no ping: the session no longer limits the bytes in flight"),

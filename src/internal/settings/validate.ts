@@ -33,6 +33,9 @@ export const validate = (settings: Settings): Effect.Effect<Settings, InvalidCon
       return invalid(setting, "zero is too short; Duration.infinity turns the keep-alive off")
     }
   }
+  if (!dialects.includes(settings.dialect)) {
+    return invalid("dialect", `${String(settings.dialect)} is none of ${dialects.join(", ")}`)
+  }
   const { keepAliveInterval } = settings
   return Schedule.isSchedule(keepAliveInterval)
     ? Effect.flatMap(
@@ -56,7 +59,12 @@ const firstDelay = (schedule: Schedule.Schedule<unknown>): Effect.Effect<number>
 
 /** The size in bytes of the largest message that a peer may send under these settings: the limit for the transport. */
 export const maxMessageSize = (settings: Settings): number =>
-  Math.max(settings.streamBufferSize, settings.maxStreamBufferSize ?? 0, settings.maxPeerWindow) + frameOverhead
+  frameOverhead + Math.max(
+    settings.streamBufferSize,
+    settings.maxStreamBufferSize ?? 0,
+    settings.maxPeerWindow,
+    settings.dialect === "off" ? 0 : longestRecord
+  )
 
 /** Fails with `InvalidConfiguration` when the transport admits smaller messages than these settings need. */
 export const validateMessageSize = (
@@ -106,7 +114,12 @@ export const duration = (
 /** The header of a frame in bytes, which the limit leaves room for. Written out, because settings know no frames. */
 const frameOverhead = 5
 
+/** The longest record of the dialect in bytes: an OPEN with the longest label and metadata (`wire/record.ts`). */
+const longestRecord = 1 + 12 + 256 + 4096
+
 const maxUint32 = 0xffff_ffff
+
+const dialects: ReadonlyArray<unknown> = ["auto", "off", "required"] satisfies ReadonlyArray<Settings["dialect"]>
 
 const sizes = [
   ["streamBufferSize", 1, maxUint32],

@@ -89,13 +89,14 @@ export type Frame = Dat | Syn | Ack | Fin
  * - `UnknownType`: a type above 3
  * - `UnexpectedPayload`: a `Syn` or `Fin` with a payload
  * - `InvalidCredit`: an `Ack` whose payload is not 4 bytes
+ * - `InvalidRecord`: a record of the dialect that breaks the record's format or limits
  *
  * @since 0.1.0
  * @category models
  */
 export interface Malformed {
   readonly _tag: "Malformed"
-  readonly fault: "Truncated" | "UnknownType" | "UnexpectedPayload" | "InvalidCredit"
+  readonly fault: "Truncated" | "UnknownType" | "UnexpectedPayload" | "InvalidCredit" | "InvalidRecord"
   /** A description of the message, short enough for the reason of a close frame. */
   readonly detail: string
 }
@@ -198,12 +199,23 @@ const withHeader = (type: number, id: number, length: number): Uint8Array => {
 
 const malformed = (fault: Malformed["fault"], detail: string): Malformed => ({ _tag: "Malformed", fault, detail })
 
-const readUint32 = (bytes: Uint8Array, at: number): number =>
+/** Reads a little-endian uint32. */
+export const readUint32 = (bytes: Uint8Array, at: number): number =>
   (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 
-const writeUint32 = (bytes: Uint8Array, at: number, value: number): void => {
+/** Writes a little-endian uint32. */
+export const writeUint32 = (bytes: Uint8Array, at: number, value: number): void => {
   bytes[at] = value
   bytes[at + 1] = value >>> 8
   bytes[at + 2] = value >>> 16
   bytes[at + 3] = value >>> 24
+}
+
+/** Reads a little-endian uint16. */
+export const readUint16 = (bytes: Uint8Array, at: number): number => bytes[at]! | (bytes[at + 1]! << 8)
+
+/** Writes a little-endian uint16. */
+export const writeUint16 = (bytes: Uint8Array, at: number, value: number): void => {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
 }

@@ -1,4 +1,4 @@
-import { maxUint32 } from "./frame.js"
+import { reservedId } from "./record.js"
 
 /** The role of an end of a session. Decides the parity of the ids of the streams that this end opens. */
 export type Role = "client" | "server"
@@ -7,8 +7,9 @@ export type Role = "client" | "server"
 export const parity = (role: Role): 0 | 1 => (role === "server" ? 0 : 1)
 
 /**
- * Allocates the ids of one role: every second uint32 from the role's parity on, then from the start again. A Go peer
- * may revive an ended stream when its id returns soon. So each id is used at most once per lap.
+ * Allocates the ids of one role: every second uint32 from the role's parity on, then from the start again, without the
+ * reserved id of the dialect's records. A Go peer may revive an ended stream when its id returns soon. So each id is
+ * used at most once per lap.
  */
 export class StreamIds {
   readonly #parity: 0 | 1
@@ -50,6 +51,6 @@ export class StreamIds {
 
   #advance(): void {
     this.#next += 2
-    if (this.#next > maxUint32) this.#next = this.#parity
+    if (this.#next >= reservedId) this.#next = this.#parity
   }
 }

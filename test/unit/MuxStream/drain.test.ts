@@ -1,11 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
+import { StreamReset } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { bytes, pattern } from "../../support/bytes.js"
-import { expectWaiting, quietly, start } from "../../support/observe.js"
+import { expectWaiting, failureOf, plainly, quietly, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeSessions, readAll, settle } from "../../support/sessions.js"
 
@@ -87,7 +88,7 @@ describe("MuxStream", () => {
 
   it.scoped("MuxStream lets the peer's writer finish within discardLimit when its scope closes", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const near = yield* Effect.zipLeft(
         Effect.zipRight(Effect.fork(Effect.scoped(server.accept)), client.open()),
         settle
@@ -101,7 +102,7 @@ describe("MuxStream", () => {
 
   it.scoped("MuxStream.write fails with WriteTimeout when its peer has left and spent discardLimit", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly({ server: { discardLimit: 10_000 } }))
+      const { client, server } = yield* makeSessions(plainly({ server: { discardLimit: 10_000 } }))
       yield* Effect.fork(Effect.scoped(server.accept))
       const near = yield* client.open()
       const write = yield* start(near.write(pattern(100_000)))
@@ -110,6 +111,22 @@ describe("MuxStream", () => {
       yield* near.setWriteDeadline(0)
       expect(yield* Effect.flip(Fiber.join(write))).toMatchObject({ _tag: "WriteTimeout" })
     }))
+
+  for (const discardLimit of [0, 1_000_000]) {
+    it.scoped(`MuxStream.write fails when its native peer has left, with a discardLimit of ${discardLimit}`, () =>
+      Effect.gen(function*() {
+        const { client, server } = yield* makeSessions(quietly({ server: { discardLimit } }))
+        yield* settle
+        yield* Effect.fork(Effect.scoped(server.accept))
+        const near = yield* client.open()
+        const write = yield* start(near.write(pattern(100_000)))
+        expect(yield* failureOf(write)).toEqual(
+          new StreamReset({ streamId: 1, operation: "write", by: "peer", code: 0, reason: "", written: 1024 })
+        )
+        expect((yield* readAll(near)).byteLength).toBe(0) // the peer left after success
+        expect([(yield* client.snapshot).streams, (yield* server.snapshot).streams]).toEqual([[], []])
+      }))
+  }
 
   const ways = {
     "before the scope closes": [[dat(1, bytes("unread")), fin(1)], []],

@@ -8,7 +8,7 @@ import { maxUint32 } from "../../../src/internal/wire/frame.js"
 import { bytes, pattern } from "../../support/bytes.js"
 import { expectWaiting, quiet, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
-import { makeStreams, readAll, readSome } from "../../support/sessions.js"
+import { makeSessions, makeStreams, readAll, readSome, settle } from "../../support/sessions.js"
 
 describe("MuxStream.write", () => {
   it.scoped("MuxStream.write waits when the window is full, until the peer reads", () =>
@@ -169,12 +169,26 @@ describe("MuxStream", () => {
   it.scoped("MuxStream.read fails with NoCapacity when an acceptor's window exceeds maxPeerWindow", () =>
     Effect.gen(function*() {
       const { far, near } = yield* makeStreams({
-        client: { maxPeerWindow: 2000 },
-        server: { streamBufferSize: 65_536 }
+        client: { maxPeerWindow: 2000, dialect: "off" },
+        server: { streamBufferSize: 65_536, dialect: "off" }
       })
       yield* start(far.write(pattern(5000)))
       expect(yield* readSome(near)).toEqual(pattern(5000).subarray(0, 2000))
       expect(yield* Effect.flip(near.read)).toEqual(new NoCapacity({ streamId: 1 }))
+    }))
+
+  it.scoped("MuxStream.read gets all bytes when a native acceptor's window exceeds maxPeerWindow", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions({
+        client: { maxPeerWindow: 2000 },
+        server: { streamBufferSize: 65_536 }
+      })
+      yield* settle
+      const [near, far] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
+      const write = yield* start(Effect.zipRight(far.write(pattern(5000)), far.end))
+      expect((yield* client.snapshot).streams).toMatchObject([{ bufferedBytes: 1024, receiveCredit: 0 }])
+      yield* expectWaiting(write)
+      expect(yield* readAll(near)).toEqual(pattern(5000))
     }))
 })
 

@@ -1,20 +1,22 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as MuxStream from "effect-wsmux/MuxStream"
 import * as Session from "effect-wsmux/Session"
-import type { ReadError, WriteError } from "effect-wsmux/WsmuxError"
+import { type ReadError, StreamReset, type WriteError } from "effect-wsmux/WsmuxError"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { bytes, concat, pattern, text } from "../../support/bytes.js"
-import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
+import { expectWaiting, failureOf, plainly, quietly, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
-import { makeSessions, makeStreams, readAll, readSome, settle } from "../../support/sessions.js"
+import { makeSessions, makeStreams, type Options, readAll, readSome, settle } from "../../support/sessions.js"
 
 /** Returns the operation, the sent bytes and the cause of a broken pipe. */
 const told = (error: ReadError | WriteError) =>
   error._tag === "BrokenPipe" ? [error.operation, error.written, error.cause] : error
+
+const { ResetCode } = MuxStream
 
 const endedHere = ["write", 0, undefined]
 
@@ -165,7 +167,7 @@ describe("MuxStream.writable", () => {
   for (const [name, run] of Object.entries(pretences)) {
     it.scoped(`MuxStream.writable sends no FIN and allows later writes when ${name}`, () =>
       Effect.gen(function*() {
-        const { far, near } = yield* makeStreams()
+        const { far, near } = yield* makeStreams(plainly())
         yield* run(near)
         expect(text(yield* readSome(far))).toBe("a")
         yield* expectWaiting(yield* start(far.read))
@@ -249,8 +251,9 @@ describe("MuxStream.readable", () => {
 })
 
 describe("MuxStream", () => {
-  const makeLeft = Effect.gen(function*() {
-    const { client, server } = yield* makeSessions({ client: quiet, server: quiet })
+  const makeLeft = Effect.fnUntraced(function*(options: Options = plainly()) {
+    const { client, server } = yield* makeSessions(options)
+    yield* settle
     return yield* Effect.scoped(Effect.gen(function*() {
       const [stream] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
       const read = yield* Effect.forkDaemon(stream.read)
@@ -260,16 +263,29 @@ describe("MuxStream", () => {
     }))
   })
 
+  const resetHere = (operation: "read" | "write", written = 0) =>
+    new StreamReset({ streamId: 1, operation, by: "local", code: ResetCode.Cancelled, reason: "", written })
+
+  it.scoped("MuxStream of a native peer resets itself when its scope closes while a write waits", () =>
+    Effect.gen(function*() {
+      const { read, stream, write } = yield* makeLeft(quietly())
+      expect(yield* failureOf(read)).toEqual(resetHere("read"))
+      expect(yield* failureOf(write)).toEqual(resetHere("write", 1024))
+      expect(yield* Effect.flip(stream.read)).toEqual(resetHere("read"))
+      expect(yield* Effect.flip(stream.write(bytes("x")))).toEqual(resetHere("write"))
+      expect(yield* Effect.flip(stream.end)).toEqual(resetHere("write"))
+    }))
+
   it.scoped("MuxStream fails waiting operations with BrokenPipe when its scope closes", () =>
     Effect.gen(function*() {
-      const { read, write } = yield* makeLeft
+      const { read, write } = yield* makeLeft()
       expect(told(yield* failureOf(read))).toEqual(["read", 0, undefined])
       expect(told(yield* failureOf(write))).toEqual(["write", 1024, undefined])
     }))
 
   it.scoped("MuxStream fails later operations except end when its scope has closed", () =>
     Effect.gen(function*() {
-      const { stream } = yield* makeLeft
+      const { stream } = yield* makeLeft()
       expect(told(yield* Effect.flip(stream.read))).toEqual(["read", 0, undefined])
       expect(told(yield* Effect.flip(stream.write(bytes("x"))))).toEqual(endedHere)
       yield* stream.end

@@ -9,7 +9,7 @@ import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
 import type { Frame, Malformed } from "../../../src/internal/wire/frame.js"
 import { bytes, concat, pattern, text } from "../../support/bytes.js"
-import { expectWaiting, quiet, start } from "../../support/observe.js"
+import { expectWaiting, plainly, quiet, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeStreams, readAll, settle } from "../../support/sessions.js"
 
@@ -49,7 +49,7 @@ describe("MuxStream.write", () => {
 
   it.scoped("MuxStream.write dies and sends nothing when a chunk is not a Uint8Array", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams()
+      const { far, near } = yield* makeStreams(plainly()) // with the dialect, the sink would reset the stream
       const wrong: ReadonlyArray<unknown> = [
         "text",
         [1, 2],

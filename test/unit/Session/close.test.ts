@@ -10,11 +10,11 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
-import * as Frame from "../../../src/internal/wire/frame.js"
-import { bytes, pattern, text } from "../../support/bytes.js"
+import { bytes, concat, pattern, text } from "../../support/bytes.js"
 import { expectWaiting, failureOf, quiet, quietly, start } from "../../support/observe.js"
+import { decodeMessage, type Message, open } from "../../support/records.js"
 import { fin, makePeer, syn } from "../../support/scriptedPeer.js"
-import { makeSessions, makeStreams, readAll, settle } from "../../support/sessions.js"
+import { auto, makeSessions, makeStreams, readAll, settle } from "../../support/sessions.js"
 import { withParts } from "../../support/withParts.js"
 
 const closedHere = new SessionClosed({ by: "local", code: 1000, reason: "" })
@@ -31,7 +31,7 @@ const makeRecorded = (options?: SessionConfig.PartialSettings) =>
     const events: Array<string> = []
     const transport = withParts(pair.client, {
       send: (parts) => {
-        events.push(`send ${Frame.decode(Buffer.concat(parts))._tag}`)
+        events.push(`send ${decodeMessage(concat(parts))._tag}`)
         pair.client.send(parts)
       },
       close: (code, reason, timeout) =>
@@ -41,12 +41,14 @@ const makeRecorded = (options?: SessionConfig.PartialSettings) =>
         }).pipe(Effect.ensuring(Effect.sync(() => events.push(`terminated at ${clock.unsafeCurrentTimeMillis()}`))))
     })
     const client = yield* Effect.provideService(
-      Session.makeClient({ ...quiet, ...options }),
+      Session.makeClient({ ...quiet, ...auto, ...options }),
       Transport,
       transport
     )
-    const server = yield* Effect.provideService(Session.makeServer(quiet), Transport, pair.server)
+    const server = yield* Effect.provideService(Session.makeServer({ ...quiet, ...auto }), Transport, pair.server)
     yield* Effect.addFinalizer(() => pair.cut)
+    yield* settle // the peers exchange their HELLOs
+    events.length = 0
     const note = (event: string) => Effect.sync(() => void events.push(event))
     return { client, server, pair, events, note }
   })
@@ -56,23 +58,24 @@ describe("Session.close", () => {
     Effect.gen(function*() {
       const pair = yield* MemoryTransport.makePair({ ping: false })
       let isFull = false
-      const sent: Array<Frame.Frame | Frame.Malformed> = []
+      const sent: Array<Message> = []
       const transport = withParts(pair.client, {
         pollWritable: () => !isFull && pair.client.pollWritable(),
         send: (parts) => {
-          sent.push(Frame.decode(Buffer.concat(parts)))
+          sent.push(decodeMessage(concat(parts)))
           pair.client.send(parts)
         }
       })
-      const client = yield* Effect.provideService(Session.makeClient(quiet), Transport, transport)
-      const server = yield* Effect.provideService(Session.makeServer(quiet), Transport, pair.server)
+      const client = yield* Effect.provideService(Session.makeClient({ ...quiet, ...auto }), Transport, transport)
+      const server = yield* Effect.provideService(Session.makeServer({ ...quiet, ...auto }), Transport, pair.server)
+      yield* settle
       const [near] = yield* Effect.all([client.open(), server.accept], { concurrency: 2 })
       isFull = true
       const end = yield* start(Effect.flip(near.end))
       yield* expectWaiting(end)
       isFull = false
       yield* client.close
-      expect(sent).toEqual([syn(near.id), fin(near.id)])
+      expect(sent.slice(1)).toEqual([open(near.id), fin(near.id)]) // behind the HELLO
       expect(yield* Fiber.join(end)).toMatchObject({ _tag: "BrokenPipe", cause: closedHere })
     }))
 
@@ -101,7 +104,7 @@ describe("Session.close", () => {
       yield* pair.resume("client")
       yield* Fiber.join(close)
       expect(events.slice(4)).toEqual([
-        "send Syn", // the SYN of the second open had waited for the socket
+        "send Open", // the OPEN of the second stream had waited for the socket
         "close frame 1000 at 0",
         "terminated at 0",
         "callback: SessionClosed",
@@ -180,13 +183,13 @@ describe("Session.close", () => {
       Effect.gen(function*() {
         const { client, events, pair } = yield* makeRecorded(options)
         yield* pair.stall("client")
-        yield* Effect.replicateEffect(start(client.open()), 2) // the second SYN waits for room in the socket
+        yield* Effect.replicateEffect(start(client.open()), 2) // the second OPEN waits for room in the socket
         const closing = yield* start(client.close)
         yield* TestClock.adjust(flush - 1)
-        expect(events).toEqual(["send Syn"])
+        expect(events).toEqual(["send Open"])
         yield* TestClock.adjust(1)
         yield* settle
-        expect(events).toEqual(["send Syn", `close frame 1000 at ${flush}`])
+        expect(events).toEqual(["send Open", `close frame 1000 at ${flush}`])
         yield* TestClock.adjust(close - 1)
         yield* expectWaiting(closing)
         yield* TestClock.adjust(1)
@@ -266,7 +269,7 @@ describe("Session", () => {
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const pair = yield* Scope.extend(MemoryTransport.makePair(), scope)
-      const client = yield* Effect.provideService(Session.makeClient(quiet), Transport, pair.client)
+      const client = yield* Effect.provideService(Session.makeClient({ ...quiet, ...auto }), Transport, pair.client)
       yield* Scope.close(scope, Exit.void)
       expect(yield* client.awaitClosed).toEqual(lost)
     }))

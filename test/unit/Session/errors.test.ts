@@ -241,7 +241,7 @@ describe("WsmuxError", () => {
           detail: "0 is not a whole number from 1 to 4294967295"
         })
       )
-      const tooSmall = makePeer("client", { maxPeerWindow: 2000 }, { maxMessageSize: 2004 })
+      const tooSmall = makePeer("client", { maxPeerWindow: 2000, dialect: "off" }, { maxMessageSize: 2004 })
       expect(yield* Effect.flip(tooSmall)).toEqual(
         new WsmuxError.InvalidConfiguration({
           setting: "maxMessageSize",

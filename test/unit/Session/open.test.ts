@@ -203,10 +203,10 @@ describe("Session.open", () => {
   it.scoped("Session.open uses a given id, and later opens skip each id that is live or over", () =>
     Effect.gen(function*() {
       const { frames, send, session } = yield* makePeer("client", quiet)
-      for (const id of [undefined, 5, 7, 0xffff_ffff]) yield* start(session.open({ id }))
+      for (const id of [undefined, 5, 7, 0xffff_fffd]) yield* start(session.open({ id }))
       yield* send(fin(5))
       yield* Effect.replicateEffect(start(session.open()), 2)
-      expect(yield* frames).toEqual([1, 5, 7, 0xffff_ffff, 3, 9].map(syn))
+      expect(yield* frames).toEqual([1, 5, 7, 0xffff_fffd, 3, 9].map(syn))
     }))
 
   it.scoped("Session.open carries bytes on a stream with a given id", () =>
@@ -246,7 +246,7 @@ describe("Session.open", () => {
   it.scoped("Session.open dies when a given id is invalid for the role", () =>
     Effect.gen(function*() {
       const { frames, session } = yield* makePeer("client", quiet)
-      for (const id of [2, -1, 1.5, Number.NaN, 2 ** 32 + 1]) {
+      for (const id of [2, -1, 1.5, Number.NaN, 2 ** 32 - 1, 2 ** 32 + 1]) {
         const exit = yield* Effect.exit(session.open({ id }))
         expect([id, Exit.isFailure(exit) && Cause.isDie(exit.cause)]).toEqual([id, true])
       }

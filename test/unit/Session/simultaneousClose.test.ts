@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { bytes, pattern, text } from "../../support/bytes.js"
-import { countingFibers, failureOf, quietly, start } from "../../support/observe.js"
+import { countingFibers, failureOf, plainly, quietly, start } from "../../support/observe.js"
 import { makeSessions, makeStreams, readAll, readSome, settle } from "../../support/sessions.js"
 
 const lost = new TransportFailure({ code: 1006, reason: "" })
@@ -93,12 +93,24 @@ describe("Session", () => {
 describe("Session", () => {
   it.scoped("Session lets a writer finish when the reader leaves its stream", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       yield* Effect.fork(server.run((far) => Effect.zipRight(far.read, far.write(bytes("enough")))))
       const near = yield* client.open()
       const write = yield* start(near.write(pattern(200_000)))
       yield* Fiber.join(write)
       yield* near.end
+      expect(text(yield* readAll(near))).toBe("enough")
+      yield* settled
+      expect([yield* remains(client), yield* remains(server)]).toEqual([nothing, nothing])
+    }))
+
+  it.scoped("Session fails a writer behind the reader's last bytes when its native reader leaves", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly())
+      yield* Effect.fork(server.run((far) => Effect.zipRight(far.read, far.write(bytes("enough")))))
+      const near = yield* client.open()
+      const write = yield* start(near.write(pattern(200_000)))
+      expect(yield* failureOf(write)).toMatchObject({ _tag: "StreamReset", by: "peer", code: 0 })
       expect(text(yield* readAll(near))).toBe("enough")
       yield* settled
       expect([yield* remains(client), yield* remains(server)]).toEqual([nothing, nothing])

@@ -4,9 +4,10 @@ import { bytes, pattern } from "../../support/bytes.js"
 import { quiet, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 
+/** The session has sent its HELLO only. */
 const nothing = {
-  framesIn: { dat: 0, syn: 0, ack: 0, fin: 0 },
-  framesOut: { dat: 0, syn: 0, ack: 0, fin: 0 },
+  framesIn: { dat: 0, syn: 0, ack: 0, fin: 0, record: 0 },
+  framesOut: { dat: 0, syn: 0, ack: 0, fin: 0, record: 1 },
   bytesIn: 0,
   bytesOut: 0,
   opened: 0,
@@ -26,6 +27,7 @@ describe("Session.snapshot", () => {
       const fresh = {
         role: "client",
         closed: false,
+        dialect: { state: "negotiating" },
         streams: [],
         backlog: 0,
         unacknowledgedOpens: 0,
@@ -57,9 +59,11 @@ describe("Session.snapshot", () => {
       expect(yield* Effect.zipRight(send(), session.snapshot)).toEqual({
         role: "server",
         closed: false,
+        dialect: { state: "plain" },
         streams: [
           {
             id: 1,
+            label: "",
             state: "Open",
             bufferedBytes: 700,
             receiveCredit: 324,
@@ -69,6 +73,7 @@ describe("Session.snapshot", () => {
           },
           {
             id: 3,
+            label: "",
             state: "HalfClosedLocal",
             bufferedBytes: 0,
             receiveCredit: 1024,
@@ -78,6 +83,7 @@ describe("Session.snapshot", () => {
           },
           {
             id: 5,
+            label: "",
             state: "HalfClosedRemote",
             bufferedBytes: 3,
             receiveCredit: 1021,
@@ -87,6 +93,7 @@ describe("Session.snapshot", () => {
           },
           {
             id: 7,
+            label: "",
             state: "AwaitingAccept",
             bufferedBytes: 0,
             receiveCredit: 0,
@@ -96,6 +103,7 @@ describe("Session.snapshot", () => {
           },
           {
             id: 0,
+            label: "",
             state: "Cancelling",
             bufferedBytes: 0,
             receiveCredit: 0,
@@ -105,6 +113,7 @@ describe("Session.snapshot", () => {
           },
           {
             id: 2,
+            label: "",
             state: "Opening",
             bufferedBytes: 0,
             receiveCredit: 0,
@@ -118,8 +127,8 @@ describe("Session.snapshot", () => {
         waitingOpens: 1,
         counters: {
           ...nothing,
-          framesIn: { dat: 3, syn: 6, ack: 1, fin: 1 },
-          framesOut: { dat: 1, syn: 2, ack: 3, fin: 2 },
+          framesIn: { dat: 3, syn: 6, ack: 1, fin: 1, record: 0 },
+          framesOut: { dat: 1, syn: 2, ack: 3, fin: 2, record: 1 },
           bytesIn: 710,
           bytesOut: 1124,
           creditStalls: 1,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import { ResetCode } from "effect-wsmux/MuxStream"
 import * as Session from "effect-wsmux/Session"
 import { StreamRefused } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
@@ -7,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import { bytes } from "../../support/bytes.js"
 import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
-import { settle } from "../../support/sessions.js"
+import { makeSessions, settle } from "../../support/sessions.js"
 import { makeTracer } from "../../support/spans.js"
 
 /** A session opens streams directly, another opener by `open` and a scope. */
@@ -48,6 +49,18 @@ describe.each(kinds)("Session.withStream of %s", (name, of) => {
       }
       expect(exits).toEqual([Exit.fail("failed"), Exit.die(thrown)])
       expect(yield* frames).toEqual([syn(1), fin(1), syn(3), fin(3)])
+    }))
+
+  it.scoped(`Session.withStream opens with its options, and resets when the use fails, given ${name}`, () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions({ client: quiet, server: quiet })
+      yield* settle
+      const opener = of(client)
+      const serving = yield* start(Effect.flatMap(server.accept, (stream) => Effect.flip(stream.read)))
+      const options = { label: "rpc", metadata: { a: "b" }, early: true }
+      const using = Session.withStream(opener, (stream) => Effect.fail([stream.label, stream.metadata]), options)
+      expect(yield* Effect.flip(using)).toEqual(["rpc", { a: "b" }])
+      expect(yield* Fiber.join(serving)).toMatchObject({ _tag: "StreamReset", code: ResetCode.Failed })
     }))
 
   it.scoped(`Session.withStream cancels the open when interrupted while it opens, given ${name}`, () =>

@@ -89,8 +89,9 @@ describe.sequential("SessionMetrics", () => {
         bytes_received: 1024,
         bytes_sent: 1024,
         credit_stalls: 1,
-        "frames_received syn": 1,
+        "frames_received record": 2, // HELLO and OPEN
         "frames_received dat": 1,
+        "frames_sent record": 1,
         "frames_sent ack": 1,
         "frames_sent dat": 2,
         keep_alive_round_trip_millis: 2,

@@ -36,6 +36,7 @@ describe("SessionLog", () => {
       const about = "peer=memory:client role=server"
       expect(yield* logged(fault)).toEqual([
         `DEBUG the session starts ${about}`,
+        `DEBUG negotiated the dialect ${about} state=plain`,
         `WARN ignored a frame: the peer opened a stream twice ${about} streamId=1`,
         `DEBUG accepted a stream ${about} streamId=1`,
         `DEBUG the session ends cause=the session was closed by this side (code 1000) ${about}`

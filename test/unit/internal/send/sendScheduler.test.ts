@@ -9,6 +9,7 @@ import { type FrameSource, SendScheduler } from "../../../../src/internal/send/s
 import { RttEstimator } from "../../../../src/internal/time/rtt.js"
 import * as Frame from "../../../../src/internal/wire/frame.js"
 import { type FrameParts, payloadSize } from "../../../../src/internal/wire/frameParts.js"
+import * as Record from "../../../../src/internal/wire/record.js"
 import { bytes, concat } from "../../../support/bytes.js"
 import { expectWaiting, start } from "../../../support/observe.js"
 
@@ -24,7 +25,7 @@ interface Link {
 }
 
 /** A scheduler over a link, and the frames that it sends: `5:100` stands for 100 bytes of stream 5. */
-const makeScheduler = (link: Link) => {
+const makeScheduler = (link: Link, firstFrame?: Uint8Array) => {
   const sent: Array<string> = []
   const asked: Array<number> = []
   const booked: Array<number> = []
@@ -61,9 +62,10 @@ const makeScheduler = (link: Link) => {
     transport as Transport,
     4 * kib,
     counters,
-    congestion as CongestionController | undefined,
-    answers.join()
+    answers.join(),
+    firstFrame
   )
+  if (congestion !== undefined) scheduler.limitBy(congestion as CongestionController)
   const flush = (takes: number) => {
     link.takes = takes
     scheduler.flush()
@@ -236,8 +238,19 @@ describe("SendScheduler", () => {
     expect(scheduler.trySend(makeSource(1, 0), [bytes("abc"), bytes("de")], 5)).toBe(true)
     scheduler.sendCredit(1, 5)
     scheduler.sendControl(Frame.fin(1))
-    expect([sent(), booked]).toEqual([["1:5", "1 credit 5", "1 Fin"], [5]])
-    expect([counters.framesOut, counters.bytesOut]).toEqual([{ dat: 1, syn: 0, ack: 1, fin: 1 }, 5])
+    scheduler.sendControl(Record.encodeStop(1, 0))
+    const record = `${Record.reservedId}:9`
+    expect([sent(), booked]).toEqual([["1:5", "1 credit 5", "1 Fin", record], [5]])
+    expect([counters.framesOut, counters.bytesOut]).toEqual([{ dat: 1, syn: 0, ack: 1, fin: 1, record: 1 }, 5])
+  })
+
+  it("SendScheduler sends its first frame ahead of all others, once a frame or a flush follows", () => {
+    const { flush, scheduler, sent } = makeScheduler({ takes: 9 }, Frame.syn(1))
+    expect(sent()).toEqual([])
+    scheduler.sendCredit(3, 5)
+    expect(sent()).toEqual(["1 Syn", "3 credit 5"])
+    expect(makeScheduler({ takes: 9 }, Frame.syn(1)).flush(9)).toEqual(["1 Syn"])
+    expect(flush(9)).toEqual([])
   })
 })
 
@@ -278,9 +291,10 @@ describe("SendScheduler and CongestionController", () => {
       transport as Transport,
       64 * kib,
       new Counters(),
-      congestion,
-      new SharedBudget(100).join()
+      new SharedBudget(100).join(),
+      undefined
     )
+    scheduler.limitBy(congestion)
     const chunk = 3 * 16 * kib + 500 // leaves 500 bytes where frames have 16 KiB
     const sources = Array.from({ length: 16 }, (_, id) => {
       const source = makeSource(id, chunk)

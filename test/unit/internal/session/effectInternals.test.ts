@@ -13,12 +13,12 @@ describe("effectInternals", () => {
   it.effect("withSpan creates a span when the program has its own tracer", () =>
     Effect.gen(function*() {
       const { names, tracer } = yield* makeTracer
-      yield* Effect.withTracer(withSpan("Session.open", Effect.void), tracer)
+      yield* Effect.withTracer(withSpan("Session.open", () => Effect.void), tracer)
       expect(names).toEqual(["Session.open"])
     }))
 
   it("withSpan creates no span when the runtime has Effect's default tracer", () => {
-    const span = withSpan("Session.open", Effect.option(Effect.currentSpan))
+    const span = withSpan("Session.open", () => Effect.option(Effect.currentSpan))
     expect(Runtime.runSync(Runtime.defaultRuntime)(span)).toEqual(Option.none())
   })
 
@@ -34,7 +34,7 @@ describe("effectInternals", () => {
       )
       const fiber = Runtime.runFork(runtime)(
         Effect.zipRight(
-          enterScope(scope),
+          enterScope(scope, undefined),
           Effect.all([Name, Effect.scope, Effect.logAnnotations, FiberRef.get(level)])
         ) as Effect.Effect<[string, Scope.Scope, HashMap.HashMap<string, unknown>, string], never, string>,
         { updateRefs: annotateStream(7) }

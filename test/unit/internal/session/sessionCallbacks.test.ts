@@ -9,7 +9,7 @@ import {
   unsafeOpenOf,
   unsafeRunOf
 } from "../../../../src/internal/session/sessionCallbacks.js"
-import { quietly } from "../../../support/observe.js"
+import { plainly, quietly } from "../../../support/observe.js"
 import { makeSessions, readAll, settle } from "../../../support/sessions.js"
 
 const makeFork = Effect.map(Effect.runtime<never>(), (runtime) => Runtime.runFork(runtime))
@@ -38,7 +38,7 @@ for (const [kind, of] of Object.entries(kinds)) {
 
     it.scoped(`unsafeOpenOf ${kind} never calls back and leaves the stream when it is cancelled`, () =>
       Effect.gen(function*() {
-        const { client, server } = yield* makeSessions(quietly())
+        const { client, server } = yield* makeSessions(plainly())
         const exits: Array<unknown> = []
         const open = unsafeOpenOf(of(client as OpenerWithoutId<OpenError>), yield* makeFork)
         const cancel = open((exit) => exits.push(exit))
@@ -46,6 +46,19 @@ for (const [kind, of] of Object.entries(kinds)) {
         expect(yield* readAll(far)).toEqual(new Uint8Array(0))
         yield* settle
         expect(exits).toEqual([])
+      }))
+
+    it.scoped(`unsafeOpenOf ${kind} never calls back and resets the native stream when it is cancelled`, () =>
+      Effect.gen(function*() {
+        const { client, server } = yield* makeSessions(quietly())
+        yield* settle
+        const exits: Array<unknown> = []
+        const open = unsafeOpenOf(of(client as OpenerWithoutId<OpenError>), yield* makeFork)
+        const cancel = open((exit) => exits.push(exit))
+        const far = yield* Effect.zipLeft(server.accept, Effect.sync(cancel))
+        expect(yield* Effect.flip(far.read)).toMatchObject({ _tag: "StreamReset", by: "peer", code: 1 })
+        yield* settle
+        expect([exits, (yield* client.snapshot).streams, (yield* server.snapshot).streams]).toEqual([[], [], []])
       }))
 
     it.scoped(`unsafeOpenOf ${kind} gives the terminal error when the session has ended`, () =>

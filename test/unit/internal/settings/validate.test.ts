@@ -5,6 +5,7 @@ import { InvalidConfiguration } from "effect-wsmux/WsmuxError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import * as Record from "../../../../src/internal/wire/record.js"
 
 /** Settings whose values have the wrong types. */
 const illTyped = (settings: Record<string, unknown>) => settings as PartialSettings
@@ -32,7 +33,7 @@ describe("settings", () => {
     }))
 
   it("maxMessageSize is the largest window and its frame header", () => {
-    const sizeFor = (options: PartialSettings) => maxMessageSize(merge(defaults, options))
+    const sizeFor = (options: PartialSettings) => maxMessageSize(merge(defaults, { dialect: "off", ...options }))
     expect([
       sizeFor({}),
       sizeFor({ streamBufferSize: 100, maxPeerWindow: 0 }),
@@ -40,6 +41,32 @@ describe("settings", () => {
       sizeFor({ streamBufferSize: 100, maxPeerWindow: 101, maxStreamBufferSize: 102 })
     ]).toEqual([4 * 1024 * 1024 + 5, 105, 106, 107])
   })
+
+  it("maxMessageSize has room for each record when the dialect is not off", () => {
+    const introduction = Record.encodeIntroduction("x".repeat(Record.maxLabel), {
+      a: "x".repeat(Record.maxMetadata - 4)
+    })
+    const longest = Record.encodeOpen(1, 1, introduction).byteLength
+    for (const dialect of ["auto", "required"] as const) {
+      const sizeFor = (options: PartialSettings) =>
+        maxMessageSize(merge(defaults, { dialect, maxPeerWindow: 0, ...options }))
+      expect([sizeFor({}), sizeFor({ streamBufferSize: longest })]).toEqual([longest, longest + 5])
+    }
+  })
+
+  it.effect("validate names dialect when its value is none of the three", () =>
+    Effect.gen(function*() {
+      for (const dialect of ["auto", "off", "required"] as const) {
+        expect((yield* validate({ ...defaults, dialect })).dialect).toBe(dialect)
+      }
+      for (const dialect of ["on", "", true, undefined, null]) {
+        const invalid = new InvalidConfiguration({
+          setting: "dialect",
+          detail: `${String(dialect)} is none of auto, off, required`
+        })
+        expect(yield* Effect.flip(validate({ ...defaults, ...illTyped({ dialect }) } as Settings))).toEqual(invalid)
+      }
+    }))
 
   const max = 0xffff_ffff
   const sizes: ReadonlyArray<readonly [setting: keyof Settings, least: number, most: number]> = [

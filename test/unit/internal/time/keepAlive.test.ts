@@ -229,9 +229,9 @@ describe("keepAlive", () => {
       expect(yield* session.isClosed).toBe(false)
     }))
 
-  it.scoped("keepAlive does not run when the transport cannot ping", () =>
+  it.scoped("keepAlive does not run when the transport cannot ping and the peer lacks the dialect", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions({ link: { ping: false } })
+      const { client, server } = yield* makeSessions({ link: { ping: false }, server: { dialect: "off" } })
       yield* settle
       expect(Array.from(yield* TestClock.sleeps())).toEqual([])
       yield* TestClock.adjust("1 day")

@@ -162,7 +162,7 @@ describe("Session with the traps of Go peers", () => {
       const { send, session, transport } = yield* makePeer("server")
       const before = transport.receiveCount()
       yield* TestClock.adjust("10 seconds")
-      expect(transport.receiveCount() - before).toBe(4) // two ticks, of a ping and a pong each
+      expect(transport.receiveCount() - before).toBe(5) // the HELLO, and two ticks of a ping and a pong each
       for (let i = 0; i < 5; i++) {
         yield* TestClock.adjust("10 seconds")
         yield* send(fin(99))

@@ -1,0 +1,27 @@
+/** Allows `perSecond` events a second, and up to `burst` events at once after a pause. */
+export class TokenBucket {
+  readonly #burst: number
+  readonly #perSecond: number
+  readonly #now: () => number
+  #tokens: number
+  #filledAt: number | undefined
+
+  /** @param now the monotonic time in milliseconds */
+  constructor(burst: number, perSecond: number, now: () => number) {
+    this.#burst = burst
+    this.#perSecond = perSecond
+    this.#now = now
+    this.#tokens = burst
+  }
+
+  /** Takes one event. Returns false when there were too many. */
+  take(): boolean {
+    const now = this.#now()
+    const millis = now - (this.#filledAt ?? now)
+    this.#filledAt = now
+    this.#tokens = Math.min(this.#burst, this.#tokens + millis * this.#perSecond / 1000)
+    if (this.#tokens < 1) return false
+    this.#tokens--
+    return true
+  }
+}

@@ -1,0 +1,86 @@
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import type { Settings } from "../../SessionConfig.js"
+import type { DialectSnapshot } from "../../SessionSnapshot.js"
+import { encodeHello, Feature, type Hello, maxLabel, maxMetadata } from "../wire/record.js"
+
+/**
+ * Whether the two peers speak the dialect, and what each has announced.
+ *
+ * Each end sends a HELLO as its first message, and speaks Go's wire until the first message of the peer has arrived. If
+ * that message is a HELLO, both speak the dialect from then on. A Go peer ignores the HELLO and sends none.
+ */
+export class Dialect {
+  /** The bytes that an opener may send on a stream before this end accepts the stream. */
+  readonly earlyWindow: number
+  /** This end's HELLO. Undefined where the dialect is off. */
+  readonly hello: Uint8Array | undefined
+  readonly #features: number = Feature.open | Feature.reset | Feature.goAway | Feature.ping
+  #isUndecided: boolean
+  #peer: Hello | undefined
+  #common = 0
+  readonly #decided = Deferred.unsafeMake<void>(FiberId.none)
+
+  constructor(settings: Settings) {
+    const { acceptBacklog: backlog, maxSessionBufferSize, maxStreams, streamBufferSize: window } = settings
+    // The windows of `maxStreams` streams have at least this size, so the session's limit covers all early bytes.
+    this.earlyWindow = Math.min(window, maxEarlyWindow, Math.floor(maxSessionBufferSize / 2 / Math.max(maxStreams, 1)))
+    this.#isUndecided = settings.dialect !== "off"
+    this.hello = this.#isUndecided
+      ? encodeHello({
+        features: this.#features,
+        software: "effect-wsmux",
+        window,
+        earlyCredit: { perStream: this.earlyWindow, inAll: Math.min(maxSessionBufferSize, 0xffff_ffff) },
+        longest: { label: maxLabel, metadata: maxMetadata },
+        backlog
+      })
+      : undefined
+  }
+
+  /** Whether the peer's first message is still to come. */
+  get isUndecided(): boolean {
+    return this.#isUndecided
+  }
+
+  /** What the peer announced. Undefined for a peer that speaks Go's wire only, and before its first message. */
+  get peer(): Hello | undefined {
+    return this.#peer
+  }
+
+  /** Whether both ends understand the feature. */
+  has(feature: number): boolean {
+    return (this.#common & feature) !== 0
+  }
+
+  /** Takes the peer's first message: a HELLO or undefined. */
+  decide(hello: Hello | undefined): void {
+    this.#isUndecided = false
+    this.#peer = hello
+    this.#common = (hello?.features ?? 0) & this.#features
+    Deferred.unsafeDone(this.#decided, Effect.void)
+  }
+
+  /** Completes when the peer's first message has arrived. Never completes where the dialect is off. */
+  get awaitDecided(): Effect.Effect<void> {
+    return Deferred.await(this.#decided)
+  }
+
+  snapshot(): DialectSnapshot {
+    if (this.#isUndecided) return { state: "negotiating" }
+    if (this.#peer === undefined) return { state: "plain" }
+    const names = Object.keys(Feature) as Array<keyof typeof Feature>
+    return {
+      state: "native",
+      software: this.#peer.software,
+      features: names.filter((name) => this.has(Feature[name])),
+      window: this.#peer.window,
+      earlyCredit: this.#peer.earlyCredit?.perStream ?? 0,
+      backlog: this.#peer.backlog
+    }
+  }
+}
+
+/** A request with its headers fits. More would only help an upload in its first round trip. */
+const maxEarlyWindow = 16 * 1024
