@@ -8,8 +8,10 @@
  *
  * A stream carries one call. Integers are little-endian:
  *
- * - The client sends the preamble `wsmux-rpc/1 LABEL\n` in ASCII, then the request as one record. Nothing follows but
- *   FIN. A FIN before the end of the answer interrupts the call, so the client keeps its half open until then.
+ * - The client opens the stream with the label. Where the peer takes no labels, the client sends the preamble
+ *   `wsmux-rpc/1 LABEL\n` in ASCII instead. The request follows as one record.
+ * - Nothing follows the request but FIN or a reset, which interrupts the call before the end of the answer. So the
+ *   client keeps its half open until then.
  * - The server sends records: chunks of a stream, and one exit or defect as the last record, then FIN.
  * - A record is the length as u32, then a message in the `RpcSerialization`, at most `maxMessageSize` bytes. The length
  *   counts the bytes behind it. Every message has its length, even in a serialization with framing of its own: so an

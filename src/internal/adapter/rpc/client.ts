@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import { buffered } from "../../../ByteStream.js"
 import type { MuxStream } from "../../../MuxStream.js"
 import { type Opener, withStream } from "../../../Session.js"
-import type { ReadError, WriteError } from "../../../WsmuxError.js"
+import type { ReadError, StreamReset, WriteError } from "../../../WsmuxError.js"
 import { messageRecord, preambleOf, readRecord, toBytes } from "./records.js"
 
 export interface ClientOptions {
@@ -60,20 +60,26 @@ export const makeClient = (
           }
         })
 
-      const unanswered = refused(`the server left the stream before it answered; does it serve the label "${label}"?`)
+      const unanswered = (reason: string) =>
+        refused(reason || `the server left the stream before it answered; does it serve the label "${label}"?`)
 
       const call = (request: RequestEncoded): Effect.Effect<ResponseExitEncoded, unknown> =>
         Effect.suspend(() => {
           const parser = serialization.unsafeMake()
           const message = toBytes(parser.encode(request)!)
           if (message.byteLength > maxMessageSize) return Effect.fail(tooLarge(message.byteLength))
-          const bytes = messageRecord(message, preamble)
           // The server may refuse a large request before the request has been written.
-          return withStream(opener, (stream): Effect.Effect<ResponseExitEncoded, unknown> =>
-            Effect.raceFirst(
-              readAnswer(stream, parser, request),
-              Effect.zipRight(stream.write(bytes), Effect.never) as Effect.Effect<never, ReadError | WriteError>
-            ))
+          return withStream(
+            opener,
+            (stream): Effect.Effect<ResponseExitEncoded, unknown> => {
+              const bytes = stream.label === label ? messageRecord(message) : messageRecord(message, preamble)
+              return Effect.raceFirst(
+                readAnswer(stream, parser, request),
+                Effect.zipRight(stream.write(bytes), Effect.never) as Effect.Effect<never, ReadError | WriteError>
+              )
+            },
+            { label, labelFallback: true, early: true }
+          )
         })
 
       /**
@@ -91,9 +97,10 @@ export const makeClient = (
           request._tag !== "Request"
             ? Effect.void // the call has left its stream, and chunks are acknowledged by their credit
             : call(request).pipe(
-              Effect.mapError((cause) =>
-                failed(request, Predicate.isTagged(cause, "UnexpectedEnd") ? unanswered : cause)
-              ),
+              Effect.mapError((cause) => {
+                if (isResetByPeer(cause)) return failed(request, unanswered(cause.reason))
+                return failed(request, Predicate.isTagged(cause, "UnexpectedEnd") ? unanswered("") : cause)
+              }),
               Effect.tapError(() => forget(request.id)),
               // The stream has been left by success, before `RpcClient` interrupts this fiber.
               Effect.flatMap(hand)
@@ -112,6 +119,10 @@ const failed = ({ tag }: RequestEncoded, cause: unknown): RpcClientError =>
     }`,
     cause
   })
+
+/** The server refused the stream, or its handler failed. */
+const isResetByPeer = (cause: unknown): cause is StreamReset =>
+  Predicate.isTagged(cause, "StreamReset") && (cause as StreamReset).by === "peer"
 
 const malformed = (cause: unknown): Error => new Error("the answer is malformed", { cause })
 

@@ -80,7 +80,10 @@ export const makeServer = <E>(
     const refuse = (stream: MuxStream, detail: string) =>
       Effect.zipRight(writeEnd(stream, refusalRecord(detail)), Effect.fail(refused(detail)))
 
-    /** Writes what `RpcServer` answers. A write fails only with its stream, whose reader then ends the call. */
+    /**
+     * Writes what `RpcServer` answers. A write fails only with its stream, whose reader then interrupts the handler.
+     * Until then the handler waits, since a producer that goes on would have nothing to hold it back.
+     */
     const send = (call: Call, response: FromServerEncoded): Effect.Effect<void> => {
       if (call.hasEnded) return Effect.void
       const isLast = response._tag === "Exit" || response._tag === "Defect"
@@ -94,10 +97,13 @@ export const makeServer = <E>(
       }
       const record = messageRecord(message)
       if (isLast) return finish(call, record)
-      return Effect.ignore(Effect.onInterrupt(call.stream.write(record), () =>
-        Effect.sync(() => {
-          call.isTorn = true
-        })))
+      return Effect.catchAll(
+        Effect.onInterrupt(call.stream.write(record), () =>
+          Effect.sync(() => {
+            call.isTorn = true
+          })),
+        () => Effect.never
+      )
     }
 
     /** Ends the answer. Behind a torn message nothing can follow, so the reader leaves the stream by interruption. */
@@ -154,7 +160,7 @@ export const makeServer = <E>(
           clientIds.add(id)
           const message = { ...request, headers: [...headers, ...request.headers] }
           yield* Effect.catchAllDefect(receiveFrom(id, message), (defect) => send(call, ResponseDefectEncoded(defect)))
-          const more = yield* metered.read
+          const more = yield* Effect.catchTag(metered.read, "StreamReset", () => Effect.succeedNone)
           if (call.hasEnded) return
           if (more._tag === "Some") return yield* refuse(stream, "a call has one request")
           // The client has left. Its place is free again when the handler has ended.
@@ -209,7 +215,8 @@ export const makeServer = <E>(
       handle: (stream, { headers = [], otherwise }) =>
         Effect.gen(function*() {
           const begun = buffered(stream)
-          if (!(yield* takePrefix(begun, preamble))) return void (yield* otherwise(begun))
+          const isCall = stream.label === "" ? yield* takePrefix(begun, preamble) : stream.label === label
+          if (!isCall) return void (yield* otherwise(begun))
           yield* running.await
           yield* serve(stream, begun, headers)
         })
