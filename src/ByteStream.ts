@@ -299,13 +299,13 @@ export const buffered = <R, W>(stream: Operations<R, W>): Buffered<R, W> => {
 
 /**
  * Joins a stream of a session with another stream. Bytes, back-pressure and ends pass in both directions. Completes
- * when both directions have ended. Fails when either fails; the owner of the two then closes the stream and resets the
- * other. When only a write to the other stream fails, the join first passes on the bytes that the other stream still
- * has.
+ * when both directions have ended. Fails when either fails, and resets the stream then. The owner of the other resets
+ * that one. The reset of one session's stream passes to a joined one with its code. When only a write to the other
+ * stream fails, the join first passes on the bytes that the other stream still has.
  *
- * The protocol has no reset: a peer that has gone looks like a peer that has ended its half and stopped reading. So the
- * join fails with `Stalled` when the peer has ended its half and a write makes no progress for `stallTimeout`, 1 minute
- * by default. A peer that returns credit meanwhile keeps the join.
+ * A peer without the dialect knows no reset: a peer that has gone looks like a peer that has ended its half and stopped
+ * reading. So the join fails with `Stalled` when the peer has ended its half and a write makes no progress for
+ * `stallTimeout`, 1 minute by default. A peer that returns credit meanwhile keeps the join.
  *
  * @example
  * ```ts

@@ -45,14 +45,16 @@ export type HttpServices =
 export interface ServerOptions extends Http.ServerOptions, Pick<NodeDuplex.Options, "stallTimeout"> {}
 
 /**
- * Makes an `HttpServer` of a session. Each stream that the peer opens is a connection. An upgraded request becomes a
- * WebSocket within its stream.
+ * Makes an `HttpServer` of a session, or of one label of it (`StreamRouter.acceptors`). Each stream that the peer opens
+ * is a connection. An upgraded request becomes a WebSocket within its stream.
  *
  * The server accepts streams from the first app on, until the session ends. `Session.awaitClosed` reports that end.
  * Node answers 408 to a request whose head or body takes longer than the options allow.
  *
- * The server interrupts the app's fiber and closes the stream when the client has ended its half and takes no byte of
- * the response for `stallTimeout`, 1 minute by default. A client that has ended its half and still reads is served.
+ * The server interrupts the app's fiber when the client resets the stream: when the client aborts its request. A client
+ * without the dialect knows no reset. So the server also interrupts the fiber and closes the stream when the client has
+ * ended its half and takes no byte of the response for `stallTimeout`, 1 minute by default. A client that has ended its
+ * half and still reads is served.
  *
  * @since 0.1.0
  * @category server
@@ -122,13 +124,14 @@ export const layerServer = (options?: ServerOptions): Layer.Layer<HttpServices, 
 /**
  * Provides an `HttpClient` whose connections are streams, for every host that a URL names. For `https:` the client
  * speaks TLS within the stream. Connections are kept alive and pooled as the options say, by default without a limit.
- * The layers of `Session` and of `ReconnectingSession` provide its `StreamOpener`.
+ * The layers of `Session` and of `ReconnectingSession` provide its `StreamOpener`. A `label` chooses the handler at the
+ * other end. A request that is aborted resets its stream, and the server interrupts its handler at once.
  *
  * @since 0.1.0
  * @category client
  */
 export const layerClient = (
-  options: Https.AgentOptions = {}
+  options: Https.AgentOptions & NodeDuplex.StreamOptions = {}
 ): Layer.Layer<HttpClient.HttpClient, never, StreamOpener> =>
   Layer.provide(
     Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, withBackpressure)).pipe(

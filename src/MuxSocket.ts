@@ -6,14 +6,18 @@
  */
 import * as Socket from "@effect/platform/Socket"
 import * as SocketServer from "@effect/platform/SocketServer"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { type Address, format, opaque } from "./Address.js"
-import type { MuxStream } from "./MuxStream.js"
+import { resetsOf } from "./internal/session/callbacks.js"
+import { type MuxStream, ResetCode } from "./MuxStream.js"
 import { type Acceptor, type Opener, type OpenOptions, StreamAcceptor, StreamOpener } from "./Session.js"
+import type { ReadError } from "./WsmuxError.js"
 
 /**
  * Makes a `Socket` of a stream.
@@ -23,8 +27,9 @@ import { type Acceptor, type Opener, type OpenOptions, StreamAcceptor, StreamOpe
  *   of reason `Read` when the stream is lost; the error of the stream is its cause.
  * - A write waits for the first run, and for the peer's credit. Writing may go on after the peer's FIN. When the
  *   writer's scope closes, the socket sends FIN, and reading goes on.
- * - A `CloseEvent` also sends FIN, and ends `run` with a `SocketCloseError` unless its code is 1000. The protocol
- *   carries neither code nor reason.
+ * - A `CloseEvent` of code 1000 also sends FIN. Another code resets the stream with the code and the reason, and ends
+ *   `run` at both ends with a `SocketCloseError`. A peer without the dialect sees FIN.
+ * - A handler that fails resets the stream. So does the scope of the stream when it closes by an interruption.
  *
  * @since 0.1.0
  * @category constructors
@@ -72,8 +77,9 @@ export const layer = (options?: OpenOptions): Layer.Layer<Socket.Socket, never, 
   Layer.effect(Socket.Socket, Effect.flatMap(StreamOpener, (opener) => fromSession(opener, options)))
 
 /**
- * Makes a `SocketServer` of a session. Each stream that the peer opens is a socket. `run` fails with a
- * `SocketServerError` when the session ends; the error that ended the session is its cause.
+ * Makes a `SocketServer` of a session, or of one label of it (`StreamRouter.acceptors`). Each stream that the peer
+ * opens is a socket. `run` fails with a `SocketServerError` when the session ends; the error that ended the session is
+ * its cause.
  *
  * @since 0.1.0
  * @category servers
@@ -126,7 +132,7 @@ const make = <E>(
           connection = { stream, close: (exit) => Deferred.done(ended, exit) }
           yield* connected.open
           if (options?.onOpen !== undefined) yield* options.onOpen
-          const next = Effect.mapError(stream.read, failed("Read"))
+          const next = Effect.mapError(stream.read, readFailed)
           const reading = Effect.gen(function*() {
             for (;;) {
               const chunk = yield* next
@@ -136,7 +142,9 @@ const make = <E>(
             }
           })
           yield* Effect.forkIn(Effect.intoDeferred(reading, ended), scope)
-          yield* Deferred.await(ended)
+          yield* Effect.onError(Deferred.await(ended), (cause) =>
+            // An interrupted run may follow a complete answer. The stream's scope knows.
+            Cause.isInterruptedOnly(cause) ? Effect.void : Effect.sync(() => resetStream(stream, resetOf(cause))))
         })
       ).pipe(
         Effect.ensuring(Effect.sync(() => {
@@ -151,7 +159,10 @@ const make = <E>(
       connected.whenOpen(Effect.suspend(() => {
         if (connection === undefined) return write(chunk) // the run ended before this fiber's turn
         const { close, stream } = connection
-        if (Socket.isCloseEvent(chunk)) return Effect.zipRight(endOf(stream), close(exitOf(chunk)))
+        if (Socket.isCloseEvent(chunk)) {
+          const isReset = chunk.code !== 1000 && resetStream(stream, { code: chunk.code, reason: chunk.reason ?? "" })
+          return Effect.zipRight(isReset ? Effect.void : endOf(stream), close(exitOf(chunk)))
+        }
         return Effect.mapError(
           stream.write(typeof chunk === "string" ? encoder.encode(chunk) : chunk),
           failed("Write")
@@ -171,6 +182,27 @@ const make = <E>(
 
 const failed = (reason: "Open" | "Read" | "Write") => (cause: unknown): Socket.SocketError =>
   new Socket.SocketGenericError({ reason, cause })
+
+/** The reset by a `CloseEvent` of the peer, whose codes are those of a WebSocket, or another failure. */
+const readFailed = (cause: ReadError): Socket.SocketError =>
+  cause._tag === "StreamReset" && cause.by === "peer" && cause.code > 1000 && cause.code < 5000
+    ? new Socket.SocketCloseError({ reason: "Close", code: cause.code, closeReason: cause.reason })
+    : failed("Read")(cause)
+
+/** Returns false where the peer knows no reset. */
+const resetStream = (stream: MuxStream, cause: { readonly code: number; readonly reason: string }): boolean => {
+  const resets = resetsOf(stream)
+  resets?.reset(cause)
+  return resets !== undefined
+}
+
+/** The text of a failure stays here, unless a `CloseEvent` gave it. */
+const resetOf = (cause: Cause.Cause<unknown>) => {
+  const failure = Option.getOrUndefined(Cause.failureOption(cause))
+  return failure instanceof Socket.SocketCloseError
+    ? { code: failure.code, reason: failure.closeReason ?? "" }
+    : { code: ResetCode.Failed, reason: "" }
+}
 
 /** Sends FIN, unless the stream is broken. */
 const endOf = (stream: MuxStream): Effect.Effect<void> => Effect.ignore(stream.end)

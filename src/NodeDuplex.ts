@@ -18,7 +18,7 @@ import { ForeignDuplex } from "./internal/adapter/foreignDuplex.js"
 import { watchRequests } from "./internal/adapter/watchRequests.js"
 import type { MuxStream } from "./MuxStream.js"
 import type { Acceptor, Opener, OpenOptions } from "./Session.js"
-import type { DuplexFailure, DuplicateStream } from "./WsmuxError.js"
+import type { DuplexFailure, DuplicateStream, LabelsUnsupported } from "./WsmuxError.js"
 
 /**
  * @since 0.1.0
@@ -40,12 +40,22 @@ export interface Options {
 }
 
 /**
+ * What the peer is told about the streams that an adapter opens, such as the label that chooses a handler.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type StreamOptions = Pick<OpenOptions, "label" | "metadata" | "early">
+
+/**
  * Makes a `Duplex` of a stream. The scope destroys the duplex.
  *
  * The duplex has the members of a `net.Socket` that `node:http`, `node:tls` and database drivers use: addresses,
- * `setTimeout`, `setNoDelay`, `ref`, byte counts, half-open. Beside the window it buffers one unread chunk. Destroying
- * it closes the stream. The protocol has no reset, so the peer sees an end. Errors have the codes of a socket's errors
- * (`ECONNRESET`, `EPIPE`, `ETIMEDOUT`), and the error of the stream as their cause.
+ * `setTimeout`, `setNoDelay`, `ref`, byte counts, half-open. Beside the window it buffers one unread chunk. Errors have
+ * the codes of a socket's errors (`ECONNRESET`, `EPIPE`, `ETIMEDOUT`), and the error of the stream as their cause.
+ *
+ * `end` sends the end. Destroying the duplex before its writable half has ended resets the stream. A reset by the peer
+ * destroys the duplex with `ECONNRESET`. A peer without the dialect knows no reset, and sees an end instead.
  *
  * @since 0.1.0
  * @category constructors
@@ -54,15 +64,15 @@ export const fromMuxStream = (stream: MuxStream, options: Options = {}): Effect.
   Effect.acquireRelease(
     Effect.map(
       Effect.runtime<never>(),
-      (runtime) => new MuxDuplex(stream, Effect.void, runtime, options)
+      (runtime) => new MuxDuplex(stream, () => Effect.void, runtime, options)
     ),
     destroy
   )
 
 /**
- * Opens a stream as a `Duplex`, as `net.connect` opens a connection. The duplex owns the stream, and closes the stream
- * when it is destroyed. The duplex destroys itself once both halves have ended. The peer's end ends both halves unless
- * `allowHalfOpen` is set.
+ * Opens a stream as a `Duplex`, as `net.connect` opens a connection. The duplex owns the stream, and leaves or resets
+ * the stream when it is destroyed. The duplex destroys itself once both halves have ended. The peer's end ends both
+ * halves unless `allowHalfOpen` is set.
  *
  * @example
  * ```ts
@@ -80,8 +90,18 @@ export const fromMuxStream = (stream: MuxStream, options: Options = {}): Effect.
  * @category constructors
  */
 export const open: {
-  <E>(session: Opener<E>, options?: Options & { readonly id?: undefined }): Effect.Effect<Duplex, E>
-  <E>(session: Opener<E>, options: Options & OpenOptions): Effect.Effect<Duplex, E | DuplicateStream>
+  <E>(
+    session: Opener<E>,
+    options?: Options & OpenOptions & { readonly [K in "id" | "label" | "metadata"]?: undefined }
+  ): Effect.Effect<Duplex, E>
+  <E>(
+    session: Opener<E>,
+    options: Options & OpenOptions & { readonly id?: undefined }
+  ): Effect.Effect<Duplex, E | LabelsUnsupported>
+  <E>(
+    session: Opener<E>,
+    options: Options & OpenOptions
+  ): Effect.Effect<Duplex, E | DuplicateStream | LabelsUnsupported>
 } = <E>(session: Opener<E>, options: Options & OpenOptions = {}) =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
@@ -90,9 +110,9 @@ export const open: {
       const stream = yield* restore(Scope.extend(session.open(options), scope)).pipe(
         Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
       )
-      return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, asNetConnect(options))
+      return new MuxDuplex(stream, (exit) => Scope.close(scope, exit), runtime, asNetConnect(options))
     })
-  ) as Effect.Effect<Duplex, E> // fails with DuplicateStream for a chosen id only
+  ) as Effect.Effect<Duplex, E> // the other failures need an id or a label
 
 /**
  * Makes a function that returns a new duplex, for drivers that ask for a socket at each connection. The duplex can be
@@ -149,11 +169,14 @@ export const open: {
  * @since 0.1.0
  * @category constructors
  */
-export const connector = (session: Opener<unknown>, options: Options = {}): Effect.Effect<() => Duplex> =>
+export const connector = (
+  session: Opener<unknown>,
+  options: Options & StreamOptions = {}
+): Effect.Effect<() => Duplex> =>
   Effect.map(Effect.runtime<never>(), (runtime) => () => {
     const scope = Effect.runSync(Scope.make())
-    const stream = Scope.extend(session.open(), scope)
-    return new MuxDuplex(stream, Scope.close(scope, Exit.void), runtime, asNetConnect(options))
+    const stream = Scope.extend(session.open(streamOptions(options)), scope)
+    return new MuxDuplex(stream, (exit) => Scope.close(scope, exit), runtime, asNetConnect(options))
   })
 
 /**
@@ -185,10 +208,10 @@ export const toByteStream = (
  */
 export const agent = (
   session: Opener<unknown>,
-  options: Http.AgentOptions = {}
+  options: Http.AgentOptions & StreamOptions = {}
 ): Effect.Effect<Http.Agent, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.map(connector(session), (connect) => new StreamAgent(connect, options)),
+    Effect.map(connector(session, streamOptions(options)), (connect) => new StreamAgent(connect, options)),
     (agent) => Effect.sync(() => agent.destroy())
   )
 
@@ -200,10 +223,10 @@ export const agent = (
  */
 export const httpsAgent = (
   session: Opener<unknown>,
-  options: Https.AgentOptions = {}
+  options: Https.AgentOptions & StreamOptions = {}
 ): Effect.Effect<Https.Agent, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.map(connector(session), (connect) => new SecureStreamAgent(connect, options)),
+    Effect.map(connector(session, streamOptions(options)), (connect) => new SecureStreamAgent(connect, options)),
     (agent) => Effect.sync(() => agent.destroy())
   )
 
@@ -233,6 +256,9 @@ export const serve = <E>(
         })).pipe(Effect.scoped)
     )
   ))
+
+/** The options of an agent or a duplex hold others, too, which are none of an open's. */
+const streamOptions = ({ early, label, metadata }: StreamOptions): StreamOptions => ({ early, label, metadata })
 
 /** Drivers expect the connections of `net.connect`. */
 const asNetConnect = (options: Options): Options => ({ ...options, allowHalfOpen: options.allowHalfOpen ?? false })

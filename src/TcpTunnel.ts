@@ -15,8 +15,8 @@ import { type OpenerWithoutId, unsafeOpenOf, unsafeRunOf } from "./internal/sess
 import { forkInterruptibly } from "./internal/sync/forkInterruptibly.js"
 import type { ForwardError as Failure, Settings } from "./internal/tunnel/forward.js"
 import { Forwards } from "./internal/tunnel/forwards.js"
-import type { Acceptor, Opener } from "./Session.js"
-import type { DuplexFailure } from "./WsmuxError.js"
+import type { Acceptor, Opener, OpenOptions } from "./Session.js"
+import type { DuplexFailure, LabelsUnsupported } from "./WsmuxError.js"
 
 /**
  * Why a forwarded connection broke.
@@ -37,11 +37,12 @@ export type Options = Settings
 
 /**
  * Connects each stream that the peer opens to a TCP target. Fails when the session ends, once the connections have
- * ended, which deliver what had arrived for their targets. Interruption leaves all streams and resets all connections.
+ * ended, which deliver what had arrived for their targets. Interruption resets all streams and connections.
  *
- * A connection whose target breaks ends its stream, after the bytes that were read. A stream whose peer has ended its
- * half and takes no bytes for `stallTimeout` (1 minute by default) is left, and its connection is reset. The plain
- * protocol has no reset, so the peer sees an end in both cases.
+ * A reset passes through the tunnel: a connection that is reset resets its stream, after the bytes that were read, and
+ * a stream that is reset resets its connection. So does a target that cannot be reached. A stream whose peer has ended
+ * its half and takes no bytes for `stallTimeout` (1 minute by default) is reset with its connection. A peer without the
+ * dialect knows no reset, and sees an end in all these cases.
  *
  * @example
  * ```ts
@@ -100,8 +101,8 @@ export interface Listener {
 
 /**
  * Opens a stream for each connection that a TCP server accepts, and forwards between the two. The server must be made
- * with `allowHalfOpen`. When the scope closes, all streams are left and all connections reset; the caller closes the
- * server.
+ * with `allowHalfOpen`. Resets pass through the tunnel as with `serve`, and a `label` chooses the handler at the other
+ * end. When the scope closes, all streams and connections are reset; the caller closes the server.
  *
  * @example
  * ```ts
@@ -124,17 +125,18 @@ export interface Listener {
 export const forward = <E>(
   session: Opener<E>,
   server: Net.Server,
-  options: Options & {
+  options: Options & Pick<OpenOptions, "label" | "metadata" | "early"> & {
     /** A connection was accepted, and its stream is about to be opened. */
     readonly onConnection?: ((connection: Net.Socket) => void) | undefined
     /** The stream of a connection could not be opened. The connection is reset. */
-    readonly onRefused?: ((connection: Net.Socket, cause: Cause.Cause<E>) => void) | undefined
+    readonly onRefused?: ((connection: Net.Socket, cause: Cause.Cause<E | LabelsUnsupported>) => void) | undefined
   } = {}
 ): Effect.Effect<Listener, never, Scope.Scope> =>
   Effect.gen(function*() {
     const fork = forkInterruptibly(yield* Effect.runtime<never>())
     const forwards = new Forwards(fork, options)
-    const open = unsafeOpenOf<E>(session as OpenerWithoutId<E>, fork)
+    const { early, label, metadata } = options
+    const open = unsafeOpenOf(session as OpenerWithoutId<E | LabelsUnsupported>, fork, { early, label, metadata })
     const onConnection = (socket: Net.Socket) => {
       const forward = forwards.add(socket)
       forward.call(() => options.onConnection?.(socket))

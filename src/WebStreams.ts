@@ -40,8 +40,9 @@ export interface Options {
  * Makes web streams of a stream.
  *
  * - `readable` reads nothing ahead: the window is the only buffer.
- * - Closing `writable` sends FIN. Aborting `writable` and cancelling `readable` send nothing. The scope closes the
- *   stream.
+ * - Closing `writable` sends FIN. Aborting `writable` resets this direction. Cancelling `readable` tells the peer that
+ *   nothing more is read, and its writes fail. A peer without the dialect is told neither. The scope closes the stream.
+ * - A reset by the peer errors the stream of its direction.
  * - `writable` also takes an `ArrayBuffer` and any view. A chunk of another type breaks `writable`, and keeps the
  *   stream.
  * - Both fail with the errors of the stream, and with `AbortError` when the scope closes first.

@@ -15,7 +15,13 @@ import { redacted } from "../Address.js"
 import * as NodeTransport from "../NodeTransport.js"
 import * as ReconnectingSession from "../ReconnectingSession.js"
 import * as TcpTunnel from "../TcpTunnel.js"
-import { ConnectFailure, type NotConnected, type OpenError, type TerminalError } from "../WsmuxError.js"
+import {
+  ConnectFailure,
+  type LabelsUnsupported,
+  type NotConnected,
+  type OpenError,
+  type TerminalError
+} from "../WsmuxError.js"
 import * as Endpoint from "./endpoint.js"
 import { forwarding } from "./forward.js"
 import * as Shared from "./options.js"
@@ -100,17 +106,17 @@ const again = (redial: Redial) => (loss: ConnectFailure | TerminalError): Effect
 /** Logs why a local connection has no stream. */
 const refused = (
   connection: Net.Socket,
-  cause: Cause.Cause<OpenError | NotConnected>,
+  cause: Cause.Cause<OpenError | LabelsUnsupported | NotConnected>,
   warn: ReturnType<typeof RareWarning.make>
 ): Effect.Effect<void> => {
   if (cause._tag !== "Fail" || isLocalClose(cause.error)) return Effect.void
   const { _tag, message } = cause.error
-  const detail = _tag === "StreamRefused" ? `${message}; its log tells why` : message // the wire carries no reason
+  const detail = _tag === "StreamRefused" ? `${message}; its log tells why` : message // Go's wire carries no reason
   return warn(() => `cannot forward ${Tcp.addressesOf(connection).peer}: ${detail}`)
 }
 
 /** Whether this command has closed the session. */
-const isLocalClose = (error: OpenError | NotConnected): boolean =>
+const isLocalClose = (error: OpenError | LabelsUnsupported | NotConnected): boolean =>
   (error._tag === "NotConnected" && error.reason === "Closed") ||
   (error._tag === "SessionClosed" && error.by === "local")
 

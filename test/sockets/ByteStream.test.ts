@@ -19,7 +19,7 @@ import { join } from "node:path"
 import { Duplex } from "node:stream"
 import { bytes, concat, pattern, text } from "../support/bytes.js"
 import { duplexPair } from "../support/duplexPair.js"
-import { expectWaiting, failureOf, quietly, start } from "../support/observe.js"
+import { expectWaiting, failureOf, plainly, start } from "../support/observe.js"
 import { makeStreams, readAll, settle } from "../support/sessions.js"
 import { eventually, listening, portOf, signal } from "../support/transports.js"
 import { patience, within } from "../support/within.js"
@@ -86,7 +86,7 @@ for (const [kind, makeEnds] of Object.entries(kinds)) {
     it.scopedLive(`${kind} passes bytes and ends when it is joined with a stream`, () =>
       Effect.gen(function*() {
         const { far, near } = yield* makeEnds
-        const streams = yield* makeStreams(quietly())
+        const streams = yield* makeStreams(plainly())
         const joined = yield* Effect.fork(ByteStream.join(streams.far, near))
         const [, there, , back] = yield* Effect.all([
           Stream.run(Stream.make(pattern(50_000)), streams.near.writable),
@@ -250,7 +250,7 @@ describe("WebStreams.toByteStream", () => {
 describe("ByteStream.join", () => {
   it.scoped("ByteStream.join fails with Stalled when the peer has ended and takes no more bytes", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       yield* near.end // and it never reads again, as if it had gone
       const endless = ByteStream.make<never>({
         read: Effect.succeed(Option.some(pattern(500))),
@@ -266,7 +266,7 @@ describe("ByteStream.join", () => {
 
   it.scoped("ByteStream.join fails with Stalled when the peer has ended behind unread bytes", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       yield* near.write(pattern(500))
       yield* near.end
       const stuck = ByteStream.make<never>({
@@ -281,7 +281,7 @@ describe("ByteStream.join", () => {
 
   it.scoped("ByteStream.join continues one large write when the peer takes some of it per time-out", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       yield* near.end
       let given = false
       const large = ByteStream.make<never>({
@@ -306,7 +306,7 @@ describe("ByteStream.join", () => {
 
   it.scoped("ByteStream.join passes on the rest of the other stream when a write to it fails", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       const answers = yield* Queue.unbounded<Option.Option<Uint8Array>>()
       const other = ByteStream.make({
         read: Queue.take(answers),
@@ -326,7 +326,7 @@ describe("ByteStream.join", () => {
 
   it.scoped("ByteStream.join fails at once when a write fails after the end of the other stream", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       const other = ByteStream.make({
         read: Effect.succeedNone,
         write: () => Effect.fail("takes nothing more"),
@@ -341,7 +341,7 @@ describe("ByteStream.join", () => {
 
   it.scoped("ByteStream.join fails with the error of a write when the other stream then stays idle", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       const other = ByteStream.make({
         read: Effect.never,
         write: () => Effect.fail("takes nothing more"),
@@ -358,7 +358,7 @@ describe("ByteStream.join", () => {
 
   it.scoped("ByteStream.join continues when the peer takes some bytes per time-out", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       yield* near.end
       let left = 6
       const slow = ByteStream.make<never>({

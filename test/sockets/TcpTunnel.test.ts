@@ -13,7 +13,7 @@ import * as Schedule from "effect/Schedule"
 import * as Net from "node:net"
 import * as Tcp from "../e2e/cli/tcp.js"
 import { bytes, pattern, text } from "../support/bytes.js"
-import { countingFibers, quietly } from "../support/observe.js"
+import { countingFibers, plainly } from "../support/observe.js"
 import * as Redialled from "../support/redialledServer.js"
 import { makeSessions, type Options, readAll, readSome, settle } from "../support/sessions.js"
 import { detachable, eventually, listening, portOf, standstill } from "../support/transports.js"
@@ -58,7 +58,7 @@ const makeTunnel = (
   } = {}
 ) =>
   Effect.gen(function*() {
-    const sessions = yield* makeSessions(quietly(options.sessions))
+    const sessions = yield* makeSessions(plainly(options.sessions))
     const served = yield* serving(sessions.server, target, options.serve)
     return { ...sessions, served, ...yield* forwarding(sessions.client, options.forward) }
   })
@@ -157,7 +157,7 @@ describe("TcpTunnel", () => {
 describe("TcpTunnel.serve", () => {
   it.scopedLive("TcpTunnel.serve calls onUnreachable and ends the stream when its target refuses", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const failures: Array<DuplexFailure> = []
       yield* serving(server, yield* closedPort, { onUnreachable: (failure) => failures.push(failure) })
       for (let i = 0; i < 2; i++) {
@@ -174,7 +174,7 @@ describe("TcpTunnel.serve", () => {
   it.scopedLive("TcpTunnel.serve delivers what had arrived and then fails when the session ends", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.listen
-      const sessions = yield* makeSessions(quietly(wide))
+      const sessions = yield* makeSessions(plainly(wide))
       const { ends, onJoined } = recorder()
       const served = yield* serving(sessions.server, target.port, { onJoined })
       const near = yield* sessions.client.open()
@@ -192,7 +192,7 @@ describe("TcpTunnel.serve", () => {
   it.scopedLive("TcpTunnel.serve resets connections and ends streams when it is interrupted", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.listen
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const { ends, onJoined } = recorder()
       const served = yield* serving(server, target.port, { onJoined })
       const near = yield* client.open()
@@ -211,7 +211,7 @@ describe("TcpTunnel.serve", () => {
   it.scopedLive("TcpTunnel.serve resets a connection without a reader when interrupted after the end", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.listen
-      const sessions = yield* makeSessions(quietly(wide))
+      const sessions = yield* makeSessions(plainly(wide))
       let dialled: Net.Socket | undefined
       const served = yield* serving(sessions.server, target.port, {
         connect: () => dialled = dial(target.port)()
@@ -231,7 +231,7 @@ describe("TcpTunnel.serve", () => {
   it.scopedLive("TcpTunnel.serve gives onJoined's function the failure when the target resets", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.listen
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const { ends, onJoined } = recorder()
       yield* serving(server, target.port, { onJoined })
       const near = yield* client.open()
@@ -265,7 +265,7 @@ describe("TcpTunnel.serve", () => {
   it.scopedLive("TcpTunnel.serve joins a connection that is established already", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.listen
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const socket = dial(target.port)()
       yield* eventually(() => !socket.connecting)
       const { ends, onJoined } = recorder()
@@ -300,7 +300,7 @@ describe("TcpTunnel.forward", () => {
   it.scopedLive("TcpTunnel.forward calls onRefused and resets the connection when the session has ended", () =>
     Effect.gen(function*() {
       const causes: Array<Cause.Cause<unknown>> = []
-      const { client } = yield* makeSessions(quietly())
+      const { client } = yield* makeSessions(plainly())
       const tunnel = yield* forwarding(client, { onRefused: (_, cause) => causes.push(cause) })
       yield* client.close
       expect(yield* refusalOf(tunnel.port)).toBe("ECONNRESET")
@@ -310,7 +310,7 @@ describe("TcpTunnel.forward", () => {
 
   it.scopedLive("TcpTunnel.forward resets connections and ends streams when its scope closes", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const { ends, onJoined } = recorder()
       const tunnel = yield* forwarding(client, { onJoined })
       const near = yield* Tcp.connect(tunnel.port)
@@ -371,7 +371,7 @@ for (const [kind, make] of Object.entries({ ...native, ...foreign })) {
       countingFibers((fibers) =>
         Effect.gen(function*() {
           const target = yield* Tcp.listen
-          const { client, server } = yield* makeSessions(quietly())
+          const { client, server } = yield* makeSessions(plainly())
           const { ends, onJoined } = recorder()
           yield* serving(make(server), target.port, { onJoined })
           const tunnel = yield* forwarding(make(client), { onJoined })
@@ -442,7 +442,7 @@ describe("TcpTunnel.serve with a hook that throws", () => {
     it.scopedLive(`TcpTunnel.serve loses only the connection and logs when ${hook} throws`, () =>
       logging((lines) =>
         Effect.gen(function*() {
-          const { client, server } = yield* makeSessions(quietly())
+          const { client, server } = yield* makeSessions(plainly())
           const echo = yield* Tcp.echo
           const served = yield* serving(server, echo, make(echo))
           const first = yield* client.open()
@@ -463,7 +463,7 @@ describe("TcpTunnel.serve with a hook that throws", () => {
   it.scopedLive("TcpTunnel.serve ends the stream when onUnreachable throws", () =>
     logging((lines) =>
       Effect.gen(function*() {
-        const { client, server } = yield* makeSessions(quietly())
+        const { client, server } = yield* makeSessions(plainly())
         yield* serving(server, yield* closedPort, {
           onUnreachable: () => {
             throw new Error("a fault of the program")
@@ -481,7 +481,7 @@ describe("TcpTunnel.forward with a hook that throws", () => {
     it.scopedLive(`TcpTunnel.forward loses only the connection and logs when ${hook} throws`, () =>
       logging((lines) =>
         Effect.gen(function*() {
-          const { client, server } = yield* makeSessions(quietly())
+          const { client, server } = yield* makeSessions(plainly())
           yield* serving(server, yield* Tcp.echo)
           const refused = new StreamRefused({ streamId: 1 })
           let opens = 0

@@ -46,7 +46,8 @@ export class ReadAhead<R> {
           : source.read(done),
       unsafeWrite: (chunk) => source.unsafeWrite(chunk),
       write: (chunks, done) => source.write(chunks, done),
-      end: (done) => source.end(done)
+      end: (done) => source.end(done),
+      resets: source.resets
     }
   }
 

@@ -7,10 +7,10 @@ import * as Option from "effect/Option"
 import type * as Runtime from "effect/Runtime"
 import type * as Net from "node:net"
 import { Duplex } from "node:stream"
-import { isMuxStream, type MuxStream } from "../../MuxStream.js"
+import { isMuxStream, type MuxStream, ResetCode } from "../../MuxStream.js"
 import type { Options } from "../../NodeDuplex.js"
 import type { ReadError, Stalled } from "../../WsmuxError.js"
-import { type Callbacks, toCallbacks } from "../session/callbacks.js"
+import { type Callbacks, isPeerLeft, toCallbacks } from "../session/callbacks.js"
 import { forkInterruptibly } from "../sync/forkInterruptibly.js"
 import type { Cancel } from "../sync/later.js"
 import { toNodeError } from "./nodeError.js"
@@ -39,7 +39,7 @@ export class MuxDuplex extends Duplex {
   bytesWritten = 0
   timeout: number | undefined
   readonly #connect: Effect.Effect<MuxStream, unknown>
-  readonly #release: Effect.Effect<void>
+  readonly #release: (exit: Exit.Exit<void, Error>) => Effect.Effect<void>
   readonly #fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E>
   /** The pending operations: opening the stream, a read, and a write or the end. */
   #connecting: Fiber.RuntimeFiber<MuxStream, unknown> | undefined
@@ -54,15 +54,16 @@ export class MuxDuplex extends Duplex {
   /** Bounds the wait of a write for a peer that has ended its half. */
   readonly #stallTimeout: StallTimeout
   #watching: Fiber.RuntimeFiber<void, Stalled> | undefined
+  #unwatchReset: Cancel | undefined
 
   /**
    * @param connect opens the stream; reads and writes wait for it
-   * @param release runs once, when the duplex is destroyed
+   * @param release runs once, when the duplex is destroyed: with success if the writable half has ended
    * @param runtime runs the effects
    */
   constructor(
     connect: MuxStream | Effect.Effect<MuxStream, unknown>,
-    release: Effect.Effect<void>,
+    release: (exit: Exit.Exit<void, Error>) => Effect.Effect<void>,
     runtime: Runtime.Runtime<never>,
     options: Options
   ) {
@@ -98,6 +99,9 @@ export class MuxDuplex extends Duplex {
       this.connecting = false
       callback()
       if (this.destroyed) return
+      this.#unwatchReset = this.#stream.resets?.onPeerReset((reset) => {
+        inOwnTurn((error) => this.destroy(error), Cause.fail(reset))
+      })
       this.emit("connect")
       this.emit("ready")
     })
@@ -164,7 +168,11 @@ export class MuxDuplex extends Duplex {
   }
 
   override _final(callback: Callback): void {
-    this.#writing = this.#stream!.end((exit) => Exit.isFailure(exit) ? inOwnTurn(callback, exit.cause) : callback())
+    this.#writing = this.#stream!.end((exit) => {
+      // The peer of a socket that has closed takes an end, too.
+      if (Exit.isFailure(exit) && !isPeerLeft(exit.cause)) inOwnTurn(callback, exit.cause)
+      else callback()
+    })
   }
 
   /** Node alone would wait until the duplex is connected. */
@@ -178,9 +186,14 @@ export class MuxDuplex extends Duplex {
     clearTimeout(this.#timer)
     this.connecting = false
     this.#cancelPending()
+    const exit = exitOf(error, this.writableFinished)
+    if (Exit.isFailure(exit)) {
+      const code = error === null ? ResetCode.Cancelled : ResetCode.Failed
+      this.#stream?.resets?.reset({ code, reason: "" })
+    }
     // The error has a turn of its own, as a socket's has: Node's HTTP client removes its listener from a connection one
     // tick before its agent adds another.
-    this.#fork(this.#release).addObserver(() => error === null ? callback() : setImmediate(callback, error))
+    this.#fork(this.#release(exit)).addObserver(() => error === null ? callback() : setImmediate(callback, error))
   }
 
   /** Emits `timeout` after so many milliseconds without a read or a write. 0 turns the time-out off. */
@@ -237,6 +250,11 @@ export class MuxDuplex extends Duplex {
   #write(chunks: ReadonlyArray<Uint8Array>, size: number, callback: Callback): void {
     this.#stallTimeout.beginWrite()
     this.#writing = this.#stream!.write(chunks, (exit) => {
+      // The writer waits until the last bytes of a peer that has left are read: destroying now would lose them.
+      if (Exit.isFailure(exit) && isPeerLeft(exit.cause) && this.#isRead) {
+        this.once("end", () => inOwnTurn(callback, exit.cause))
+        return
+      }
       this.#stallTimeout.endWrite()
       if (Exit.isFailure(exit)) return inOwnTurn(callback, exit.cause)
       this.bytesWritten += size
@@ -244,6 +262,11 @@ export class MuxDuplex extends Duplex {
       callback()
     })
     if (this.#stallTimeout.isWriting && this.#watching === undefined) this.#watch()
+  }
+
+  /** Whether the program reads this duplex, and has not come to the end. */
+  get #isRead(): boolean {
+    return !this.readableEnded && (this.readableFlowing !== null || this.listenerCount("readable") > 0)
   }
 
   #watch(): void {
@@ -260,6 +283,7 @@ export class MuxDuplex extends Duplex {
     this.#reading?.()
     this.#writing?.()
     this.#watching?.unsafeInterruptAsFork(FiberId.none)
+    this.#unwatchReset?.()
   }
 
   #locate({ localAddress, remoteAddress }: Pick<MuxStream, "localAddress" | "remoteAddress">): void {
@@ -292,6 +316,14 @@ const inOwnTurn = (report: (error: Error) => void, cause: Cause.Cause<unknown>):
 }
 
 const nodeErrorOf = (cause: Cause.Cause<unknown>): Error => toNodeError(Cause.squash(cause))
+
+/** How the duplex ends: a writable half that has not ended is an abnormal end, as with an interrupted fiber. */
+const exitOf = (error: (Error & { readonly code?: unknown }) | null, hasEnded: boolean): Exit.Exit<void, Error> => {
+  // Node's server answers a malformed or slow request by 400 or 408, and destroys the connection without an end.
+  if (/^(HPE_|ERR_HTTP_REQUEST_TIMEOUT)/.test(String(error?.code))) return Exit.void
+  if (error !== null) return Exit.fail(error)
+  return hasEnded ? Exit.void : Exit.interrupt(FiberId.none)
+}
 
 /** Node runs a timer with a longer delay after one millisecond. */
 const longestTimer = 2 ** 31 - 1

@@ -9,7 +9,7 @@ import { type Cancel, type Done, later } from "../sync/later.js"
 import { Notify } from "../sync/notify.js"
 import { SocketReader } from "../tcp/socketReader.js"
 import { lossAtEnd, reset } from "../tcp/tcpEnds.js"
-import { describe } from "../text/errorText.js"
+import { describe } from "../text/describe.js"
 
 const events = ["connect", "end", "drain", "finish"]
 

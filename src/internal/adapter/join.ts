@@ -1,12 +1,13 @@
-import type * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
+import { ResetCode } from "../../MuxStream.js"
 import type { Stalled } from "../../WsmuxError.js"
-import type { Fork, Operations } from "../session/callbacks.js"
+import { type Fork, isPeerLeft, type Operations, peerResetOf } from "../session/callbacks.js"
 import { forkInterruptibly } from "../sync/forkInterruptibly.js"
 import type { Cancel, Done } from "../sync/later.js"
 import { type ByteCallbacks, callbacksOf } from "./callbacks.js"
@@ -26,13 +27,24 @@ export const join = <E, R, W>(
       return Effect.sync(() => joined.cancel())
     }))
 
+/**
+ * The time that one direction still gets after the other has failed for good: bytes that had arrived before a reset
+ * reach the other stream, and the other stream can end before it is reset.
+ */
+const handOver = Duration.seconds(2)
+
 /** Two pumps, one for each direction. Neither needs a fiber where both streams have callbacks. */
 export class Join<E, R, W> {
   readonly #fork: Fork
   readonly #done: Done<void, E | R | W | Stalled>
   readonly #stall: StallTimeout
-  readonly #outbound: Pump<E, W>
+  readonly #stream: ByteCallbacks<R, W>
+  readonly #other: ByteCallbacks<E, E>
   readonly #inbound: Pump<R, E>
+  #outbound: Pump<E, W>
+  /** The failure of writing to the stream of a peer that has left after success. */
+  #left: Cause.Cause<W> | undefined
+  #unwatchReset: Cancel = nothing
   /** The failure of writing to the other stream. */
   #lost: Cause.Cause<E> | undefined
   #outboundEnded = false
@@ -50,6 +62,8 @@ export class Join<E, R, W> {
     done: Done<void, E | R | W | Stalled>
   ) {
     const stream = callbacksOf(joined, fork)
+    this.#stream = stream
+    this.#other = other
     this.#stall = new StallTimeout(stallTimeout, joined)
     this.#fork = fork
     this.#done = done
@@ -58,7 +72,7 @@ export class Join<E, R, W> {
       onWritten: () => this.#stall.endWrite(),
       onEnd: () => this.#endStream(stream),
       onReadFailure: (cause) => this.#fail(cause),
-      onWriteFailure: (cause) => this.#fail(cause)
+      onWriteFailure: (cause) => isPeerLeft(cause) ? this.#discardRest(cause) : this.#fail(cause)
     })
     this.#inbound = new Pump(stream, other, {
       onWrite: () => {},
@@ -70,12 +84,14 @@ export class Join<E, R, W> {
   }
 
   start(): void {
+    this.#unwatchReset = this.#stream.resets?.onPeerReset((reset) => this.#failSoon(Cause.fail(reset as R))) ?? nothing
     this.#outbound.run()
     if (!this.#isOver) this.#inbound.run()
   }
 
   cancel(): void {
     this.#isOver = true
+    this.#unwatchReset()
     this.#outbound.cancel()
     this.#inbound.cancel()
     this.#watching?.unsafeInterruptAsFork(FiberId.none)
@@ -89,7 +105,7 @@ export class Join<E, R, W> {
       return nothing
     }
     return stream.end((exit) => {
-      if (Exit.isFailure(exit)) return this.#fail(exit.cause)
+      if (Exit.isFailure(exit) && !isPeerLeft(exit.cause)) return this.#fail(exit.cause)
       this.#outboundEnded = true
       if (this.#lost !== undefined) this.#fail(this.#lost)
       else this.#completeIfEnded()
@@ -101,12 +117,45 @@ export class Join<E, R, W> {
     return other.end((exit) => {
       if (Exit.isFailure(exit)) return this.#failAfterRest(exit.cause)
       this.#inboundEnded = true
+      if (this.#left !== undefined) this.#failSoon(this.#left)
       this.#completeIfEnded()
     })
   }
 
   #completeIfEnded(): void {
-    if (this.#outboundEnded && this.#inboundEnded) this.#conclude(Exit.void)
+    if (!this.#outboundEnded || !this.#inboundEnded) return
+    if (this.#left === undefined) this.#conclude(Exit.void)
+    else this.#fail(this.#left)
+  }
+
+  /**
+   * Drops what the other stream still sends, because the peer reads no more. The peer's last bytes still go to the
+   * other stream, which may read them only when it has sent all.
+   */
+  #discardRest(cause: Cause.Cause<W>): void {
+    this.#left = cause
+    this.#stall.endWrite()
+    if (this.#inboundEnded) this.#failSoon(cause)
+    const end = () => {
+      this.#outboundEnded = true
+      this.#completeIfEnded()
+      return nothing
+    }
+    this.#outbound = new Pump<E, W>(this.#other, nowhere, {
+      onWrite: nothing,
+      onWritten: nothing,
+      onEnd: end,
+      onReadFailure: (failure) => this.#fail(failure),
+      onWriteFailure: nothing
+    })
+    this.#outbound.run()
+  }
+
+  /** Fails after the time in which the other direction may come to its end. */
+  #failSoon(cause: Cause.Cause<R | W>): void {
+    if (this.#isOver || this.#idling !== undefined) return
+    this.#idling = this.#fork(Effect.sleep(handOver))
+    this.#idling.addObserver(() => this.#fail(cause))
   }
 
   /** Fails once the other stream has ended, or has sent no bytes for the time-out. */
@@ -128,7 +177,12 @@ export class Join<E, R, W> {
     })
   }
 
+  /** Passes on the reset of one stream to the other, with its code. The text of another failure stays here. */
   #fail(cause: Cause.Cause<E | R | W | Stalled>): void {
+    if (this.#isOver) return
+    const { code, reason } = Option.getOrElse(peerResetOf(cause), () => ({ code: ResetCode.Failed, reason: "" }))
+    const reset = code === ResetCode.NoError ? { code: ResetCode.Cancelled, reason: "" } : { code, reason }
+    for (const joined of [this.#stream, this.#other]) joined.resets?.reset(reset)
     this.#conclude(Exit.failCause(cause))
   }
 
@@ -235,3 +289,15 @@ class Pump<R, W> {
 }
 
 const nothing = (): void => {}
+
+/** Takes all bytes, and keeps none. */
+const nowhere: ByteCallbacks<never, never> = {
+  unsafeRead: () => undefined,
+  read: () => nothing,
+  unsafeWrite: () => Exit.void,
+  write: (_chunks, done) => {
+    done(Exit.void)
+    return nothing
+  },
+  end: () => nothing
+}

@@ -1,7 +1,7 @@
 import * as Predicate from "effect/Predicate"
-import type { NotConnected, OpenError, ReadError, Stalled, WriteError } from "../../WsmuxError.js"
+import type { LabelsUnsupported, NotConnected, OpenError, ReadError, Stalled, WriteError } from "../../WsmuxError.js"
 
-type Failure = ReadError | WriteError | OpenError | NotConnected | Stalled
+type Failure = ReadError | WriteError | OpenError | LabelsUnsupported | NotConnected | Stalled
 
 /** Makes an error with the `code` that Node programs expect of a socket's errors. The failure is its cause. */
 export const toNodeError = (cause: unknown): Error => {
@@ -16,7 +16,9 @@ const codeOf = (error: Failure): string => {
     case "Stalled":
     case "WriteTimeout":
       return "ETIMEDOUT"
+    case "LabelsUnsupported":
     case "NotConnected":
+    case "SessionDraining":
     case "StreamRefused":
       return "ECONNREFUSED"
     case "BrokenPipe":

@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import { ResetCode } from "../../MuxStream.js"
 import type { Callbacks } from "../session/callbacks.js"
 import type { Cancel, Done } from "../sync/later.js"
 
@@ -99,7 +100,10 @@ const reads = <C extends ReadableStreamController<Uint8Array>>(
       if (now !== undefined) return take(controller, valueOf(now))
       return Promise.resolve(operation.run(stream.read)).then((next) => take(controller, next))
     },
-    cancel: (reason: unknown): void => operation.interrupt(reason)
+    cancel: (reason: unknown): void => {
+      operation.interrupt(reason)
+      stream.resets?.stopReading(cancelled)
+    }
   }
 }
 
@@ -107,14 +111,19 @@ export const writableOf = (stream: Callbacks, operation: Operation): WritableStr
   new WritableStream({
     start: (controller) => {
       operation.onStop = (reason) => controller.error(reason)
+      stream.resets?.onPeerReset((reset) => controller.error(reset))
       controller.signal.addEventListener("abort", () => operation.interrupt(controller.signal.reason), { once: true })
     },
     write: (chunk) => {
       const bytes = [bytesOf(chunk)]
       return operation.run((done) => stream.write(bytes, done))
     },
-    close: () => operation.run(stream.end)
+    close: () => operation.run(stream.end),
+    abort: () => stream.resets?.resetSending(cancelled)
   })
+
+/** A reason may be any value of the program. Its text stays here. */
+const cancelled = { code: ResetCode.Cancelled, reason: "" }
 
 /** Web streams carry any value. Only bytes have a size to count against the window. */
 export const bytesOf = (chunk: unknown): Uint8Array => {

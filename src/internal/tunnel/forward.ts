@@ -12,7 +12,7 @@ import { Join } from "../adapter/join.js"
 import type { Fork } from "../session/callbacks.js"
 import type { OwnedStream } from "../session/sessionCallbacks.js"
 import type { Cancel } from "../sync/later.js"
-import { describe } from "../text/errorText.js"
+import { describe } from "../text/describe.js"
 
 /** Why a forwarded connection broke. */
 export type ForwardError = DuplexFailure | ReadError | WriteError | Stalled
@@ -76,7 +76,7 @@ export class Forward {
       if (Exit.isSuccess(exit)) return this.#join(owned)
       const { cause } = exit
       if (cause._tag === "Fail") this.call(() => onFailure(cause.error))
-      this.close()
+      this.close(exit)
     }))
   }
 
@@ -108,14 +108,14 @@ export class Forward {
     }
   }
 
-  /** Leaves the stream, and resets the connection unless both have ended. */
+  /** Resets the stream and the connection, unless both have ended. */
   close(exit: Exit.Exit<void, ForwardError> = Exit.interrupt(FiberId.none)): void {
     if (this.#isOver) return
     this.#isOver = true
     this.call(() => this.#onEnd?.(exit))
     this.#cancel()
     this.#handOver?.unsafeInterruptAsFork(FiberId.none)
-    this.#owned?.leave()
+    this.#owned?.leave(exit)
     this.#duplex.release(this.#onClosed)
   }
 

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Net from "node:net"
 import type { DuplexFailure } from "../../WsmuxError.js"
 import type { Fork } from "../session/callbacks.js"
@@ -35,7 +36,7 @@ export class Forwards {
       forward = this.add(connect())
     } catch (defect) {
       logDefect(this.#fork, defect)
-      return owned.leave()
+      return owned.leave(Exit.die(defect))
     }
     forward.dial(owned, onFailure)
   }
@@ -45,7 +46,7 @@ export class Forwards {
     this.#live.size === 0 ? Effect.void : undefined
   )
 
-  /** Leaves all streams, and resets all connections that have not ended. */
+  /** Resets all streams and connections that have not ended. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     for (const forward of [...this.#live]) forward.close()
     return this.awaitEmpty

@@ -39,7 +39,7 @@ import * as Http from "node:http"
 import * as Tls from "node:tls"
 import { WebSocket } from "ws"
 import { bytes, concat, pattern, text } from "../../support/bytes.js"
-import { quiet, quietly } from "../../support/observe.js"
+import { plainly, quiet } from "../../support/observe.js"
 import { provideTo } from "../../support/provideTo.js"
 import { makeSessions, settle } from "../../support/sessions.js"
 import { eventually, standstill, wired } from "../../support/transports.js"
@@ -265,7 +265,7 @@ describe("MuxHttp", () => {
   it.scopedLive("MuxHttp.layerClient speaks TLS within its streams when the URL is https", () =>
     Effect.gen(function*() {
       const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const inside = Http.createServer((_request, response) => response.end("secret"))
       const secureContext = Tls.createSecureContext({ cert: fixture("cert.pem"), key: fixture("key.pem") })
       yield* Effect.fork(
@@ -286,7 +286,7 @@ describe("MuxHttp", () => {
 
   it.scopedLive("MuxHttp.makeServer has the session's address, and accepts from the first app on", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const http = yield* MuxHttp.makeServer(server)
       expect(http.address).toEqual({ _tag: "UnixAddress", path: "memory:server" })
       const stream = yield* Effect.fork(client.open())
@@ -315,7 +315,7 @@ describe("MuxHttp", () => {
   it.scopedLive("MuxHttp.makeServer serves its second app when the first was interrupted while it started", () =>
     Effect.gen(function*() {
       for (let yields = 0; yields < 6; yields++) {
-        const { client, server } = yield* makeSessions(quietly())
+        const { client, server } = yield* makeSessions(plainly())
         const http = yield* MuxHttp.makeServer(server)
         const first = yield* Effect.fork(Effect.scoped(
           Effect.zipRight(http.serve(HttpServerResponse.text("first")), Effect.never)
@@ -334,7 +334,7 @@ describe("MuxHttp", () => {
 
   it.scopedLive("MuxHttp.makeServer stops with its scope when its first app was served uninterruptibly", () =>
     Effect.gen(function*() {
-      const { server } = yield* makeSessions(quietly())
+      const { server } = yield* makeSessions(plainly())
       const scope = yield* Scope.make()
       const http = yield* Scope.extend(MuxHttp.makeServer(server), scope)
       yield* Effect.uninterruptible(Scope.extend(http.serve(HttpServerResponse.empty()), scope))

@@ -15,7 +15,7 @@ import { buffer } from "node:stream/consumers"
 import { pipeline } from "node:stream/promises"
 import * as Tls from "node:tls"
 import { bytes, concat, pattern, text } from "../../support/bytes.js"
-import { quiet, quietly, start } from "../../support/observe.js"
+import { plainly, quiet, start } from "../../support/observe.js"
 import { ack, dat, makePeer } from "../../support/scriptedPeer.js"
 import { makeSessions, makeStreams, readAll, readSome, settle } from "../../support/sessions.js"
 import { eventually, signal } from "../../support/transports.js"
@@ -29,13 +29,13 @@ const sha = (data: Uint8Array) => createHash("sha256").update(data).digest("hex"
 const makePair = (streamBufferSize = 1024, options?: NodeDuplex.Options) =>
   Effect.gen(function*() {
     const config = { streamBufferSize }
-    const { client, far, near, pair, server } = yield* makeStreams(quietly({ client: config, server: config }))
+    const { client, far, near, pair, server } = yield* makeStreams(plainly({ client: config, server: config }))
     return { client, server, pair, far, near, duplex: yield* NodeDuplex.fromMuxStream(near, options) }
   })
 
 /** A Duplex that owns its stream, and the peer's `MuxStream`. */
 const makeOwning = Effect.gen(function*() {
-  const sessions = yield* makeSessions(quietly())
+  const sessions = yield* makeSessions(plainly())
   const [duplex, far] = yield* Effect.all([NodeDuplex.open(sessions.client), sessions.server.accept], {
     concurrency: 2
   })
@@ -295,7 +295,7 @@ describe("NodeDuplex.agent", () => {
   const makeHttp = (listener: Http.RequestListener, options?: Http.AgentOptions) =>
     Effect.gen(function*() {
       const sessions = yield* makeSessions(
-        quietly({ client: { streamBufferSize: 64 * kib }, server: { streamBufferSize: 64 * kib } })
+        plainly({ client: { streamBufferSize: 64 * kib }, server: { streamBufferSize: 64 * kib } })
       )
       const server = Http.createServer(listener)
       yield* Effect.fork(NodeDuplex.serve(sessions.server, server))
@@ -368,7 +368,7 @@ describe("NodeDuplex.agent", () => {
 describe("node:tls", () => {
   it.scopedLive("node:tls carries bytes when both ends speak TLS within a stream", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const [near, far] = yield* Effect.all([
         NodeDuplex.open(client),
         Effect.flatMap(server.accept, NodeDuplex.fromMuxStream)

@@ -14,7 +14,7 @@ import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import * as Tls from "node:tls"
 import { bytes, pattern, text } from "../../support/bytes.js"
-import { quiet, quietly } from "../../support/observe.js"
+import { plainly, quiet } from "../../support/observe.js"
 import { makeSessions, makeStreams, readAll, readSome, settle } from "../../support/sessions.js"
 import { eventually, signal, standstill, wired } from "../../support/transports.js"
 
@@ -50,7 +50,7 @@ describe("NodeDuplex.fromMuxStream", () => {
 
   it.scopedLive("NodeDuplex.fromMuxStream has no addresses when the transport has none", () =>
     Effect.gen(function*() {
-      const { near } = yield* makeStreams(quietly())
+      const { near } = yield* makeStreams(plainly())
       const socket = yield* socketOf(near)
       expect(socket.address()).toEqual({})
       expect([socket.localAddress, socket.remotePort]).toEqual([undefined, undefined])
@@ -58,7 +58,7 @@ describe("NodeDuplex.fromMuxStream", () => {
 
   it.scopedLive("NodeDuplex.fromMuxStream ignores settings of TCP, and returns itself", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       yield* Effect.fork(Stream.run(far.readable, far.writable))
       const socket = yield* socketOf(near)
       expect(socket.setNoDelay(true).setKeepAlive(true, 1000).ref().unref().setTimeout(0)).toBe(socket)
@@ -69,7 +69,7 @@ describe("NodeDuplex.fromMuxStream", () => {
 
   it.scopedLive("NodeDuplex.fromMuxStream emits connect again when a driver connects it", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const connect = yield* NodeDuplex.connector(client)
       const socket = connect() as Socket
       expect([socket.connecting, socket.pending]).toEqual([true, true])
@@ -86,7 +86,7 @@ describe("NodeDuplex.fromMuxStream", () => {
 
   it.scopedLive("NodeDuplex.fromMuxStream writes all bytes before it is destroyed by destroySoon", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       const socket = yield* socketOf(near)
       const closed = signal(socket, "close")
       socket.write(pattern(10_000))
@@ -97,7 +97,7 @@ describe("NodeDuplex.fromMuxStream", () => {
 
   it.scopedLive("NodeDuplex.fromMuxStream restarts its timeout at each read and write", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       const socket = yield* socketOf(near)
       let timeouts = 0
       socket.on("timeout", () => timeouts++)
@@ -131,7 +131,7 @@ describe("NodeDuplex connections", () => {
   for (const [name, dial] of Object.entries(ways)) {
     it.scopedLive(`${name} makes a Duplex that closes when its peer ends, as net.connect does`, () =>
       Effect.gen(function*() {
-        const { client, server } = yield* makeSessions(quietly())
+        const { client, server } = yield* makeSessions(plainly())
         const [duplex, far] = yield* Effect.all([dial(client), server.accept], { concurrency: 2 })
         const closed = signal(duplex.resume(), "close")
         yield* far.end
@@ -141,7 +141,7 @@ describe("NodeDuplex connections", () => {
 
     it.scopedLive(`${name} writes what waits when its peer ends first`, () =>
       Effect.gen(function*() {
-        const { client, server } = yield* makeSessions(quietly())
+        const { client, server } = yield* makeSessions(plainly())
         const [duplex, far] = yield* Effect.all([dial(client), server.accept], { concurrency: 2 })
         const closed = signal(duplex.resume(), "close")
         duplex.write(pattern(20_000))
@@ -153,7 +153,7 @@ describe("NodeDuplex connections", () => {
 
   it.scopedLive("NodeDuplex.fromMuxStream emits nothing when a driver connects it after destroy", () =>
     Effect.gen(function*() {
-      const { near } = yield* makeStreams(quietly())
+      const { near } = yield* makeStreams(plainly())
       const socket = yield* socketOf(near)
       const told: Array<string> = []
       socket.on("connect", () => told.push("connect"))
@@ -169,7 +169,7 @@ describe("NodeDuplex connections", () => {
 describe("NodeDuplex.fromMuxStream after destroy", () => {
   it.scopedLive("NodeDuplex.fromMuxStream reads and writes no more when it is destroyed", () =>
     Effect.gen(function*() {
-      const { client, far, near } = yield* makeStreams(quietly())
+      const { client, far, near } = yield* makeStreams(plainly())
       const socket = yield* socketOf(near)
       socket.resume()
       socket.write(pattern(5000), () => {})
@@ -187,7 +187,7 @@ describe("NodeDuplex.fromMuxStream after destroy", () => {
 describe("NodeDuplex.connector", () => {
   it.scopedLive("NodeDuplex.connector and open allow no half-open duplex when allowHalfOpen is undefined", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       yield* Effect.forkScoped(server.run(() => Effect.never))
       const opened = yield* NodeDuplex.open(client, { allowHalfOpen: undefined })
       const connected = (yield* NodeDuplex.connector(client, { allowHalfOpen: undefined }))()
@@ -197,7 +197,7 @@ describe("NodeDuplex.connector", () => {
 
   it.scopedLive("NodeDuplex.connector closes at once when destroyed, and cancels the open", () =>
     Effect.gen(function*() {
-      const { client } = yield* makeSessions(quietly())
+      const { client } = yield* makeSessions(plainly())
       const connect = yield* NodeDuplex.connector(client)
       for (const [i, error] of [undefined, new Error("enough")].entries()) {
         const duplex = connect()
@@ -216,7 +216,7 @@ describe("NodeDuplex.connector", () => {
 
   it.scopedLive("NodeDuplex.connector opens no stream when destroyed in the turn in which it was made", () =>
     Effect.gen(function*() {
-      const { client } = yield* makeSessions(quietly())
+      const { client } = yield* makeSessions(plainly())
       const duplex = (yield* NodeDuplex.connector(client))()
       const closed = signal(duplex, "close")
       duplex.destroy()
@@ -236,7 +236,7 @@ describe("NodeDuplex.connector", () => {
 
   it.scopedLive("NodeDuplex.agent ends an aborted request, and the pending ones when its scope closes", () =>
     Effect.gen(function*() {
-      const { client } = yield* makeSessions(quietly())
+      const { client } = yield* makeSessions(plainly())
       const errors: Array<string> = []
       const closed = yield* Effect.scoped(Effect.gen(function*() {
         const agent = yield* NodeDuplex.agent(client)
@@ -258,7 +258,7 @@ describe("NodeDuplex.connector", () => {
 describe("node:tls", () => {
   const fixture = (name: string) => readFileSync(new URL(`../../fixtures/tls/${name}`, import.meta.url))
   const makeTls = Effect.gen(function*() {
-    const sessions = yield* makeSessions(quietly())
+    const sessions = yield* makeSessions(plainly())
     const [near, far] = yield* Effect.all([
       NodeDuplex.open(sessions.client, { allowHalfOpen: false }),
       Effect.flatMap(sessions.server.accept, (stream) => socketOf(stream, { allowHalfOpen: false }))
@@ -297,7 +297,7 @@ describe("node:tls", () => {
 describe("NodeDuplex.serve", () => {
   it.scopedLive("NodeDuplex.serve destroys its connections when interrupted, and removes its listeners", () =>
     Effect.gen(function*() {
-      const { client, server } = yield* makeSessions(quietly())
+      const { client, server } = yield* makeSessions(plainly())
       const requests: Array<string> = []
       const http = Http.createServer((request) => requests.push(request.url!))
       const names = ["connection", "close", "error", "request"]

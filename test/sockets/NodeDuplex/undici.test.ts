@@ -4,7 +4,7 @@ import type { Session } from "effect-wsmux/Session"
 import * as Effect from "effect/Effect"
 import * as Http from "node:http"
 import { Pool } from "undici"
-import { quietly } from "../../support/observe.js"
+import { plainly } from "../../support/observe.js"
 import { makeSessions } from "../../support/sessions.js"
 
 const tryPromise = <A>(evaluate: () => Promise<A>) =>
@@ -24,7 +24,7 @@ const streams = (session: Session, count: number) =>
 const makePool = (listener: Http.RequestListener, options: Pool.Options = {}, settings: Http.ServerOptions = {}) =>
   Effect.gen(function*() {
     const size = { streamBufferSize: 64 * 1024 }
-    const sessions = yield* makeSessions(quietly({ client: size, server: size }))
+    const sessions = yield* makeSessions(plainly({ client: size, server: size }))
     yield* Effect.fork(NodeDuplex.serve(sessions.server, Http.createServer(settings, listener)))
     const dial = yield* NodeDuplex.connector(sessions.client)
     const pool = yield* Effect.acquireRelease(

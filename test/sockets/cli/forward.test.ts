@@ -7,7 +7,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as TestClock from "effect/TestClock"
 import * as Net from "node:net"
 import * as Peer from "../../e2e/cli/tcp.js"
-import { quietly } from "../../support/observe.js"
+import { plainly, quietly } from "../../support/observe.js"
 import { makeSessions, settle } from "../../support/sessions.js"
 import { eventually, standstill } from "../../support/transports.js"
 
@@ -20,7 +20,7 @@ const streamBufferSize = 4096
 const makeFlooding = Effect.gen(function*() {
   const target = yield* Peer.listen
   const { client, server } = yield* makeSessions(
-    quietly({ client: { streamBufferSize }, server: { streamBufferSize } })
+    plainly({ client: { streamBufferSize }, server: { streamBufferSize } })
   )
   let socket: Net.Socket | undefined
   yield* Effect.forkScoped(TcpTunnel.serve(server, {
