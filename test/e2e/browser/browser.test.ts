@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs"
 import { type Browser, chromium } from "playwright-core"
 import { programs } from "../../support/programs.js"
 import { buildPage, buildServer, bundleOf } from "./build.js"
-import { content } from "./content.js"
+import { content, settings } from "./content.js"
 import type { Page } from "./page.js"
 
 declare const window: { readonly page: Page }
@@ -84,6 +84,14 @@ describe.skipIf(programs.Chromium === undefined)("a page in a browser", () => {
       const result = await page.evaluate(() => window.page.readSlowly())
       expect(result.digest).toBe(digest(content(2_000_000, 7)))
       expect(result.echoes).toBeGreaterThan(20)
+    }))
+
+  it("page lets windows grow, and ends with KeepAliveExpired when the server is frozen", () =>
+    inPage(async (page) => {
+      const { closed, features, window: grown } = await page.evaluate(() => window.page.freeze())
+      expect(features).toContain("ping")
+      expect(grown).toBeGreaterThan(settings.streamBufferSize)
+      expect(closed).toBe("KeepAliveExpired")
     }))
 
   it("page gets typed errors when the server is killed", () =>

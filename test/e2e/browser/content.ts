@@ -10,4 +10,4 @@ export const content = (size: number, seed: number): Uint8Array => {
 }
 
 /** The settings of both ends. */
-export const settings = { streamBufferSize: 64 * 1024 }
+export const settings = { streamBufferSize: 64 * 1024, dialect: "auto" } as const

@@ -1,5 +1,5 @@
 import * as Socket from "@effect/platform/Socket"
-import { type MuxStream, Session, Transport, WebSocketTransport } from "effect-wsmux"
+import { type MuxStream, Session, type SessionConfig, Transport, WebSocketTransport } from "effect-wsmux"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
@@ -21,14 +21,18 @@ export interface Page {
   readonly readSlowly: () => Promise<{ readonly echoes: number; readonly digest: string }>
   /** Reads while the server is killed, and answers with the errors of this and later operations. */
   readonly lose: () => Promise<Readonly<Record<string, string>>>
+  /** Reads a long answer, then asks the server to freeze. Answers with the grown window, and how the session ended. */
+  readonly freeze: () => Promise<{ readonly window: number; readonly features: unknown; readonly closed: string }>
 }
 
 const url = (task: string) => `ws://${location.host}/${task}`
 
-const connect = (task: string) =>
+const connect = (task: string, more: SessionConfig.PartialSettings = {}) =>
   WebSocketTransport.connect(url(task)).pipe(
     Effect.provide(Socket.layerWebSocketConstructorGlobal),
-    Effect.flatMap((transport) => Effect.provideService(Session.makeClient(settings), Transport.Transport, transport))
+    Effect.flatMap((transport) =>
+      Effect.provideService(Session.makeClient({ ...settings, ...more }), Transport.Transport, transport)
+    )
   )
 
 const digest = (data: Uint8Array) =>
@@ -125,4 +129,17 @@ const lose: Page["lose"] = () =>
     }
   })))
 
-Object.assign(window, { page: { transfer, accept, readSlowly, lose } satisfies Page })
+const freeze: Page["freeze"] = () =>
+  Effect.runPromise(Effect.scoped(Effect.gen(function*() {
+    const session = yield* connect("freeze", { keepAliveInterval: "3 seconds", maxStreamBufferSize: 1024 * 1024 })
+    const stream = yield* session.open()
+    yield* stream.write(Uint8Array.of(1)) // at this byte the server sends a long answer
+    yield* Stream.runDrain(Stream.take(stream.readable, 100))
+    const { dialect, streams } = yield* session.snapshot
+    const window = streams[0]!.receiveCredit + streams[0]!.bufferedBytes
+    yield* stream.write(Uint8Array.of(2)) // at this byte the server freezes
+    const { _tag: closed } = yield* session.awaitClosed
+    return { window, features: dialect.state === "native" ? dialect.features : [], closed }
+  })))
+
+Object.assign(window, { page: { transfer, accept, readSlowly, lose, freeze } satisfies Page })

@@ -57,6 +57,15 @@ const tasks: Readonly<Record<string, (session: Session.Session) => Effect.Effect
       yield* echo(yield* session.accept)
       yield* session.awaitClosed
     }).pipe(Effect.scoped),
+  "/freeze": (session) =>
+    session.run((stream) =>
+      Effect.gen(function*() {
+        yield* stream.read
+        yield* Effect.fork(Effect.forever(stream.write(content(64_000, 1))))
+        yield* stream.read
+        process.kill(process.pid, "SIGSTOP")
+      })
+    ),
   "/kill": (session) => session.run((stream) => Effect.map(stream.read, () => process.kill(process.pid, "SIGKILL")))
 }
 

@@ -182,8 +182,8 @@ describe("wsmux", () => {
       const [ofClient] = yield* client.awaitLine(/^\{.*"streams":0,.*"opened":1,.*\}$/)
       const [ofServer] = yield* server.awaitLine(/^\{.*"streams":0,.*"accepted":1,.*\}$/)
 
-      const there = { syn: 1, dat: 1, ack: 0, fin: 1 }
-      const back = { syn: 0, dat: 1, ack: 1, fin: 1 }
+      const there = { syn: 1, dat: 1, ack: 0, fin: 1, record: 0 }
+      const back = { syn: 0, dat: 1, ack: 1, fin: 1, record: 0 }
       const counters = {
         streams: 0,
         bytesIn: 5,

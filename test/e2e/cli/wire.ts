@@ -5,9 +5,10 @@ import type { IncomingHttpHeaders } from "node:http"
 import type { AddressInfo } from "node:net"
 import { WebSocket, WebSocketServer } from "ws"
 import * as Frame from "../../../src/internal/wire/frame.js"
+import { isHello } from "../../support/records.js"
 import { makeWaits } from "./waits.js"
 
-/** A WebSocket to one of the commands, which gives the test each frame on the wire. */
+/** A WebSocket to one of the commands, which gives the test each frame on the wire, without the HELLO. */
 export interface Wire {
   readonly send: (frame: Frame.Frame) => Effect.Effect<void>
   /** The next frame. */
@@ -59,7 +60,9 @@ const make = (socket: WebSocket, headers: IncomingHttpHeaders = {}): Effect.Effe
     const frames = yield* Queue.unbounded<Frame.Frame | Frame.Malformed>()
     const { until, wake } = makeWaits()
     let pings = 0
-    socket.on("message", (data: Buffer) => frames.unsafeOffer(Frame.decode(data)))
+    socket.on("message", (data: Buffer) => {
+      if (!isHello(data)) frames.unsafeOffer(Frame.decode(data))
+    })
     socket.on("ping", () => {
       pings++
       wake()

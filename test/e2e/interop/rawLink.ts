@@ -4,6 +4,7 @@ import * as Queue from "effect/Queue"
 import type { IncomingMessage } from "node:http"
 import { type ClientOptions, WebSocket } from "ws"
 import * as Frame from "../../../src/internal/wire/frame.js"
+import { isHello } from "../../support/records.js"
 import { patience, within } from "../../support/within.js"
 import { type Flags, start } from "./goPeer.js"
 
@@ -30,7 +31,9 @@ export const rawLink = (url: string, options: ClientOptions = {}) =>
       Effect.sync(() => new WebSocket(url, options)),
       (ws) => Effect.sync(() => ws.terminate())
     )
-    ws.on("message", (data: Buffer) => frames.unsafeOffer(Frame.decode(new Uint8Array(data))))
+    ws.on("message", (data: Buffer) => {
+      if (!isHello(data)) frames.unsafeOffer(Frame.decode(new Uint8Array(data)))
+    })
     ws.on("close", (code, reason) => Deferred.unsafeDone(ended, Effect.succeed({ code, reason: reason.toString() })))
     const upgrade = yield* Effect.async<IncomingMessage>((resume) => {
       ws.once("upgrade", (response) => ws.once("open", () => resume(Effect.succeed(response))))

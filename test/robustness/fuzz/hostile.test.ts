@@ -8,9 +8,10 @@ import * as TestClock from "effect/TestClock"
 import * as Frame from "../../../src/internal/wire/frame.js"
 import { pattern } from "../../support/bytes.js"
 import { count } from "../../support/count.js"
+import { encodeMessage, hello, type Message, open, reset, stop } from "../../support/records.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { settle } from "../../support/sessions.js"
-import { type Activity, checkBounds, checkOver, tight, whole } from "../../support/withstanding.js"
+import { type Activity, checkBounds, checkOver, tight, tightHello, whole } from "../../support/withstanding.js"
 
 /** The number of random messages of hostile peers, which `WSMUX_HOSTILE_FRAMES` sets. */
 const total = count("WSMUX_HOSTILE_FRAMES", 20_000)
@@ -44,23 +45,51 @@ const frame = (role: Role): FastCheck.Arbitrary<Frame.Frame> =>
     { weight: 3, arbitrary: FastCheck.tuple(id, credit).map(([id, credit]) => ack(id, credit)) },
     { weight: 2, arbitrary: id.map(fin) }
   )
-/** A valid frame, or seldom a truncated or altered one. */
-const message = (role: Role) =>
+const text = FastCheck.constantFrom("", "rpc", "\u202e", "x".repeat(200))
+const code = FastCheck.oneof(FastCheck.nat(6), FastCheck.integer({ min: 0, max: Frame.maxUint32 }))
+const record = (role: Role): FastCheck.Arbitrary<Exclude<Message, Frame.Frame | Frame.Malformed>> =>
   FastCheck.oneof(
-    { weight: 300, arbitrary: frame(role).map(Frame.encode) },
+    {
+      weight: 6,
+      arbitrary: FastCheck.tuple(opened(role), credit, text).map(([id, window, label]) =>
+        open(id, window, label, { label })
+      )
+    },
+    { weight: 4, arbitrary: FastCheck.tuple(id, code, text).map(([id, code, text]) => reset(id, code, text)) },
+    { weight: 3, arbitrary: FastCheck.tuple(id, code).map(([id, code]) => stop(id, code)) },
     {
       weight: 1,
-      arbitrary: FastCheck.tuple(frame(role), FastCheck.nat(8), FastCheck.nat(255)).map(([frame, at, byte]) => {
-        const bytes = Uint8Array.from(Frame.encode(frame))
-        bytes[at % bytes.length] = byte
-        return bytes.subarray(0, bytes.length - (byte % 3))
-      })
+      arbitrary: FastCheck.constantFrom(
+        hello(),
+        { _tag: "Ping", payload: new Uint8Array(8) } as const,
+        { _tag: "Pong", payload: new Uint8Array(8) } as const,
+        { _tag: "GoAway", code: 1, graceMillis: 5, redial: true, reason: "" } as const,
+        { _tag: "Unknown", kind: 200 } as const
+      )
+    }
+  )
+/** A valid frame or record, or seldom a truncated or altered one. */
+const message = (role: Role) =>
+  FastCheck.oneof(
+    { weight: 200, arbitrary: frame(role).map(Frame.encode) },
+    { weight: 100, arbitrary: record(role).map(encodeMessage) },
+    {
+      weight: 1,
+      arbitrary: FastCheck.tuple(FastCheck.oneof(frame(role), record(role)), FastCheck.nat(16), FastCheck.nat(255)).map(
+        ([frame, at, byte]) => {
+          const bytes = Uint8Array.from(encodeMessage(frame))
+          bytes[at % bytes.length] = byte
+          return bytes.subarray(0, bytes.length - (byte % 3))
+        }
+      )
     }
   )
 
 const attacks = FastCheck.constantFrom<Role>("client", "server").chain((role) =>
   FastCheck.record({
     role: FastCheck.constant(role),
+    /** Whether the peer speaks the dialect. */
+    isNative: FastCheck.boolean(),
     handler: FastCheck.constantFrom("echo" as const, "ignore" as const, "leave" as const, "none" as const),
     opens: FastCheck.nat(4),
     capacity: FastCheck.constantFrom(30, 64 * 1024),
@@ -82,13 +111,14 @@ const handlers: Record<Attack["handler"], ((stream: MuxStream) => Effect.Effect<
 /** The number of messages that did not end their session. */
 let survived = 0
 
-const withstand = ({ burst, capacity, handler, messages, opens, role }: Attack) =>
+const withstand = ({ burst, capacity, handler, isNative, messages, opens, role }: Attack) =>
   Effect.gen(function*() {
     const { pair, session, transport } = yield* makePeer(role, tight, { capacity })
+    if (isNative) transport.send([encodeMessage(hello(tightHello))])
     const work = handlers[handler]
     const running = yield* Effect.fork(work === undefined ? Effect.never : session.run(work))
     const opening = yield* Effect.forEach(Array.from({ length: opens }), () =>
-      Effect.fork(Effect.scoped(Effect.flatMap(session.open(), (stream) =>
+      Effect.fork(Effect.scoped(Effect.flatMap(session.open({ early: true }), (stream) =>
         Effect.zipRight(
           stream.write(pattern(500)),
           Stream.runDrain(stream.readable)

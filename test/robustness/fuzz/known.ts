@@ -10,5 +10,12 @@ export const known: Readonly<Record<string, string>> = {
     "aa155bf8f00626a719c7e91448a427fc868aaa155bf8f006920059fc868aaa155bf8f00626a719c7e91448a427fc868aaa15",
     "5bf8f006920059f8f00626a719c7e91448a427fc868aaa155bf8f006920059f4f0a0ac27e93ec30a270a0d4a35901cec9886",
     "b0ee1cec9886b0eeb7c1dc1cec9886b0eeb7c1dcc33a4cda84bfa7ede14dd00a34cff4fb5611e642a03c9b"
+  ].join(""),
+  "a write of an early stream that hangs when a native peer refuses by FIN": [
+    "760e9503d90ae34d2716377a4cca1a6967cab9642ce81644ad110c3a624c186f9f00b8a234842f99ae5f8ecf7d1f58bea152",
+    "5e0b5bf6f4a06005018ee8f62dde875a1acb0ea25eedc2b649103f19125178f246fb417f49060c8b74fb9cc4f1bf9b140cd0",
+    "8decb833c0c2164bd4afdd210b52e08b412f420fdfeb5dfaa1157c4710f9b1e38a8957495ca980d4a94c3d8a48a527fc868a",
+    "aa155b4019baf8f006920059f4f0a0ac27e95ac30a270a0da035901cec9886b0eeb7c1dcc33a4cda84bfa7ede14dd00a34cf",
+    "f4fb5611e642a0"
   ].join("")
 }

@@ -12,6 +12,7 @@ import * as Frame from "../../../src/internal/wire/frame.js"
 import { pattern } from "../../support/bytes.js"
 import { idle, leavingNothing, runDeterministically, type Timers } from "../../support/deterministic.js"
 import { Random } from "../../support/random.js"
+import { encodeMessage, hello, open, reset, stop } from "../../support/records.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import {
   type Activity,
@@ -20,6 +21,7 @@ import {
   furthest,
   type Reached,
   tight,
+  tightHello,
   whole
 } from "../../support/withstanding.js"
 
@@ -97,6 +99,26 @@ const draw = (bits: number) => {
   return { settings, bounds }
 }
 
+/** A record: most of the time one that opens or ends a stream. */
+const record = (byte: number, peerId: number, id: number): Uint8Array => {
+  const rest = byte >> 3
+  switch (byte % 8) {
+    case 0:
+    case 1:
+    case 2:
+      return encodeMessage(open(peerId, pick(credits, rest), rest % 2 === 0 ? "" : "label", { at: String(rest) }))
+    case 3:
+    case 4:
+      return encodeMessage(reset(id, rest, "why"))
+    case 5:
+      return encodeMessage(stop(id, rest))
+    case 6:
+      return encodeMessage({ _tag: rest % 2 === 0 ? "Ping" : "Pong", payload: new Uint8Array(8).fill(rest) })
+    default:
+      return encodeMessage(rest % 2 === 0 ? hello() : { _tag: "Unknown", kind: 100 + rest })
+  }
+}
+
 const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Scope> =>
   Effect.gen(function*() {
     const [head = 0, width = 0, bits = 0] = input
@@ -125,6 +147,8 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
     if (head & 2) {
       yield* fork("run", session.run((stream) => head & 4 ? Stream.run(stream.readable, stream.writable) : Effect.void))
     }
+    const isNative = (bits & 128) > 0
+    if (isNative) transport.send([encodeMessage(hello(tightHello))])
     let messages = 0
     let isOver = false
     let opens = 0
@@ -153,7 +177,7 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
         case 2:
           return stream.end
         case 3:
-          return Scope.close(scope, Exit.void)
+          return what < 200 ? Scope.close(scope, Exit.void) : stream.reset({ code: what })
         case 4:
           return Effect.flatMap(Clock.currentTimeMillis, (now) => {
             const set = pick([stream.setDeadline, stream.setReadDeadline, stream.setWriteDeadline], what)
@@ -190,6 +214,7 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
           break
         case "raw": // bytes of the program itself, seldom, since few of them are a frame
           if (b === 0) send(input.subarray(at, at + a % 12))
+          else if (isNative) send(record(b, 2 * (a % ids) + (role === "client" ? 0 : 1), id))
           break
         case "rest":
           yield* a & 1 ? check : Effect.repeatN(Effect.yieldNow(), b % 20)
@@ -201,7 +226,14 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
         case "open":
           if (opens === maxOpens) break
           opens++
-          yield* fork("open", own(session.open(b < 64 ? { id: 2 * (b % ids) + (role === "client" ? 1 : 0) } : {})))
+          yield* fork(
+            "open",
+            own(
+              session.open(
+                b >= 192 ? { early: true } : b < 64 ? { id: 2 * (b % ids) + (role === "client" ? 1 : 0) } : {}
+              )
+            )
+          )
           break
         case "accept": // most of the time with streams that wait, so that a backlog can form
           if (a < 32 || backlog > 0) yield* fork("accept", own(session.accept))

@@ -7,6 +7,7 @@ import * as Queue from "effect/Queue"
 import type { Wire } from "../../support/numberedEnds.js"
 import { other, type Side } from "../../support/numberedEnds.js"
 import type { Random } from "../../support/random.js"
+import { decodeMessage } from "../../support/records.js"
 import { withParts } from "../../support/withParts.js"
 
 /** The properties of a link. Times are in milliseconds. */
@@ -58,6 +59,8 @@ export const makeLink = (
     const blocked = { client: false, server: false }
     const travelling = { client: 0, server: 0 }
     const pings = { client: 0, server: 0 }
+    /** The pings by records: what was sent last, and the answer that came last. */
+    const inBand = { client: { sent: "", answered: "" }, server: { sent: "", answered: "" } }
 
     const makeEnd = (side: Side) =>
       Effect.gen(function*() {
@@ -69,6 +72,8 @@ export const makeLink = (
         const deliver = (count: number) => {
           for (const message of held.splice(0, count)) {
             travelling[other(side)]--
+            const record = decodeMessage(message)
+            if (record._tag === "Pong") inBand[side].answered = record.payload.join()
             receiver?.onMessage(message)
           }
         }
@@ -107,6 +112,8 @@ export const makeLink = (
             wire.expect(mayWrite || ended, `${side} sent more than the transport takes`)
             mayWrite = false
             travelling[side]++
+            const record = decodeMessage(message)
+            if (record._tag === "Ping") inBand[side].sent = record.payload.join()
             log(side, message)
             pair[side].send([message])
           },
@@ -138,7 +145,7 @@ export const makeLink = (
       settings,
       stalled: false,
       isBlocked: (side) => blocked[side],
-      isMeasuring: (side) => pings[side] > 0,
+      isMeasuring: (side) => pings[side] > 0 || inBand[side].sent !== inBand[side].answered,
       isSilent: () => travelling.client === 0 && travelling.server === 0
     } as Link
   })

@@ -1,7 +1,14 @@
+import type { SessionSnapshot } from "effect-wsmux/SessionSnapshot"
 import * as Duration from "effect/Duration"
 import { smallFrame } from "../../../src/internal/send/congestion.js"
-import { other } from "../../support/numberedEnds.js"
+import { isAnswered, other } from "../../support/numberedEnds.js"
 import { drainsLittle, isDone, isOver, type Peer, snapshotOf } from "./peer.js"
+
+/** How many opens may be unanswered, and whether that is decided. */
+const opensOf = ({ settings }: Peer, { dialect }: SessionSnapshot) => ({
+  limit: dialect.state === "native" ? Math.max(dialect.backlog ?? 0, 1) : settings.maxUnacknowledgedOpens,
+  isDecided: dialect.state !== "negotiating"
+})
 
 /** Checks the invariant of any moment: no session holds more than its settings allow. */
 export const checkBounds = (peer: Peer): void => {
@@ -14,7 +21,10 @@ export const checkBounds = (peer: Peer): void => {
   const theirs = snapshot.streams.filter(({ id }) => (id % 2 === 1) !== (peer.side === "client"))
   if (snapshot.backlog > acceptBacklog) fault(`${snapshot.backlog} streams in the backlog`)
   if (theirs.length > maxStreams) fault(`${theirs.length} streams of the peer's`)
-  if (snapshot.unacknowledgedOpens > maxUnacknowledgedOpens) fault(`${snapshot.unacknowledgedOpens} opens unanswered`)
+  const { limit } = opensOf(peer, snapshot)
+  if (snapshot.unacknowledgedOpens > Math.max(maxUnacknowledgedOpens, limit)) {
+    fault(`${snapshot.unacknowledgedOpens} opens unanswered`)
+  }
   const grown = theirs.reduce(
     (sum, { bufferedBytes, receiveCredit }) => sum + Math.max(0, bufferedBytes + receiveCredit - streamBufferSize),
     0
@@ -42,7 +52,8 @@ export const checkAtRest = (peer: Peer, now: number): void => {
     if (over) fault("an open waits after the session's end")
     if (now >= since + deadline) fault("an open waits beyond its deadline")
   }
-  if (waitingOpens > 0 && unacknowledgedOpens < peer.settings.maxUnacknowledgedOpens) fault("an open waits for no turn")
+  const { isDecided, limit } = opensOf(peer, snapshotOf(peer))
+  if (waitingOpens > 0 && isDecided && unacknowledgedOpens < limit) fault("an open waits for no turn")
   for (const { fiber, since } of peer.closing) {
     const limit = Duration.toMillis(peer.settings.flushTimeout) + Duration.toMillis(peer.settings.closeTimeout)
     if (!isDone(fiber) && now > since + limit) fault(`takes more than ${limit} ms to close`)
@@ -50,7 +61,7 @@ export const checkAtRest = (peer: Peer, now: number): void => {
 
   const canSend = !peer.link.isBlocked(peer.side)
   for (const end of peer.ends) {
-    const { arrived, endArrived, read } = end.inbound
+    const { arrived, endArrived, read, resetArrived } = end.inbound
     const stream = streams.find(({ id }) => id === end.id)
     const pending = end.pending()
     const asleep = (text: string) => fault(`stream ${end.id}: ${text}`)
@@ -58,7 +69,7 @@ export const checkAtRest = (peer: Peer, now: number): void => {
     if (end.isLeft() && (pending.read || pending.write)) asleep("something waits although it was left")
     if (pending.readOverdue) asleep("a read waits beyond its deadline")
     if (pending.writeOverdue) asleep("a write waits beyond its deadline")
-    if (pending.read && !end.isUnsure() && (read < arrived || endArrived)) {
+    if (pending.read && !end.isUnsure() && (read < arrived || endArrived || resetArrived !== undefined)) {
       asleep("a read sleeps beside bytes or the end")
     }
     if (stream === undefined || over || !canSend) continue
@@ -81,7 +92,7 @@ export const checkCredit = (client: Peer, server: Peer): void => {
   for (const peer of [client, server]) {
     for (const end of peer.ends) {
       const stream = snapshotOf(peer).streams.find(({ id }) => id === end.id)
-      if (stream === undefined || end.inbound.ended || stream.bufferedBytes > 0) continue
+      if (stream === undefined || !isAnswered(stream) || end.inbound.isOver || stream.bufferedBytes > 0) continue
       const size = peer.settings.streamBufferSize
       link.wire.expect(stream.receiveCredit * 2 > size, `the reader of stream ${end.id} keeps its writer from writing`)
     }
@@ -101,7 +112,7 @@ export const checkTurn = (peer: Peer, id: number, size: number, turns: Turns): v
   for (const stream of streams) {
     const inbound = wire.direction(other(peer.side), stream.id)
     const waits = stream.receiveCredit - (inbound.granted - inbound.arrived)
-    const isLate = waits > 0 && !inbound.endArrived && !drainsLittle(peer)
+    const isLate = waits > 0 && !inbound.endArrived && inbound.resetArrived === undefined && !drainsLittle(peer)
     wire.expect(!isLate, `${peer.name}: bytes of stream ${id} leave before ${waits} bytes of credit for ${stream.id}`)
     const isReady = stream.id !== id && stream.waitingBytes > 0 && stream.sendCredit > 0
     if (!isReady) {

@@ -1,7 +1,7 @@
 import type * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import type { SessionSnapshot } from "effect-wsmux/SessionSnapshot"
-import type { DuplicateStream, OpenError, TerminalError } from "effect-wsmux/WsmuxError"
+import type { DuplicateStream, LabelsUnsupported, OpenError, TerminalError } from "effect-wsmux/WsmuxError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -30,6 +30,7 @@ export const drawSettings = (random: Random): SessionConfig.Settings => {
     keepAliveInterval: random.pick([Duration.infinity, Duration.infinity, Duration.millis(random.int(500, 10_000))]),
     flushTimeout: random.pick([0, 100, 1000]),
     closeTimeout: random.pick([0, 100, 1000]),
+    dialect: random.pick(["auto", "auto", "off"]),
     discardLimit: random.pick([random.int(0, maxLittle), ...Array<number>(3).fill(SessionConfig.defaults.discardLimit)])
   }
 }
@@ -71,13 +72,16 @@ export const isOver = (peer: Peer): boolean => Effect.runSync(peer.session.isClo
 
 /** Whether an open may fail with this error: the model knows a cause of each error. */
 export const mayOpenFail =
-  (peer: Peer, since: number, now: number) => (error: OpenError | DuplicateStream): boolean => {
+  (peer: Peer, since: number, now: number) => (error: OpenError | DuplicateStream | LabelsUnsupported): boolean => {
     switch (error._tag) {
       case "AcceptTimeout":
         return now - since >= Duration.toMillis(peer.settings.streamAcceptDeadline)
       case "StreamRefused":
         return peer.link.wire.isRefused(error.streamId)
+      case "LabelsUnsupported":
+        return !peer.link.wire.isNative || now - since >= Duration.toMillis(peer.settings.streamAcceptDeadline)
       case "DuplicateStream":
+      case "SessionDraining": // no program drains
         return false
       default:
         return peer.link.wire.ends(peer.side, error)

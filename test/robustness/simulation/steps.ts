@@ -2,6 +2,7 @@ import type { MuxStream } from "effect-wsmux/MuxStream"
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -30,6 +31,8 @@ const weights = {
   writeBy: 2,
   noDeadline: 2,
   leave: 3,
+  fail: 1,
+  reset: 1,
   wait: 10,
   yield: 4,
   stall: 1,
@@ -98,7 +101,22 @@ const start = <E>(
 
 export const open = (world: World, peer: Peer) => {
   const since = world.now()
-  const opening = getEnd(peer.link.wire, peer.side, peer.session.open(), (end) => peer.ends.push(end))
+  const { random } = world
+  const early = random.chance(0.3)
+  const label = random.chance(0.2) ? `label ${random.int(0, 99)}` : undefined
+  const metadata = label === undefined ? undefined : { label }
+  const deadline = since + Duration.toMillis(peer.settings.streamAcceptDeadline)
+  const get = Effect.tap(
+    peer.session.open(label === undefined ? { early } : { early, label, metadata }),
+    (stream) => Effect.sync(() => peer.link.wire.expect(stream.label === (label ?? ""), "another label"))
+  )
+  const opening = getEnd(
+    peer.link.wire,
+    peer.side,
+    get,
+    (end) => peer.ends.push(end),
+    () => early && world.now() >= deadline
+  )
   return Effect.map(
     start(
       world,
@@ -131,8 +149,8 @@ export const run = (world: World, peer: Peer) => {
   const handler = (stream: MuxStream) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function*() {
-        const gone = yield* Deferred.make<void>()
-        const held = { stream, leave: Deferred.succeed(gone, undefined) }
+        const gone = yield* Deferred.make<void, string>()
+        const held = { stream, leave: (exit: Exit.Exit<void, string>) => Effect.asVoid(Deferred.done(gone, exit)) }
         const end = yield* Effect.provideService(makeEnd(peer.link.wire, peer.side, held), Scope.Scope, world.scope)
         peer.ends.push(end)
         yield* Effect.ensuring(restore(Deferred.await(gone)), end.leave)
@@ -230,7 +248,8 @@ export const takeStep = (world: World, step: Step): Effect.Effect<unknown, unkno
     case "noDeadline":
       return end.clearDeadlines
     case "leave":
-      return Effect.fork(end.leave)
+    case "fail":
+      return Effect.fork(end[step])
     default:
       return end[step]
   }

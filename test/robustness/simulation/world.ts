@@ -12,10 +12,10 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
-import * as Frame from "../../../src/internal/wire/frame.js"
 import { idle, type Timers } from "../../support/deterministic.js"
 import { type Side, Wire } from "../../support/numberedEnds.js"
 import type { Random } from "../../support/random.js"
+import { decodeMessage, type Message } from "../../support/records.js"
 import { withParts } from "../../support/withParts.js"
 import { drawWeather, type Link, makeLink } from "./link.js"
 import { checkAtRest, checkBounds, checkCredit, checkTurn, type Turns } from "./model.js"
@@ -94,7 +94,7 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
       wire.preemptive = preemptive
       const turns: Record<Side, Turns> = { client: new Map(), server: new Map() }
       const link: Link = yield* makeLink(weather, settings, wire, network, (from, message) => {
-        const frame = Frame.decode(message)
+        const frame = decodeMessage(message)
         say(`${name} ${from === "client" ? "->" : "<-"} ${describeFrame(frame)}`)
         const peer = pairs.flat().find((peer) => peer.link === link && peer.side === from)
         if (frame._tag === "Dat" && peer !== undefined) checkTurn(peer, frame.id, frame.payload.byteLength, turns[from])
@@ -198,8 +198,17 @@ const describe = (settings: SessionConfig.Settings): string =>
     )
     .map(([name, value]) => `${name} ${String(value)}`).join(", ")
 
-const describeFrame = (frame: Frame.Frame | Frame.Malformed): string => {
+const describeFrame = (frame: Message): string => {
   if (frame._tag === "Malformed") return frame.detail
-  const size = frame._tag === "Dat" ? frame.payload.byteLength : frame._tag === "Ack" ? frame.credit : ""
+  if (!("id" in frame)) return frame._tag.toUpperCase()
+  const size = frame._tag === "Dat"
+    ? frame.payload.byteLength
+    : frame._tag === "Ack"
+    ? frame.credit
+    : frame._tag === "Open"
+    ? `${frame.window} "${frame.label}"`
+    : "code" in frame
+    ? frame.code
+    : ""
   return `${frame._tag.toUpperCase()} ${frame.id} ${size}`.trimEnd()
 }
