@@ -5,12 +5,13 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { MuxStream } from "../../MuxStream.js"
 import type { Settings } from "../../SessionConfig.js"
+import type { OpenOptions } from "../../SessionOptions.js"
 import { AcceptTimeout, type OpenError } from "../../WsmuxError.js"
 import { type Cancel, type Done, later } from "../sync/later.js"
 import { makeOpenTimeout } from "../time/openTimeout.js"
 import { withSpan } from "./effectInternals.js"
 import { MuxStreamHandle, type SessionInfo } from "./handle.js"
-import { type AnyOpenError, type OpenRequest, PendingOpen } from "./openLimiter.js"
+import { type AnyOpenError, PendingOpen } from "./openLimiter.js"
 import type { SessionProtocol } from "./protocol.js"
 import type { OwnedStream } from "./sessionCallbacks.js"
 import type { StreamProtocol } from "./streamProtocol.js"
@@ -37,7 +38,7 @@ export const own = (info: SessionInfo, stream: StreamProtocol, onLeave?: () => v
   }
 }
 
-type Open = (options?: OpenRequest) => Effect.Effect<MuxStream, AnyOpenError, Scope.Scope>
+type Open = (options?: OpenOptions) => Effect.Effect<MuxStream, AnyOpenError, Scope.Scope>
 
 /** The opens of a session. */
 export interface Opens {
@@ -46,7 +47,7 @@ export interface Opens {
   /** `Session.withStream` */
   readonly withStream: WithStream<AnyOpenError>
   /** `Session.open` with a callback. A cancelled open never calls back. */
-  readonly unsafeOpen: (request: OpenRequest | undefined, done: Done<StreamProtocol, OpenError>) => Cancel
+  readonly unsafeOpen: (request: OpenOptions | undefined, done: Done<StreamProtocol, OpenError>) => Cancel
 }
 
 /** Makes the opens of a session, and forks the fiber that times them out. */
@@ -63,14 +64,14 @@ export const makeOpens = (
       (opening: PendingOpen) => protocol.own.expire(opening, acceptTimeout)
     ).pipe(Scope.extend(info.scope))
 
-    const begin = (request: OpenRequest, traceParent?: string): PendingOpen => {
+    const begin = (request: OpenOptions, traceParent?: string): PendingOpen => {
       const opening = new PendingOpen(request, traceParent, () => timeout.leave(opening))
       protocol.own.open(opening)
       if (!opening.isOver) timeout.watch(opening)
       return opening
     }
     /** Waits for the peer's answer. `restore` makes the wait interruptible, and nothing else. */
-    const awaitOpened = (request: OpenRequest, restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
+    const awaitOpened = (request: OpenOptions, restore: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>) =>
       withSpan(
         "Session.open",
         (span) => {

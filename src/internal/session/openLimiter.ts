@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import type { OpenOptions } from "../../SessionOptions.js"
 import type { DuplicateStream, LabelsUnsupported, OpenError } from "../../WsmuxError.js"
 import { emptyMetadata, type Metadata } from "../wire/metadata.js"
 import { encodeIntroduction, type Introduction, noIntroduction } from "../wire/record.js"
@@ -7,15 +8,6 @@ import type { StreamProtocol } from "./streamProtocol.js"
 
 /** All failures of an open. */
 export type AnyOpenError = OpenError | DuplicateStream | LabelsUnsupported
-
-/** What a caller may ask of an open. */
-export interface OpenRequest {
-  readonly id?: number | undefined
-  readonly label?: string | undefined
-  readonly metadata?: Metadata | undefined
-  readonly labelFallback?: boolean | undefined
-  readonly early?: boolean | undefined
-}
 
 /** An `open` in progress. The open waits for its turn and then for the peer's answer, and is settled once. */
 export class PendingOpen {
@@ -42,7 +34,7 @@ export class PendingOpen {
 
   /** @param onOver called when the time-out of the open no longer matters */
   constructor(
-    { early = false, id, label = "", labelFallback = false, metadata = emptyMetadata }: OpenRequest,
+    { early = false, id, label = "", labelFallback = false, metadata = emptyMetadata }: OpenOptions,
     traceParent: string | undefined,
     onOver: () => void
   ) {

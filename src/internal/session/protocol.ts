@@ -57,7 +57,7 @@ export class SessionProtocol implements Listener, Host {
   readonly dialect: Dialect
   readonly memory: ReceiveMemory
   readonly streams = new Map<number, StreamProtocol>()
-  readonly streamContext: StreamContext
+  readonly streamContext: StreamContext & { tuner: WindowTuner | undefined }
   /** The streams that this end opens. */
   readonly own: OwnStreams
   /** The streams that the peer opens. */
@@ -72,7 +72,6 @@ export class SessionProtocol implements Listener, Host {
   /** Pings for a transport that has none. */
   readonly pings: InBandPings
   #congestion: CongestionController | undefined
-  #tuner: WindowTuner | undefined
   readonly #records: Records
   /** The session's shares of the limits for all sessions. */
   readonly #shares: { readonly [K in "buffers" | "waitingAnswers"]: Share }
@@ -93,16 +92,13 @@ export class SessionProtocol implements Listener, Host {
       this.dialect.hello
     )
     this.pings = new InBandPings((message) => this.scheduler.sendControl(message))
-    const tuner = () => this.#tuner
     this.streamContext = {
       maxPeerWindow: settings.maxPeerWindow,
       discardLimit: settings.discardLimit,
       scheduler: this.scheduler,
       dialect: this.dialect,
       stalled: () => this.counters.creditStalls++,
-      get tuner() {
-        return tuner()
-      },
+      tuner: undefined,
       memory: this.memory,
       over: (stream) => this.#forget(stream)
     }
@@ -127,7 +123,7 @@ export class SessionProtocol implements Listener, Host {
   /** Limits the bytes in flight, and lets windows grow, by measured round trips from now on. */
   measureBy(congestion: CongestionController, tuner: WindowTuner | undefined): void {
     this.#congestion = congestion
-    this.#tuner = tuner
+    this.streamContext.tuner = tuner
     this.scheduler.limitBy(congestion)
   }
 

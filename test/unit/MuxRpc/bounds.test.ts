@@ -235,6 +235,17 @@ describe("MuxRpc client", () => {
       expect((yield* server.snapshot).streams).toEqual([])
     }))
 
+  it.scoped("MuxRpc client tells the server's refusal when the reset behind it stops the request", () =>
+    Effect.gen(function*() {
+      const settings = { dialect: "auto" } as const
+      const { client, server } = yield* MemoryTransport.makeSessions(quietly({ client: settings, server: settings }))
+      yield* settle
+      yield* serve(server, makeServed(), { maxMessageSize: 1000 })
+      const api = yield* connect(client)
+      const failure = yield* Effect.flip(api.Echo({ text: "x".repeat(100_000) }))
+      expect(failure.message).toMatch(/^cannot call Echo: call refused: the request has \d+ bytes, more than 1000$/)
+    }))
+
   it.scoped("MuxRpc client fails the call when the server serves another label", () =>
     Effect.gen(function*() {
       const { client, server } = yield* MemoryTransport.makeSessions(quietly())
