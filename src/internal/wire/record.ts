@@ -27,6 +27,20 @@ export interface Hello {
   readonly longest?: { readonly label: number; readonly metadata: number } | undefined
   /** How many streams may wait to be accepted. */
   readonly backlog?: number | undefined
+  /** The offer of an accepting end to resume the session over a later WebSocket. */
+  readonly resume?: ResumeOffer | undefined
+}
+
+/** How a dialling end may resume its session. */
+export interface ResumeOffer {
+  /** 16 bytes */
+  readonly sessionId: Uint8Array
+  /** 32 bytes, known to the two ends only. Valid until the next resume. */
+  readonly token: Uint8Array
+  /** For how long the session waits for its client after a loss. */
+  readonly graceMillis: number
+  /** The bytes of unacknowledged messages that the accepting end keeps. */
+  readonly keptBytes: number
 }
 
 /** Bits of `Hello.features`. A peer uses a feature when both ends have announced it. */
@@ -38,7 +52,9 @@ export const Feature = {
   /** `GoAway` */
   goAway: 4,
   /** `Ping` and `Pong` */
-  ping: 8
+  ping: 8,
+  /** The records of `resumeRecord.ts`. */
+  resume: 16
 } as const
 
 /** Opens a stream, in place of a SYN. */
@@ -93,15 +109,21 @@ export interface Unknown {
   readonly kind: number
 }
 
-const HELLO = 1
+export const HELLO = 1
 const OPEN = 2
 const RESET = 3
 const STOP = 4
 const GOAWAY = 5
-const PING = 6
-const PONG = 7
+export const PING = 6
+export const PONG = 7
 
-const tlv = { software: 1, window: 2, earlyCredit: 3, longest: 4, backlog: 5 } as const
+const tlv = { software: 1, window: 2, earlyCredit: 3, longest: 4, backlog: 5, resume: 6 } as const
+
+/** The size of a record's header: that of a DAT, and the kind. */
+export const recordHeaderSize = 6
+
+/** Where the features lie in the message of a `Hello`. */
+const featuresAt = recordHeaderSize + 4
 
 /** The first bytes of a `Hello` behind its kind: "wsx1". */
 const magic = Uint8Array.of(0x77, 0x73, 0x78, 0x31)
@@ -187,6 +209,15 @@ const decodeHello = (body: Uint8Array): Hello | undefined => {
       case tlv.backlog:
         if (length !== 4) return undefined
         hello.backlog = readUint32(body, value)
+        break
+      case tlv.resume:
+        if (length !== offerSize) return undefined
+        hello.resume = {
+          sessionId: body.slice(value, value + 16),
+          token: body.slice(value + 16, value + 48),
+          graceMillis: readUint32(body, value + 48),
+          keptBytes: readUint32(body, value + 52)
+        }
     }
     at = value + length
   }
@@ -242,16 +273,34 @@ export const encodeHello = (hello: Omit<Hello, "_tag">): Uint8Array => {
   return message(HELLO, body)
 }
 
+/** Adds to the message of a `Hello` that its sender can resume, and the offer of an accepting end. */
+export const addResume = (hello: Uint8Array, offer: ResumeOffer | undefined): Uint8Array => {
+  const entry = offer === undefined
+    ? []
+    : [
+      Uint8Array.of(tlv.resume, offerSize, 0),
+      offer.sessionId,
+      offer.token,
+      uint32s(Math.min(offer.graceMillis, maxUint32), Math.min(offer.keptBytes, maxUint32))
+    ]
+  const body = message(HELLO, hello.subarray(recordHeaderSize), ...entry)
+  writeUint32(body, featuresAt, readUint32(body, featuresAt) | Feature.resume)
+  return body
+}
+
+/** The size of the value of `tlv.resume`. */
+const offerSize = 56
+
 /** The label and the metadata of an `Open`, encoded. */
-export interface Introduction {
+export interface EncodedIntroduction {
   readonly label: Uint8Array
   readonly metadata: Uint8Array
 }
 
-export const noIntroduction: Introduction = { label: new Uint8Array(0), metadata: new Uint8Array(0) }
+export const noIntroduction: EncodedIntroduction = { label: new Uint8Array(0), metadata: new Uint8Array(0) }
 
 /** Encodes a label and metadata. Throws `RangeError` where they are too long. */
-export const encodeIntroduction = (label: string, metadata: Metadata): Introduction => {
+export const encodeIntroduction = (label: string, metadata: Metadata): EncodedIntroduction => {
   const encoded = { label: encoder.encode(label), metadata: encodeMetadata(metadata) }
   if (encoded.label.length > maxLabel) {
     throw new RangeError(`cannot open a stream: its label has more than ${maxLabel} bytes`)
@@ -263,7 +312,7 @@ export const encodeIntroduction = (label: string, metadata: Metadata): Introduct
 }
 
 /** Encodes a whole message with an `Open`. */
-export const encodeOpen = (id: number, window: number, { label, metadata }: Introduction): Uint8Array => {
+export const encodeOpen = (id: number, window: number, { label, metadata }: EncodedIntroduction): Uint8Array => {
   const body = new Uint8Array(12 + label.length + metadata.length)
   writeUint32(body, 0, id)
   writeUint32(body, 4, window)
@@ -297,7 +346,7 @@ export const encodePing = (payload: Uint8Array): Uint8Array => message(PING, pay
 export const encodePong = (payload: Uint8Array): Uint8Array => message(PONG, payload)
 
 /** Encodes a text of at most `maxReason` bytes. A longer text loses its end, between two characters. */
-const encodeReason = (reason: string): Uint8Array => {
+export const encodeReason = (reason: string): Uint8Array => {
   const bytes = encoder.encode(reason)
   if (bytes.length <= maxReason) return bytes
   let end = maxReason
@@ -305,14 +354,15 @@ const encodeReason = (reason: string): Uint8Array => {
   return bytes.subarray(0, end)
 }
 
-const uint32s = (...values: ReadonlyArray<number>): Uint8Array => {
+/** Little-endian integers, one behind the other. */
+export const uint32s = (...values: ReadonlyArray<number>): Uint8Array => {
   const bytes = new Uint8Array(4 * values.length)
   values.forEach((value, at) => writeUint32(bytes, 4 * at, value))
   return bytes
 }
 
 /** A whole message: the header of a DAT on the reserved id, the kind, and the body. */
-const message = (kind: number, ...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+export const message = (kind: number, ...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   const header = datHeader(reservedId)
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, header.length + 1))
   bytes.set(header)
