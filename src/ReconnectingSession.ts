@@ -1,6 +1,9 @@
 /**
- * A session that reconnects: it dials again whenever its connection is lost. Streams are opened and accepted on the
- * current session. The streams of a lost session fail.
+ * A session that reconnects: it dials again whenever its connection is lost. Streams are opened on the current session.
+ * The streams of a lost session fail.
+ *
+ * When the peer drains a session, such as a server that restarts, the next session is dialled first. Streams that run
+ * go on in the old session until they are over.
  *
  * @since 0.1.0
  */
@@ -19,7 +22,14 @@ import type { MuxStream } from "./MuxStream.js"
 import * as Session from "./Session.js"
 import type * as SessionConfig from "./SessionConfig.js"
 import type { Transport } from "./Transport.js"
-import type { AcceptTimeout, InvalidConfiguration, NotConnected, StreamRefused, TerminalError } from "./WsmuxError.js"
+import type {
+  AcceptTimeout,
+  InvalidConfiguration,
+  NotConnected,
+  SessionDraining,
+  StreamRefused,
+  TerminalError
+} from "./WsmuxError.js"
 
 /**
  * A session that reconnects. `E` is the type of the failures of its attempts. The service in a context has `unknown`.
@@ -35,48 +45,64 @@ export interface Service<out E = unknown> {
   readonly current: Effect.Effect<Session.Session, NotConnected<E>>
 
   /**
-   * Opens a stream on the current session, or on the next. Where a session ends before the peer has accepted the
-   * stream, the next session opens the stream: no byte was lost. The scope owns the stream.
+   * Opens a stream on the current session, or on the next. Where a session ends or drains before the peer has accepted
+   * the stream, the next session opens the stream: no byte was lost. The scope owns the stream.
    *
    * Fails with `NotConnected` when all waits for sessions together reach `openTimeout`, and when no more attempts are
    * made. Other failures are those of `Session.open`.
    */
   readonly open: Session.Open<AcceptTimeout | StreamRefused | NotConnected<E>>
 
-  /** Accepts the next stream that the peer opens, on the current session or a later one. The scope owns the stream. */
+  /**
+   * Accepts the next stream that the peer opens, on the current session, on one that drains, or on a later one. The
+   * scope owns the stream. Fails with `NotConnected` once no more attempts are made and no session drains.
+   */
   readonly accept: Effect.Effect<MuxStream, NotConnected<E>, Scope.Scope>
 
   /** Repeats `accept`. The scope in which it runs owns all streams. */
   readonly accepted: Stream.Stream<MuxStream, NotConnected<E>, Scope.Scope>
 
   /**
-   * Runs the handler by `Session.run` on one session after the other. The handlers of a lost session run on until they
-   * end by themselves. Fails with `NotConnected` once no more attempts are made and all handlers have ended.
+   * Runs the handler by `Session.run` on each session. The handlers of a lost session run on until they end by
+   * themselves. Fails with `NotConnected` once no more attempts are made and all sessions and handlers have ended.
    */
   readonly run: <E2, R>(
     handler: (stream: MuxStream) => Effect.Effect<unknown, E2, R>
   ) => Effect.Effect<never, NotConnected<E>, Exclude<R, Scope.Scope>>
 
-  /** Closes the current session, and stops the attempts. Idempotent. Interrupting it leaves the closing running. */
+  /** Closes all sessions, and stops the attempts. Idempotent. Interrupting it leaves the closing running. */
   readonly close: Effect.Effect<void>
 
-  /** Completes with the reason once no more attempts are made. */
+  /** Completes with the reason once no more attempts are made. Sessions that drain may still have streams. */
   readonly awaitClosed: Effect.Effect<NotConnected<E>>
 }
 
 /**
  * - `Connecting`: an attempt is being made, or waits for its turn. `attempt` counts from 1 since the last session.
- *   `cause` is the failure of the last attempt, or the error that ended the last session.
+ *   `cause` is the failure of the last attempt, or why the last session is not used any more.
  * - `Connected`: there is a session.
  * - `Closed`: no more attempts are made.
+ *
+ * `draining` are the earlier sessions that take no new streams, and go on until their streams are over.
  *
  * @since 0.1.0
  * @category models
  */
 export type State<E = unknown> =
-  | { readonly _tag: "Connecting"; readonly attempt: number; readonly cause: E | undefined }
-  | { readonly _tag: "Connected"; readonly session: Session.Session }
-  | { readonly _tag: "Closed"; readonly cause: NotConnected<E> }
+  & (
+    | { readonly _tag: "Connecting"; readonly attempt: number; readonly cause: E | undefined }
+    | { readonly _tag: "Connected"; readonly session: Session.Session }
+    | { readonly _tag: "Closed"; readonly cause: NotConnected<E> }
+  )
+  & { readonly draining: ReadonlyArray<Session.Session> }
+
+/**
+ * Why another session is needed: the last one has ended, or takes no new streams.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export type Loss = TerminalError | SessionDraining
 
 /**
  * The options of `make`. `E1` and `R1` are those of `transport`, `E2` and `R2` those of `onConnect`, `R3` is that of
@@ -103,10 +129,14 @@ export interface Options<E1, R1, E2, R2, R3> {
    * starts anew after a session that has lived for `stableAfter`. The wait that a server asks for by `Retry-After` is
    * added, up to an hour. Default `defaultSchedule`.
    *
+   * When a session drains and its peer wants to be dialled now, the attempt follows without the schedule. Only the
+   * first time, and once for each session that has lived for `stableAfter`: a server that sends each session away is
+   * dialled by the schedule.
+   *
    * A schedule with an input type of its own needs a `transport` whose type TypeScript infers first: from a constant,
    * or from `effect.pipe(Effect.flatMap(...))`.
    */
-  readonly schedule?: Schedule.Schedule<unknown, Types.NoInfer<E1 | E2> | TerminalError, R3> | undefined
+  readonly schedule?: Schedule.Schedule<unknown, Types.NoInfer<E1 | E2> | Loss, R3> | undefined
   /**
    * Decides whether the failure would repeat at each further attempt, so that no more are made. `hasConnected` tells
    * whether there has been a session. Default `isHopeless`, which a decision of your own can call.
@@ -195,7 +225,7 @@ export class ReconnectingSession extends Context.Tag("effect-wsmux/ReconnectingS
 export const make: <E1, R1, E2 = never, R2 = never, R3 = never>(
   options: Options<E1, R1, E2, R2, R3>
 ) => Effect.Effect<
-  Service<E1 | E2 | TerminalError>,
+  Service<E1 | E2 | Loss>,
   InvalidConfiguration,
   R1 | R2 | R3 | Scope.Scope
 > = internal.makeReconnecting

@@ -3,27 +3,28 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Options, Service } from "../../ReconnectingSession.js"
-import { type InvalidConfiguration, NotConnected, type TerminalError } from "../../WsmuxError.js"
+import type { Loss, Options, Service } from "../../ReconnectingSession.js"
+import { type InvalidConfiguration, NotConnected } from "../../WsmuxError.js"
 import { setUnsafeOpen } from "../session/sessionCallbacks.js"
 import { resolve } from "../settings/resolve.js"
 import { duration } from "../settings/validate.js"
-import { currentMonotonicMillis } from "../time/clock.js"
 import { connect } from "./connect.js"
 import { operations } from "./operations.js"
-import { defaultSchedule, isHopeless, retryAfterOf } from "./policy.js"
+import { defaultSchedule, isHopeless } from "./policy.js"
 import { ConnectionState } from "./state.js"
+import { succeed } from "./succession.js"
 
 /** Keeps one session after the other connected, in the background. */
 export const makeReconnecting = <E1, R1, E2, R2, R3>(
   options: Options<E1, R1, E2, R2, R3>
-): Effect.Effect<Service<E1 | E2 | TerminalError>, InvalidConfiguration, R1 | R2 | R3 | Scope.Scope> =>
+): Effect.Effect<Service<E1 | E2 | Loss>, InvalidConfiguration, R1 | R2 | R3 | Scope.Scope> =>
   Effect.gen(function*() {
-    type Failure = E1 | E2 | TerminalError
+    type Failure = E1 | E2 | Loss
     const settings = yield* resolve(options.settings)
     const attempt = connect({
       transport: options.transport,
@@ -36,41 +37,18 @@ export const makeReconnecting = <E1, R1, E2, R2, R3>(
     const isFinal = options.isHopeless ?? isHopeless
     const state = yield* ConnectionState.make<Failure>()
     const driver = yield* Schedule.driver<unknown, Failure, R3>(options.schedule ?? defaultSchedule)
-    let hasConnected = false
+    const lives = yield* FiberSet.make<boolean>()
+    const closeSessions = FiberSet.clear(lives)
 
-    /**
-     * Makes one attempt, and waits for the end of its session. Succeeds with the reason why there is no session now.
-     */
-    const connectOnce = Effect.gen(function*() {
-      const session = yield* attempt
-      const since = yield* currentMonotonicMillis
-      hasConnected = true
-      yield* state.connected(session)
-      const cause = yield* session.awaitClosed
-      if ((yield* currentMonotonicMillis) - since >= stableAfter) yield* driver.reset
-      return cause
-    }).pipe(Effect.scoped, Effect.merge)
-
-    /** Waits until the next attempt is due. Fails when there is none. */
-    const waitForTurn = (cause: Failure) =>
-      Effect.gen(function*() {
-        const givenUp = new NotConnected<Failure>({ reason: "GaveUp", cause })
-        if (isFinal(cause, hasConnected)) return yield* givenUp
-        yield* state.connecting(cause)
-        yield* Effect.mapError(driver.next(cause), () => givenUp)
-        // The wait of the schedule comes on top: its jitter spreads the clients that were told the same `Retry-After`.
-        yield* Effect.sleep(retryAfterOf(cause))
-      })
-
-    const loop = yield* Effect.forever(Effect.flatMap(connectOnce, waitForTurn)).pipe(
+    const loop = yield* succeed<E1 | E2, R1 | R2, R3>({ attempt, driver, isFinal, lives, stableAfter }, state).pipe(
       Effect.interruptible,
+      // Without further attempts, the sessions that drain go on.
+      Effect.onInterrupt(() => closeSessions),
       Effect.onExit((exit) => state.close(reasonOf(exit))),
       Effect.forkScoped
     )
-    const { accept, current, open, run, unsafeOpen } = operations(
-      state,
-      openTimeout
-    )
+    const closing = Effect.zipRight(Fiber.interrupt(loop), closeSessions)
+    const { accept, current, open, run, unsafeOpen } = operations(state, openTimeout)
     const service: Service<Failure> = {
       state: state.ref,
       current,
@@ -78,7 +56,7 @@ export const makeReconnecting = <E1, R1, E2, R2, R3>(
       accept,
       accepted: Stream.repeatEffect(accept),
       run,
-      close: Effect.zipRight(Fiber.interruptFork(loop), Effect.asVoid(state.awaitClosed)),
+      close: Effect.flatMap(Effect.forkDaemon(closing), Fiber.join),
       awaitClosed: state.awaitClosed
     }
     setUnsafeOpen(service, unsafeOpen)

@@ -17,7 +17,9 @@ import {
   type StreamRefused,
   type TerminalError
 } from "../../WsmuxError.js"
+import { acceptAny } from "../session/acceptAny.js"
 import type { Fork } from "../session/callbacks.js"
+import type { AnyOpenError } from "../session/openLimiter.js"
 import {
   forkOpen,
   type OpenerWithoutId,
@@ -34,47 +36,37 @@ type Handler<E, R> = (stream: MuxStream) => Effect.Effect<unknown, E, R>
 /** An open without an id of the caller's choice cannot fail with `DuplicateStream`. */
 type OpenFailure<E> = AcceptTimeout | StreamRefused | NotConnected<E>
 
-/** A session has ended, or takes no more streams. */
-type Over = TerminalError | SessionDraining
+type AnyOpenFailure<E> = OpenFailure<E> | Exclude<AnyOpenError, OpenError>
 
-const isOver = (error: unknown): error is Over => isTerminalError(error) || Predicate.isTagged(error, "SessionDraining")
+/** Whether a session has ended, or takes no more streams. */
+const isOver = (error: unknown): error is TerminalError | SessionDraining =>
+  isTerminalError(error) || Predicate.isTagged(error, "SessionDraining")
 
 /** The operations of a session, on the current session or the next. */
 export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.Duration) => {
-  const following = (previous?: Session) => state.next(previous, (wait) => wait)
-
-  /** Uses the current session. Uses the next where that session turns out to be over. */
-  const onSession = <A, F, R>(
-    next: (previous?: Session) => Effect.Effect<Session, NotConnected<E>>,
-    use: (session: Session) => Effect.Effect<A, F | Over, R>
-  ): Effect.Effect<A, Exclude<F, Over> | NotConnected<E>, R> => {
-    const attempt = (previous?: Session): Effect.Effect<A, Exclude<F, Over> | NotConnected<E>, R> =>
-      Effect.flatMap(next(previous), (session) =>
-        Effect.catchAll(
-          use(session),
-          (error) => isOver(error) ? attempt(session) : Effect.fail(error as Exclude<F, Over>)
-        ))
-    return attempt()
-  }
-
   /** Limits all waits of one operation to the same moment of the monotonic clock. */
   const until = (time: number): Limit<E> => (wait) =>
     Effect.flatMap(currentMonotonicMillis, (now) =>
       Effect.flatten(Effect.timeoutTo(wait, {
         duration: Math.max(time - now, 0),
         onSuccess: Effect.succeed,
-        onTimeout: () => Effect.flatMap(state.lastCause, (cause) => new NotConnected<E>({ reason: "Timeout", cause }))
+        onTimeout: () => new NotConnected<E>({ reason: "Timeout", cause: state.lastCause })
       })))
 
   const open = (options?: OpenOptions) =>
     Effect.flatMap(currentMonotonicMillis, (now) => {
       const limit = until(now + Duration.toMillis(openTimeout))
-      return onSession((previous) => state.next(previous, limit), (session) => session.open(options))
+      // A session that is over has not opened the stream, or the peer has not taken any of its bytes.
+      const attempt = (previous?: Session): Effect.Effect<MuxStream, AnyOpenFailure<E>, Scope.Scope> =>
+        Effect.flatMap(state.next(previous, limit), (session) =>
+          Effect.catchAll(session.open(options), (error) =>
+            isOver(error) ? attempt(session) : Effect.fail(error)))
+      return attempt()
     })
 
   /** Opens without a fiber where there is a session. The fiber waits for the next session, and limits that wait. */
   const unsafeOpen = (fork: Fork, options?: StreamOptions): UnsafeOpen<OpenFailure<E>> => (done) => {
-    const session = state.unsafeCurrent
+    const session = state.current
     const waiting = forkOpen<OpenFailure<E>>({ open } as OpenerWithoutId<OpenFailure<E>>, fork, options)
     if (session === undefined) return waiting(done)
     let cancelWaiting: Cancel | undefined
@@ -87,23 +79,25 @@ export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.D
     return () => (cancelWaiting ?? cancel)()
   }
 
-  const accept = onSession(following, (session) => session.accept)
-
-  /** Runs the handler in one session after the other. Handlers of a lost session end by themselves. */
+  /** Runs the handler in each session. Handlers of a lost session end by themselves. */
   const run = <E2, R>(handler: Handler<E2, R>): Effect.Effect<never, NotConnected<E>, Exclude<R, Scope.Scope>> =>
     Effect.scoped(Effect.gen(function*() {
       const runs = yield* FiberSet.make()
-      let session: Session | undefined
-      const follow = Effect.gen(function*() {
-        session = yield* following(session)
-        yield* FiberSet.run(runs, Effect.ignore(session.run(handler)))
+      const known = new WeakSet<Session>()
+      const start = state.changes.waitUntil(() => {
+        const others = state.sessions.filter((session) => !known.has(session))
+        for (const session of others) known.add(session)
+        if (others.length > 0) {
+          return Effect.forEach(others, (session) => FiberSet.run(runs, Effect.ignore(session.run(handler))))
+        }
+        return state.closed && Effect.fail(state.closed)
       })
-      return yield* Effect.forever(follow).pipe(Effect.tapError(() => FiberSet.awaitEmpty(runs)))
+      return yield* Effect.forever(start).pipe(Effect.tapError(() => FiberSet.awaitEmpty(runs)))
     }))
 
   return {
-    accept,
-    current: following(),
+    accept: acceptAny(state),
+    current: state.next(undefined, (wait) => wait),
     open: open as Open<OpenFailure<E>>,
     run,
     unsafeOpen

@@ -76,7 +76,7 @@ describe("ReconnectingSession", () => {
       const refused = yield* server.link
       yield* settle
       expect((yield* refused.server.awaitClosed)._tag).toBe("SessionClosed")
-      expect(yield* session.state.get).toEqual({ _tag: "Connecting", attempt: 2, cause: unreachable })
+      expect(yield* session.state.get).toEqual({ _tag: "Connecting", attempt: 2, cause: unreachable, draining: [] })
       yield* TestClock.adjust("1 second")
       yield* cut(yield* server.link)
       const third = { _tag: "Connecting", attempt: 3, cause: new TransportFailure({ code: 1006, reason: "" }) }
@@ -225,9 +225,19 @@ describe("ReconnectingSession", () => {
         )
       })
       const open = yield* start(session.open())
-      expect(yield* session.state.get).toEqual({ _tag: "Connecting", attempt: 2, cause: new NoToken({ attempt: 1 }) })
+      expect(yield* session.state.get).toEqual({
+        _tag: "Connecting",
+        attempt: 2,
+        cause: new NoToken({ attempt: 1 }),
+        draining: []
+      })
       yield* TestClock.adjust("1 second")
-      expect(yield* session.state.get).toEqual({ _tag: "Connecting", attempt: 3, cause: new NoToken({ attempt: 2 }) })
+      expect(yield* session.state.get).toEqual({
+        _tag: "Connecting",
+        attempt: 3,
+        cause: new NoToken({ attempt: 2 }),
+        draining: []
+      })
       expect(yield* server.calls).toBe(0)
       yield* TestClock.adjust("1 second")
       yield* (yield* server.link).server.accept

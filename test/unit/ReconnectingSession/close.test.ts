@@ -39,7 +39,7 @@ describe("ReconnectingSession", () => {
       expect(yield* Effect.flip(session.open())).toEqual(why)
       expect(yield* Effect.flip(session.current)).toEqual(why)
       expect(yield* Effect.flip(session.run(() => Effect.void))).toEqual(why)
-      expect(yield* session.state.get).toEqual({ _tag: "Closed", cause: why })
+      expect(yield* session.state.get).toEqual({ _tag: "Closed", cause: why, draining: [] })
       expect(why.message).toBe("reconnecting gave up: the session was closed by the peer (code 1000)")
       expect(seen).toEqual(["SessionClosed"])
     }))
@@ -93,7 +93,7 @@ describe("ReconnectingSession", () => {
             )
             yield* session.close
             for (const fiber of waiting) expect(yield* failureOf(fiber)).toEqual(closed)
-            expect(yield* session.state.get).toEqual({ _tag: "Closed", cause: closed })
+            expect(yield* session.state.get).toEqual({ _tag: "Closed", cause: closed, draining: [] })
             yield* TestClock.adjust("1 minute")
             for (const { server: far } of yield* Queue.takeAll(server.links)) {
               expect(yield* far.awaitClosed).toEqual(new SessionClosed({ by: "peer", code: 1000, reason: "" }))

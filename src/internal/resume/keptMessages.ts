@@ -1,0 +1,120 @@
+/**
+ * The messages that were sent and may have to be repeated, oldest first. Copies the bytes into blocks: a message costs
+ * no allocation, and an end with nothing to repeat holds no block.
+ */
+export class KeptMessages {
+  /** The bytes of all messages. */
+  bytes = 0
+  #blocks: Array<Uint8Array> = []
+  /** Where the first message begins in the first block, and where the last one ends in the last block. */
+  #start = 0
+  #end = blockSize
+  /** The sizes of the messages. Those before `#head` have been dropped. */
+  #sizes: Array<number> = []
+  #head = 0
+
+  get count(): number {
+    return this.#sizes.length - this.#head
+  }
+
+  /** Adds a message. Returns its size. */
+  add(parts: ReadonlyArray<Uint8Array>): number {
+    const size = this.#write(parts)
+    this.#sizes.push(size)
+    return size
+  }
+
+  /** Appends to the last message. Returns the number of bytes. */
+  extend(parts: ReadonlyArray<Uint8Array>): number {
+    const size = this.#write(parts)
+    this.#sizes[this.#sizes.length - 1]! += size
+    return size
+  }
+
+  /** Drops the oldest messages. Returns their bytes. */
+  drop(count: number): number {
+    let dropped = 0
+    for (let n = 0; n < count; n++) dropped += this.#sizes[this.#head++]!
+    this.bytes -= dropped
+    if (this.#head === this.#sizes.length) {
+      this.clear()
+      return dropped
+    }
+    if (this.#head >= minGap && this.#head * 2 >= this.#sizes.length) {
+      this.#sizes.copyWithin(0, this.#head)
+      this.#sizes.length -= this.#head
+      this.#head = 0
+    }
+    this.#start += dropped
+    const passed = Math.floor(this.#start / blockSize)
+    for (const block of this.#blocks.splice(0, passed)) recycle(block)
+    this.#start -= passed * blockSize
+    return dropped
+  }
+
+  /** Drops all messages. */
+  clear(): void {
+    for (const block of this.#blocks) recycle(block)
+    this.#blocks = []
+    this.#sizes = []
+    this.#head = this.#start = this.bytes = 0
+    this.#end = blockSize
+  }
+
+  /** The parts of each message. They are valid until the next change. */
+  *[Symbol.iterator](): Generator<Array<Uint8Array>> {
+    let block = 0
+    let at = this.#start
+    for (let n = this.#head; n < this.#sizes.length; n++) {
+      const parts: Array<Uint8Array> = []
+      for (let left = this.#sizes[n]!; left > 0;) {
+        if (at === blockSize) {
+          block++
+          at = 0
+        }
+        const part = this.#blocks[block]!.subarray(at, Math.min(at + left, blockSize))
+        parts.push(part)
+        at += part.length
+        left -= part.length
+      }
+      yield parts
+    }
+  }
+
+  #write(parts: ReadonlyArray<Uint8Array>): number {
+    let size = 0
+    for (const part of parts) {
+      size += part.length
+      for (let at = 0; at < part.length;) {
+        if (this.#end === blockSize) {
+          this.#blocks.push(spare.pop() ?? new Uint8Array(blockSize))
+          this.#end = 0
+        }
+        const length = Math.min(part.length - at, blockSize - this.#end)
+        const block = this.#blocks[this.#blocks.length - 1]!
+        block.set(at === 0 && length === part.length ? part : part.subarray(at, at + length), this.#end)
+        this.#end += length
+        at += length
+      }
+    }
+    this.bytes += size
+    return size
+  }
+}
+
+/** Small, so that a session with little to repeat holds little. */
+const blockSize = 16 * 1024
+
+/** Blocks of all sessions for use again. New memory would cost more than the copy. */
+const spare: Array<Uint8Array> = []
+const maxSpare = 64
+
+const recycle = (block: Uint8Array): void => {
+  if (spare.length < maxSpare) spare.push(block)
+}
+
+/** Fewer dropped sizes than this are not worth a move. */
+const minGap = 64
+
+/** The bytes that an end keeps by default. */
+export const defaultMaxKept = 4 * 1024 * 1024

@@ -1,0 +1,399 @@
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { ResumptionSnapshot } from "../../SessionSnapshot.js"
+import type { CloseInfo, Listener, Transport } from "../../Transport.js"
+import { TypeId } from "../../Transport.js"
+import type { ResumeFailure } from "../../WsmuxError.js"
+import { Notify } from "../sync/notify.js"
+import { ListenerBuffer } from "../transport/listenerBuffer.js"
+import { addResume, decodeRecord, Feature, HELLO, recordHeaderSize, type ResumeOffer } from "../wire/record.js"
+import * as Record from "../wire/resumeRecord.js"
+import type { Carrier, CarrierUser } from "./carrier.js"
+import { KeptMessages } from "./keptMessages.js"
+import { isLoss, lost } from "./loss.js"
+
+/** What a resumable transport asks of the end that owns it. */
+export interface ResumeOwner {
+  /** The offer of an accepting end. Undefined at the dialling end. */
+  readonly offer: ResumeOffer | undefined
+  /** The bytes of unacknowledged messages at which the transport takes no more. */
+  readonly maxKept: number
+  /** Books kept bytes at the limit of the server. A negative number gives bytes back. */
+  readonly book: (bytes: number) => void
+  /** Calls back after a second. */
+  readonly afterSecond: (task: () => void) => void
+  /** The time in milliseconds. */
+  readonly now: () => number
+  /** The peer can resume; `offer` is that of an accepting peer. */
+  readonly onNative: (offer: ResumeOffer | undefined) => void
+  /** The first message asks to resume another session. The owner takes the carrier away. */
+  readonly onResume: (record: Record.Resume, carrier: Carrier) => void
+  /** The carrier is lost. The owner attaches another or ends the transport. A peer that was not heard may be plain. */
+  readonly onSuspended: (loss: CloseInfo, isPeerHeard: boolean) => void
+  /** The carrier has proven that its peer has the newest token. */
+  readonly onProven: () => void
+  /** The transport has ended. */
+  readonly onEnd: () => void
+  /** Makes the failure of a transport whose peer lies about its counts. */
+  readonly countFailure: (detail: string) => ResumeFailure
+}
+
+/** Whether the session survives the loss of its carrier. */
+type Phase =
+  /** The first messages of both ends are still to come. */
+  | "Undecided"
+  /** One of the two ends cannot resume: the carrier carries all. */
+  | "Plain"
+  | "Connected"
+  | "Suspended"
+  | "Ended"
+
+/**
+ * A transport made of a succession of carriers, each an established WebSocket. The session above does not notice that
+ * one takes the place of another: while there is none, the transport is not writable.
+ *
+ * Each message is counted, but for those that a loss makes void. Sent messages are kept until the peer has said that it
+ * has handled them. On a new carrier, each end repeats what the other has not received.
+ */
+export class ResumableTransport implements Transport, CarrierUser {
+  readonly [TypeId]: TypeId = TypeId
+  readonly maxMessageSize: number
+  readonly localAddress: Transport["localAddress"]
+  readonly remoteAddress: Transport["remoteAddress"]
+  readonly ping: Transport["ping"]
+  readonly pong: Transport["pong"]
+  readonly #owner: ResumeOwner
+  readonly #listeners: ListenerBuffer
+  readonly #kept = new KeptMessages()
+  #listener: Listener | undefined
+  #carrier: Carrier | undefined
+  #phase: Phase = "Undecided"
+  /** Whether this end's first message says that it can resume, and whether the peer's does. */
+  #ownOffers: boolean | undefined
+  #peerOffers: boolean | undefined
+  /** Counted messages: sent, acknowledged by the peer, and received. */
+  #sent = 0
+  #acknowledged = 0
+  #received = 0
+  /** The counted messages and their bytes that came since the last acknowledgement. */
+  #unconfirmed = 0
+  #unconfirmedBytes = 0
+  #isTimed = false
+  /** Whether the last message of the carrier is the last one kept, so that both can be extended. */
+  #mayExtend = false
+  /** Whether `pollWritable` has returned false since the last `onWritable`. */
+  #blocked = false
+  #isClosing = false
+  /** Notified at each new carrier and at the end. */
+  readonly #changes = new Notify()
+  /** Added to the carrier's count, so that a change of the carrier is a sign of life. */
+  #lifeSigns = 0
+  #isProven = true
+  #resumed = 0
+  #since: number | undefined
+
+  constructor(carrier: Carrier, owner: ResumeOwner) {
+    const { transport } = carrier
+    this.#owner = owner
+    this.maxMessageSize = transport.maxMessageSize
+    this.localAddress = transport.localAddress
+    this.remoteAddress = transport.remoteAddress
+    this.#listeners = new ListenerBuffer(transport.maxMessageSize, () => this.end(lost(new Error(noListener))))
+    if (transport.ping !== undefined) this.ping = (answered) => this.#carrier?.ping(answered)
+    if (transport.pong !== undefined) this.pong = () => this.#carrier?.transport.pong?.()
+    this.#carrier = carrier
+  }
+
+  /** Begins to listen to the first carrier. */
+  begin(): void {
+    this.#carrier?.handTo(this)
+  }
+
+  get upgrade(): Transport["upgrade"] {
+    return this.#carrier?.transport.upgrade
+  }
+
+  get phase(): Phase {
+    return this.#phase
+  }
+
+  get carrier(): Carrier | undefined {
+    return this.#carrier
+  }
+
+  /** The bytes that are kept until the peer acknowledges them. */
+  get keptBytes(): number {
+    return this.#kept.bytes
+  }
+
+  /** How many messages of the peer have been handled. */
+  get received(): number {
+    return this.#received
+  }
+
+  /** The number of the oldest message that can be repeated. */
+  get firstKept(): number {
+    return this.#acknowledged + 1
+  }
+
+  readonly resumption = (): ResumptionSnapshot | undefined => {
+    if (this.#phase !== "Connected" && this.#phase !== "Suspended") return undefined
+    return {
+      state: this.#phase === "Connected" ? "connected" : "suspended",
+      since: this.#since,
+      resumed: this.#resumed,
+      keptBytes: this.#kept.bytes
+    }
+  }
+
+  listen(listener: Listener): void {
+    this.#listener = listener
+    this.#listeners.listen(listener)
+  }
+
+  send(parts: ReadonlyArray<Uint8Array>, more?: boolean): void {
+    if (this.#phase === "Ended" || this.#isClosing) return
+    if (this.#phase === "Plain") return this.#carrier?.transport.send(parts, more)
+    const kind = Record.kindOf(parts[0]!)
+    this.#mayExtend = false
+    if (kind !== undefined && Record.isPing(kind)) return this.#carrier?.transport.send(parts, more)
+    const message = this.#ownOffers === undefined ? this.#begin(kind, parts) : parts
+    this.#sent++
+    this.#owner.book(this.#kept.add(message))
+    if (this.#carrier === undefined) return
+    this.#carrier.transport.send(message, more)
+    this.#mayExtend = true
+    this.#settle()
+  }
+
+  extend(parts: ReadonlyArray<Uint8Array>): boolean {
+    const extended = (this.#mayExtend || this.#phase === "Plain") && this.#carrier?.transport.extend?.(parts) === true
+    if (extended && this.#phase !== "Plain") this.#owner.book(this.#kept.extend(parts))
+    return extended
+  }
+
+  pollWritable(): boolean {
+    const isWritable = !this.#isClosing && this.#kept.bytes < this.#owner.maxKept &&
+      this.#carrier?.transport.pollWritable() === true
+    this.#blocked ||= !isWritable
+    return isWritable
+  }
+
+  /** Changes at every call while there is no carrier: the keep-alive rests then. */
+  receiveCount(): number {
+    if (this.#carrier === undefined) this.#lifeSigns++
+    return this.#lifeSigns + (this.#carrier?.transport.receiveCount() ?? 0)
+  }
+
+  /** Drops a carrier whose peer shows no sign of life. Returns false where the session cannot go on over another. */
+  renew(): boolean {
+    if (this.#phase === "Connected") this.#suspend({ code: 1006, reason: "", cause: new Error("the peer was silent") })
+    return this.#phase === "Suspended"
+  }
+
+  /** While suspended, waits for another carrier first: the peer is owed the kept messages and the close frame. */
+  close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
+    const closeCarrier: Effect.Effect<void> = this.#changes.waitUntil(() => {
+      if (this.#phase === "Ended") return Effect.void
+      // A peer that resumes drops this carrier, and goes on over another one.
+      return this.#carrier && Effect.zipRight(this.#carrier.transport.close(code, reason, timeout), closeCarrier)
+    })
+    return Effect.suspend(() => {
+      this.#isClosing = true
+      return closeCarrier
+    }).pipe(
+      Effect.interruptible,
+      Effect.timeoutOption(timeout),
+      Effect.ensuring(Effect.sync(() => this.end(this.#carrier?.end ?? lost(undefined)))),
+      Effect.asVoid
+    )
+  }
+
+  /** Ends the transport. Only the first call counts. */
+  end(info: CloseInfo): void {
+    if (this.#phase === "Ended") return
+    this.#phase = "Ended"
+    this.#forget()
+    this.#carrier?.drop()
+    this.#carrier = undefined
+    this.#listeners.close(info)
+    this.#changes.notifyAll()
+    this.#owner.onEnd()
+  }
+
+  // A new carrier.
+
+  /** Whether the peer's counts fit this end's: the peer asks for messages that are kept, and repeats all it must. */
+  fits(peer: { readonly received: number; readonly firstKept: number }): boolean {
+    return peer.received >= this.#acknowledged && peer.received <= this.#sent && peer.firstKept <= this.#received + 1
+  }
+
+  /** Goes on over another carrier, whose peer has received so many messages. Repeats the others. */
+  attach(carrier: Carrier, peerReceived: number): void {
+    this.#acknowledge(peerReceived)
+    this.#carrier = carrier
+    this.#phase = "Connected"
+    this.#peerOffers = true // a peer that resumes may have lost its first message
+    this.#mayExtend = false
+    this.#isProven = false
+    this.#unconfirmed = this.#unconfirmedBytes = 0 // the handshake told the count
+    this.#lifeSigns++
+    this.#resumed++
+    this.#since = undefined
+    carrier.handTo(this)
+    let left = this.#kept.count
+    for (const message of this.#kept) carrier.transport.send(message, --left > 0)
+    this.#listener?.onRenewed?.()
+    this.#changes.notifyAll()
+    this.#wake()
+    if (carrier.end !== undefined && this.#carrier === carrier) this.onClose(carrier.end)
+  }
+
+  /** Gives the carrier to another transport, and ends. */
+  giveAway(end: CloseInfo): void {
+    this.#carrier = undefined
+    this.end(end)
+  }
+
+  /** Drops the carrier, because a newer one takes its place. */
+  detach(): void {
+    if (this.#carrier !== undefined) this.#detach()
+  }
+
+  // The events of the carrier.
+
+  onMessage(message: Uint8Array): void {
+    if (this.#phase === "Plain") return this.#listeners.receiver.onMessage(message)
+    const kind = Record.kindOf(message)
+    if (this.#peerOffers === undefined && this.#decide(kind, message)) return
+    if (!this.#isProven) {
+      this.#isProven = true
+      this.#owner.onProven()
+    }
+    if (kind !== undefined && Record.isUncounted(kind) && this.#peerOffers === true) {
+      if (Record.isResumeKind(kind)) this.#onRecord(message)
+      else this.#listeners.receiver.onMessage(message)
+      return
+    }
+    this.#received++
+    this.#unconfirmed++
+    this.#unconfirmedBytes += message.byteLength
+    this.#listeners.receiver.onMessage(message)
+    if (this.#phase !== "Connected") return
+    if (this.#unconfirmedBytes >= confirmBytes) this.#confirm()
+    else if (!this.#isTimed) this.#startTimer()
+  }
+
+  onText(): void {
+    this.#listeners.receiver.onText()
+  }
+
+  onWritable(): void {
+    this.#wake()
+  }
+
+  onClose(end: CloseInfo): void {
+    const isAccepting = this.#owner.offer !== undefined
+    // The client may have got an offer although its own first message was lost.
+    const mayGoOn = this.#phase === "Connected" || (this.#phase === "Undecided" && isAccepting && this.#ownOffers)
+    if (mayGoOn && !this.#isClosing && isLoss(end, isAccepting)) this.#suspend(end)
+    else this.end(end)
+  }
+
+  /** Sends the first message. A `Hello` also tells that this end can resume. */
+  #begin(kind: number | undefined, parts: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> {
+    this.#ownOffers = kind === HELLO
+    return this.#ownOffers ? [addResume(parts[0]!, this.#owner.offer)] : parts
+  }
+
+  /** Decides by the peer's first message whether it can resume. Returns whether the owner has taken the carrier. */
+  #decide(kind: number | undefined, message: Uint8Array): boolean {
+    const record = kind === undefined ? undefined : Record.decode(message)
+    if (record?._tag === "Resume" && this.#owner.offer !== undefined) {
+      this.#owner.onResume(record, this.#carrier!)
+      return true
+    }
+    const hello = kind === HELLO ? decodeRecord(message.subarray(recordHeaderSize - 1)) : undefined
+    this.#peerOffers = hello?._tag === "Hello" && (hello.features & Feature.resume) !== 0 &&
+      (this.#owner.offer !== undefined || hello.resume !== undefined)
+    if (this.#peerOffers) this.#owner.onNative(hello?._tag === "Hello" ? hello.resume : undefined)
+    this.#settle()
+    return false
+  }
+
+  /** Both first messages decide whether the session can be resumed. */
+  #settle(): void {
+    if (this.#phase !== "Undecided") return
+    if (this.#ownOffers === false || this.#peerOffers === false) {
+      this.#phase = "Plain"
+      this.#forget()
+      this.#wake()
+    } else if (this.#ownOffers && this.#peerOffers) this.#phase = "Connected"
+  }
+
+  #onRecord(message: Uint8Array): void {
+    const record = Record.decode(message)
+    if (record === undefined) return this.end(lost(this.#owner.countFailure("a record of the peer is malformed")))
+    if (record._tag !== "Received") return // the others are void outside of the handshake
+    if (record.count < this.#acknowledged || record.count > this.#sent) {
+      const detail = `${record.count} messages are acknowledged, of ${this.#acknowledged} to ${this.#sent}`
+      return this.end(lost(this.#owner.countFailure(detail)))
+    }
+    this.#acknowledge(record.count)
+    this.#wake()
+  }
+
+  #acknowledge(count: number): void {
+    if (count === this.#acknowledged) return
+    this.#owner.book(-this.#kept.drop(count - this.#acknowledged))
+    this.#acknowledged = count
+    if (this.#kept.count === 0) this.#mayExtend = false // the peer has handled the last message
+  }
+
+  /** Tells the peer how many messages have been handled. */
+  #confirm(): void {
+    if (this.#unconfirmed === 0 || this.#carrier === undefined) return
+    this.#unconfirmed = this.#unconfirmedBytes = 0
+    this.#mayExtend = false
+    this.#carrier.transport.send([Record.encodeReceived(this.#received)])
+  }
+
+  #startTimer(): void {
+    this.#isTimed = true
+    this.#owner.afterSecond(() => {
+      this.#isTimed = false
+      if (this.#phase === "Connected") this.#confirm()
+    })
+  }
+
+  #suspend(loss: CloseInfo): void {
+    this.#detach()
+    this.#owner.onSuspended(loss, this.#peerOffers === true)
+  }
+
+  #detach(): void {
+    const carrier = this.#carrier
+    this.#lifeSigns += (carrier?.transport.receiveCount() ?? 0) + 1
+    carrier?.drop()
+    this.#carrier = undefined
+    this.#mayExtend = false
+    this.#phase = "Suspended"
+    this.#since = this.#owner.now()
+  }
+
+  #forget(): void {
+    this.#owner.book(-this.#kept.bytes)
+    this.#kept.clear()
+  }
+
+  #wake(): void {
+    if (!this.#blocked || !this.pollWritable()) return
+    this.#blocked = false
+    this.#listeners.writable()
+  }
+}
+
+const noListener = "the peer sent more than a transport without a listener keeps"
+
+/** The bytes of messages after which the peer is told. */
+const confirmBytes = 256 * 1024

@@ -1,0 +1,73 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as TestClock from "effect/TestClock"
+import { bytes, text } from "../../support/bytes.js"
+import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
+import { makeResumableStream } from "../../support/resumable.js"
+import { readAll, readSome, settle } from "../../support/sessions.js"
+
+const calm = { client: quiet, server: quiet }
+
+describe("ResumableTransport", () => {
+  it.scoped("a stream goes on when its WebSocket is lost", () =>
+    Effect.gen(function*() {
+      const { client, cut, far, near, peer } = yield* makeResumableStream(calm)
+      yield* near.write(bytes("before"))
+      expect(text(yield* readSome(far))).toBe("before")
+      yield* cut
+      yield* near.write(bytes("after"))
+      expect(text(yield* readSome(far))).toBe("after")
+      yield* far.write(bytes("answer"))
+      yield* far.end
+      expect(text(yield* readAll(near))).toBe("answer")
+      for (const session of [client, peer]) {
+        expect((yield* session.snapshot).resumption).toMatchObject({ state: "connected", resumed: 1 })
+      }
+    }))
+
+  it.scoped("bytes that were under way when the WebSocket was lost arrive once", () =>
+    Effect.gen(function*() {
+      const { cut, far, links, near } = yield* makeResumableStream(calm)
+      yield* links[0]!.stall("client")
+      yield* near.write(bytes("lost with the socket"))
+      yield* near.end
+      yield* cut
+      expect(text(yield* readAll(far))).toBe("lost with the socket")
+    }))
+
+  it.scoped("writes wait while there is no WebSocket, and deadlines run", () =>
+    Effect.gen(function*() {
+      const { cut, far, near, network, transport } = yield* makeResumableStream(calm)
+      network.isDown = true
+      yield* cut
+      expect(yield* SubscriptionRef.get(transport.state)).toMatchObject({ _tag: "Suspended", resumed: 0 })
+      const write = yield* start(near.write(bytes("late")))
+      const read = yield* start(near.read)
+      yield* expectWaiting(read)
+      yield* near.setReadDeadline(3000)
+      yield* TestClock.adjust("3 seconds")
+      expect((yield* failureOf(read))._tag).toBe("ReadTimeout")
+      network.isDown = false
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(write)
+      expect(text(yield* readSome(far))).toBe("late")
+      expect(yield* SubscriptionRef.get(transport.state)).toEqual({ _tag: "Connected", resumed: 1 })
+    }))
+
+  it.scoped("the session ends with the first loss and the reason when its grace has passed", () =>
+    Effect.gen(function*() {
+      const { client, cut, network, peer, resuming } = yield* makeResumableStream(calm)
+      network.isDown = true
+      yield* cut
+      expect(yield* resuming.suspended).toBe(1)
+      yield* TestClock.adjust("2 minutes")
+      yield* settle
+      for (const session of [client, peer]) {
+        const end = yield* session.awaitClosed
+        expect(end).toMatchObject({ _tag: "TransportFailure", cause: { reason: "GraceExpired", loss: { code: 1006 } } })
+      }
+      expect(yield* resuming.suspended).toBe(0)
+    }))
+})
