@@ -161,6 +161,10 @@ declare abstract class Members {
   /**
    * Sends FIN behind the writes that wait: the peer reads to the end, and this end may still read. Later writes fail
    * with `BrokenPipe`. Ending again does nothing. Interrupting the wait does not take the FIN back.
+   *
+   * A waiting write may still be interrupted, or exceed its deadline. The end then resets this direction by
+   * `ResetCode.Cancelled` and fails, because the peer would take a FIN for the end of all bytes. A peer without the
+   * dialect gets the FIN all the same.
    */
   abstract get end(): Effect.Effect<void, EndError>
 

@@ -112,7 +112,7 @@ export interface Settings {
    * Whether the session speaks the dialect of this package with peers that know it: labels, early data, resets. With
    * `"auto"` the session sends one message that a Go peer ignores. `"off"` speaks Go's wire only. `"required"` ends the
    * session with `DialectMissing` when the peer's first message is none of the dialect, or none comes within
-   * `streamAcceptDeadline`. Default `"off"`, until all adapters have been tried with the dialect.
+   * `streamAcceptDeadline`. Default `"auto"`: a Go peer costs one ignored message.
    *
    * @since 0.2.0
    */
@@ -171,7 +171,7 @@ export const defaults: Settings = {
   closeTimeout: Duration.seconds(1),
   maxFrameSize: 64 * 1024,
   discardLimit: 16 * 1024 * 1024,
-  dialect: "off"
+  dialect: "auto"
 }
 
 /**

@@ -1,8 +1,8 @@
 /**
  * The metrics of sessions, as Effect metrics tagged with the `role`.
  *
- * A session updates the metrics from its counters when the session starts, at every tick of its keep-alive, and when
- * the session ends. A frame costs no metric update.
+ * A session updates the metrics from its counters when the session starts, at every tick of its keep-alive, when this
+ * end begins to drain the session, and when the session ends. A frame costs no metric update.
  *
  * @since 0.1.0
  */
@@ -15,7 +15,19 @@ import * as MetricBoundaries from "effect/MetricBoundaries"
  * @since 0.1.0
  * @category metrics
  */
-export const sessions = Metric.gauge("wsmux_sessions")
+export const sessions = Metric.gauge("wsmux_sessions", {
+  description: "Sessions that are open."
+})
+
+/**
+ * Sessions that are open, and that an end drains.
+ *
+ * @since 0.2.0
+ * @category metrics
+ */
+export const sessionsDraining = Metric.gauge("wsmux_sessions_draining", {
+  description: "Sessions that are open, and that an end drains."
+})
 
 /**
  * Sessions that have ended, tagged with the `cause`: the `_tag` of the terminal error.
@@ -23,7 +35,41 @@ export const sessions = Metric.gauge("wsmux_sessions")
  * @since 0.1.0
  * @category metrics
  */
-export const sessionsEnded = Metric.counter("wsmux_sessions_ended", { incremental: true })
+export const sessionsEnded = Metric.counter("wsmux_sessions_ended", {
+  description: "Sessions that have ended, by cause.",
+  incremental: true
+})
+
+/**
+ * Sessions that have lost their WebSocket and wait for the next one.
+ *
+ * @since 0.2.0
+ * @category metrics
+ */
+export const suspended = Metric.gauge("wsmux_suspended", {
+  description: "Sessions that have lost their WebSocket and wait for the next one."
+})
+
+/**
+ * How often a session went on over another WebSocket.
+ *
+ * @since 0.2.0
+ * @category metrics
+ */
+export const resumptions = Metric.counter("wsmux_resumptions", {
+  description: "How often a session went on over another WebSocket.",
+  incremental: true
+})
+
+/**
+ * Bytes of sent messages that the peer has not acknowledged, in sessions that can be resumed.
+ *
+ * @since 0.2.0
+ * @category metrics
+ */
+export const keptBytes = Metric.gauge("wsmux_kept_bytes", {
+  description: "Bytes of sent messages that the peer has not acknowledged."
+})
 
 /**
  * Streams that have not ended.
@@ -31,7 +77,9 @@ export const sessionsEnded = Metric.counter("wsmux_sessions_ended", { incrementa
  * @since 0.1.0
  * @category metrics
  */
-export const streams = Metric.gauge("wsmux_streams")
+export const streams = Metric.gauge("wsmux_streams", {
+  description: "Streams that have not ended."
+})
 
 /**
  * Streams that this end opened and the peer accepted.
@@ -39,7 +87,10 @@ export const streams = Metric.gauge("wsmux_streams")
  * @since 0.1.0
  * @category metrics
  */
-export const streamsOpened = Metric.counter("wsmux_streams_opened", { incremental: true })
+export const streamsOpened = Metric.counter("wsmux_streams_opened", {
+  description: "Streams that this end opened and the peer accepted.",
+  incremental: true
+})
 
 /**
  * Streams that the peer opened and this end accepted.
@@ -47,7 +98,10 @@ export const streamsOpened = Metric.counter("wsmux_streams_opened", { incrementa
  * @since 0.1.0
  * @category metrics
  */
-export const streamsAccepted = Metric.counter("wsmux_streams_accepted", { incremental: true })
+export const streamsAccepted = Metric.counter("wsmux_streams_accepted", {
+  description: "Streams that the peer opened and this end accepted.",
+  incremental: true
+})
 
 /**
  * Streams of the peer that this end refused, because of a limit or because the stream had waited too long.
@@ -55,7 +109,10 @@ export const streamsAccepted = Metric.counter("wsmux_streams_accepted", { increm
  * @since 0.1.0
  * @category metrics
  */
-export const streamsRefused = Metric.counter("wsmux_streams_refused", { incremental: true })
+export const streamsRefused = Metric.counter("wsmux_streams_refused", {
+  description: "Streams of the peer that this end refused.",
+  incremental: true
+})
 
 /**
  * Payload bytes received.
@@ -63,7 +120,10 @@ export const streamsRefused = Metric.counter("wsmux_streams_refused", { incremen
  * @since 0.1.0
  * @category metrics
  */
-export const bytesReceived = Metric.counter("wsmux_bytes_received", { incremental: true })
+export const bytesReceived = Metric.counter("wsmux_bytes_received", {
+  description: "Payload bytes received.",
+  incremental: true
+})
 
 /**
  * Payload bytes sent.
@@ -71,7 +131,10 @@ export const bytesReceived = Metric.counter("wsmux_bytes_received", { incrementa
  * @since 0.1.0
  * @category metrics
  */
-export const bytesSent = Metric.counter("wsmux_bytes_sent", { incremental: true })
+export const bytesSent = Metric.counter("wsmux_bytes_sent", {
+  description: "Payload bytes sent.",
+  incremental: true
+})
 
 /**
  * The number of writes that had to wait for the peer's credit.
@@ -79,7 +142,10 @@ export const bytesSent = Metric.counter("wsmux_bytes_sent", { incremental: true 
  * @since 0.1.0
  * @category metrics
  */
-export const creditStalls = Metric.counter("wsmux_credit_stalls", { incremental: true })
+export const creditStalls = Metric.counter("wsmux_credit_stalls", {
+  description: "Writes that had to wait for credit of the peer.",
+  incremental: true
+})
 
 /**
  * The round-trip times of the keep-alive's pings, in milliseconds.
@@ -89,7 +155,8 @@ export const creditStalls = Metric.counter("wsmux_credit_stalls", { incremental:
  */
 export const keepAliveRoundTrip = Metric.histogram(
   "wsmux_keep_alive_round_trip_millis",
-  MetricBoundaries.exponential({ start: 1, factor: 2, count: 15 })
+  MetricBoundaries.exponential({ start: 1, factor: 2, count: 15 }),
+  "Round-trip times of the pings of the keep-alive, in milliseconds."
 )
 
 /**
@@ -98,7 +165,10 @@ export const keepAliveRoundTrip = Metric.histogram(
  * @since 0.1.0
  * @category metrics
  */
-export const framesReceived = Metric.counter("wsmux_frames_received", { incremental: true })
+export const framesReceived = Metric.counter("wsmux_frames_received", {
+  description: "Frames received, by kind.",
+  incremental: true
+})
 
 /**
  * Frames sent, tagged with the `kind`.
@@ -106,7 +176,10 @@ export const framesReceived = Metric.counter("wsmux_frames_received", { incremen
  * @since 0.1.0
  * @category metrics
  */
-export const framesSent = Metric.counter("wsmux_frames_sent", { incremental: true })
+export const framesSent = Metric.counter("wsmux_frames_sent", {
+  description: "Frames sent, by kind.",
+  incremental: true
+})
 
 /**
  * Faults of peers that a session survives: SYNs for open streams, overrun windows, credit beyond 2^32-1.
@@ -114,4 +187,7 @@ export const framesSent = Metric.counter("wsmux_frames_sent", { incremental: tru
  * @since 0.1.0
  * @category metrics
  */
-export const peerFaults = Metric.counter("wsmux_peer_faults", { incremental: true })
+export const peerFaults = Metric.counter("wsmux_peer_faults", {
+  description: "Faults of peers that a session survived.",
+  incremental: true
+})

@@ -11,11 +11,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import { SessionGroup } from "./internal/session/group.js"
 import { resolve } from "./internal/settings/resolve.js"
 import { duration, maxMessageSize } from "./internal/settings/validate.js"
 import { defaultUpgradeTimeout, isHandshake } from "./internal/transport/node/handshake.js"
 import * as NodeTransport from "./NodeTransport.js"
 import * as Origin from "./Origin.js"
+import type * as ResumeServer from "./ResumeServer.js"
 import * as Session from "./Session.js"
 import type * as SessionConfig from "./SessionConfig.js"
 import { SharedLimits } from "./SharedLimits.js"
@@ -48,6 +50,13 @@ export interface Options<R, P = unknown> extends NodeTransport.Options {
    */
   readonly upgradeTimeout?: Duration.DurationInput | undefined
   readonly settings?: SessionConfig.PartialSettings | undefined
+  /**
+   * Lets sessions outlive the loss of their WebSocket. The value holds the sessions of all requests, so make it once,
+   * by `ResumeServer.make`. The handler then goes on after the loss of its connection.
+   *
+   * @since 0.2.0
+   */
+  readonly resume?: ResumeServer.ResumeServer<P> | undefined
 }
 
 /**
@@ -91,11 +100,71 @@ export interface Options<R, P = unknown> extends NodeTransport.Options {
 export const make = <E, R, R2 = never, P = unknown>(
   handler: (session: Session.Session<P>) => Effect.Effect<unknown, E, R>,
   options: Options<R2, P> = {}
-): Effect.Effect<
+): Route<R | R2> => Effect.flatMap(SessionGroup.make, (sessions) => route(sessions, handler, options))
+
+/**
+ * An `HttpApp` that upgrades its request to a session.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Route<R> = Effect.Effect<
   HttpServerResponse.HttpServerResponse,
   InvalidConfiguration | HttpServerError.RequestError | SocketError,
-  Exclude<HttpServerRequest.HttpServerRequest | R | R2, Scope.Scope>
-> =>
+  Exclude<HttpServerRequest.HttpServerRequest | R, Scope.Scope>
+>
+
+/**
+ * A route whose sessions drain together.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Drainable<R> {
+  readonly route: Route<R>
+  /**
+   * Takes no more sessions, and drains those of the route, as `SessionServer.drain` does. Requests that still come get
+   * 503 with `Retry-After`. The program closes the port itself, since the other routes share it.
+   */
+  readonly drain: (options?: Session.DrainOptions) => Effect.Effect<void>
+}
+
+/**
+ * Makes the route of `make`, and the drain of all its sessions.
+ *
+ * @example
+ * ```ts
+ * import * as HttpRouter from "@effect/platform/HttpRouter"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ * import * as SessionRoute from "effect-wsmux/SessionRoute"
+ *
+ * // the program runs `shutDown` before it closes its HTTP server
+ * export const app = Effect.gen(function*() {
+ *   const { drain, route } = yield* SessionRoute.makeDrainable((session) =>
+ *     session.run((stream) => Stream.run(stream.readable, stream.writable))
+ *   )
+ *   return { app: HttpRouter.get(HttpRouter.empty, "/streams", route), shutDown: drain({ grace: "20 seconds" }) }
+ * })
+ * ```
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const makeDrainable = <E, R, R2 = never, P = unknown>(
+  handler: (session: Session.Session<P>) => Effect.Effect<unknown, E, R>,
+  options: Options<R2, P> = {}
+): Effect.Effect<Drainable<R | R2>> =>
+  Effect.map(SessionGroup.make, (sessions) => ({
+    route: route(sessions, handler, options),
+    drain: (options) => sessions.drain(options, Effect.void) // the route asks the group before it upgrades
+  }))
+
+const route = <E, R, R2, P>(
+  sessions: SessionGroup,
+  handler: (session: Session.Session<P>) => Effect.Effect<unknown, E, R>,
+  options: Options<R2, P>
+): Route<R | R2> =>
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
     const socket = socketOf(request)
@@ -105,6 +174,7 @@ export const make = <E, R, R2 = never, P = unknown>(
     if (request.headers.upgrade?.toLowerCase() !== "websocket") {
       return HttpServerResponse.empty({ status: 426, headers: { upgrade: "websocket" } })
     }
+    if (sessions.isDraining) return draining
     if (!isHandshake(request)) {
       return HttpServerResponse.empty({ status: 400, headers: { "sec-websocket-version": "13" } })
     }
@@ -113,6 +183,7 @@ export const make = <E, R, R2 = never, P = unknown>(
     }
     const verdict = yield* Effect.either(authorize(options, upgradeTimeout, request))
     if (verdict._tag === "Left") return verdict.left
+    if (sessions.isDraining) return draining
 
     const { connections } = yield* SharedLimits
     const hasPlace = yield* Effect.acquireRelease(
@@ -130,11 +201,24 @@ export const make = <E, R, R2 = never, P = unknown>(
         ...options,
         maxMessageSize: options.maxMessageSize ?? maxMessageSize(settings)
       }))
-    const session = yield* Effect.provideService(Session.makeServer(settings), Transport, transport)
-    yield* Effect.catchAll(handler(Session.withPrincipal(session, verdict.right)), (error) =>
-      Effect.logDebug("cannot go on with a session: its handler failed", error))
+    const principal = verdict.right
+    const serve = (transport: Transport) =>
+      sessions.join(Session.makeServer(settings)).pipe(
+        Effect.provideService(Transport, transport),
+        Effect.flatMap((session) => handler(Session.withPrincipal(session, principal))),
+        Effect.catchAll((error) => Effect.logDebug("cannot go on with a session: its handler failed", error))
+      )
+    const { headers, url } = request
+    yield* options.resume === undefined
+      ? serve(transport)
+      : options.resume.accept(transport, { principal, request: { headers, url } }, serve)
     return HttpServerResponse.empty() // not sent, since the connection is a WebSocket
   }).pipe(Effect.scoped)
+
+const draining = HttpServerResponse.text("the server takes no more sessions", {
+  status: 503,
+  headers: { "retry-after": "1" }
+})
 
 /** Without `authorize` the type of the principals is that of undefined. */
 const authorize = <R, P>(

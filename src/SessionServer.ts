@@ -8,8 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Address } from "./Address.js"
+import { SessionGroup } from "./internal/session/group.js"
 import { resolve } from "./internal/settings/resolve.js"
 import { validateMessageSize } from "./internal/settings/validate.js"
+import * as ResumeServer from "./ResumeServer.js"
 import * as Session from "./Session.js"
 import type * as SessionConfig from "./SessionConfig.js"
 import { Transport } from "./Transport.js"
@@ -34,6 +36,33 @@ export interface Service<out P = unknown> {
   readonly run: <E, R>(
     handler: (session: Session.Session<P>, request: TransportServer.UpgradeRequest) => Effect.Effect<unknown, E, R>
   ) => Effect.Effect<never, never, Exclude<R, Scope.Scope>>
+  /**
+   * Takes no more connections, and drains every session by `Session.drain`. Completes when the last session is closed,
+   * which is when its streams are over or the grace has passed.
+   *
+   * - The server gives up its port, so that another process can take over (`TransportServer.stopAccepting`).
+   * - A session that begins meanwhile, because its connection was under way, drains at once.
+   * - Clients that speak the dialect are told. A `ReconnectingSession` dials its next session and opens streams there,
+   *   while its streams here go on. Other clients find their opens refused.
+   *
+   * Idempotent: a further call can only shorten the grace. Interruption stops the wait, and the sessions go on to
+   * drain.
+   *
+   * @since 0.2.0
+   */
+  readonly drain: (options?: Session.DrainOptions) => Effect.Effect<void>
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface Options<in P = unknown> {
+  /**
+   * Lets sessions outlive the loss of their WebSocket, with these options or with the default ones. Clients use
+   * `ResumableTransport.connect`; other clients have ordinary sessions. Default false.
+   */
+  readonly resume?: boolean | ResumeServer.Options<P> | undefined
 }
 
 /**
@@ -67,9 +96,10 @@ export class SessionServer extends Context.Tag("effect-wsmux/SessionServer")<Ses
  * @category constructors
  */
 export const make = (
-  settings?: SessionConfig.PartialSettings
+  settings?: SessionConfig.PartialSettings,
+  options?: Options
 ): Effect.Effect<Service, InvalidConfiguration, TransportServer.TransportServer> =>
-  Effect.flatMap(TransportServer.TransportServer, (server) => fromTransportServer(server, settings))
+  Effect.flatMap(TransportServer.TransportServer, (server) => fromTransportServer(server, settings, options))
 
 /**
  * Makes a server of sessions over the given `TransportServer`, whose principals keep their type.
@@ -104,22 +134,26 @@ export const make = (
  */
 export const fromTransportServer = <P>(
   server: TransportServer.Service<P>,
-  given?: SessionConfig.PartialSettings
+  given?: SessionConfig.PartialSettings,
+  { resume = false }: Options<P> = {}
 ): Effect.Effect<Service<P>, InvalidConfiguration> =>
   Effect.gen(function*() {
     const settings = yield* resolve(given)
     yield* validateMessageSize(settings, server)
+    const sessions = yield* SessionGroup.make
+    const transports = resume === false ? server : ResumeServer.over(server, resume === true ? {} : resume)
     return {
       get address() {
         return server.address
       },
       run: (handler) =>
-        server.run((transport, { principal, request }) =>
-          Session.makeServer(settings).pipe(
+        transports.run((transport, { principal, request }) =>
+          sessions.join(Session.makeServer(settings)).pipe(
             Effect.provideService(Transport, transport),
             Effect.flatMap((session) => handler(Session.withPrincipal(session, principal), request))
           )
-        )
+        ),
+      drain: (options) => sessions.drain(options, server.stopAccepting)
     }
   })
 
@@ -130,6 +164,7 @@ export const fromTransportServer = <P>(
  * @category layers
  */
 export const layer = (
-  settings?: SessionConfig.PartialSettings
+  settings?: SessionConfig.PartialSettings,
+  options?: Options
 ): Layer.Layer<SessionServer, InvalidConfiguration, TransportServer.TransportServer> =>
-  Layer.effect(SessionServer, make(settings))
+  Layer.effect(SessionServer, make(settings, options))

@@ -42,6 +42,23 @@ export type DialectSnapshot =
   }
 
 /**
+ * How a session survives the loss of its WebSocket.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ResumptionSnapshot {
+  /** Whether the session has a WebSocket, or waits for the next one. */
+  readonly state: "connected" | "suspended"
+  /** When the WebSocket was lost, in milliseconds of the clock; undefined while there is one. */
+  readonly since: number | undefined
+  /** How many WebSockets have taken the place of a lost one. */
+  readonly resumed: number
+  /** The bytes of sent messages that the peer has not acknowledged. */
+  readonly keptBytes: number
+}
+
+/**
  * An end that takes no new streams.
  *
  * @since 0.2.0
@@ -119,12 +136,20 @@ export interface SessionSnapshot {
   readonly role: "client" | "server"
   readonly closed: boolean
   readonly dialect: DialectSnapshot
+  /** Undefined for a session that ends with its WebSocket. */
+  readonly resumption: ResumptionSnapshot | undefined
   /** Whether this end and the peer drain the session. Undefined for an end that takes new streams. */
   readonly localDrain: DrainSnapshot | undefined
   readonly peerDrain: DrainSnapshot | undefined
   readonly streams: ReadonlyArray<StreamSnapshot>
   /** Streams of the peer that wait to be accepted. */
   readonly backlog: number
+  /**
+   * How long the peer took to answer the last ping, in milliseconds. Undefined before the first answer.
+   *
+   * @since 0.2.0
+   */
+  readonly roundTripMillis: number | undefined
   /** Opens of this end that the peer has not answered. `waitingOpens` have not been sent yet. */
   readonly unacknowledgedOpens: number
   readonly waitingOpens: number

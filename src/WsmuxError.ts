@@ -8,9 +8,10 @@
  */
 import * as Data from "effect/Data"
 import { describe, detailed } from "./internal/text/describe.js"
-import { connectFailure, notConnected } from "./internal/text/errorText.js"
+import { connectFailure, notConnected, resumeFailure } from "./internal/text/errorText.js"
 import { plainText } from "./internal/text/plainText.js"
 import type { TerminalError } from "./TerminalError.js"
+import type { CloseInfo } from "./Transport.js"
 
 export * from "./TerminalError.js"
 
@@ -307,6 +308,42 @@ export class InvalidConfiguration extends Data.TaggedError("InvalidConfiguration
 }> {
   override get message(): string {
     return `invalid ${this.setting}: ${this.detail}`
+  }
+}
+
+/**
+ * A session that had lost its WebSocket could not go on over another one. The `cause` of the `TransportFailure` that
+ * ends the session.
+ *
+ * - `GraceExpired`: no WebSocket took the place of the lost one in time
+ * - `AttemptsEnded`: the schedule of the dialling end allows no further attempt, or the last one was hopeless
+ * - `Unknown`: the server does not hold the session, because it has restarted or has given the session up
+ * - `OtherPrincipal`: the server authorised another principal than before
+ * - `LostBytes`: one end no longer keeps bytes that the other needs, or the counts of the peer are wrong
+ * - `Superseded`: a later attempt has taken the session
+ * - `Limit`: the server holds too many suspended sessions, or too many of their bytes
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class ResumeFailure extends Data.TaggedError("ResumeFailure")<{
+  readonly reason:
+    | "GraceExpired"
+    | "AttemptsEnded"
+    | "Unknown"
+    | "OtherPrincipal"
+    | "LostBytes"
+    | "Superseded"
+    | "Limit"
+  /** What was exceeded, or what the peer said. */
+  readonly detail: string
+  /** How the first WebSocket was lost; undefined where none was. */
+  readonly loss: CloseInfo | undefined
+  /** Why the last attempt failed. */
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return resumeFailure(this)
   }
 }
 

@@ -48,7 +48,7 @@ describe("SessionConfig", () => {
         closeTimeout: Duration.seconds(1),
         maxFrameSize: 64 * 1024,
         discardLimit: 16 * 1024 * 1024,
-        dialect: "off"
+        dialect: "auto"
       })
       expect(yield* provided(SessionConfig.layer())).toEqual(yield* SessionConfig.SessionConfig)
     }))
@@ -119,7 +119,7 @@ describe("SessionConfig", () => {
     WSMUX_MAX_STREAMS: "11",
     WSMUX_MAX_FRAME_SIZE: "7",
     WSMUX_DISCARD_LIMIT: "8",
-    WSMUX_DIALECT: "auto"
+    WSMUX_DIALECT: "required"
   }
   const options = {
     keepAliveInterval: Duration.seconds(20),
@@ -138,7 +138,7 @@ describe("SessionConfig", () => {
     closeTimeout: Duration.millis(9),
     maxFrameSize: 7,
     discardLimit: 8,
-    dialect: "auto"
+    dialect: "required"
   } as const
 
   it.effect("layerEnv reads each setting from its WSMUX variable", () =>

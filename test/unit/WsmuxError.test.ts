@@ -128,6 +128,20 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
   [
     new WsmuxError.InvalidConfiguration({ setting: "streamBufferSize", detail: "0 is too small" }),
     "invalid streamBufferSize: 0 is too small"
+  ],
+  [
+    new WsmuxError.ResumeFailure({
+      reason: "GraceExpired",
+      detail: "",
+      loss: { code: 1006, reason: "", cause: new Error("read ECONNRESET") },
+      cause: broken
+    }),
+    "cannot resume the session after its loss (code 1006: read ECONNRESET): no WebSocket took the place of the lost " +
+    "one in time: read ECONNRESET"
+  ],
+  [
+    new WsmuxError.ResumeFailure({ reason: "LostBytes", detail: "3 messages", loss: undefined }),
+    "cannot resume the session: bytes are missing: 3 messages"
   ]
 ]
 
@@ -183,7 +197,7 @@ describe("WsmuxError", () => {
 
   it("WsmuxError keeps its cause", () => {
     expect(messages.flatMap(([error]) => "cause" in error && error.cause !== undefined ? [error.cause] : []))
-      .toEqual([closed, broken, broken, refused, broken, closed, broken, new Error("listen EACCES")])
+      .toEqual([closed, broken, broken, refused, broken, closed, broken, new Error("listen EACCES"), broken])
   })
 
   it("isTerminalError accepts errors of another copy of the package, and not their tags alone", () => {

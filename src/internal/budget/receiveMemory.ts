@@ -32,10 +32,8 @@ export class ReceiveMemory {
    * the windows of `maxStreams` streams always fit. When the limit for all sessions is used up, the window is small and
    * is booked beyond that limit. `maxStreams` bounds the sum of the small windows. The session does not refuse such a
    * stream, because a Go peer does not notice a refusal.
-   *
-   * @param least the smallest window that the opener knows how to use
    */
-  bookWindow(least = 0): number | undefined {
+  bookWindow(): number | undefined {
     const { maxSessionBufferSize, maxStreams, streamBufferSize } = this.#limits
     const half = maxSessionBufferSize / 2
     const window = this.#given + streamBufferSize <= half
@@ -43,7 +41,6 @@ export class ReceiveMemory {
       : Math.min(streamBufferSize, Math.max(1, Math.floor(half / maxStreams)))
     if (this.#take(window)) return window
     const small = Math.min(window, smallWindow)
-    if (small < least) return undefined
     if (this.#given + small > maxSessionBufferSize) return undefined
     this.bookOwn(small)
     return small

@@ -27,6 +27,7 @@ const counters: ReadonlyArray<Add> = [
   [SessionMetrics.bytesReceived, ({ counters }) => counters.bytesIn],
   [SessionMetrics.bytesSent, ({ counters }) => counters.bytesOut],
   [SessionMetrics.creditStalls, ({ counters }) => counters.creditStalls],
+  [SessionMetrics.resumptions, ({ resumption }) => resumption?.resumed ?? 0],
   [
     SessionMetrics.peerFaults,
     ({ counters }) => counters.duplicateSyns + counters.windowOverruns + counters.creditOverflows
@@ -40,7 +41,10 @@ const counters: ReadonlyArray<Add> = [
 /** The metrics that a session resets to 0 when the session ends. */
 const gauges: ReadonlyArray<Add> = [
   [SessionMetrics.sessions, () => 1],
-  [SessionMetrics.streams, ({ streams }) => streams.length]
+  [SessionMetrics.sessionsDraining, ({ localDrain, peerDrain }) => (localDrain ?? peerDrain) === undefined ? 0 : 1],
+  [SessionMetrics.streams, ({ streams }) => streams.length],
+  [SessionMetrics.suspended, ({ resumption }) => resumption?.state === "suspended" ? 1 : 0],
+  [SessionMetrics.keptBytes, ({ resumption }) => resumption?.keptBytes ?? 0]
 ]
 
 /** Updates the metrics from a session's counters now, at each `report`, and when the scope closes. */

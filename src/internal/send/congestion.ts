@@ -125,7 +125,8 @@ export class CongestionController {
       this.#interactiveUntil = this.#rtt.now() + interval
     }
     const window = this.#effectiveWindow
-    const due = Math.min(Math.max(window / 4, this.#isInteractive ? minBdpWindow / 2 : probeBytes), window / 2)
+    const least = !this.#isInteractive ? probeBytes : this.#isFar ? minFarProbeBytes : minBdpWindow / 2
+    const due = Math.min(Math.max(window / 4, least), window / 2)
     if (this.#sent - this.#probed >= due && this.#probes.length < maxProbes) this.#probe()
   }
 
@@ -149,6 +150,20 @@ export class CongestionController {
       this.#probe()
     }
     this.#release()
+  }
+
+  /**
+   * Another network carries the session. Begins as a new session does: what was in flight is on its way again, and one
+   * probe behind it measures the new network.
+   */
+  onRenewed(): void {
+    this.#rtt.reset()
+    this.#probes.splice(0)
+    this.#drainTarget = undefined
+    this.#standingSince = Infinity
+    this.#bdpWindow = minBdpWindow
+    this.#arrivedAt = undefined
+    if (this.#window !== Infinity) this.#restart()
   }
 
   /** False for a peer that has never answered: its bytes would count as in flight without end. */
@@ -216,7 +231,12 @@ export class CongestionController {
   /** `bytes` arrived in `millis`. A slow answer says little about the network, so a former estimate fades slowly. */
   #measureBdp(bytes: number, millis: number): void {
     const carried = bytes * (millis === 0 ? 1 : Math.min(this.#rtt.minimum / millis, 1))
-    this.#bdpWindow = Math.max(2 * carried, 0.8 * this.#bdpWindow, minBdpWindow)
+    this.#bdpWindow = Math.max(2 * carried, 0.8 * this.#bdpWindow, this.#isFar ? minBdpWindow / 2 : minBdpWindow)
+  }
+
+  /** Whether the network, and not the scheduling of both processes, makes the RTT. Then the estimate is good. */
+  get #isFar(): boolean {
+    return this.#rtt.minimum >= scheduling && this.#rtt.minimum < Infinity
   }
 
   #endRound(now: number): void {
@@ -271,6 +291,12 @@ const maxWindow = 2 ** 31
 
 /** On loopback, the scheduling of both processes takes longer than the RTT, and would make the estimate too small. */
 const minBdpWindow = 64 * 1024
+
+/** More milliseconds than the scheduling of both processes takes. */
+const scheduling = 5
+
+/** Answers to closer probes free the window in smaller steps, so that a small window carries as much. */
+const minFarProbeBytes = 4 * 1024
 
 /** Frames are cut smaller than this only where the window is smaller. */
 const minFrame = 16 * 1024

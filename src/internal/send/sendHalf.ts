@@ -27,6 +27,8 @@ export interface SendContext {
 export interface SendHalfOwner {
   /** Called when the FIN of this end has been sent. */
   readonly finSent: () => void
+  /** Called when a write before the FIN is left out. The FIN follows, unless the owner resets the half. */
+  readonly leftOut: () => void
 }
 
 /** A write that waits for credit or for its turn. The caller must not change its bytes until the write is done. */
@@ -252,9 +254,9 @@ export class SendHalf implements FrameSource {
   /** Whether the write deadline has passed. */
   setExpired(expired: boolean): void {
     this.#expired = expired
-    if (!expired) return
+    if (!expired || this.#waiting === 0) return
     this.#rejectAll((written) => this.#writeTimeout(written))
-    if (this.hasFrame()) this.#context.scheduler.schedule(this)
+    this.#leaveOut()
   }
 
   /** Sends bytes, if it may be sent now, ahead of no other. */
@@ -289,6 +291,12 @@ export class SendHalf implements FrameSource {
   #cancel(write: Write): void {
     if (this.#writes?.remove(write) !== true) return
     this.#waiting -= write.remaining
+    this.#leaveOut()
+  }
+
+  /** Goes on behind writes that were left out. */
+  #leaveOut(): void {
+    if (this.#state === ending) this.#owner.leftOut()
     if (this.hasFrame()) this.#context.scheduler.schedule(this)
   }
 

@@ -2,11 +2,11 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type { MuxStream } from "../../MuxStream.js"
 import { type EndError, type ReadError, StreamReset, type WriteError } from "../../WsmuxError.js"
 import { type Cancel, type Done, later } from "../sync/later.js"
+import { interruptSoon } from "../sync/unowned.js"
 import { ResetCode } from "../wire/resetCode.js"
 import { MuxStreamHandle } from "./handle.js"
 import type { Cause as ResetCause, StreamProtocol } from "./streamProtocol.js"
@@ -50,8 +50,14 @@ export interface Resets {
   readonly reset: (cause: ResetCause) => void
   readonly resetSending: (cause: ResetCause) => void
   readonly stopReading: (cause: ResetCause) => void
+  /** Leaves the stream after success: ends what this end sends, and reads no more. */
+  readonly leave: () => void
+  /** The number of bytes that have arrived and are not read. */
+  readonly unread: () => number
   /** Calls back when the peer resets what this end sends, even while nothing is written. */
   readonly onPeerReset: (done: (reset: StreamReset) => void) => Cancel
+  /** Calls back when the peer has left after success, and reads no more. */
+  readonly onPeerLeft: (done: () => void) => Cancel
 }
 
 /** The operations of a byte stream as effects. */
@@ -86,7 +92,7 @@ export const forkEach = <R, W, E = W>(operations: Operations<R, W, E>, fork: For
     fiber.addObserver(done)
     return () => {
       fiber.removeObserver(done)
-      fiber.unsafeInterruptAsFork(FiberId.none)
+      interruptSoon(fiber)
     }
   }
   return {
@@ -115,21 +121,31 @@ export const resetsOf = (stream: object): Resets | undefined => {
   return state.canReset ? makeResets(state) : undefined
 }
 
-const makeResets = (state: StreamProtocol): Resets => ({
-  reset: (cause) => state.reset(cause),
-  resetSending: (cause) => state.resetSending(cause),
-  stopReading: (cause) => state.stopReading(cause),
-  onPeerReset: (done) => {
-    const look = () => {
-      const reset = Option.flatMap(Exit.causeOption(state.sendHalf.outcome ?? Exit.void), peerResetOf)
-      if (Option.isSome(reset) && reset.value.code !== ResetCode.NoError) done(reset.value)
-    }
-    return later((wake) => {
+const makeResets = (state: StreamProtocol): Resets => {
+  const onReset = (done: (reset: StreamReset) => void) =>
+    later((wake) => {
       if (state.sendHalf.hasEnded) wake()
       return state.onPeerReset(wake)
-    }, look)
+    }, () => {
+      const reset = Option.flatMap(Exit.causeOption(state.sendHalf.outcome ?? Exit.void), peerResetOf)
+      if (Option.isSome(reset)) done(reset.value)
+    })
+  return {
+    reset: (cause) => state.reset(cause),
+    resetSending: (cause) => state.resetSending(cause),
+    stopReading: (cause) => state.stopReading(cause),
+    leave: () => state.leave(),
+    unread: () => state.recvHalf.buffered,
+    onPeerReset: (done) =>
+      onReset((reset) => {
+        if (reset.code !== ResetCode.NoError) done(reset)
+      }),
+    onPeerLeft: (done) =>
+      onReset(({ code }) => {
+        if (code === ResetCode.NoError) done()
+      })
   }
-})
+}
 
 /** Returns the reset by the peer that a failure tells of. */
 export const peerResetOf = (cause: Cause.Cause<unknown>): Option.Option<StreamReset> =>

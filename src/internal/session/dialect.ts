@@ -1,8 +1,9 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import type { Settings } from "../../SessionConfig.js"
 import type { DialectSnapshot } from "../../SessionSnapshot.js"
+import { smallWindow } from "../../SharedLimits.js"
+import { makeDeferred } from "../sync/unowned.js"
 import { encodeHello, Feature, type Hello, maxLabel, maxMetadata } from "../wire/record.js"
 
 /**
@@ -20,12 +21,13 @@ export class Dialect {
   #isUndecided: boolean
   #peer: Hello | undefined
   #common = 0
-  readonly #decided = Deferred.unsafeMake<void>(FiberId.none)
+  readonly #decided = makeDeferred<void>()
 
   constructor(settings: Settings) {
     const { acceptBacklog: backlog, maxSessionBufferSize, maxStreams, streamBufferSize: window } = settings
-    // The windows of `maxStreams` streams have at least this size, so the session's limit covers all early bytes.
-    this.earlyWindow = Math.min(window, maxEarlyWindow, Math.floor(maxSessionBufferSize / 2 / Math.max(maxStreams, 1)))
+    // Each stream has a window of at least this size, even where memory is short. So the limits cover all early bytes,
+    // and a stream that a plain peer could open is never refused to a native one.
+    this.earlyWindow = Math.min(window, smallWindow, Math.floor(maxSessionBufferSize / 2 / Math.max(maxStreams, 1)))
     this.#isUndecided = settings.dialect !== "off"
     this.hello = this.#isUndecided
       ? encodeHello({
@@ -70,7 +72,7 @@ export class Dialect {
   snapshot(): DialectSnapshot {
     if (this.#isUndecided) return { state: "negotiating" }
     if (this.#peer === undefined) return { state: "plain" }
-    const names = Object.keys(Feature) as Array<keyof typeof Feature>
+    const names = ["open", "reset", "goAway", "ping"] as const
     return {
       state: "native",
       software: this.#peer.software,
@@ -81,6 +83,3 @@ export class Dialect {
     }
   }
 }
-
-/** A request with its headers fits. More would only help an upload in its first round trip. */
-const maxEarlyWindow = 16 * 1024

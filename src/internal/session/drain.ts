@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type { DrainOptions } from "../../SessionOptions.js"
 import { SessionClosed, type SessionDraining, type TerminalError } from "../../WsmuxError.js"
 import { maxUint32 } from "../wire/frame.js"
+import type { Announcement } from "./draining.js"
 import type { Lifecycle } from "./lifecycle.js"
 import type { SessionProtocol } from "./protocol.js"
 
@@ -11,10 +12,15 @@ interface Drain {
   readonly awaitDraining: Effect.Effect<SessionDraining, TerminalError>
 }
 
-/** Makes `Session.drain` and `Session.awaitDraining`. */
+/**
+ * Makes `Session.drain` and `Session.awaitDraining`.
+ *
+ * @param report updates the metrics
+ */
 export const makeDrain = (
   protocol: SessionProtocol,
-  { awaitClosed, lifetime }: Lifecycle
+  { awaitClosed, lifetime }: Lifecycle,
+  report: Effect.Effect<void>
 ): Drain => {
   const { draining } = protocol
 
@@ -34,16 +40,12 @@ export const makeDrain = (
     protocol.terminate(new SessionClosed({ by: "local", code: 1001, reason }))
   })
 
-  const drain: Drain["drain"] = ({ code = 0, grace = defaultGrace, reason = "", redial = true } = {}) =>
-    Effect.suspend(() => {
-      if (!Number.isInteger(code) || code < 0 || code > maxUint32) {
-        throw new RangeError(`cannot drain the session: the code ${code} is not a uint32`)
-      }
-      const isFirst = draining.begin({ code, graceMillis: Duration.toMillis(grace), reason, redial })
-      return isFirst
-        ? Effect.forkIn(Effect.interruptible(Effect.zipRight(awaitOver, finish)), lifetime)
+  const drain: Drain["drain"] = (options) =>
+    Effect.suspend(() =>
+      draining.begin(announcementOf(options))
+        ? Effect.forkIn(Effect.zipRight(report, Effect.interruptible(Effect.zipRight(awaitOver, finish))), lifetime)
         : Effect.void
-    }).pipe(
+    ).pipe(
       Effect.uninterruptible,
       Effect.zipRight(awaitClosed),
       Effect.asVoid
@@ -56,6 +58,16 @@ export const makeDrain = (
       return protocol.terminal && Effect.fail(protocol.terminal)
     })
   }
+}
+
+/** Returns what an end that drains by these options tells its peer. Throws for an invalid code. */
+export const announcementOf = (
+  { code = 0, grace = defaultGrace, reason = "", redial = true }: DrainOptions = {}
+): Announcement => {
+  if (!Number.isInteger(code) || code < 0 || code > maxUint32) {
+    throw new RangeError(`cannot drain a session: the code ${code} is not a uint32`)
+  }
+  return { code, graceMillis: Duration.toMillis(grace), reason, redial }
 }
 
 const defaultGrace = Duration.seconds(30)

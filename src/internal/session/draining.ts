@@ -39,6 +39,11 @@ export class Draining {
     return (this.#local ?? this.#peer)?.error
   }
 
+  /** Why the peer takes no streams of this end. */
+  get peerError(): SessionDraining | undefined {
+    return this.#peer?.error
+  }
+
   /** Whether this end takes no new streams of the peer. */
   get isLocal(): boolean {
     return this.#local !== undefined

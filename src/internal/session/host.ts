@@ -24,6 +24,8 @@ export interface Host {
   readonly terminal: TerminalError | undefined
   /** Why this end opens no more streams: an end drains the session. */
   readonly noOpens: SessionDraining | undefined
+  /** The announcement of a peer that drains the session. */
+  readonly peerDraining: SessionDraining | undefined
   /** Whether this end takes no more streams of the peer. */
   readonly isDraining: boolean
   /** Ends the session: all waiting and later operations fail. Only the first call counts. */

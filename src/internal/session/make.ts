@@ -18,6 +18,7 @@ import { monotonicMillis } from "../time/clock.js"
 import { Feature } from "../wire/record.js"
 import type { Role } from "../wire/streamIds.js"
 import { acceptEach } from "./accept.js"
+import { setAcceptSource } from "./acceptAny.js"
 import { makeDrain } from "./drain.js"
 import type { SessionInfo } from "./handle.js"
 import { makeLifecycle } from "./lifecycle.js"
@@ -50,7 +51,7 @@ export const makeSession = (
     if (transport.ping !== undefined) protocol.measureBy(roundTrips.congestion, roundTrips.tuner)
     const lifecycle = yield* makeLifecycle(protocol, transport, settings)
     const { awaitClosed, close, lifetime, setCloseCallback } = lifecycle
-    const snapshot = () => protocol.snapshot()
+    const snapshot = () => ({ ...protocol.snapshot(), roundTripMillis: roundTrips.rtt.latest })
     const metrics = yield* Scope.extend(makeMetricsReporter(role, snapshot, () => protocol.terminal), lifetime)
     const pings = startPings(protocol, transport, settings, roundTrips, metrics, lifetime)
     if (transport.ping !== undefined) yield* pings
@@ -84,13 +85,14 @@ export const makeSession = (
       accepted: Stream.repeatEffect(accept),
       run: makeRun(protocol, info),
       close: Effect.asVoid(close),
-      ...makeDrain(protocol, lifecycle),
+      ...makeDrain(protocol, lifecycle, metrics.report),
       isClosed: Effect.sync(() => protocol.terminal !== undefined),
       awaitClosed,
       setCloseCallback: (callback) => Effect.sync(() => setCloseCallback(callback)),
       snapshot: Effect.sync(snapshot)
     }
     setWithStream(session, withStream)
+    setAcceptSource(session, { peers: protocol.peers, info })
     setUnsafeOpen<OpenError>(session, (_fork, options) => (done) =>
       unsafeOpen(options, (exit) => done(Exit.map(exit, (stream) => own(info, stream)))))
     setUnsafeRun<TerminalError>(session, (handler, done) =>

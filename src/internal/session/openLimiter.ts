@@ -3,7 +3,7 @@ import * as Either from "effect/Either"
 import type { OpenOptions } from "../../SessionOptions.js"
 import type { DuplicateStream, LabelsUnsupported, OpenError } from "../../WsmuxError.js"
 import { emptyMetadata, type Metadata } from "../wire/metadata.js"
-import { encodeIntroduction, type Introduction, noIntroduction } from "../wire/record.js"
+import { type EncodedIntroduction, encodeIntroduction, noIntroduction } from "../wire/record.js"
 import type { StreamProtocol } from "./streamProtocol.js"
 
 /** All failures of an open. */
@@ -16,7 +16,7 @@ export class PendingOpen {
   label: string
   metadata: Metadata
   /** The label and the metadata, encoded. */
-  encoded: Introduction
+  encoded: EncodedIntroduction
   readonly #labelFallback: boolean
   /** The metadata entry with the span of the open. */
   readonly traceParent: string | undefined

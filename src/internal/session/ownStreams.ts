@@ -107,10 +107,10 @@ export class OwnStreams {
 
   /** The peer has refused one of this end's streams. */
   refused(stream: StreamProtocol, why: Cause | undefined): void {
-    const { noOpens } = this.#host
+    const { peerDraining } = this.#host
     const details = why === undefined ? {} : { code: why.code, reason: why.reason }
-    const failure = why?.code === ResetCode.Draining && noOpens?.by === "peer"
-      ? noOpens // the opening has crossed the peer's GOAWAY
+    const failure = why?.code === ResetCode.Draining && peerDraining !== undefined
+      ? peerDraining // the opening has crossed the peer's GOAWAY
       : new StreamRefused({ streamId: stream.id, ...details })
     this.#answered(stream, Either.left(failure))
   }
@@ -146,7 +146,7 @@ export class OwnStreams {
   }
 
   /** Why the peer cannot take a label and metadata. Undefined when it can. */
-  #whyUnsupported({ label, metadata }: Record.Introduction): string | undefined {
+  #whyUnsupported({ label, metadata }: Record.EncodedIntroduction): string | undefined {
     const { dialect } = this.#host
     if (!dialect.has(Record.Feature.open)) return noDialect
     const longest = dialect.peer?.longest ?? unlimited
@@ -183,7 +183,7 @@ export class OwnStreams {
   }
 
   /** Adds the span of the open to what the caller tells about the stream, unless the peer takes no more metadata. */
-  #introduce({ encoded, metadata, traceParent }: PendingOpen): Record.Introduction {
+  #introduce({ encoded, metadata, traceParent }: PendingOpen): Record.EncodedIntroduction {
     if (traceParent === undefined || metadata.traceparent !== undefined) return encoded
     const traced = encodeMetadata({ ...metadata, traceparent: traceParent })
     const most = Math.min(this.#host.dialect.peer?.longest?.metadata ?? 0, Record.maxMetadata)

@@ -58,7 +58,7 @@ export class PeerStreams {
       return log.fault("Warning", "ignored a frame: the peer opened a stream twice", { streamId: id })
     }
     if (this.#host.isDraining) return this.#refuse(id, draining)
-    const window = this.#admit(introduction === undefined ? 0 : dialect.earlyWindow)
+    const window = this.#admit()
     if (typeof window === "string") return this.#refuse(id, { code: ResetCode.Refused, reason: window })
     const stream = new StreamProtocol({
       id,
@@ -126,11 +126,11 @@ export class PeerStreams {
   }
 
   /** Books what a further stream needs. Returns its window in bytes, or why the session refuses it. */
-  #admit(least: number): number | string {
+  #admit(): number | string {
     if (!this.#backlog.makeRoom()) return "the backlog is full (acceptBacklog)"
     if (this.#places.size >= this.#host.settings.maxStreams) return "the session has maxStreams streams"
     if (!this.#share.take(1)) return "all sessions together have too many (SharedLimits)"
-    const window = this.#host.memory.bookWindow(least)
+    const window = this.#host.memory.bookWindow()
     if (window !== undefined) return window
     this.#share.giveBack(1)
     return "the memory for windows is given away (maxSessionBufferSize)"

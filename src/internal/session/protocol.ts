@@ -1,6 +1,5 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import type { Settings } from "../../SessionConfig.js"
 import type { SessionSnapshot } from "../../SessionSnapshot.js"
 import type { Budgets, Share } from "../../SharedLimits.js"
@@ -22,6 +21,7 @@ import type { SessionLog } from "../observe/sessionLog.js"
 import type { WindowTuner } from "../recv/windowTuner.js"
 import type { CongestionController } from "../send/congestion.js"
 import { SendScheduler } from "../send/sendScheduler.js"
+import { makeDeferred } from "../sync/unowned.js"
 import * as Frame from "../wire/frame.js"
 import * as Record from "../wire/record.js"
 import type { Role } from "../wire/streamIds.js"
@@ -65,7 +65,7 @@ export class SessionProtocol implements Listener, Host {
   /** Which ends take no new streams. */
   readonly draining: Draining
   /** Completed with the first terminal error, in the step in which it happens. */
-  readonly terminated = Deferred.unsafeMake<TerminalError>(FiberId.none)
+  readonly terminated = makeDeferred<TerminalError>()
   readonly role: Role
   readonly settings: Settings
   readonly log: SessionLog
@@ -75,12 +75,14 @@ export class SessionProtocol implements Listener, Host {
   readonly #records: Records
   /** The session's shares of the limits for all sessions. */
   readonly #shares: { readonly [K in "buffers" | "waitingAnswers"]: Share }
+  readonly #resumption: Transport["resumption"]
   #terminal: TerminalError | undefined
 
   constructor({ limits, log, now, role, settings, transport }: Parts) {
     this.role = role
     this.log = log
     this.settings = settings
+    this.#resumption = transport.resumption
     this.#shares = { buffers: limits.buffers.join(), waitingAnswers: limits.waitingAnswers.join() }
     this.memory = new ReceiveMemory(settings, this.#shares.buffers)
     this.dialect = new Dialect(settings)
@@ -116,6 +118,10 @@ export class SessionProtocol implements Listener, Host {
     return this.draining.error
   }
 
+  get peerDraining(): SessionDraining | undefined {
+    return this.draining.peerError
+  }
+
   get isDraining(): boolean {
     return this.draining.isLocal
   }
@@ -129,7 +135,20 @@ export class SessionProtocol implements Listener, Host {
 
   // The events of the transport.
 
+  /**
+   * A defect ends the session before the runtime hears of it. Browsers and Workers go on after an uncaught exception,
+   * and the peer would wait at a session that answers nothing.
+   */
   onMessage(message: Uint8Array): void {
+    try {
+      this.#recv(message)
+    } catch (defect) {
+      this.terminate(new TransportFailure({ code: 1006, reason: "", cause: defect }))
+      throw defect
+    }
+  }
+
+  #recv(message: Uint8Array): void {
     if (this.#terminal !== undefined) return
     const frame = Frame.decode(message)
     if (this.dialect.isUndecided && this.#decide(frame)) return
@@ -153,6 +172,11 @@ export class SessionProtocol implements Listener, Host {
 
   onWritable(): void {
     this.scheduler.flush()
+  }
+
+  onRenewed(): void {
+    this.pings.reset()
+    this.#congestion?.onRenewed()
   }
 
   onClose(end: CloseInfo): void {
@@ -194,11 +218,13 @@ export class SessionProtocol implements Listener, Host {
     if (this.dialect.peer === undefined) this.terminate(new DialectMissing())
   }
 
-  snapshot(): SessionSnapshot {
+  /** Everything but the round trip, which the pings of the session measure. */
+  snapshot(): Omit<SessionSnapshot, "roundTripMillis"> {
     return {
       role: this.role,
       closed: this.#terminal !== undefined,
       dialect: this.dialect.snapshot(),
+      resumption: this.#resumption?.(),
       ...this.draining.snapshot(),
       streams: Array.from(this.streams.values(), (stream) => stream.snapshot()),
       backlog: this.peers.waiting,

@@ -1,10 +1,10 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import * as Scope from "effect/Scope"
 import type { MuxStream } from "../../MuxStream.js"
 import type { OpenOptions } from "../../SessionOptions.js"
 import type { Cancel, Done } from "../sync/later.js"
+import { interruptSoon } from "../sync/unowned.js"
 import type { Fork } from "./callbacks.js"
 
 /** A stream with the duty of its owner. */
@@ -72,7 +72,7 @@ export const forkOpen = <E>(
   })
   return () => {
     isCancelled = true
-    fiber.unsafeInterruptAsFork(FiberId.none)
+    interruptSoon(fiber)
   }
 }
 
@@ -91,6 +91,6 @@ const forkRun = <E>(acceptor: Acceptor<E>, fork: Fork): UnsafeRun<E> => (handler
   fiber.addObserver((exit) => isCancelled || done(exit))
   return () => {
     isCancelled = true
-    fiber.unsafeInterruptAsFork(FiberId.none)
+    interruptSoon(fiber)
   }
 }

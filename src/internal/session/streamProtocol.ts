@@ -102,6 +102,11 @@ export class StreamProtocol implements SendHalfOwner {
     if (this.#spent) this.#context.over(this)
   }
 
+  /** Resets the send half: a FIN behind bytes that were left out would tell the peer that the stream is complete. */
+  leftOut(): void {
+    this.resetSending({ code: ResetCode.Cancelled, reason: "" })
+  }
+
   /** Cancels the open, for whose answer the caller no longer waits. */
   cancel(): void {
     if (this.canReset) this.reset({ code: ResetCode.Cancelled, reason: "" })
@@ -121,7 +126,7 @@ export class StreamProtocol implements SendHalfOwner {
    */
   leave(): void {
     if (this.canReset) {
-      // A FIN behind bytes that were left out would tell the peer that the stream is complete.
+      // for the reason of `leftOut`
       if (this.sendHalf.waiting > 0) return this.reset({ code: ResetCode.Cancelled, reason: "" })
       this.sendHalf.abandon()
       return this.#stop(ResetCode.NoError, undefined)
@@ -148,10 +153,7 @@ export class StreamProtocol implements SendHalfOwner {
     if (this.canReset) this.#stop(cause.code, { by: "local", ...cause })
   }
 
-  /**
-   * Calls back once when the peer gives up what this end sends. The success of a peer that reads no more is no reason
-   * to hurry. Returns how to cancel that.
-   */
+  /** Calls back once when the peer gives up what this end sends. Returns how to cancel that. */
   onPeerReset(wake: () => void): () => void {
     return (this.#resetWaiters ??= new Notify()).add(wake)
   }
@@ -234,7 +236,7 @@ export class StreamProtocol implements SendHalfOwner {
     if (!this.sendHalf.reset(reset)) return
     this.#context.scheduler.sendControl(Record.encodeReset(this.id, reset.code, reset.reason))
     this.#move("sendClose")
-    if (reset.by === "peer" && reset.code !== ResetCode.NoError) this.#resetWaiters?.notifyAll()
+    if (reset.by === "peer") this.#resetWaiters?.notifyAll()
   }
 
   /** Reads no more, and tells the peer, unless the peer has ended. */

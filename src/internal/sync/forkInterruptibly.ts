@@ -1,7 +1,9 @@
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
+import type * as Scope from "effect/Scope"
 
 /**
  * Forks effects from callbacks. The forked fibers are interruptible, also where the runtime was taken in an
@@ -11,3 +13,18 @@ export const forkInterruptibly = (
   runtime: Runtime.Runtime<never>
 ): <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E> =>
   Runtime.runFork(Runtime.enableRuntimeFlag(runtime, RuntimeFlags.Interruption))
+
+/** Makes a function that forks in the same way. The scope interrupts the fibers, and each one forked after its end. */
+export const makeFork: Effect.Effect<
+  (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>,
+  never,
+  Scope.Scope
+> = Effect.gen(function*() {
+  const fibers = yield* FiberSet.make<void>()
+  const fork = forkInterruptibly(yield* Effect.runtime<never>())
+  return (effect) => {
+    const fiber = fork(effect)
+    FiberSet.unsafeAdd(fibers, fiber)
+    return fiber
+  }
+})

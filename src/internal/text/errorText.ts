@@ -1,4 +1,4 @@
-import type { ConnectFailure, NotConnected } from "../../WsmuxError.js"
+import type { ConnectFailure, NotConnected, ResumeFailure } from "../../WsmuxError.js"
 import { describe, detailed } from "./describe.js"
 
 export const connectFailure = ({ cause, reason, status, url }: ConnectFailure): string => {
@@ -22,6 +22,23 @@ const isPlainAnswer = (cause: unknown): boolean =>
 const reasonOf = (cause: Error): string => "reason" in cause ? String(cause.reason) : ""
 
 const plainServer = "the server does not speak TLS; try ws://"
+
+const whyNotResumed: Record<ResumeFailure["reason"], string> = {
+  GraceExpired: "no WebSocket took the place of the lost one in time",
+  AttemptsEnded: "no further attempt is made",
+  Unknown: "the server does not hold the session any more",
+  OtherPrincipal: "the server authorised another principal than before",
+  LostBytes: "bytes are missing",
+  Superseded: "a later attempt has taken the session",
+  Limit: "the server holds too many suspended sessions"
+}
+
+export const resumeFailure = ({ cause, detail, loss, reason }: ResumeFailure): string => {
+  const lost = loss === undefined
+    ? ""
+    : ` after its loss (${detailed(`code ${loss.code}`, describe(loss.cause) || loss.reason)})`
+  return detailed(detailed(`cannot resume the session${lost}: ${whyNotResumed[reason]}`, detail), describe(cause))
+}
 
 export const notConnected = ({ cause, defect, reason }: NotConnected): string => {
   switch (reason) {

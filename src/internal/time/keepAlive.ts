@@ -7,7 +7,7 @@ import type { RttEstimator } from "./rtt.js"
 
 /** The parts that a keep-alive works with. */
 export interface KeepAliveParts {
-  readonly transport: Pick<Transport, "pong" | "receiveCount">
+  readonly transport: Pick<Transport, "pong" | "receiveCount" | "renew">
   readonly rtt: Pick<RttEstimator, "ping">
   /** When the ticks after the first one come. */
   readonly schedule: Schedule.Schedule<unknown>
@@ -29,7 +29,8 @@ export const toSchedule = (
 
 /**
  * Pings at once and at every tick of the schedule. Fails with `KeepAliveExpired` when nothing was received between two
- * ticks. Halfway to the next tick, a pong reassures the peer if the ping is still unanswered. Stops with the schedule.
+ * ticks, unless the transport goes on over another connection. Halfway to the next tick, a pong reassures the peer if
+ * the ping is still unanswered. Stops with the schedule.
  *
  * Only `lastSeen` is read from the wall clock, which may be set. The ticks sleep, which is monotonic.
  */
@@ -43,7 +44,9 @@ export const keepAlive = (
     let isAnswered = false
     const isSilent = () => transport.receiveCount() === receiveCount
     const expired = Effect.suspend(() =>
-      isSilent() ? Effect.fail(new KeepAliveExpired({ intervalMillis, lastSeen })) : Effect.void
+      isSilent() && transport.renew?.() !== true
+        ? Effect.fail(new KeepAliveExpired({ intervalMillis, lastSeen }))
+        : Effect.void
     )
     // After a pause of this process, the timer may fire before the socket is read. The sleep lets it be read first.
     const check = Effect.suspend(() => isSilent() ? Effect.zipRight(Effect.sleep(0), expired) : Effect.void)

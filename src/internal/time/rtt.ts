@@ -73,6 +73,13 @@ export class RttEstimator {
     this.probe()
   }
 
+  /** Forgets all samples and unanswered pings: another network carries the session now. */
+  reset(): void {
+    this.#minRtt = this.#previousMinRtt = Infinity
+    this.#lifetimeEnd = 0
+    this.#answered = this.#pings
+  }
+
   /** Adds a sample. */
   record(millis: number): void {
     const now = this.now()

@@ -7,7 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { bytes, pattern, text } from "../../support/bytes.js"
-import { countingFibers, expectWaiting, failureOf, quietly, start } from "../../support/observe.js"
+import { countingFibers, expectWaiting, failureOf, plainly, quietly, start } from "../../support/observe.js"
 import { makeStreams, readAll, readSome, settle } from "../../support/sessions.js"
 
 /** Streams whose reads wait for the peer, and whose writes wait for credit, as the window is full. */
@@ -227,9 +227,9 @@ describe("MuxStream deadlines", () => {
       expect(yield* near.read).toEqual(Option.none())
     }))
 
-  it.scoped("MuxStream.end completes when the write deadline has passed", () =>
+  it.scoped("MuxStream.end to a plain peer completes when the write deadline has passed", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeStreams(quietly())
+      const { far, near } = yield* makeStreams(plainly())
       const write = yield* start(near.write(pattern(2000)))
       const end = yield* start(near.end)
       yield* near.setWriteDeadline(0)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { ResetCode } from "effect-wsmux/MuxStream"
+import { type MuxStream, ResetCode } from "effect-wsmux/MuxStream"
 import { StreamReset } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -133,4 +133,31 @@ describe("MuxStream.writable whose input fails", () => {
       yield* near.end
       expect(text(yield* readAll(far))).toBe("on")
     }))
+})
+
+describe("MuxStream.end behind a write that is left out", () => {
+  const cuts = {
+    "is interrupted": (write: Fiber.RuntimeFiber<void, unknown>) => Fiber.interrupt(write),
+    "exceeds the write deadline": (_: unknown, near: MuxStream) =>
+      Effect.zipRight(near.setWriteDeadline(10), TestClock.adjust(10))
+  }
+  for (const [name, cut] of Object.entries(cuts)) {
+    it.scoped(`MuxStream.end fails, and the reader sees a reset, when the write before it ${name}`, () =>
+      Effect.gen(function*() {
+        const { client, far, near, server } = yield* makeStreams
+        const write = yield* start(near.write(new Uint8Array(2000)))
+        const end = yield* start(near.end)
+        yield* cut(write, near)
+        const failure = { _tag: "StreamReset", by: "local", code: ResetCode.Cancelled }
+        expect(yield* failureOf(end)).toMatchObject(failure)
+        yield* settle
+        expect((yield* readSome(far)).byteLength).toBe(1024)
+        expect(yield* Effect.flip(far.read)).toEqual(reset("read", ResetCode.Cancelled))
+        yield* far.write(bytes("still here"))
+        expect(text(yield* readSome(near))).toBe("still here")
+        yield* far.end
+        yield* settle
+        expect([(yield* client.snapshot).streams, (yield* server.snapshot).streams]).toEqual([[], []])
+      }))
+  }
 })

@@ -3,6 +3,7 @@ import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import { ResetCode } from "effect-wsmux/MuxStream"
 import * as Session from "effect-wsmux/Session"
 import type { Settings } from "effect-wsmux/SessionConfig"
+import * as SharedLimits from "effect-wsmux/SharedLimits"
 import { Transport } from "effect-wsmux/Transport"
 import {
   DialectMissing,
@@ -19,8 +20,8 @@ import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import * as Frame from "../../../src/internal/wire/frame.js"
 import * as Record from "../../../src/internal/wire/record.js"
-import { bytes, text } from "../../support/bytes.js"
-import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
+import { bytes, pattern, text } from "../../support/bytes.js"
+import { expectWaiting, failureOf, quiet, quietly, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeSessions, readAll, readSome, settle } from "../../support/sessions.js"
 
@@ -62,7 +63,7 @@ describe("Session with the dialect", () => {
         software: "effect-wsmux",
         features: ["open", "reset", "goAway", "ping"],
         window: 32_768,
-        earlyCredit: 16_384,
+        earlyCredit: 1024,
         backlog: 7
       })
       expect((yield* server.snapshot).dialect).toMatchObject({ state: "native", window: 1024, earlyCredit: 1024 })
@@ -410,6 +411,20 @@ describe("Session.open with early data", () => {
       yield* settle
       expect([(yield* client.snapshot).streams, (yield* server.snapshot).backlog]).toEqual([[], 0])
     }))
+
+  it.scoped("Session accepts streams with early data when the memory for windows is given away", () =>
+    Effect.gen(function*() {
+      const { client, server } = yield* makeSessions(quietly({ server: { streamBufferSize: 65_536 } }))
+      yield* settle
+      for (let i = 0; i < 8; i++) {
+        const stream = yield* client.open({ early: true })
+        yield* stream.write(pattern(1024))
+        expect(yield* readSome(yield* server.accept)).toEqual(pattern(1024))
+      }
+      const { counters, streams } = yield* server.snapshot
+      expect(counters.refused).toBe(0)
+      expect(streams.at(-1)!.receiveCredit).toBe(1024)
+    }).pipe(Effect.provide(SharedLimits.layer({ maxBufferSize: 131_072 }))))
 
   it.scoped("Session.open with early data waits for the peer's answer when the peer lacks the dialect", () =>
     Effect.gen(function*() {

@@ -158,6 +158,17 @@ describe("Session.drain", () => {
       expect((yield* server.snapshot).counters.refused).toBe(2)
     }))
 
+  it.scoped("Session.drain of both ends refuses an open that crossed with SessionDraining", () =>
+    Effect.gen(function*() {
+      const { client, pair, server } = yield* makeStreams(quietly())
+      yield* pair.stall("client")
+      const crossing = yield* start(client.open())
+      yield* start(server.drain())
+      yield* start(client.drain())
+      yield* pair.resume("client")
+      expect(yield* failureOf(crossing)).toEqual(drainingBy("peer"))
+    }))
+
   it.scoped("Session.drain refuses streams by FIN and announces nothing when the peer speaks Go's wire", () =>
     Effect.gen(function*() {
       const { ended, frames, send, session } = yield* makePeer("server", quiet)

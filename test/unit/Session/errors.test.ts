@@ -1,4 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as MemoryTransport from "effect-wsmux/MemoryTransport"
+import * as Session from "effect-wsmux/Session"
+import { type Listener, Transport } from "effect-wsmux/Transport"
 import * as WsmuxError from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -8,6 +11,7 @@ import { bytes, pattern, text } from "../../support/bytes.js"
 import { expectWaiting, failureOf, quiet, quietly, start } from "../../support/observe.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { makeSessions, makeStreams, readSome, settle } from "../../support/sessions.js"
+import { withParts } from "../../support/withParts.js"
 
 const lost = new WsmuxError.TransportFailure({ code: 1006, reason: "" })
 
@@ -45,6 +49,27 @@ describe("WsmuxError", () => {
         }),
         new WsmuxError.BrokenPipe({ streamId: 1, operation: "read", reason: "SessionEnded", written: 0, cause: lost })
       ])
+    }))
+
+  it.scoped("Session ends with TransportFailure and closes its transport when handling a message throws", () =>
+    Effect.gen(function*() {
+      const pair = yield* MemoryTransport.makePair()
+      let listener: Listener | undefined
+      const transport = withParts(pair.client, {
+        listen: (given) => pair.client.listen(listener = given)
+      })
+      const session = yield* Effect.provideService(Session.makeClient(quiet), Transport, transport)
+      const defect = new Error("a defect")
+      const message = new Proxy(new Uint8Array(5), {
+        get: () => {
+          throw defect
+        }
+      })
+      expect(() => listener!.onMessage(message)).toThrow(defect)
+      expect(yield* session.awaitClosed).toEqual(
+        new WsmuxError.TransportFailure({ code: 1006, reason: "", cause: defect })
+      )
+      expect(pair.server.pollWritable()).toBe(false)
     }))
 
   it.scoped("MuxStream.write fails with WriteTimeout when its deadline passes", () =>

@@ -54,6 +54,25 @@ describe.sequential("SessionMetrics", () => {
       })
     }))
 
+  it.scoped("SessionMetrics count a session that drains: here at once, at the peer with its next tick", () =>
+    Effect.gen(function*() {
+      const drainingAt = (role: string) => value(SessionMetrics.sessionsDraining, role)
+      const before = yield* Effect.all([drainingAt("server"), drainingAt("client")])
+      const { near, server } = yield* makeStreams()
+      yield* Effect.fork(server.drain())
+      yield* settle
+      const grown = Effect.map(
+        Effect.all([drainingAt("server"), drainingAt("client")]),
+        ([server, client]) => [server - before[0], client - before[1]]
+      )
+      expect(yield* grown).toEqual([1, 0])
+      yield* TestClock.adjust("10 seconds")
+      expect(yield* grown).toEqual([1, 1])
+      yield* near.reset()
+      yield* TestClock.adjust("20 seconds")
+      expect(yield* grown).toEqual([0, 0])
+    }))
+
   /** Returns all metrics of one role by name and further tags. */
   const told = (role: string) =>
     Effect.map(Metric.snapshot, (pairs) =>

@@ -35,7 +35,7 @@ const makeSendHalf = (credit: number, onSchedule: (sendHalf: SendHalf) => void =
       sendControl: (frame) => events.push(["control", Frame.decode(frame)])
     },
     stalled: () => events.push("stalls")
-  }, { finSent: () => events.push("FIN sent") })
+  }, { finSent: () => events.push("FIN sent"), leftOut: () => {} })
   const turn = (maxPayload = 1000) => {
     const frame = sendHalf.nextFrame(maxPayload)
     return frame === undefined ? undefined : decode(frame)

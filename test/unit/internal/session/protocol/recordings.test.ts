@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { readdirSync, readFileSync } from "node:fs"
 import * as Frame from "../../../../../src/internal/wire/frame.js"
+import * as Record from "../../../../../src/internal/wire/record.js"
 import { concat } from "../../../../support/bytes.js"
 import { makePeer } from "../../../../support/scriptedPeer.js"
 import { readAll } from "../../../../support/sessions.js"
@@ -34,6 +35,9 @@ const sizes: Record<string, Record<Role, number>> = {
   "asymmetric-overflow.json": { client: 1024, server: 4096 }
 }
 
+/** Whether Go ignores the frame, since the frame is a record of the dialect. */
+const isRecord = (frame: Frame.Frame) => frame._tag === "Dat" && frame.id === Record.reservedId
+
 /** All bytes that one side sent on a stream. */
 const bytesOf = (recorded: ReadonlyArray<Recorded>, from: Role, id: number) =>
   concat(
@@ -46,13 +50,13 @@ const bytesOf = (recorded: ReadonlyArray<Recorded>, from: Role, id: number) =>
  * Plays one side of a recording with a session of this package. A scripted peer plays the other side, and sends each
  * frame as soon as the rules of the wire allow it. Returns the bytes that the session read and sent on each stream.
  */
-const replay = (name: string, role: Role) =>
+const replay = (name: string, role: Role, dialect: "auto" | "off") =>
   Effect.gen(function*() {
     const recorded = load(name)
     const size = sizes[name] ?? { client: 1024, server: 1024 }
     const other = role === "client" ? "server" : "client"
     const ids = recorded.flatMap(({ frame }) => frame._tag === "Syn" ? [frame.id] : [])
-    const { next, send, session } = yield* makePeer(role, { streamBufferSize: size[role] })
+    const { next, send, session } = yield* makePeer(role, { streamBufferSize: size[role], dialect })
     const rules = new WireRules(size)
     const sent: Array<Frame.Frame> = []
     const play = (stream: MuxStream) =>
@@ -70,11 +74,15 @@ const replay = (name: string, role: Role) =>
       sent.push(frame as Frame.Frame)
     })
     for (const { frame } of recorded.filter(({ from }) => from === other)) {
+      if (isRecord(frame)) {
+        yield* send(frame)
+        continue
+      }
       while (!rules.allow(other, frame)) yield* hear
       rules.see(other, frame)
       yield* send(frame)
     }
-    return { recorded, ids, other, playing, hear, sent } as const
+    return { recorded, ids, other, playing, hear, sent, session } as const
   })
 
 describe("recorded conversations of Go peers", () => {
@@ -82,18 +90,25 @@ describe("recorded conversations of Go peers", () => {
     for (const role of ["client", "server"] as const) {
       // The overflow is what must not happen: its own tests are below.
       if (name === "asymmetric-overflow.json") continue
-      it.scoped(`Session as ${role} replays the conversation of ${name}`, () =>
-        Effect.gen(function*() {
-          const { hear, ids, other, playing, recorded, sent } = yield* replay(name, role)
-          const ended = () => sent.filter(({ _tag }) => _tag === "Fin").length
-          while (ended() < ids.length) yield* hear
-          const read = new Map(yield* Fiber.join(playing))
-          for (const id of ids) {
-            expect(read.get(id)).toEqual(bytesOf(recorded, other, id))
-            const ours = sent.flatMap((frame) => frame._tag === "Dat" && frame.id === id ? [frame.payload] : [])
-            expect(concat(ours)).toEqual(bytesOf(recorded, role, id))
-          }
-        }))
+      for (const dialect of ["auto", "off"] as const) {
+        it.scoped(`Session as ${role} replays the conversation of ${name}, dialect ${dialect}`, () =>
+          Effect.gen(function*() {
+            const { hear, ids, other, playing, recorded, sent, session } = yield* replay(name, role, dialect)
+            const ended = () => sent.filter(({ _tag }) => _tag === "Fin").length
+            while (ended() < ids.length) yield* hear
+            const read = new Map(yield* Fiber.join(playing))
+            for (const id of ids) {
+              expect(read.get(id)).toEqual(bytesOf(recorded, other, id))
+              const ours = sent.flatMap((frame) => frame._tag === "Dat" && frame.id === id ? [frame.payload] : [])
+              expect(concat(ours)).toEqual(bytesOf(recorded, role, id))
+            }
+            // Without the dialect, a session ignores records as Go does.
+            const records = recorded.filter(({ frame, from }) => from === other && isRecord(frame))
+            if (dialect === "off" && records.length > 0) {
+              expect((yield* session.snapshot).counters.ignoredFrames).toBe(records.length)
+            }
+          }))
+      }
     }
   }
 
