@@ -8,18 +8,20 @@ import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
+import type * as Net from "node:net"
 import type * as Tls from "node:tls"
 import { WebSocket } from "ws"
 import { redacted } from "./Address.js"
 import { unsafeDuration } from "./internal/settings/validate.js"
+import { makeDeferred } from "./internal/sync/unowned.js"
 import { maxFragments } from "./internal/transport/node/frameReader.js"
 import { NodeTransport } from "./internal/transport/node/transport.js"
 import * as upgradedSocket from "./internal/transport/node/upgradedSocket.js"
 import { resolve } from "./internal/transport/options.js"
+import { resumeHeader, Resuming } from "./internal/transport/resuming.js"
 import { constructorFailure, isWebSocketUrl } from "./internal/transport/webSocketUrl.js"
 import { Transport } from "./Transport.js"
 import { ConnectFailure } from "./WsmuxError.js"
@@ -48,6 +50,12 @@ export interface ConnectOptions extends Options {
   readonly protocols?: ReadonlyArray<string> | undefined
   /** For `wss://`: authorities to trust, a client certificate, and the like, as for `tls.connect`. */
   readonly tls?: Tls.ConnectionOptions | undefined
+  /**
+   * The agent that makes the connection, such as one that goes through a proxy. Default: a connection of its own.
+   *
+   * @since 0.2.0
+   */
+  readonly agent?: Http.Agent | undefined
   /** How long the TCP connection and the upgrade may take together. Default 10 s. */
   readonly openTimeout?: Duration.DurationInput | undefined
 }
@@ -71,6 +79,7 @@ export const connect = (
     const settings = yield* resolve(options)
     const openTimeout = unsafeDuration("openTimeout", options.openTimeout ?? Duration.seconds(10))
     const clock = yield* Effect.clock
+    const isResuming = yield* Resuming
     const attempt = yield* Effect.acquireRelease(
       Effect.try({
         try: () => {
@@ -78,7 +87,8 @@ export const connect = (
           const ws = new WebSocket(url, [...options.protocols ?? []], {
             ...attempts,
             ...options.tls,
-            headers: options.headers,
+            headers: isResuming ? { ...options.headers, [resumeHeader]: "1" } : options.headers,
+            ...(options.agent === undefined ? {} : { agent: options.agent }),
             perMessageDeflate: false,
             maxPayload: settings.maxMessageSize,
             maxFragments: maxFragments(settings.maxMessageSize)
@@ -98,8 +108,8 @@ export const connect = (
       }),
       Effect.onError(() => transport.terminate)
     )
-    transport.upgrade = { headers: response.headers }
-    transport.connected(response.socket)
+    if (response !== undefined) transport.upgrade = { headers: response.headers }
+    transport.connected(response?.socket)
     yield* transport.logSlowPath
     return transport
   })
@@ -164,11 +174,14 @@ export const layer = (url: string, options?: ConnectOptions): Layer.Layer<Transp
  */
 const attempts = { autoSelectFamilyAttemptTimeout: 2000 }
 
-/** The parts of the answer that are kept for as long as the transport lives. */
-type Answer = Pick<Http.IncomingMessage, "headers" | "socket">
+/**
+ * The parts of the answer that are kept for as long as the transport lives. Undefined where the runtime's `ws` tells of
+ * none; Bun's tells of one without its socket.
+ */
+type Answer = { readonly headers: Http.IncomingHttpHeaders; readonly socket: Net.Socket | null } | undefined
 
 const watchOpening = (ws: WebSocket, url: string, clock: Clock.Clock): Deferred.Deferred<Answer, ConnectFailure> => {
-  const opened = Deferred.unsafeMake<Answer, ConnectFailure>(FiberId.none)
+  const opened = makeDeferred<Answer, ConnectFailure>()
   const fail = (why: Pick<ConnectFailure, "reason" | "status" | "retryAfterMillis" | "cause">) =>
     Deferred.unsafeDone(opened, Effect.fail(new ConnectFailure({ url: redacted(url), ...why })))
   let answer: Answer

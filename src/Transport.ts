@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type { Address } from "./Address.js"
+import type { ResumptionSnapshot } from "./SessionSnapshot.js"
 
 /**
  * @since 0.1.0
@@ -73,6 +74,19 @@ export interface Transport {
    * pings, as in browsers: a session there pings only peers that speak the dialect.
    */
   readonly ping: ((answered?: () => void) => void) | undefined
+  /**
+   * Drops a connection whose peer shows no sign of life, and goes on over another one later. Returns false where that
+   * is impossible, and the session then ends. Undefined in transports that have one connection.
+   *
+   * @since 0.2.0
+   */
+  readonly renew?: (() => boolean) | undefined
+  /**
+   * Returns how the transport survives the loss of its connection. Undefined in transports that do not.
+   *
+   * @since 0.2.0
+   */
+  readonly resumption?: (() => ResumptionSnapshot | undefined) | undefined
   /** Sends an unsolicited pong without a ping. Undefined where the platform has no pings. */
   readonly pong?: (() => void) | undefined
   /**
@@ -113,6 +127,12 @@ export interface Listener {
   readonly onText: () => void
   /** The unsent bytes fell below the high-water mark, after `pollWritable` had returned false. */
   readonly onWritable: () => void
+  /**
+   * The transport goes on over another connection. Pings that were not answered are void.
+   *
+   * @since 0.2.0
+   */
+  readonly onRenewed?: (() => void) | undefined
   /** The connection has ended. The transport delivers this event exactly once, as the last one. */
   readonly onClose: (end: CloseInfo) => void
 }

@@ -64,6 +64,14 @@ export interface Service<out P = unknown> {
   readonly run: <E, R>(
     handler: (transport: Transport, connection: Connection<P>) => Effect.Effect<unknown, E, R>
   ) => Effect.Effect<never, never, Exclude<R, Scope.Scope>>
+  /**
+   * Takes no further connections, and gives up the port where the server has one of its own, so that another process
+   * can listen there. Connections with a handler go on. Requests that still come get 503 with `Retry-After`, and so do
+   * those that wait for `run`. Idempotent, and never waits for a connection.
+   *
+   * @since 0.2.0
+   */
+  readonly stopAccepting: Effect.Effect<void>
 }
 
 /**

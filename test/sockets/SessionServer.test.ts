@@ -2,20 +2,24 @@ import { describe, expect, it } from "@effect/vitest"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
 import * as Session from "effect-wsmux/Session"
+import type { PartialSettings } from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
 import { Transport } from "effect-wsmux/Transport"
 import { TransportServer, type UpgradeRequest } from "effect-wsmux/TransportServer"
+import { SessionClosed } from "effect-wsmux/WsmuxError"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
 import { bytes, text } from "../support/bytes.js"
-import { makeSessions, readSome } from "../support/sessions.js"
+import { auto, makeSessions, readSome } from "../support/sessions.js"
 import { urlOf } from "../support/transports.js"
 import { patience, within } from "../support/within.js"
 
-const dial = (url: string, user: string) =>
+const dial = (url: string, user: string, settings?: PartialSettings) =>
   Effect.flatMap(
     NodeTransport.connect(url, { headers: { "x-user": user } }),
-    (transport) => Effect.provideService(Session.makeClient(), Transport, transport)
+    (transport) => Effect.provideService(Session.makeClient(settings), Transport, transport)
   )
 
 const authorising = NodeTransportServer.make({
@@ -54,6 +58,29 @@ describe("SessionServer", () => {
       expect(yield* Deferred.await(principal).pipe(within(patience, "the principal of the session"))).toEqual({
         name: "Ada"
       })
+    }))
+
+  it.scopedLive("SessionServer.drain hands its port over at once, and ends when its streams are over", () =>
+    Effect.gen(function*() {
+      const transports = yield* NodeTransportServer.make()
+      const url = urlOf(transports)
+      const server = yield* SessionServer.fromTransportServer(transports, auto)
+      const echo = (session: Session.Session) => session.run((stream) => Stream.run(stream.readable, stream.writable))
+      yield* Effect.forkScoped(server.run(echo))
+      const session = yield* dial(url, "Ada", auto)
+      const stream = yield* session.open()
+      const drain = yield* Effect.fork(server.drain())
+      expect(yield* session.awaitDraining).toMatchObject({ by: "peer", graceMillis: 30_000, redial: true })
+
+      const next = yield* NodeTransportServer.make({ port: Number(new URL(url).port) })
+      yield* Effect.forkScoped((yield* SessionServer.fromTransportServer(next, auto)).run(echo))
+      yield* (yield* dial(url, "Ada", auto)).open()
+
+      yield* stream.write(bytes("after"))
+      expect(text(yield* readSome(stream))).toBe("after")
+      yield* stream.end
+      yield* Fiber.join(drain).pipe(within(patience, "the end of the drain"))
+      expect(yield* session.awaitClosed).toEqual(new SessionClosed({ by: "peer", code: 1001, reason: "drained" }))
     }))
 })
 

@@ -19,13 +19,10 @@ export const connect = (
 ): Effect.Effect<Transport, ConnectFailure, Scope.Scope> =>
   Effect.gen(function*() {
     const { transport, ws } = yield* Effect.acquireRelease(
-      Effect.try({
-        try: () => {
-          const ws = construct()
-          return { ws, transport: new StandardTransport(ws, settings) }
-        },
-        catch: (cause) => constructorFailure(url, cause)
-      }),
+      Effect.map(
+        Effect.try({ try: construct, catch: (cause) => constructorFailure(url, cause) }),
+        (ws) => ({ ws, transport: makeTransport(ws, settings) })
+      ),
       ({ transport }) => transport.terminate
     )
     yield* awaitOpen(ws, url).pipe(
@@ -38,6 +35,16 @@ export const connect = (
     yield* transport.begin
     return transport
   })
+
+/** Makes a transport, or closes the WebSocket: a peer would wait at a WebSocket that no code listens to. */
+const makeTransport = (ws: globalThis.WebSocket, settings: Settings): StandardTransport => {
+  try {
+    return new StandardTransport(ws, settings)
+  } catch (defect) {
+    ws.close(4011, "an internal error")
+    throw defect
+  }
+}
 
 const awaitOpen = (ws: globalThis.WebSocket, url: string): Effect.Effect<void, ConnectFailure> =>
   Effect.async((resume) => {

@@ -11,15 +11,30 @@ import { Notify } from "../sync/notify.js"
  */
 export type Handler<P> = (transport: Transport, takeConnection: () => Connection<P>) => Effect.Effect<void>
 
+/** The server takes no more connections. */
+export type Stopped = "Stopped"
+
 /** The handler of a server's connections, which `TransportServer.run` sets. */
 export class ConnectionHandler<P> {
   #handler: Handler<P> | undefined
+  #isStopped = false
   readonly #changes = new Notify()
 
-  /** Waits until a handler is set. */
-  readonly awaitHandler: Effect.Effect<Handler<P>> = this.#changes.waitUntil(() =>
-    this.#handler === undefined ? undefined : Effect.succeed(this.#handler)
+  /** Waits until a handler is set. Fails when the server takes no more connections before. */
+  readonly awaitHandler: Effect.Effect<Handler<P>, Stopped> = this.#changes.waitUntil(() =>
+    this.#handler ? Effect.succeed(this.#handler) : this.#isStopped ? Effect.fail("Stopped" as const) : undefined
   )
+
+  /** Whether the server takes no more connections. */
+  get isStopped(): boolean {
+    return this.#isStopped
+  }
+
+  /** The server takes no more connections. */
+  readonly stop: Effect.Effect<void> = Effect.sync(() => {
+    this.#isStopped = true
+    this.#changes.notifyAll()
+  })
 
   /** Sets the handler until it is interrupted, and then ends the connections. */
   run<E, R>(
@@ -48,7 +63,7 @@ export class ConnectionHandler<P> {
 }
 
 /** A failure of a handler ends its own connection only. */
-const logFailure = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+export const logFailure = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
   Cause.isInterruptedOnly(cause)
     ? Effect.void
     : Effect.logDebug("cannot go on with a connection: its handler failed", cause)

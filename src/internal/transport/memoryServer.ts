@@ -9,6 +9,9 @@ import { ConnectionHandler } from "./connectionHandler.js"
 
 const url = "memory:server"
 
+/** Refuses a client of a server that takes no more connections, as `NodeTransportServer` does. */
+const stopped = new ConnectFailure({ url, reason: "Rejected", status: 503, retryAfterMillis: 1000 })
+
 /** @param makePair makes the link of one connection, in the scope of the end that dials */
 export const makeServer = <R, P>(
   { authorize, maxMessageSize }: ServerOptions<R, P> & { readonly maxMessageSize: number },
@@ -38,6 +41,7 @@ export const makeServer = <R, P>(
         handler.awaitHandler.pipe(
           Effect.flatMap((handle) => handle(server, () => connection)),
           restore,
+          Effect.ignore, // a connection that waited for a handler when the server stopped
           Effect.ensuring(server.close(1006, "", 0)), // ends a connection that the handler has left open
           FiberSet.run(connections)
         )
@@ -45,8 +49,10 @@ export const makeServer = <R, P>(
     const connect = ({ headers = {}, url: path = "/" }: Partial<UpgradeRequest> = {}) =>
       Effect.gen(function*() {
         if (!isListening) return yield* new ConnectFailure({ url, reason: "Unreachable" })
+        if (handler.isStopped) return yield* stopped
         const request = { url: path, headers }
         const principal = yield* admit(request)
+        if (handler.isStopped) return yield* stopped
         const pair = yield* makePair
         yield* serve(pair, { principal, request })
         return pair
@@ -55,6 +61,7 @@ export const makeServer = <R, P>(
       address: opaque(url),
       maxMessageSize,
       run: (handle) => handler.run(handle, FiberSet.clear(connections)),
+      stopAccepting: handler.stop,
       connect
     }
   })

@@ -50,13 +50,24 @@ export const watchTcp = (ws: globalThis.WebSocket): TcpWatch => {
   let tcp: TcpSocket | undefined
   const connected = new Set<TcpSocket>()
   const onConnected = (message: unknown) => void connected.add((message as { readonly socket: TcpSocket }).socket)
-  const onOpen = (message: unknown) => {
-    const { address, websocket } = message as { readonly address: Where; readonly websocket?: unknown }
-    // Undici 6 (Node 22) does not name the WebSocket. It publishes in the same step in which that WebSocket opens.
-    if (websocket === undefined ? ws.readyState !== 1 : websocket !== ws) return
+  const take = (address: Where) => {
     tcp = [...connected].find((socket) => socket.localPort === address.port && socket.localAddress === address.address)
     stop()
   }
+  let unnamed: Where | undefined
+  const onOpen = (message: unknown) => {
+    const { address, websocket } = message as { readonly address: Where; readonly websocket?: unknown }
+    if (websocket === ws) return take(address)
+    if (websocket !== undefined) return
+    // Undici 6 (Node 22) does not name the WebSocket. Its `open` event follows in the same step.
+    unnamed = address
+    queueMicrotask(() => {
+      unnamed = undefined
+    })
+  }
+  ws.addEventListener("open", () => {
+    if (unnamed !== undefined) take(unnamed)
+  }, { once: true })
   const stop = () => {
     channels.unsubscribe("undici:client:connected", onConnected)
     channels.unsubscribe("undici:websocket:open", onOpen)

@@ -29,6 +29,25 @@ const makeAnswering = (answer: string) =>
     ({ port }) => `ws://127.0.0.1:${port}/`
   )
 
+/** Changes the answers that a WebSocket of `ws` for the URL tells of, or hides them, until the scope closes. */
+const changeAnswers = (url: string, change: object | undefined) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const { emit } = WebSocket.prototype
+      WebSocket.prototype.emit = function(this: WebSocket, event: string | symbol, ...args: Array<unknown>): boolean {
+        if (event !== "upgrade" || !this.url.startsWith(url)) return emit.call(this, event, ...args)
+        if (change === undefined) return false
+        const { headers } = args[0] as Http.IncomingMessage
+        return emit.call(this, event, { headers, ...change })
+      }
+      return emit
+    }),
+    (emit) =>
+      Effect.sync(() => {
+        WebSocket.prototype.emit = emit
+      })
+  )
+
 describe("NodeTransport.connect", () => {
   for (const url of ["", "no address", "ftp://127.0.0.1", "http://127.0.0.1", "ws://127.0.0.1/#fragment", "ws://"]) {
     it.effect(`NodeTransport.connect fails at once when the address is ${JSON.stringify(url)}`, () =>
@@ -53,6 +72,21 @@ describe("NodeTransport.connect", () => {
       })
       expect(failure.message).toBe(`cannot connect to ${url}: connect ECONNREFUSED 127.0.0.1:${port}`)
     }))
+
+  for (const [what, change] of [["shows no socket", { socket: null }], ["is not told", undefined]] as const) {
+    it.scopedLive(`NodeTransport.connect carries messages when the answer to the upgrade ${what}`, () =>
+      Effect.gen(function*() {
+        const { url, webSockets } = yield* webSocketServer
+        webSockets.on("connection", (ws) => ws.on("message", (data) => ws.send(data)))
+        yield* changeAnswers(url, change)
+        const transport = yield* NodeTransport.connect(url)
+        const events = yield* listen(transport)
+        transport.send([bytes("hello")])
+        expect(text(yield* events.next)).toBe("hello")
+        expect(transport.upgrade?.headers.upgrade).toBe(change && "websocket")
+        expect(transport.remoteAddress).toMatchObject({ _tag: "TcpAddress", hostname: "127.0.0.1" })
+      }))
+  }
 
   it.scopedLive("NodeTransport.connect tells that a server does not speak TLS when the address is wss", () =>
     Effect.gen(function*() {
@@ -81,8 +115,8 @@ describe("NodeTransport.connect", () => {
 
   it.scopedLive("NodeTransport.connect names the cause when every address of a name is unreachable", () =>
     Effect.gen(function*() {
-      const { port } = yield* Effect.scoped(tcpServer(() => {}))
-      const failure = yield* failureOf(`ws://localhost:${port}`)
+      // a port that was just given up may belong to another suite by now
+      const failure = yield* failureOf("ws://localhost:1")
       expect(failure.reason).toBe("Unreachable")
       expect(failure.message).toContain("ECONNREFUSED")
     }))

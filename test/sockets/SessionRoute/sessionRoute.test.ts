@@ -14,6 +14,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -34,11 +35,13 @@ const makeApp = <E, R, P = unknown>(
   handler: (session: Session.Session<P>) => Effect.Effect<unknown, E, R>,
   options: SessionRoute.Options<never, P> = {},
   tls?: { readonly cert: Buffer; readonly key: Buffer }
-) =>
+) => serveRoute(SessionRoute.make(handler, { settings: windowed, ...options }), tls)
+
+const serveRoute = <R>(route: SessionRoute.Route<R>, tls?: { readonly cert: Buffer; readonly key: Buffer }) =>
   Effect.gen(function*() {
     const app = HttpRouter.empty.pipe(
       HttpRouter.get("/hello", HttpServerResponse.text("an ordinary route")),
-      HttpRouter.get("/streams", SessionRoute.make(handler, { settings: windowed, ...options }))
+      HttpRouter.get("/streams", route)
     )
     const context = yield* Layer.build(
       HttpServer.serve(app).pipe(
@@ -76,6 +79,26 @@ describe("SessionRoute.make", () => {
       yield* Scope.close(scope, Exit.void)
       yield* Effect.retry(dial(ws), { while: (failure) => "status" in failure && failure.status === 503 })
     }).pipe(Effect.provide(SharedLimits.layer({ maxConnections: 1 }))))
+
+  it.scopedLive("SessionRoute.makeDrainable drains its sessions and answers 503 while other routes go on", () =>
+    Effect.gen(function*() {
+      const { drain, route } = yield* SessionRoute.makeDrainable(echo, { settings: windowed })
+      const { http, ws } = yield* serveRoute(route)
+      const session = yield* dial(ws)
+      const stream = yield* session.open()
+      const draining = yield* Effect.fork(drain())
+      yield* session.open().pipe(
+        Effect.scoped,
+        Effect.repeat({ while: () => true }),
+        Effect.catchTag("SessionDraining", () => Effect.void), // the drain has begun
+        within(patience, "the begin of the drain")
+      )
+      expect(yield* Effect.flip(dial(ws))).toMatchObject({ status: 503, retryAfterMillis: 1000 })
+      expect(yield* Effect.promise(async () => (await fetch(`${http}/hello`)).text())).toBe("an ordinary route")
+      yield* stream.end
+      yield* Fiber.join(draining).pipe(within(patience, "the end of the drain"))
+      expect(yield* session.awaitClosed).toEqual(new SessionClosed({ by: "peer", code: 1001, reason: "drained" }))
+    }))
 
   it.scopedLive("SessionRoute.make lets in what its settings need when maxMessageSize is undefined", () =>
     Effect.gen(function*() {

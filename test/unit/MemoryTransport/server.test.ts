@@ -101,6 +101,32 @@ describe("MemoryTransport.makeServer", () => {
       )
     }))
 
+  it.scoped("MemoryTransport server keeps served connections and refuses others when it stops accepting", () =>
+    Effect.gen(function*() {
+      const gate = yield* Effect.makeLatch(true)
+      const server = yield* MemoryTransport.makeServer({ authorize: () => gate.await })
+      const waiting = yield* listen((yield* server.connect()).client)
+      yield* gate.close
+      const authorised = yield* start(Effect.flip(server.connect()))
+      yield* server.stopAccepting
+      yield* gate.open
+      const refused = new ConnectFailure({
+        url: "memory:server",
+        reason: "Rejected",
+        status: 503,
+        retryAfterMillis: 1000
+      })
+      expect([yield* Fiber.join(authorised), yield* Effect.flip(server.connect())]).toEqual([refused, refused])
+      expect((yield* waiting.ended).code).toBe(1006)
+
+      const other = yield* MemoryTransport.makeServer()
+      yield* keepAll(other)
+      const served = yield* listen((yield* other.connect()).client)
+      yield* other.stopAccepting
+      yield* settle
+      expect(served.told).toEqual([])
+    }))
+
   it.scoped("MemoryTransport server applies its latency and maxMessageSize to each link", () =>
     Effect.gen(function*() {
       const server = yield* MemoryTransport.makeServer({ latency: "1 second", maxMessageSize: 99 })

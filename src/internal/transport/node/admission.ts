@@ -50,17 +50,23 @@ export class Admission<R, P> {
    */
   admit(request: Http.IncomingMessage): Effect.Effect<Admitted<P>, Rejection, R | Scope.Scope> {
     return Effect.gen(this, function*() {
+      yield* this.#refuseIfStopped
       yield* this.#takePlace
       const principal = yield* this.#authorize(request)
       // Only now, so that a stranger learns nothing but that the server demands authorisation.
       const fault = handshakeFault(request)
       if (fault !== undefined) return yield* Effect.fail(fault)
+      yield* this.#refuseIfStopped // the authorisation may have taken long
       const headers = yield* this.#answerHeaders(request, principal)
       // The request itself would keep its socket.
       const connection = { principal, request: { headers: request.headers, url: request.url ?? "/" } }
       return { connection, headers, handle: yield* this.#awaitHandler }
     })
   }
+
+  readonly #refuseIfStopped: Effect.Effect<void, Rejection> = Effect.suspend(() =>
+    this.#handler.isStopped ? Effect.fail(stopped) : Effect.void
+  )
 
   readonly #takePlace: Effect.Effect<void, Rejection, Scope.Scope> = Effect.suspend(() => {
     const { connections, maxConnections } = this.#settings
@@ -98,11 +104,21 @@ export class Admission<R, P> {
   readonly #awaitHandler: Effect.Effect<Handler<P>, Rejection> = Effect.suspend(() => {
     if (this.#waiting >= maxWaiting) return Effect.fail<Rejection>({ status: 503 })
     this.#waiting++
-    return Effect.ensuring(this.#handler.awaitHandler, Effect.sync(() => this.#waiting--))
+    return Effect.ensuring(
+      Effect.mapError(this.#handler.awaitHandler, () => stopped),
+      Effect.sync(() => this.#waiting--)
+    )
   })
 }
 
 const full: Rejection = { status: 503, message: "there are too many connections" }
+
+/** A second suffices for another process to take over the port. */
+const stopped: Rejection = {
+  status: 503,
+  message: "the server takes no more connections",
+  headers: { "retry-after": "1" }
+}
 
 /** How many upgrades may wait for `run`. Further ones are answered with 503. */
 const maxWaiting = 128

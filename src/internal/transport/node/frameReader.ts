@@ -2,6 +2,7 @@ import type { Share } from "../../../SharedLimits.js"
 import type { ListenerBuffer } from "../listenerBuffer.js"
 import { binary, close, continuation, headerSizeAt, payloadLengthAt } from "./frameHeader.js"
 import { mask } from "./mask.js"
+import { ownCopy } from "./ownCopy.js"
 import { neededBytes, type Parser } from "./wsInternals.js"
 
 /** Which reader has begun a message and not ended it: this one, or the parser of `ws`. */
@@ -115,7 +116,7 @@ export class FrameReader {
         }
         const size = headerSizeAt(bytes, at)
         if (bytes.length - at < size) {
-          this.#partialHeader = Buffer.from(bytes.subarray(at))
+          this.#partialHeader = ownCopy(bytes.subarray(at))
           break
         }
         this.#begin(bytes, at, size)
@@ -208,8 +209,9 @@ export class FrameReader {
   #grow(needed: number): Buffer {
     const most = this.#isLast ? needed + this.#missing : this.#limit
     const size = Math.min(most, Math.max(needed * 4, minAllocation))
-    // A listener that keeps a part of a pooled message has to copy that part.
-    const message = size < pooledBelow ? Buffer.allocUnsafe(size) : Buffer.allocUnsafeSlow(size)
+    // A listener that keeps a pooled message has to copy it. A message that waits for its rest is never pooled.
+    const isPooled = size < pooledBelow && this.#missing === 0
+    const message = isPooled ? Buffer.allocUnsafe(size) : Buffer.allocUnsafeSlow(size)
     this.#message?.copy(message, 0, 0, this.#filled)
     return this.#message = message
   }

@@ -2,6 +2,7 @@ import type * as Net from "node:net"
 import type { WebSocket } from "ws"
 import { binary, headerSize, type ping, type pong, writeHeader } from "./frameHeader.js"
 import { mask } from "./mask.js"
+import { ownCopy } from "./ownCopy.js"
 
 /**
  * Writes binary messages to the socket of an established WebSocket, each as one frame (RFC 6455, 5.2), in the place
@@ -122,7 +123,7 @@ export class FrameWriter {
     const frames = batch.subarray(0, size)
     // A batch that has to queue is copied, so that it does not hold a pooled buffer.
     if (!this.#toKernel || (this.#socket.writableLength > 0 && size <= batchSize)) {
-      this.#socket.write(Buffer.from(frames), this.#written)
+      this.#socket.write(ownCopy(frames), this.#written)
       return recycle(batch)
     }
     let isLent = true

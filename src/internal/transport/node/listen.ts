@@ -15,8 +15,28 @@ interface Settings {
   readonly upgradeTimeout: Duration.Duration
 }
 
+/** A server that listens. */
+export interface Listening {
+  readonly server: Http.Server | Https.Server
+  /** Gives up the port. Ends silent connections after `upgradeTimeout`, since Node no longer checks their time-outs. */
+  readonly stop: Effect.Effect<void>
+}
+
 /** Listens for upgrade requests, and answers all others with 426. Destroys every connection when the scope closes. */
-export const listen = (settings: Settings): Effect.Effect<Http.Server | Https.Server, ListenFailure, Scope.Scope> => {
+export const listen = (settings: Settings): Effect.Effect<Listening, ListenFailure, Scope.Scope> =>
+  Effect.gen(function*() {
+    const scope = yield* Effect.scope
+    const server = yield* open(settings)
+    const endSilent = Effect.sync(() => server.closeAllConnections()) // spares those that were upgraded
+    const stop = Effect.suspend(() => {
+      if (!server.listening) return Effect.void
+      server.close()
+      return endSilent.pipe(Effect.delay(settings.upgradeTimeout), Effect.interruptible, Effect.forkIn(scope))
+    })
+    return { server, stop: Effect.asVoid(stop) }
+  })
+
+const open = (settings: Settings): Effect.Effect<Http.Server | Https.Server, ListenFailure, Scope.Scope> => {
   const failure = (cause: unknown) => new ListenFailure({ address: format(tcp(settings.host, settings.port)), cause })
   return Effect.try({ try: () => createServer(settings), catch: failure }).pipe(
     Effect.flatMap((server) => {
@@ -50,7 +70,7 @@ export const addressOf = (server: Net.Server): Address => {
 }
 
 /** Returns a function that destroys every connection. Node's own misses a connection within its TLS handshake. */
-const trackConnections = (server: Net.Server): () => void => {
+export const trackConnections = (server: Net.Server): () => void => {
   const sockets = new Set<Net.Socket>()
   server.on("connection", (socket: Net.Socket) => {
     sockets.add(socket)

@@ -1,3 +1,5 @@
+import { ownCopy } from "./ownCopy.js"
+
 /**
  * Shares the time of the event loop among the sockets of a process.
  *
@@ -151,7 +153,7 @@ export class SlicedReader {
     }
     const taken = this.#read(bytes, this.#budget.frames)
     if (taken === bytes.length && (taken < largeRead || !this.#budget.isSpent)) return true
-    this.#rest = Buffer.from(bytes.subarray(taken))
+    this.#rest = ownCopy(bytes.subarray(taken))
     this.#budget.enqueue(this.#slice)
     return false
   }

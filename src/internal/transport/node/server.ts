@@ -41,7 +41,9 @@ export const make = <R, P>(
   settings: Settings<R, P>
 ): Effect.Effect<Service<P>, ListenFailure, R | Scope.Scope> =>
   Effect.gen(function*() {
-    const server = settings.server ?? (yield* listen(settings))
+    const { server, stop } = settings.server === undefined
+      ? yield* listen(settings)
+      : { server: settings.server, stop: Effect.void } // the port is the program's own
     const upgrader = new Upgrader(settings)
     const connections = yield* FiberSet.make<void>()
     const fork = yield* FiberSet.runtime(connections)<R>()
@@ -70,7 +72,8 @@ export const make = <R, P>(
       get address() {
         return addressOf(server)
       },
-      run: (handle) => handler.run(handle, FiberSet.clear(connections))
+      run: (handle) => handler.run(handle, FiberSet.clear(connections)),
+      stopAccepting: Effect.zipRight(handler.stop, stop)
     }
   })
 

@@ -5,12 +5,12 @@ import type { WebSocket } from "ws"
 import { type Address, opaque } from "../../../Address.js"
 import { type Listener, type Transport, TypeId, type UpgradeAnswer } from "../../../Transport.js"
 import { Notify } from "../../sync/notify.js"
+import { PendingPings } from "../../sync/pendingPings.js"
 import { readIntoSharedBuffer } from "../../tcp/sharedReadBuffer.js"
 import { concatBytes } from "../concatBytes.js"
 import { ListenerBuffer } from "../listenerBuffer.js"
 import type { Settings } from "../options.js"
-import { PendingPings } from "../pendingPings.js"
-import { socketAddress } from "../socketAddress.js"
+import { socketAddresses } from "../socketAddress.js"
 import { noListener } from "../standardTransport.js"
 import { ping, pong } from "./frameHeader.js"
 import { type Fault, FrameReader, maxFragments } from "./frameReader.js"
@@ -73,7 +73,7 @@ export class NodeTransport implements Transport {
     ws.on("ping", this.#onEvent)
     ws.on("pong", (payload: Buffer) => {
       this.#events++
-      this.#pings.onPong(payload.toString())
+      this.#pings.answer(Number(payload.toString()))
     })
     ws.on("error", (error: Error) => {
       // `ws` sends a close frame and then waits for the peer to end TCP, which the peer may never do.
@@ -90,8 +90,14 @@ export class NodeTransport implements Transport {
     else this.#replaceParser()
   }
 
-  /** Sets the TCP socket of the WebSocket, and takes the fast path where nothing speaks against it. */
-  connected(socket: Net.Socket): void {
+  /**
+   * Sets the TCP socket of the WebSocket, and takes the fast path where nothing speaks against it. Bun shows no more
+   * than the peer's address of a dialled WebSocket, so that `ws` carries the messages there.
+   */
+  connected(shown: Net.Socket | null | undefined): void {
+    const socket = shown ?? tcpOf(this.#ws)
+    if (socket !== undefined) Object.assign(this, socketAddresses(socket))
+    if (typeof socket?.prependListener !== "function") return
     this.#socket = socket
     const reader = this.#reader
     // These listeners run before those of `ws`. Frames before the peer's end of TCP count, such as a close frame.
@@ -107,8 +113,6 @@ export class NodeTransport implements Transport {
       this.#writer = new FrameWriter(this.#ws, socket, this.#end === "client", this.#onSent)
     }
     const isShared = reader !== undefined && readIntoSharedBuffer(socket, (bytes) => reader.take(bytes))
-    this.localAddress = socketAddress(socket.localAddress, socket.localPort)
-    this.remoteAddress = socketAddress(socket.remoteAddress, socket.remotePort)
     this.#slowPath = this.#ws.extensions !== ""
       ? `the extension ${this.#ws.extensions} is in use`
       : reader === undefined
@@ -157,7 +161,7 @@ export class NodeTransport implements Transport {
 
   ping(answered?: () => void): void {
     if (!this.#isOpen()) return
-    const payload = this.#pings.add(answered)
+    const payload = answered === undefined ? "" : String(this.#pings.add(answered))
     if (this.#writer === undefined) this.#ws.ping(payload, undefined, ignoreFailure)
     else this.#writer.control(ping, Buffer.from(payload))
     this.pong()

@@ -30,7 +30,7 @@ export const fromSocket = (
       tcp === undefined ? portable : {
         watchUpgrade: () => watchUpgrade(tcp),
         adopt: (ws) =>
-          Effect.suspend(() =>
+          Effect.suspend((): ReturnType<platformSocket.Adopter["adopt"]> =>
             upgradedTo(tcp) === ws && extrasOf(ws) !== undefined ? adopt(ws, settings) : portable.adopt(ws)
           )
       }

@@ -151,7 +151,7 @@ describe("WebSocketTransport.fromSocket", () => {
     Effect.gen(function*() {
       const { connected, url } = yield* makePeer
       const transport = yield* dialStandard(url, "arraybuffer")
-      const session = yield* Effect.provideService(Session.makeClient(), Transport, transport)
+      const session = yield* Effect.provideService(Session.makeClient({ dialect: "off" }), Transport, transport)
       const [peer] = yield* connected
       const opening = yield* Effect.fork(session.open())
       const [syn] = yield* signal<[Buffer]>(peer, "message")

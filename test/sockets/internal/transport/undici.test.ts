@@ -2,6 +2,8 @@ import * as Socket from "@effect/platform/Socket"
 import { describe, expect, it } from "@effect/vitest"
 import * as WebSocketTransport from "effect-wsmux/WebSocketTransport"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import { channel } from "node:diagnostics_channel"
 
 const channels = ["undici:client:connected", "undici:websocket:open"].map((name) => channel(name))
@@ -20,6 +22,13 @@ class Refused extends EventTarget {
   }
 }
 
+/** A WebSocket that the test opens. */
+class Opening extends Refused {
+  override close(): void {
+    this.readyState = 2
+  }
+}
+
 /** Dials by `Refused`. The transport watches the process's TCP sockets meanwhile. */
 const dial = (openTimeout: number, begun: (ws: Refused) => void) =>
   WebSocketTransport.connect("ws://refused", { openTimeout }).pipe(
@@ -32,7 +41,8 @@ const dial = (openTimeout: number, begun: (ws: Refused) => void) =>
     Effect.flip
   )
 
-describe("WebSocketTransport.connect", () => {
+// The tests share the channels of the process.
+describe.sequential("WebSocketTransport.connect", () => {
   it.live("WebSocketTransport.connect unsubscribes from undici when the WebSocket fails without close", () =>
     Effect.gen(function*() {
       const seen: Array<number> = []
@@ -43,5 +53,36 @@ describe("WebSocketTransport.connect", () => {
         }))
       expect([failed.reason, ...seen, watched()]).toEqual(["Unreachable", 2, 0])
       expect([(yield* dial(10, () => {})).reason, watched()]).toEqual(["Timeout", 0])
+    }))
+
+  it.scopedLive("WebSocketTransport destroys no socket but its own when two WebSockets of Node 22 open", () =>
+    Effect.gen(function*() {
+      const destroyed: Array<number> = []
+      const [connected, opened] = channels
+      const dialling = [1, 2].map((port) => ({ port, ws: new Opening() }))
+      const scopes = yield* Effect.forEach(dialling, ({ ws }) =>
+        Effect.gen(function*() {
+          const scope = yield* Scope.make()
+          yield* Effect.forkScoped(
+            Scope.extend(WebSocketTransport.fromWebSocket(ws as unknown as globalThis.WebSocket), scope)
+          )
+          return scope
+        }))
+      yield* Effect.yieldNow()
+      for (const { port } of dialling) {
+        connected!.publish({
+          socket: { localAddress: "127.0.0.1", localPort: port, destroy: () => destroyed.push(port) }
+        })
+      }
+      for (const { port, ws } of dialling) {
+        opened!.publish({ address: { address: "127.0.0.1", port } }) // undici 6 publishes first, and names no WebSocket
+        ws.readyState = 1
+        ws.dispatchEvent(new Event("open"))
+        yield* Effect.sleep(0)
+      }
+      yield* Scope.close(scopes[0]!, Exit.void)
+      expect(destroyed).toEqual([1])
+      yield* Scope.close(scopes[1]!, Exit.void)
+      expect(destroyed).toEqual([1, 2])
     }))
 })

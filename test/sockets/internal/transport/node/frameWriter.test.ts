@@ -273,17 +273,19 @@ describe.each([["a client", true], ["a server", false]])("FrameWriter of %s", (_
   it("FrameWriter retains only the bytes of a small write when the write has to wait", async () => {
     const { socket } = makeSocket()
     const { sender } = makeSender(masked, socket)
-    const held: Array<number> = []
+    const written: Array<Uint8Array> = []
     const { write } = socket
     socket.write = (chunk: Uint8Array, ...rest: ReadonlyArray<unknown>) => {
-      held.push(chunk.buffer.byteLength)
+      written.push(chunk)
       return Reflect.apply(write, socket, [chunk, ...rest]) as boolean
     }
-    for (let i = 0; i < 3; i++) {
-      sender.send([numbered(20_000)])
+    // Node's pool serves some of these sizes, which ones depends on its version.
+    for (const size of [100, 20_000, 1000, 100]) {
+      sender.send([numbered(size)])
       sender.flush()
     }
-    expect(held.map((size) => size < 21_000)).toEqual([false, true, true])
+    const waiting = written.slice(1)
+    expect(waiting.map(({ buffer }) => buffer.byteLength)).toEqual(waiting.map(({ byteLength }) => byteLength))
   })
 
   it("FrameWriter writes nothing when its WebSocket is closing", async () => {
