@@ -18,7 +18,7 @@ import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type * as Https from "node:https"
 import { opaque } from "./Address.js"
-import { withBackpressure } from "./internal/adapter/requestBody.js"
+import { abortFailedBody, withSafeBodies } from "./internal/adapter/httpBody.js"
 import { StreamServer } from "./internal/adapter/streamServer.js"
 import * as NodeDuplex from "./NodeDuplex.js"
 import { type Acceptor, StreamAcceptor, StreamOpener } from "./Session.js"
@@ -84,7 +84,8 @@ export const makeServer = (
     }))
     return HttpServer.make({
       address: server.address,
-      serve: (app, middleware) => Effect.asVoid(Effect.zipRight(server.serve(app, middleware!), startAccepting))
+      serve: (app, middleware) =>
+        Effect.asVoid(Effect.zipRight(server.serve(abortFailedBody(app), middleware!), startAccepting))
     })
   })
 
@@ -134,7 +135,7 @@ export const layerClient = (
   options: Https.AgentOptions & NodeDuplex.StreamOptions = {}
 ): Layer.Layer<HttpClient.HttpClient, never, StreamOpener> =>
   Layer.provide(
-    Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, withBackpressure)).pipe(
+    Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, withSafeBodies)).pipe(
       Layer.provide(NodeHttpClient.layerWithoutAgent)
     ),
     Layer.scoped(

@@ -54,8 +54,10 @@ export type StreamOptions = Pick<OpenOptions, "label" | "metadata" | "early">
  * `setTimeout`, `setNoDelay`, `ref`, byte counts, half-open. Beside the window it buffers one unread chunk. Errors have
  * the codes of a socket's errors (`ECONNRESET`, `EPIPE`, `ETIMEDOUT`), and the error of the stream as their cause.
  *
- * `end` sends the end. Destroying the duplex before its writable half has ended resets the stream. A reset by the peer
- * destroys the duplex with `ECONNRESET`. A peer without the dialect knows no reset, and sees an end instead.
+ * `end` sends the end. Destroying the duplex with an error, or with unsent or unread bytes, resets the stream.
+ * Destroying it otherwise ends the stream, as closing a TCP connection does: Node closes idle HTTP connections so. A
+ * reset by the peer destroys the duplex with `ECONNRESET`. A peer without the dialect knows no reset, and sees an end
+ * instead.
  *
  * @since 0.1.0
  * @category constructors

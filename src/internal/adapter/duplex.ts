@@ -2,7 +2,6 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type * as Runtime from "effect/Runtime"
 import type * as Net from "node:net"
@@ -13,6 +12,7 @@ import type { ReadError, Stalled } from "../../WsmuxError.js"
 import { type Callbacks, isPeerLeft, toCallbacks } from "../session/callbacks.js"
 import { forkInterruptibly } from "../sync/forkInterruptibly.js"
 import type { Cancel } from "../sync/later.js"
+import { interrupted, interruptSoon } from "../sync/unowned.js"
 import { toNodeError } from "./nodeError.js"
 import { StallTimeout } from "./stallTimeout.js"
 
@@ -58,7 +58,7 @@ export class MuxDuplex extends Duplex {
 
   /**
    * @param connect opens the stream; reads and writes wait for it
-   * @param release runs once, when the duplex is destroyed: with success if the writable half has ended
+   * @param release runs once, when the duplex is destroyed: with success if no byte was lost
    * @param runtime runs the effects
    */
   constructor(
@@ -186,11 +186,11 @@ export class MuxDuplex extends Duplex {
     clearTimeout(this.#timer)
     this.connecting = false
     this.#cancelPending()
-    const exit = exitOf(error, this.writableFinished)
+    const exit = exitOf(error, this.writableFinished || this.#losesNothing)
+    const resets = this.#stream?.resets
     if (Exit.isFailure(exit)) {
-      const code = error === null ? ResetCode.Cancelled : ResetCode.Failed
-      this.#stream?.resets?.reset({ code, reason: "" })
-    }
+      resets?.reset({ code: error === null ? ResetCode.Cancelled : ResetCode.Failed, reason: "" })
+    } else if (!this.writableFinished) resets?.leave()
     // The error has a turn of its own, as a socket's has: Node's HTTP client removes its listener from a connection one
     // tick before its agent adds another.
     this.#fork(this.#release(exit)).addObserver(() => error === null ? callback() : setImmediate(callback, error))
@@ -269,6 +269,15 @@ export class MuxDuplex extends Duplex {
     return !this.readableEnded && (this.readableFlowing !== null || this.listenerCount("readable") > 0)
   }
 
+  /**
+   * Whether all that was written is sent, and nothing that arrived is unread. Destroying the duplex is then an end, as
+   * closing a TCP connection is: Node destroys connections between two requests without an error.
+   */
+  get #losesNothing(): boolean {
+    if (this.#stream === undefined || this.writableLength > 0 || this.readableLength > 0) return false
+    return (this.#stream.resets?.unread() ?? 0) === 0
+  }
+
   #watch(): void {
     this.#watching = this.#fork(this.#stallTimeout.expired)
     this.#watching.addObserver((exit) => {
@@ -279,10 +288,10 @@ export class MuxDuplex extends Duplex {
 
   /** Cancels the pending operations. Only `_construct` still calls back, since Node waits for that. */
   #cancelPending(): void {
-    this.#connecting?.unsafeInterruptAsFork(FiberId.none)
+    if (this.#connecting !== undefined) interruptSoon(this.#connecting)
     this.#reading?.()
     this.#writing?.()
-    this.#watching?.unsafeInterruptAsFork(FiberId.none)
+    if (this.#watching !== undefined) interruptSoon(this.#watching)
     this.#unwatchReset?.()
   }
 
@@ -317,12 +326,12 @@ const inOwnTurn = (report: (error: Error) => void, cause: Cause.Cause<unknown>):
 
 const nodeErrorOf = (cause: Cause.Cause<unknown>): Error => toNodeError(Cause.squash(cause))
 
-/** How the duplex ends: a writable half that has not ended is an abnormal end, as with an interrupted fiber. */
-const exitOf = (error: (Error & { readonly code?: unknown }) | null, hasEnded: boolean): Exit.Exit<void, Error> => {
+/** How the duplex ends: a loss of bytes is an abnormal end, as with an interrupted fiber. */
+const exitOf = (error: (Error & { readonly code?: unknown }) | null, isWhole: boolean): Exit.Exit<void, Error> => {
   // Node's server answers a malformed or slow request by 400 or 408, and destroys the connection without an end.
   if (/^(HPE_|ERR_HTTP_REQUEST_TIMEOUT)/.test(String(error?.code))) return Exit.void
   if (error !== null) return Exit.fail(error)
-  return hasEnded ? Exit.void : Exit.interrupt(FiberId.none)
+  return isWhole ? Exit.void : interrupted
 }
 
 /** Node runs a timer with a longer delay after one millisecond. */

@@ -3,13 +3,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import { ResetCode } from "../../MuxStream.js"
 import type { Stalled } from "../../WsmuxError.js"
 import { type Fork, isPeerLeft, type Operations, peerResetOf } from "../session/callbacks.js"
 import { forkInterruptibly } from "../sync/forkInterruptibly.js"
 import type { Cancel, Done } from "../sync/later.js"
+import { interruptSoon } from "../sync/unowned.js"
 import { type ByteCallbacks, callbacksOf } from "./callbacks.js"
 import { StallTimeout } from "./stallTimeout.js"
 
@@ -94,8 +94,8 @@ export class Join<E, R, W> {
     this.#unwatchReset()
     this.#outbound.cancel()
     this.#inbound.cancel()
-    this.#watching?.unsafeInterruptAsFork(FiberId.none)
-    this.#idling?.unsafeInterruptAsFork(FiberId.none)
+    if (this.#watching !== undefined) interruptSoon(this.#watching)
+    if (this.#idling !== undefined) interruptSoon(this.#idling)
   }
 
   /** Passes on the end of the other stream. After a failed write that end may be a loss. */

@@ -28,10 +28,16 @@ import { patience, within } from "../../support/within.js"
 const kib = 1024
 const window = 64 * kib
 
+const modes = [["native", "auto"], ["plain", "off"]] as const
+
 /** An HTTP server and an HTTP client at the ends of a session over a real WebSocket. */
-const makeHttp = <E, R>(router: HttpRouter.HttpRouter<E, R>, options?: Http.ServerOptions) =>
+const makeHttp = <E, R>(
+  router: HttpRouter.HttpRouter<E, R>,
+  options?: Http.ServerOptions,
+  dialect: "auto" | "off" = "auto"
+) =>
   Effect.gen(function*() {
-    const config = { ...quiet, streamBufferSize: window }
+    const config = { ...quiet, streamBufferSize: window, dialect }
     const ends = yield* wired["ws"]!()
     const client = yield* Effect.provideService(Session.makeClient(config), Transport, ends.client)
     const server = yield* Effect.provideService(Session.makeServer(config), Transport, ends.server)
@@ -124,17 +130,38 @@ describe("MuxHttp.layerClient", () => {
       yield* eventually(() => body.stopped)
     }))
 
-  it.scopedLive("MuxHttp.layerClient fails request and route when the stream of a body fails", () =>
-    Effect.gen(function*() {
-      const { exit, first, router } = yield* makeUpload
-      const { send } = yield* makeHttp(router)
-      const broken = Stream.fromEffect(Effect.zipRight(first, Effect.fail("the disk is gone")))
-      const stream = Stream.concat(Stream.make(bytes("half of it")), broken)
-      const request = HttpClientRequest.bodyStream(HttpClientRequest.post("http://inside/"), stream)
-      const failure = yield* Effect.flip(send(HttpClientRequest.setHeader(request, "content-type", "text/x-own")))
-      expect(failure).toMatchObject({ _tag: "RequestError", reason: "Encode", cause: "the disk is gone" })
-      expect(Exit.isFailure(yield* exit)).toBe(true)
-    }))
+  for (const [mode, dialect] of modes) {
+    it.scopedLive(`MuxHttp.layerClient fails request and route when the stream of a body fails, ${mode}`, () =>
+      Effect.gen(function*() {
+        const { exit, first, router } = yield* makeUpload
+        const { send } = yield* makeHttp(router, {}, dialect)
+        const broken = Stream.fromEffect(Effect.zipRight(first, Effect.fail("the disk is gone")))
+        const stream = Stream.concat(Stream.make(bytes("half of it")), broken)
+        const request = HttpClientRequest.bodyStream(HttpClientRequest.post("http://inside/"), stream)
+        const failure = yield* Effect.flip(send(HttpClientRequest.setHeader(request, "content-type", "text/x-own")))
+        expect(failure).toMatchObject({ _tag: "RequestError", reason: "Encode", cause: "the disk is gone" })
+        expect(Exit.isFailure(yield* exit)).toBe(true)
+      }))
+  }
+
+  for (const [mode, dialect] of modes) {
+    it.scopedLive(`MuxHttp.layerServer fails the body of a response when its stream fails, ${mode}`, () =>
+      Effect.gen(function*() {
+        const gone = yield* Deferred.make<never, string>()
+        const stream = Stream.concat(Stream.make(bytes("half of it")), Stream.fromEffect(Deferred.await(gone)))
+        const router = HttpRouter.empty.pipe(
+          HttpRouter.get("/", HttpServerResponse.stream(stream, { contentType: "text/x-own" })),
+          HttpRouter.get("/whole", HttpServerResponse.stream(Stream.make(bytes("all"))))
+        )
+        const { send } = yield* makeHttp(router, {}, dialect)
+        const answer = yield* send(HttpClientRequest.get("http://inside/"))
+        expect(answer.headers["content-type"]).toBe("text/x-own")
+        yield* Deferred.fail(gone, "the disk is gone")
+        expect(yield* Effect.flip(answer.text)).toMatchObject({ _tag: "ResponseError", reason: "Decode" })
+        const whole = yield* send(HttpClientRequest.get("http://inside/whole"))
+        expect(yield* whole.text).toBe("all")
+      }))
+  }
 
   it.scopedLive("MuxHttp.layerServer stops the stream of a response when the client stops reading", () =>
     Effect.gen(function*() {
@@ -178,7 +205,8 @@ describe("MuxHttp.layerServer", () => {
     Effect.gen(function*() {
       const { client, server } = yield* makeHttp(hello, { headersTimeout: 50, connectionsCheckingInterval: 20 })
       const slow = yield* client.open()
-      yield* slow.write(bytes("GET / HTTP/1.1\r\nhost: inside\r\n"))
+      // On a busy machine the server has answered and left before this write, which then fails.
+      yield* Effect.ignore(slow.write(bytes("GET / HTTP/1.1\r\nhost: inside\r\n")))
       expect(text(yield* readAll(slow))).toMatch(/^HTTP\/1\.1 408 /)
       expect(yield* server.isClosed).toBe(false)
     }))
@@ -191,24 +219,26 @@ describe("MuxHttp.layerServer", () => {
       expect(text(yield* readAll(stream))).toMatch(/^HTTP\/1\.1 400 /)
     }))
 
-  it.scopedLive("MuxHttp.makeServer ends its connections when its scope closes", () =>
-    Effect.gen(function*() {
-      const config = { ...quiet, streamBufferSize: window }
-      const ends = yield* wired["ws"]!()
-      const client = yield* Effect.provideService(Session.makeClient(config), Transport, ends.client)
-      const server = yield* Effect.provideService(Session.makeServer(config), Transport, ends.server)
-      const scope = yield* Scope.make()
-      const http = yield* Scope.extend(MuxHttp.makeServer(server), scope)
-      yield* Scope.extend(http.serve(HttpServerResponse.text("hello")), scope)
-      const agent = yield* NodeDuplex.agent(client, { keepAlive: true })
-      const stream = yield* client.open()
-      yield* stream.write(bytes("GET / HTTP/1.1\r\nhost: inside\r\n\r\n"))
-      yield* stream.read
-      yield* Scope.close(scope, Exit.void)
-      expect((yield* Effect.either(readAll(stream)))._tag).toBe("Right")
-      expect(yield* server.isClosed).toBe(false)
-      expect(Object.keys(agent.sockets)).toEqual([])
-    }))
+  for (const [mode, dialect] of modes) {
+    it.scopedLive(`MuxHttp.makeServer ends its connections when its scope closes, ${mode}`, () =>
+      Effect.gen(function*() {
+        const config = { ...quiet, streamBufferSize: window, dialect }
+        const ends = yield* wired["ws"]!()
+        const client = yield* Effect.provideService(Session.makeClient(config), Transport, ends.client)
+        const server = yield* Effect.provideService(Session.makeServer(config), Transport, ends.server)
+        const scope = yield* Scope.make()
+        const http = yield* Scope.extend(MuxHttp.makeServer(server), scope)
+        yield* Scope.extend(http.serve(HttpServerResponse.text("hello")), scope)
+        const agent = yield* NodeDuplex.agent(client, { keepAlive: true })
+        const stream = yield* client.open()
+        yield* stream.write(bytes("GET / HTTP/1.1\r\nhost: inside\r\n\r\n"))
+        yield* stream.read
+        yield* Scope.close(scope, Exit.void)
+        expect((yield* Effect.either(readAll(stream)))._tag).toBe("Right")
+        expect(yield* server.isClosed).toBe(false)
+        expect(Object.keys(agent.sockets)).toEqual([])
+      }))
+  }
 })
 
 describe("MuxHttp.makeServer", () => {

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import { buffered } from "../../../ByteStream.js"
-import type { MuxStream } from "../../../MuxStream.js"
+import { type MuxStream, ResetCode } from "../../../MuxStream.js"
 import { type Opener, withStream } from "../../../Session.js"
 import type { ReadError, StreamReset, WriteError } from "../../../WsmuxError.js"
 import { messageRecord, preambleOf, readRecord, toBytes } from "./records.js"
@@ -97,6 +97,7 @@ export const makeClient = (
           request._tag !== "Request"
             ? Effect.void // the call has left its stream, and chunks are acknowledged by their credit
             : call(request).pipe(
+              Effect.retry({ times: 1, while: isUnheard }),
               Effect.mapError((cause) => {
                 if (isResetByPeer(cause)) return failed(request, unanswered(cause.reason))
                 return failed(request, Predicate.isTagged(cause, "UnexpectedEnd") ? unanswered("") : cause)
@@ -123,6 +124,14 @@ const failed = ({ tag }: RequestEncoded, cause: unknown): RpcClientError =>
 /** The server refused the stream, or its handler failed. */
 const isResetByPeer = (cause: unknown): cause is StreamReset =>
   Predicate.isTagged(cause, "StreamReset") && (cause as StreamReset).by === "peer"
+
+/**
+ * Whether no handler has the call, so that it can be made again. The open crossed the server's GOAWAY, and a
+ * `ReconnectingSession` has the next session. Or the call left without its label before the server had said that it
+ * speaks the dialect, which the refusal has told by now.
+ */
+const isUnheard = (cause: unknown): boolean =>
+  isResetByPeer(cause) && (cause.code === ResetCode.Draining || cause.code === ResetCode.NoHandler)
 
 const malformed = (cause: unknown): Error => new Error("the answer is malformed", { cause })
 

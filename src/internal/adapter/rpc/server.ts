@@ -7,14 +7,15 @@ import {
 import type { Parser, RpcSerialization } from "@effect/rpc/RpcSerialization"
 import type * as RpcServer from "@effect/rpc/RpcServer"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Mailbox from "effect/Mailbox"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import { type Buffered, buffered, type UnexpectedEnd, writeEnd } from "../../../ByteStream.js"
 import type { MuxStream } from "../../../MuxStream.js"
 import type { ReadError, WriteError } from "../../../WsmuxError.js"
+import { interruptSoon } from "../../sync/unowned.js"
 import { messageRecord, preambleOf, readRecord, refusalRecord, takePrefix, toBytes } from "./records.js"
 import { UnreadBudget } from "./unread.js"
 
@@ -45,6 +46,8 @@ type Streaming = Buffered<ReadError, WriteError>
 
 /** A call, from its request to the end of its handler. */
 interface Call {
+  readonly id: number
+  readonly requestId: string
   readonly stream: MuxStream
   readonly parser: Parser
   /** The fiber that reads the stream and owns it. */
@@ -53,7 +56,7 @@ interface Call {
   readonly answered: Effect.Latch
   /** Whether the handler has ended. */
   hasEnded: boolean
-  /** Whether the write of a message was interrupted, so that no message can follow. */
+  /** Whether the write of a message was interrupted or has failed, so that no message can follow. */
   isTorn: boolean
 }
 
@@ -81,8 +84,8 @@ export const makeServer = <E>(
       Effect.zipRight(writeEnd(stream, refusalRecord(detail)), Effect.fail(refused(detail)))
 
     /**
-     * Writes what `RpcServer` answers. A write fails only with its stream, whose reader then interrupts the handler.
-     * Until then the handler waits, since a producer that goes on would have nothing to hold it back.
+     * Writes what `RpcServer` answers. A write that fails interrupts the handler: a client that reads no more need not
+     * end its half, so the reader may never hear of that.
      */
     const send = (call: Call, response: FromServerEncoded): Effect.Effect<void> => {
       if (call.hasEnded) return Effect.void
@@ -98,20 +101,22 @@ export const makeServer = <E>(
       const record = messageRecord(message)
       if (isLast) return finish(call, record)
       return Effect.catchAll(
-        Effect.onInterrupt(call.stream.write(record), () =>
+        Effect.onExit(call.stream.write(record), (exit) =>
           Effect.sync(() => {
-            call.isTorn = true
+            if (Exit.isFailure(exit)) call.isTorn = true
           })),
-        () => Effect.never
+        () => Effect.zipRight(Effect.forkIn(interrupt(call), scope), Effect.never)
       )
     }
+
+    const interrupt = ({ id, requestId }: Call) => receiveFrom(id, { _tag: "Interrupt", requestId })
 
     /** Ends the answer. Behind a torn message nothing can follow, so the reader leaves the stream by interruption. */
     const finish = (call: Call, record: Uint8Array): Effect.Effect<void> =>
       Effect.suspend(() => {
         call.hasEnded = true
         const ending = call.isTorn
-          ? Fiber.interruptAsFork(call.reader, FiberId.none)
+          ? Effect.sync(() => interruptSoon(call.reader))
           : Effect.ignore(writeEnd(call.stream, record))
         return Effect.ensuring(ending, call.answered.open)
       })
@@ -155,7 +160,16 @@ export const makeServer = <E>(
           const request = yield* readRequest(stream, metered, parser)
           share.release()
           const answered = Effect.unsafeMakeLatch(false)
-          const call: Call = { stream, parser, reader, answered, hasEnded: false, isTorn: false }
+          const call: Call = {
+            id,
+            requestId: request.id,
+            stream,
+            parser,
+            reader,
+            answered,
+            hasEnded: false,
+            isTorn: false
+          }
           calls.set(id, call)
           clientIds.add(id)
           const message = { ...request, headers: [...headers, ...request.headers] }
@@ -164,7 +178,7 @@ export const makeServer = <E>(
           if (call.hasEnded) return
           if (more._tag === "Some") return yield* refuse(stream, "a call has one request")
           // The client has left. Its place is free again when the handler has ended.
-          yield* receiveFrom(id, { _tag: "Interrupt", requestId: request.id })
+          yield* interrupt(call)
           yield* answered.await
         }).pipe(
           Effect.ensuring(Effect.sync(() => {
@@ -190,9 +204,9 @@ export const makeServer = <E>(
             Effect.onExit(() =>
               Effect.zipRight(
                 running.close,
-                Effect.suspend(() =>
-                  Effect.forEach(calls.values(), ({ reader }) => Fiber.interruptAsFork(reader, FiberId.none))
-                ).pipe(
+                Effect.sync(() => {
+                  for (const { reader } of calls.values()) interruptSoon(reader)
+                }).pipe(
                   Effect.delay(stopTimeout),
                   Effect.interruptible,
                   Effect.forkIn(scope)
