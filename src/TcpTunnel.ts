@@ -8,13 +8,15 @@ import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
-import { type OpenerWithoutId, unsafeOpenOf, unsafeRunOf } from "./internal/session/sessionCallbacks.js"
+import { type ByteStream, make as makeByteStream } from "./ByteStream.js"
+import { forkOpen, type OpenerWithoutId, unsafeOpenOf, unsafeRunOf } from "./internal/session/sessionCallbacks.js"
 import { forkInterruptibly } from "./internal/sync/forkInterruptibly.js"
+import { makeDeferred } from "./internal/sync/unowned.js"
 import type { ForwardError as Failure, Settings } from "./internal/tunnel/forward.js"
 import { Forwards } from "./internal/tunnel/forwards.js"
+import type { Metadata, MuxStream, ResetOptions } from "./MuxStream.js"
 import type { Acceptor, Opener, OpenOptions } from "./Session.js"
 import type { DuplexFailure, LabelsUnsupported } from "./WsmuxError.js"
 
@@ -62,20 +64,34 @@ export type Options = Settings
 export const serve = <E>(
   session: Acceptor<E>,
   options: Options & {
-    /** Dials the target of a stream: a socket with `allowHalfOpen`, or each end would end both ways. */
-    readonly connect: () => Net.Socket
+    /**
+     * Dials the target of a stream, which the label and the metadata of the stream may name. Returns a socket with
+     * `allowHalfOpen`, or each end would end both ways. An effect in place of a socket handles the stream in a fiber of
+     * its own, such as `stream.reset({ code, reason })` to refuse it. The stream is left when the effect has ended.
+     */
+    readonly connect: (stream: MuxStream) => Net.Socket | Effect.Effect<unknown, unknown>
     /** The target of a stream could not be reached. */
-    readonly onUnreachable?: ((failure: DuplexFailure) => void) | undefined
+    readonly onUnreachable?: ((failure: DuplexFailure, stream: MuxStream) => void) | undefined
+    /**
+     * The reset that tells a peer with the dialect of a target that could not be reached. Default `ResetCode.Failed`.
+     *
+     * @since 0.2.0
+     */
+    readonly explain?: ((failure: DuplexFailure, stream: MuxStream) => ResetOptions) | undefined
   }
 ): Effect.Effect<never, E> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.runtime<never>(), (runtime) => {
       const fork = forkInterruptibly(runtime)
       const forwards = new Forwards(fork, options)
-      const ended = Deferred.unsafeMake<never, E>(FiberId.none)
+      const ended = makeDeferred<never, E>()
+      const onFailure = (failure: DuplexFailure, stream: MuxStream) => {
+        options.onUnreachable?.(failure, stream)
+        return options.explain?.(failure, stream)
+      }
       // A fiber may be interrupted before any step, so only the wait for the end of the session is interruptible.
       const stop = unsafeRunOf(session, fork)(
-        (owned) => forwards.dial(owned, options.connect, (failure) => options.onUnreachable?.(failure)),
+        (owned) => forwards.dial(owned, options.connect, onFailure),
         (exit) => Deferred.unsafeDone(ended, exit)
       )
       return Effect.onExit(restore(Deferred.await(ended)), (exit) => {
@@ -122,25 +138,43 @@ export interface Listener {
  * @since 0.2.0
  * @category clients
  */
-export const forward = <E>(
+export const forward = <E, E2 = never>(
   session: Opener<E>,
   server: Net.Server,
-  options: Options & Pick<OpenOptions, "label" | "metadata" | "early"> & {
+  options: Options & Pick<OpenOptions, "label" | "early"> & {
+    /** Named texts for the peer, or what returns those of a connection. */
+    readonly metadata?: Metadata | ((connection: Net.Socket) => Metadata) | undefined
+    /**
+     * Opens the stream of a connection in place of `session.open`, and may speak with the connection before, as a proxy
+     * does. The two are joined afterwards. A fiber runs this effect, and none runs during the join. When the effect
+     * fails, the connection is reset, unless the effect has ended both of its directions.
+     *
+     * @since 0.2.0
+     */
+    readonly open?: ((connection: ByteStream<DuplexFailure>) => Effect.Effect<MuxStream, E2, Scope.Scope>) | undefined
     /** A connection was accepted, and its stream is about to be opened. */
     readonly onConnection?: ((connection: Net.Socket) => void) | undefined
     /** The stream of a connection could not be opened. The connection is reset. */
-    readonly onRefused?: ((connection: Net.Socket, cause: Cause.Cause<E | LabelsUnsupported>) => void) | undefined
+    readonly onRefused?: ((connection: Net.Socket, cause: Cause.Cause<E | E2 | LabelsUnsupported>) => void) | undefined
   } = {}
 ): Effect.Effect<Listener, never, Scope.Scope> =>
   Effect.gen(function*() {
     const fork = forkInterruptibly(yield* Effect.runtime<never>())
     const forwards = new Forwards(fork, options)
-    const { early, label, metadata } = options
-    const open = unsafeOpenOf(session as OpenerWithoutId<E | LabelsUnsupported>, fork, { early, label, metadata })
+    const { early, label, metadata, open: negotiate } = options
+    const opening = (metadata: Metadata | undefined) =>
+      unsafeOpenOf(session as OpenerWithoutId<E | LabelsUnsupported>, fork, { early, label, metadata })
+    const opener = typeof metadata === "function" ? undefined : opening(metadata)
     const onConnection = (socket: Net.Socket) => {
       const forward = forwards.add(socket)
+      const onFailure = (cause: Cause.Cause<E | E2 | LabelsUnsupported>) => options.onRefused?.(socket, cause)
       forward.call(() => options.onConnection?.(socket))
-      forward.open(open, (cause) => options.onRefused?.(socket, cause))
+      if (negotiate !== undefined) {
+        const open = Effect.suspend(() => negotiate(makeByteStream(forward.operations)))
+        return forward.open(forkOpen({ open: () => open }, fork), onFailure)
+      }
+      const open = opener ?? forward.call(() => opening((metadata as (connection: Net.Socket) => Metadata)(socket)))
+      if (open !== undefined) forward.open(open, onFailure)
     }
     yield* Effect.acquireRelease(
       Effect.sync(() => server.on("connection", onConnection)),

@@ -3,15 +3,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import type * as Net from "node:net"
-import type { MuxStream } from "../../MuxStream.js"
+import { type MuxStream, ResetCode, type ResetOptions } from "../../MuxStream.js"
 import { DuplexFailure, type ReadError, type Stalled, type WriteError } from "../../WsmuxError.js"
 import { ForeignDuplex } from "../adapter/foreignDuplex.js"
 import { Join } from "../adapter/join.js"
-import type { Fork } from "../session/callbacks.js"
+import { type Fork, type Operations, resetsOf } from "../session/callbacks.js"
 import type { OwnedStream } from "../session/sessionCallbacks.js"
 import type { Cancel } from "../sync/later.js"
+import { interrupted, interruptSoon } from "../sync/unowned.js"
 import { describe } from "../text/describe.js"
 
 /** Why a forwarded connection broke. */
@@ -68,14 +68,25 @@ export class Forward {
     this.#onClosed = onClosed
   }
 
-  /** Owns the stream, and joins the two when the connection is established. */
-  dial(owned: OwnedStream, onFailure: (failure: DuplexFailure) => void): void {
+  /** The connection as effects, until it is joined. */
+  get operations(): Operations<DuplexFailure> {
+    return this.#duplex.operations
+  }
+
+  /**
+   * Owns the stream, and joins the two when the connection is established. Without a connection the stream is reset as
+   * `onFailure` says.
+   */
+  dial(owned: OwnedStream, onFailure: (failure: DuplexFailure) => ResetOptions | undefined): void {
     this.#owned = owned
     this.#begun(this.#duplex.connect((exit) => {
       this.#hasAnswer = true
       if (Exit.isSuccess(exit)) return this.#join(owned)
       const { cause } = exit
-      if (cause._tag === "Fail") this.call(() => onFailure(cause.error))
+      const reset = cause._tag === "Fail" ? this.call(() => onFailure(cause.error)) : undefined
+      if (reset !== undefined) {
+        resetsOf(owned.stream)?.reset({ code: reset.code ?? ResetCode.Failed, reason: reset.reason ?? "" })
+      }
       this.close(exit)
     }))
   }
@@ -109,12 +120,12 @@ export class Forward {
   }
 
   /** Resets the stream and the connection, unless both have ended. */
-  close(exit: Exit.Exit<void, ForwardError> = Exit.interrupt(FiberId.none)): void {
+  close(exit: Exit.Exit<void, ForwardError> = interrupted): void {
     if (this.#isOver) return
     this.#isOver = true
     this.call(() => this.#onEnd?.(exit))
     this.#cancel()
-    this.#handOver?.unsafeInterruptAsFork(FiberId.none)
+    if (this.#handOver !== undefined) interruptSoon(this.#handOver)
     this.#owned?.leave(exit)
     this.#duplex.release(this.#onClosed)
   }
