@@ -6,18 +6,11 @@ import { chownSync, mkdtempSync, rmSync } from "node:fs"
 import * as Net from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
+import { freePort } from "../../support/freePort.js"
 import { programs } from "../../support/programs.js"
 
 /** PostgreSQL refuses to run as root, so the servers run with the id of an unprivileged user. */
 const unprivileged = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
-
-/** A port that was free a moment ago, since the servers cannot choose one themselves. */
-const freePort = Effect.async<number>((resume) => {
-  const probe = Net.createServer().listen(0, "127.0.0.1", () => {
-    const { port } = probe.address() as Net.AddressInfo
-    probe.close(() => resume(Effect.succeed(port)))
-  })
-})
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => {

@@ -1,0 +1,152 @@
+/**
+ * The directory of a relay with several nodes: which nodes have agents of a name. The data of streams never passes the
+ * directory.
+ *
+ * @since 0.2.0
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import * as Stream from "effect/Stream"
+
+/**
+ * A node, and the URL at which other nodes dial it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Node {
+  readonly id: string
+  readonly url: string
+}
+
+/**
+ * The nodes that have agents of a name. The epoch is the time of the token that rules the name.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Entry {
+  readonly epoch: number
+  readonly nodes: ReadonlyArray<Node>
+}
+
+/**
+ * News of a name. Without a name, news may have been missed.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Change {
+  readonly name?: string | undefined
+  readonly epoch?: number | undefined
+}
+
+/**
+ * The directory cannot be reached, or does not work.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class DirectoryFailure extends Data.TaggedError("DirectoryFailure")<{ readonly cause: unknown }> {
+  override get message(): string {
+    return `cannot ask the directory: ${this.cause instanceof Error ? this.cause.message : String(this.cause)}`
+  }
+}
+
+/**
+ * A directory of names. A node that does not renew in time is forgotten, with all its names: so the work of staying
+ * known is one operation for each node, for any number of names.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Service {
+  /**
+   * Keeps a node known for so many milliseconds. Completes with false when the directory did not know the node: then
+   * the node claims its names again.
+   */
+  readonly renew: (node: Node, ttlMillis: number) => Effect.Effect<boolean, DirectoryFailure>
+  /** Forgets a node at once. */
+  readonly leave: (id: string) => Effect.Effect<void, DirectoryFailure>
+  /**
+   * Adds a node to a name, unless a newer epoch rules it. Nodes with an older epoch lose the name. Completes with the
+   * epoch that rules.
+   */
+  readonly claim: (name: string, epoch: number, id: string) => Effect.Effect<number, DirectoryFailure>
+  /** Removes a node from a name, where that epoch rules it. */
+  readonly release: (name: string, epoch: number, id: string) => Effect.Effect<void, DirectoryFailure>
+  /** Completes with the nodes of a name that are known. */
+  readonly find: (name: string) => Effect.Effect<Option.Option<Entry>, DirectoryFailure>
+  /** Emits claims and releases from the moment of subscription on. Never ends. */
+  readonly changes: Stream.Stream<Change>
+}
+
+/**
+ * The directory that the nodes of a relay share.
+ *
+ * @since 0.2.0
+ * @category context
+ */
+export class RelayDirectory extends Context.Tag("effect-wsmux/RelayDirectory")<RelayDirectory, Service>() {}
+
+/**
+ * Makes a directory in memory, for nodes of one process.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
+  const clock = yield* Effect.clock
+  const now = () => clock.unsafeCurrentTimeMillis()
+  const changes = yield* PubSub.unbounded<Change>()
+  const alive = new Map<string, { readonly url: string; readonly until: number }>()
+  const names = new Map<string, { readonly epoch: number; readonly ids: ReadonlySet<string> }>()
+  const isAlive = (id: string) => (alive.get(id)?.until ?? -Infinity) > now()
+  const publish = (change: Change) => PubSub.publish(changes, change)
+  return {
+    renew: ({ id, url }, ttlMillis) =>
+      Effect.sync(() => {
+        const wasAlive = isAlive(id)
+        alive.set(id, { url, until: now() + ttlMillis })
+        return wasAlive
+      }),
+    leave: (id) => Effect.sync(() => void alive.delete(id)),
+    claim: (name, epoch, id) =>
+      Effect.suspend(() => {
+        const known = names.get(name)
+        const ids = [...known?.ids ?? []].filter(isAlive)
+        if (known !== undefined && ids.length > 0 && known.epoch > epoch) return Effect.succeed(known.epoch)
+        names.set(name, { epoch, ids: new Set([...(known?.epoch === epoch ? ids : []), id]) })
+        return Effect.as(publish({ name, epoch }), epoch)
+      }),
+    release: (name, epoch, id) =>
+      Effect.suspend(() => {
+        const known = names.get(name)
+        if (known?.epoch !== epoch) return Effect.void
+        const ids = new Set(known.ids)
+        ids.delete(id)
+        if (ids.size === 0) names.delete(name)
+        else names.set(name, { epoch, ids })
+        return publish({ name, epoch })
+      }),
+    find: (name) =>
+      Effect.sync(() => {
+        const known = names.get(name)
+        const nodes = [...known?.ids ?? []].filter(isAlive).map((id) => ({ id, url: alive.get(id)!.url }))
+        return nodes.length === 0 ? Option.none() : Option.some({ epoch: known!.epoch, nodes })
+      }),
+    changes: Stream.fromPubSub(changes)
+  }
+})
+
+/**
+ * Provides a directory in memory, for nodes of one process.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerMemory: Layer.Layer<RelayDirectory> = Layer.effect(RelayDirectory, makeMemory)

@@ -1,0 +1,105 @@
+/**
+ * The directory of a relay in Redis.
+ *
+ * @since 0.2.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Scripts from "./relay/redisScripts.js"
+import { type Change, DirectoryFailure, type Entry, RelayDirectory, type Service } from "./RelayDirectory.js"
+
+/**
+ * The part of a Redis client that the directory uses, so that a program takes any client. Each promise should fail
+ * within seconds while Redis is away.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface RedisClient {
+  /** Runs a Lua script. */
+  readonly eval: (
+    script: string,
+    keys: ReadonlyArray<string>,
+    args: ReadonlyArray<string>
+  ) => PromiseLike<unknown>
+  /**
+   * Subscribes to a channel for as long as the client lives. Calls `onReady` at each subscription, also after a loss of
+   * the connection, and `onMessage` for each message.
+   */
+  readonly subscribe: (channel: string, onMessage: (message: string) => void, onReady: () => void) => void
+}
+
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface Options {
+  /** The beginning of all keys and of the channel. Default `wsmux`. */
+  readonly prefix?: string | undefined
+}
+
+/**
+ * Makes a directory in one Redis, or in one with replicas. The keys are `PREFIX:node:ID`, which expire, and
+ * `PREFIX:name:NAME`; the channel is `PREFIX:changes`. The scripts touch several keys, which a Redis Cluster refuses.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (
+  client: RedisClient,
+  { prefix = "wsmux" }: Options = {}
+): Effect.Effect<Service, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const run = (script: string, key: string, ...args: ReadonlyArray<string>) =>
+      Effect.tryPromise({
+        try: () => Promise.resolve(client.eval(script, [`${prefix}:${key}`], [prefix, ...args])),
+        catch: (cause) => new DirectoryFailure({ cause })
+      })
+    const listeners = new Set<(change: Change) => void>()
+    const tell = (change: Change) => listeners.forEach((listener) => listener(change))
+    client.subscribe(`${prefix}:changes`, (message) => tell(parse(message)), () => tell({}))
+    yield* Effect.addFinalizer(() => Effect.sync(() => listeners.clear()))
+    return {
+      renew: ({ id, url }, ttlMillis) =>
+        Effect.map(run(Scripts.renew, `node:${id}`, url, String(Math.ceil(ttlMillis))), (known) => known === 1),
+      leave: (id) => Effect.asVoid(run(Scripts.leave, `node:${id}`)),
+      claim: (name, epoch, id) =>
+        Effect.map(run(Scripts.claim, `name:${name}`, name, String(epoch), id), (ruling) => Number(ruling)),
+      release: (name, epoch, id) => Effect.asVoid(run(Scripts.release, `name:${name}`, name, String(epoch), id)),
+      find: (name) =>
+        Effect.map(run(Scripts.find, `name:${name}`), (found) =>
+          typeof found === "string" ? Option.some(JSON.parse(found) as Entry) : Option.none()),
+      changes: Stream.asyncPush<Change>((emit) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const listener = (change: Change) =>
+              void emit.single(change)
+            listeners.add(listener)
+            return listener
+          }),
+          (listener) => Effect.sync(() => listeners.delete(listener))
+        ), { bufferSize: "unbounded" })
+    }
+  })
+
+/** News that cannot be read count as missed. */
+const parse = (message: string): Change => {
+  try {
+    const { epoch, name } = JSON.parse(message) as Change
+    return { name: String(name), epoch: Number(epoch) }
+  } catch {
+    return {}
+  }
+}
+
+/**
+ * Provides a directory in Redis.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer = (client: RedisClient, options?: Options): Layer.Layer<RelayDirectory> =>
+  Layer.scoped(RelayDirectory, make(client, options))

@@ -1,0 +1,204 @@
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import type * as ValidationError from "@effect/cli/ValidationError"
+import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { createWriteStream, type WriteStream } from "node:fs"
+import { format } from "../Address.js"
+import * as RelayRedis from "../RelayRedis.js"
+import * as RelayServer from "../RelayServer.js"
+import * as Endpoint from "./endpoint.js"
+import * as Shared from "./options.js"
+import * as Redis from "./redis.js"
+import * as Admin from "./status/admin.js"
+import * as Samples from "./status/samples.js"
+import * as Tls from "./tls.js"
+
+/** A whole number from 1 on. */
+const whole = (name: string, description: string, byDefault: number) =>
+  Options.integer(name).pipe(
+    Options.withDescription(`${description}; default ${byDefault}.`),
+    Options.withDefault(byDefault),
+    Options.filterMap((value) => value >= 1 ? Option.some(value) : Option.none(), `--${name}: expected 1 or more`)
+  )
+
+const options = {
+  listen: Shared.endpoint("listen", "Address to accept agents and requests at. Port 0 takes a free port."),
+  secrets: Shared.textFile(
+    "secret-file",
+    "File with the secret of tokens in its line; two lines while one replaces it."
+  ),
+  tokenFor: Options.text("token-for").pipe(
+    Options.withPseudoName("name"),
+    Options.withDescription("Print a token for the agent of a name, valid for 30 days, and exit."),
+    Options.optional
+  ),
+  domain: Options.text("domain").pipe(
+    Options.withDescription("Domain below which each name is a host, beside the path /NAME."),
+    Options.optional
+  ),
+  publicUrl: Options.text("public-url").pipe(
+    Options.withPseudoName("url"),
+    Options.withDescription("Beginning of the URLs that agents are told; default the address of the relay."),
+    Options.optional
+  ),
+  audience: Options.text("audience").pipe(
+    Options.withDescription("Audience that tokens of agents may name; default none."),
+    Options.optional
+  ),
+  answerTimeout: Shared.timeSpan("answer-timeout", "How long an agent may be silent before it answers", "30s"),
+  directory: Options.redacted("directory").pipe(
+    Options.withPseudoName("url"),
+    Options.withDescription("Redis by which several relays find each other's agents, as redis://host:6379."),
+    Options.optional
+  ),
+  nodeSecret: Shared.textFile("node-secret-file", "With --directory: file with the secret that all relays share."),
+  nodeUrl: Options.text("node-url").pipe(
+    Options.withPseudoName("url"),
+    Options.withDescription("With --directory: URL at which other relays dial this one; default its address."),
+    Options.optional
+  ),
+  accessLog: Options.text("access-log").pipe(
+    Options.withPseudoName("file"),
+    Options.withDescription("File for a line of JSON for each request; - is the standard output."),
+    Options.optional
+  ),
+  maxAgents: whole("max-agents", "Agents, clients and relays that may be connected", 20_000),
+  maxStreams: whole("max-streams", "Requests that may run through one name", 1000),
+  admin: Options.withDescription(Shared.admin, "Show /metrics and /healthz at this address."),
+  allowAnonymous: Shared.allowAnonymous,
+  tlsCert: Shared.textFile("tls-cert", "Certificate chain (PEM) to listen with TLS."),
+  tlsKey: Shared.textFile("tls-key", "Private key (PEM) of the certificate."),
+  grace: Shared.timeSpan("grace", "How long requests may go on after SIGTERM, SIGINT or SIGHUP", "10s")
+}
+
+/** Relays HTTP requests to agents that dial in. */
+export const relay = Command.make("relay", options, (given) =>
+  Effect.scoped(Effect.gen(function*() {
+    const secrets = yield* secretsOf(given.secrets)
+    if (Option.isSome(given.tokenFor)) return yield* printToken(given.tokenFor.value, secrets[0]!, given.audience)
+    const tls = yield* Tls.keyPair("--tls-cert, --tls-key", given.tlsCert, given.tlsKey)
+    const cluster = yield* clusterOf(given)
+    const log = yield* accessLogOf(given.accessLog)
+    const server = yield* RelayServer.make({
+      cluster,
+      onServed: log,
+      limits: { maxAgents: given.maxAgents, maxStreamsPerName: given.maxStreams },
+      ...given.listen,
+      secrets,
+      domain: Option.getOrUndefined(given.domain),
+      publicUrl: Option.getOrUndefined(given.publicUrl),
+      audience: Option.getOrUndefined(given.audience),
+      answerTimeout: given.answerTimeout,
+      tls: Option.getOrUndefined(tls)
+    }).pipe(Effect.catchTag("InvalidConfiguration", ({ message }) => Shared.usage(message)))
+    const scheme = Option.isNone(tls) ? "ws" : "wss"
+    yield* Console.log(
+      `listening on ${scheme}://${format(server.address)}, agents are reached at ${server.urlOf("NAME")}`
+    )
+    if (Option.isSome(given.admin)) {
+      yield* Shared.refuseAnonymous("--admin", given.admin.value, given.allowAnonymous, "give ")
+      const bound = yield* Admin.serve(given.admin.value, sourceOf(server))
+      yield* Effect.logInfo(`metrics: http://${Endpoint.format(bound)}/metrics`)
+    }
+    return yield* Effect.onInterrupt(Effect.never, () =>
+      Effect.zipRight(
+        Effect.logInfo(`taking no more agents: requests end within ${Duration.format(given.grace)}`),
+        server.drain({ grace: given.grace })
+      ))
+  }))).pipe(
+    Command.withDescription("Let agents dial in, and relay HTTP requests and WebSockets for /NAME to them.")
+  )
+
+/** What a balancer and a monitoring system ask for. */
+const sourceOf = ({ snapshot }: RelayServer.Service): Admin.Source => ({
+  readiness: Effect.map(
+    snapshot,
+    ({ isDraining }) => isDraining ? { ready: false, text: "draining" } : { ready: true, text: "ready" }
+  ),
+  samples: Effect.zipWith(
+    Samples.read,
+    snapshot,
+    (samples, { agents, bytesIn, bytesOut, names, requests, running }) => [
+      ...samples,
+      sample("gauge", "agents", "Agents that are connected.", agents),
+      sample("gauge", "names", "Names with an agent at this node.", names),
+      sample("gauge", "requests_running", "Requests that run.", running),
+      sample("counter", "requests_total", "Requests that were served or refused.", requests),
+      sample("counter", "request_bytes_total", "Bytes of bodies from clients.", bytesIn),
+      sample("counter", "answer_bytes_total", "Bytes of bodies to clients.", bytesOut)
+    ]
+  )
+})
+
+const sample = (type: "counter" | "gauge", name: string, help: string, value: number): Samples.Sample => ({
+  type,
+  name: `wsmux_relay_${name}`,
+  help,
+  labels: {},
+  value
+})
+
+const secretsOf = (file: Option.Option<Shared.TextFile>) => {
+  if (Option.isNone(file)) return Shared.usage("--secret-file: expected, such as one made by openssl rand -hex 32")
+  const secrets = file.value.text.split(/\r?\n/).filter((line) => line !== "")
+  return secrets.length === 1 || secrets.length === 2
+    ? Effect.succeed(secrets)
+    : Shared.usage(`--secret-file: expected one or two lines in ${file.value.path}`)
+}
+
+/** The nodes find each other by Redis. */
+const clusterOf = ({ directory, nodeSecret, nodeUrl }: {
+  readonly directory: Option.Option<Redacted.Redacted>
+  readonly nodeSecret: Option.Option<Shared.TextFile>
+  readonly nodeUrl: Option.Option<string>
+}) =>
+  Effect.gen(function*() {
+    if (Option.isNone(directory)) return undefined
+    if (Option.isNone(nodeSecret)) return yield* Shared.usage("--directory: expected --node-secret-file beside it")
+    const url = Redacted.value(directory.value)
+    if (!/^rediss?:\/\/\S+$/.test(url)) return yield* Shared.usage("--directory: expected redis://host:port")
+    return {
+      directory: yield* RelayRedis.make(yield* Redis.connect(url)),
+      secret: nodeSecret.value.text.trim(),
+      url: Option.getOrUndefined(nodeUrl)
+    }
+  })
+
+/** Writes a line for each request. The file is opened to append, so that it may be moved away. */
+const accessLogOf = (file: Option.Option<string>) =>
+  Effect.gen(function*() {
+    if (Option.isNone(file)) return undefined
+    const path = file.value
+    const output = path === "-" ? process.stdout : yield* opened(path)
+    return (request: RelayServer.ServedRequest) => void output.write(`${JSON.stringify(request)}\n`)
+  })
+
+const opened = (path: string) =>
+  Effect.acquireRelease(
+    Effect.async<WriteStream, ValidationError.ValidationError>((resume) => {
+      const output = createWriteStream(path, { flags: "a", mode: 0o640 })
+      output.once("open", () => resume(Effect.succeed(output)))
+      output.on("error", ({ message }) => resume(Shared.usage(`--access-log: ${message}`)))
+    }),
+    (output) =>
+      Effect.async<void>((resume) => {
+        output.end(() => resume(Effect.void))
+      })
+  )
+
+/** A day less than websocktunnel allows, for clocks that differ. */
+const validSeconds = 30 * 24 * 3600
+
+const printToken = (name: string, secret: string, audience: Option.Option<string>) => {
+  const issuedAt = Math.floor(Date.now() / 1000)
+  return Console.log(RelayServer.agentToken({
+    name,
+    issuedAt,
+    expiresAt: issuedAt + validSeconds,
+    audience: Option.getOrUndefined(audience)
+  }, secret))
+}

@@ -1,0 +1,31 @@
+import type * as Http from "node:http"
+
+/** The name that a request asks for, and the target of the request at the agent. */
+export interface Asked {
+  readonly name: string
+  readonly target: string
+}
+
+/** The names that websocktunnel allows. */
+export const isName = (text: string): boolean => /^[\w~.%-]{1,256}$/.test(text)
+
+/**
+ * Returns the name and the target of a request: `/NAME/target`, or `/target` for the host `NAME.domain`. Returns
+ * undefined where the request names none, or its target is of another form.
+ */
+export const parse = (
+  { headers, url }: Pick<Http.IncomingMessage, "headers" | "url">,
+  domain: string | undefined
+): Asked | undefined => {
+  if (url === undefined || !url.startsWith("/")) return undefined // the absolute form is meant for proxies
+  const host = (headers.host ?? "").toLowerCase().replace(/:\d+$/, "")
+  if (domain !== undefined && host.endsWith(`.${domain}`)) {
+    const name = host.slice(0, -domain.length - 1)
+    return isName(name) && !name.includes(".") ? { name, target: url } : undefined
+  }
+  const [, name = "", rest = ""] = /^\/([^/?]*)(.*)$/s.exec(url) ?? []
+  return isName(name) ? { name, target: rest.startsWith("/") ? rest : `/${rest}` } : undefined
+}
+
+/** The path of a target without its query. */
+export const pathOf = (url: string | undefined): string => (url ?? "/").split("?", 1)[0]!

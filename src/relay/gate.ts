@@ -1,0 +1,122 @@
+import * as Effect from "effect/Effect"
+import type * as Http from "node:http"
+import type { Rejection } from "../TransportServer.js"
+import { isName, parse, pathOf } from "./address.js"
+import type { Names } from "./names.js"
+import { clientAudience, type Settings } from "./settings.js"
+import * as Token from "./token.js"
+
+/** The other end of a session with the relay. */
+export type Principal =
+  | {
+    readonly kind: "agent"
+    readonly name: string
+    readonly epoch: number
+    readonly program: string | undefined
+  }
+  | {
+    readonly kind: "client"
+    readonly name: string
+    readonly user: string
+  }
+  | { readonly kind: "node"; readonly id: string }
+
+/** The header by which an agent of websocktunnel tells its name. */
+export const nameHeader = "x-websocktunnel-id"
+
+/** The header of the answer that tells an agent its public URL. */
+export const urlHeader = "x-websocktunnel-client-url"
+
+/** The header by which an agent of this package tells which program it is. Its streams have labels. */
+export const programHeader = "wsmux-relay-agent"
+
+/** The header by which another node tells its id. */
+export const nodeHeader = "wsmux-relay-node"
+
+/**
+ * The subprotocol that makes an upgrade request for a name one of a client that opens streams. Other upgrade requests
+ * go to the agent. A page can choose subprotocols, and no headers.
+ */
+export const clientProtocol = "wsmux-relay"
+
+/** The subprotocol by which a page shows its token. */
+const tokenProtocol = /^wsmux-token\.([\w.-]+)$/
+
+/** Whether an upgrade request is for the relay itself. */
+export const isForRelay = ({ headers, url }: Http.IncomingMessage): boolean =>
+  (pathOf(url) === "/" && (headers[nameHeader] !== undefined || headers[nodeHeader] !== undefined)) ||
+  protocolsOf(headers).includes(clientProtocol)
+
+const protocolsOf = (headers: Http.IncomingHttpHeaders): ReadonlyArray<string> =>
+  (headers["sec-websocket-protocol"] ?? "").split(",").map((protocol) => protocol.trim())
+
+/** How a node lets another node in. */
+export type AdmitNode = (token: string, id: string, now: number) => boolean
+
+/** Tells who asks for a session with the relay, or refuses. */
+export const admit = (
+  request: Http.IncomingMessage,
+  settings: Settings,
+  names: Names,
+  admitNode: AdmitNode,
+  now: number
+): Effect.Effect<Principal, Rejection> => {
+  const { headers, url } = request
+  const protocols = protocolsOf(headers)
+  if (pathOf(url) === "/" && headers[nodeHeader] !== undefined) {
+    const id = String(headers[nodeHeader])
+    return admitNode(bearer(headers), id, now) ? Effect.succeed({ kind: "node", id }) : unauthorized
+  }
+  if (pathOf(url) === "/" && headers[nameHeader] !== undefined) return admitAgent(headers, settings, names, now)
+  const asked = parse(request, settings.domain)
+  if (asked === undefined) return Effect.fail({ status: 404 })
+  // `ws` answers with the first protocol, which must not be the token
+  if (protocols[0] !== clientProtocol) {
+    return Effect.fail({ status: 400, message: `${clientProtocol} must be the first subprotocol` })
+  }
+  const shown = protocols.map((protocol) => tokenProtocol.exec(protocol)?.[1]).find((token) => token !== undefined)
+  const claims = Token.verify(shown ?? bearer(headers), settings.secrets, now)
+  if (claims === undefined || !Token.isFor(claims, clientAudience)) return unauthorized
+  const { sub, tid } = claims
+  const allowed = Array.isArray(tid) ? tid : [tid]
+  if (!allowed.includes(asked.name)) return Effect.fail({ status: 403, message: "the token is for another name" })
+  return Effect.succeed({ kind: "client", name: asked.name, user: typeof sub === "string" ? sub.slice(0, 256) : "" })
+}
+
+/** The checks and answers of websocktunnel, whose clients give up at 4xx and dial again at other failures. */
+const admitAgent = (
+  headers: Http.IncomingHttpHeaders,
+  { audience, limits, secrets }: Settings,
+  names: Names,
+  now: number
+): Effect.Effect<Principal, Rejection> => {
+  const name = String(headers[nameHeader])
+  const token = bearer(headers)
+  if (!isName(name) || token === "") return Effect.fail({ status: 400 })
+  const claims = Token.verify(token, secrets, now)
+  if (claims === undefined || claims.tid !== name || !isAgentAudience(claims, audience) || isTooLong(claims)) {
+    return unauthorized
+  }
+  const epoch = Token.madeAt(claims)
+  if (epoch < (names.epochOf(name) ?? 0)) {
+    return Effect.fail({ status: 409, message: "an agent with a newer token has the name" })
+  }
+  const given = headers[programHeader]
+  const program = given === undefined ? undefined : String(given).slice(0, 128)
+  if (program !== undefined && names.count(name) >= limits.maxAgentsPerName) return Effect.fail(full)
+  return Effect.succeed({ kind: "agent", name, epoch, program })
+}
+
+const full: Rejection = { status: 503, message: "the name has too many agents", headers: { "retry-after": "10" } }
+
+/** As Go's check: a token that names an audience needs the one of this relay. */
+const isAgentAudience = (claims: Token.Claims, audience: string | undefined): boolean =>
+  claims.aud === undefined || (audience !== undefined && Token.isFor(claims, audience))
+
+/** A token of websocktunnel is valid for at most 31 days. */
+const isTooLong = ({ exp, nbf }: Token.Claims): boolean => Number(exp) - Number(nbf) > 31 * 24 * 3600
+
+const bearer = ({ authorization }: Http.IncomingHttpHeaders): string =>
+  /^Bearer ([\x21-\x7e]+)$/i.exec(authorization ?? "")?.[1] ?? ""
+
+const unauthorized = Effect.fail<Rejection>({ status: 401, headers: { "www-authenticate": "Bearer" } })

@@ -1,0 +1,228 @@
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as RcMap from "effect/RcMap"
+import type * as Scope from "effect/Scope"
+import * as ByteStream from "../ByteStream.js"
+import type { MuxStream } from "../MuxStream.js"
+import * as NodeTransport from "../NodeTransport.js"
+import type { Entry, Node, Service } from "../RelayDirectory.js"
+import * as Session from "../Session.js"
+import type { PartialSettings } from "../SessionConfig.js"
+import { Transport } from "../Transport.js"
+import * as Failure from "./failure.js"
+import { nodeHeader } from "./gate.js"
+import * as Token from "./token.js"
+import type { OtherNodes, Purpose, Way, Ways } from "./ways.js"
+
+interface Settings {
+  readonly node: Node
+  readonly secret: string
+  readonly directory: Service
+  readonly ttlMillis: number
+  /** How long a name counts as known after no node has it any more. */
+  readonly memoryMillis: number
+  /** The monotonic time in milliseconds. */
+  readonly now: () => number
+  readonly session: PartialSettings
+}
+
+/** The ways to agents of other nodes. */
+export interface Nodes extends OtherNodes {
+  /** Forgets what is known of a name, or of all names. */
+  readonly forget: (name: string | undefined) => void
+}
+
+/** The label of streams between two nodes. */
+const label = "relay"
+
+export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const { directory, memoryMillis, node, now, ttlMillis } = settings
+    const found = new Map<string, { readonly entry: Entry; readonly until: number }>()
+    /** When a node was found for each name at last: an agent that moves is nowhere for a moment. */
+    const seen = new Map<string, number>()
+    const sessions = yield* RcMap.make({
+      lookup: (key: string) => dial(settings, JSON.parse(key) as Node),
+      idleTimeToLive: Duration.minutes(1)
+    })
+
+    const find = (name: string): Effect.Effect<Option.Option<Entry>, Failure.Unanswered> =>
+      Effect.suspend(() => {
+        const known = found.get(name)
+        if (known !== undefined && known.until > now()) {
+          seen.set(name, now())
+          return Effect.succeedSome(known.entry)
+        }
+        return directory.find(name).pipe(
+          Effect.mapError(() => directoryAway),
+          Effect.tap((entry) => {
+            if (Option.isNone(entry)) return
+            if (found.size >= maxFound) found.clear()
+            if (seen.size >= maxFound) seen.clear()
+            seen.set(name, now())
+            found.set(name, { entry: entry.value, until: now() + ttlMillis })
+          })
+        )
+      })
+
+    /** Opens a stream at one node. */
+    const openAt = (at: Node, name: string, epoch: number, purpose: Purpose) => {
+      const key = JSON.stringify(at)
+      return Effect.gen(function*() {
+        const session = yield* RcMap.get(sessions, key)
+        const stream = yield* session.open({ label, metadata: encode({ name, epoch, purpose }) })
+        const bytes = ByteStream.buffered(stream)
+        yield* Effect.mapError(bytes.readExactly(1), (error) => decodeReset(error))
+        // an agent of HTTP sends nothing before the request, so the stream has nothing else to read
+        return { stream, bytes: purpose.kind === "http" ? stream : bytes } satisfies Way
+      }).pipe(
+        Effect.mapError((error) => error._tag === "Unanswered" ? error : unreachable),
+        Effect.tapError((error) => error === unreachable ? RcMap.invalidate(sessions, key) : Effect.void)
+      )
+    }
+
+    const openAtAny = (entry: Entry, name: string, purpose: Purpose) => {
+      const others = shuffled(entry.nodes.filter(({ id }) => id !== node.id))
+      return others.reduce<Effect.Effect<Way, Failure.Unanswered, Scope.Scope>>(
+        (earlier, at) =>
+          Effect.catchAll(earlier, (failure) =>
+            isElsewhere(failure)
+              ? openAt(at, name, entry.epoch, purpose)
+              : Effect.fail(failure)),
+        Effect.fail(Failure.noAgent)
+      )
+    }
+
+    const absent = (name: string) =>
+      now() - (seen.get(name) ?? -Infinity) < memoryMillis ? Failure.noAgent : Effect.succeedNone
+
+    return {
+      forget: (name) => name === undefined ? found.clear() : void found.delete(name),
+      open: (name, purpose) =>
+        Effect.gen(function*() {
+          const entry = yield* find(name)
+          if (Option.isNone(entry)) return yield* absent(name)
+          const first = yield* Effect.either(openAtAny(entry.value, name, purpose))
+          if (first._tag === "Right") return Option.some(first.right)
+          if (!isElsewhere(first.left)) return yield* Effect.fail(first.left)
+          found.delete(name)
+          const again = yield* find(name)
+          if (Option.isNone(again)) return yield* absent(name)
+          if (JSON.stringify(again.value) === JSON.stringify(entry.value)) return yield* Failure.noAgent
+          return Option.some(yield* openAtAny(again.value, name, purpose))
+        }).pipe(Effect.catchIf(isElsewhere, () => Effect.fail(Failure.noAgent)))
+    }
+  })
+
+/** Dials another node. */
+const dial = ({ node, secret, session }: Settings, to: Node) =>
+  Effect.gen(function*() {
+    const seconds = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+    const token = Token.sign({
+      iss: node.id,
+      aud: audienceOf(to.id),
+      nbf: seconds - clockTolerance,
+      exp: seconds + clockTolerance
+    }, secret)
+    const transport = yield* NodeTransport.connect(to.url, {
+      headers: { authorization: `Bearer ${token}`, [nodeHeader]: node.id },
+      openTimeout: Duration.seconds(2) // the request waits
+    })
+    return yield* Effect.provideService(
+      Session.makeClient({ ...session, dialect: "required" }),
+      Transport,
+      transport
+    )
+  })
+
+/** How far the clocks of two nodes may differ, in seconds. */
+const clockTolerance = 60
+
+const audienceOf = (id: string): string => `wsmux-relay-node:${id}`
+
+/** Whether a token shows that another node dials this one. */
+export const admit = (secret: string, own: Node, token: string, id: string, now: number): boolean => {
+  const claims = Token.verify(token, [secret], now)
+  return claims !== undefined && claims.iss === id && Token.isFor(claims, audienceOf(own.id))
+}
+
+/** Serves the streams that another node opens: for names of this node only. */
+export const serve = (session: Session.Session, ways: Ways): Effect.Effect<never, unknown> =>
+  session.run((stream) =>
+    Effect.gen(function*() {
+      const asked = decode(stream)
+      if (asked === undefined) return yield* stream.reset({ code: Failure.notHere, reason: "malformed" })
+      const onward = yield* Effect.either(ways.openHere(asked.name, asked.purpose, asked.epoch))
+      if (onward._tag === "Left") {
+        const { message, status } = onward.left
+        return yield* stream.reset({ code: Failure.notHere + status, reason: message })
+      }
+      if (Option.isNone(onward.right)) return yield* stream.reset({ code: Failure.notHere, reason: "no agent here" })
+      yield* stream.write(confirmation)
+      yield* ByteStream.join(stream, onward.right.value.bytes)
+    })
+  )
+
+/** The byte by which a node tells that its agent has taken a stream. */
+const confirmation = new Uint8Array(1)
+
+interface Asked {
+  readonly name: string
+  readonly epoch: number
+  readonly purpose: Purpose
+}
+
+const encode = ({ epoch, name, purpose }: Asked) => ({
+  name,
+  epoch: String(epoch),
+  ...(purpose.kind === "http" ? {} : { label: purpose.label, metadata: JSON.stringify(purpose.metadata) })
+})
+
+/** Nodes trust each other, and a node of another version may still send what this one cannot read. */
+const decode = ({ label: shown, metadata }: MuxStream): Asked | undefined => {
+  const { epoch, label: onward, metadata: given, name } = metadata
+  if (shown !== label || name === undefined || epoch === undefined) return undefined
+  try {
+    return {
+      name,
+      epoch: Number(epoch),
+      purpose: onward === undefined
+        ? { kind: "http" }
+        : { kind: "stream", label: onward, metadata: JSON.parse(given ?? "{}") as Record<string, string> }
+    }
+  } catch {
+    return undefined
+  }
+}
+
+const notThere = new Failure.Unanswered({ status: 503, message: "the node has no such agent" })
+
+const unreachable = new Failure.Unanswered({ status: 503, message: "the node cannot be reached" })
+
+/** Whether another node, or another look into the directory, may help. */
+const isElsewhere = (failure: Failure.Unanswered): boolean =>
+  failure === notThere || failure === unreachable || failure === Failure.noAgent
+
+const directoryAway = new Failure.Unanswered({
+  status: 503,
+  message: "the directory of names is away",
+  retryAfter: 1
+})
+
+const decodeReset = (error: { readonly _tag: string }): Failure.Unanswered => {
+  if (error._tag !== "StreamReset") return unreachable
+  const { code, reason } = error as { readonly code?: number; readonly reason?: string }
+  const status = Failure.statuses.find((status) => code === Failure.notHere + status)
+  return status === undefined ? notThere : new Failure.Unanswered({ status, message: reason ?? "" })
+}
+
+/** Names whose nodes are remembered, so that the directory is asked rarely. */
+const maxFound = 100_000
+
+/** Spreads the load over the nodes of a name. */
+const shuffled = <A>(items: ReadonlyArray<A>): ReadonlyArray<A> => {
+  const start = Math.floor(Math.random() * items.length)
+  return [...items.slice(start), ...items.slice(0, start)]
+}

@@ -1,0 +1,67 @@
+/**
+ * The operations of the directory in Redis. Each script runs at once as a whole, so a claim compares and sets in one
+ * step. `KEYS[1]` is the key of the node or the name, and `ARGV[1]` the prefix of all keys.
+ *
+ * A name is a JSON text with its epoch and the ids of its nodes. A name lives for a day after its last claim, and nodes
+ * claim their names twice a day: so names that nothing releases do not stay.
+ */
+
+/** ARGV: prefix, URL, milliseconds. Returns whether the node was known. */
+export const renew = `
+local known = redis.call("EXISTS", KEYS[1])
+redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])
+return known`
+
+export const leave = `return redis.call("DEL", KEYS[1])`
+
+/** Reads a name, and keeps the nodes that live. */
+const read = `
+local function read()
+  local text = redis.call("GET", KEYS[1])
+  if not text then return nil, {} end
+  local name, alive = cjson.decode(text), {}
+  for _, id in ipairs(name.ids) do
+    if redis.call("EXISTS", ARGV[1] .. ":node:" .. id) == 1 then table.insert(alive, id) end
+  end
+  return name.epoch, alive
+end
+local function publish(name, epoch)
+  redis.call("PUBLISH", ARGV[1] .. ":changes", cjson.encode({ name = name, epoch = epoch }))
+end
+local epoch, ids = read()`
+
+/** ARGV: prefix, name, epoch, id. Returns the epoch that rules. */
+export const claim = `${read}
+local own = tonumber(ARGV[3])
+if epoch and #ids > 0 and epoch > own then return string.format("%.17g", epoch) end
+local others = {}
+if epoch == own then
+  for _, id in ipairs(ids) do
+    if id ~= ARGV[4] then table.insert(others, id) end
+  end
+end
+table.insert(others, ARGV[4])
+redis.call("SET", KEYS[1], cjson.encode({ epoch = own, ids = others }), "EX", 86400)
+publish(ARGV[2], own)
+return ARGV[3]`
+
+/** ARGV: prefix, name, epoch, id. */
+export const release = `${read}
+if epoch ~= tonumber(ARGV[3]) then return 0 end
+local others = {}
+for _, id in ipairs(ids) do
+  if id ~= ARGV[4] then table.insert(others, id) end
+end
+if #others == 0 then redis.call("DEL", KEYS[1])
+else redis.call("SET", KEYS[1], cjson.encode({ epoch = epoch, ids = others }), "EX", 86400) end
+publish(ARGV[2], epoch)
+return 1`
+
+/** Returns the entry as JSON, or nothing where no node of the name lives. */
+export const find = `${read}
+if #ids == 0 then return nil end
+local nodes = {}
+for _, id in ipairs(ids) do
+  table.insert(nodes, { id = id, url = redis.call("GET", ARGV[1] .. ":node:" .. id) })
+end
+return cjson.encode({ epoch = epoch, nodes = nodes })`

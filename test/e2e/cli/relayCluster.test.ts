@@ -1,0 +1,108 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { programs } from "../../support/programs.js"
+import { ask, redialling, secret } from "../../support/relay.js"
+import { patience, within } from "../../support/within.js"
+import { redis } from "../databases/servers.js"
+import { start } from "./wsmux.js"
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "wsmux-relay-"))),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+)
+
+/** Relays as processes that share a Redis. */
+const startRelays = (count: number) =>
+  Effect.gen(function*() {
+    const files = yield* folder
+    writeFileSync(join(files, "secret"), secret)
+    writeFileSync(join(files, "nodes"), "the secret of the nodes")
+    const { port } = yield* redis
+    return yield* Effect.forEach(Array.from({ length: count }), (_, index) =>
+      Effect.gen(function*() {
+        const accessLog = join(files, `access${index}`)
+        const process = yield* start([
+          ...["relay", "--listen", "127.0.0.1:0", "--secret-file", join(files, "secret")],
+          ...["--directory", `redis://127.0.0.1:${port}`, "--node-secret-file", join(files, "nodes")],
+          ...["--access-log", accessLog]
+        ])
+        const [, ws, http] = yield* process.awaitLine(/^listening on (ws:\S+), agents are reached at (http:.*)\/NAME$/)
+        return { ...process, ws: `${ws}/`, http: http!, accessLog }
+      }), { concurrency: "unbounded" })
+  })
+
+const names = Array.from({ length: 12 }, (_, index) => `agent${index}`)
+
+/** Asks for each name in turn until told to stop. Completes with what each request came to. */
+const load = (urls: ReadonlyArray<string>, state: { stopped: boolean }, from: number) =>
+  Effect.gen(function*() {
+    const outcomes: Array<{ readonly status: number | string; readonly millis: number }> = []
+    for (let turn = from; !state.stopped; turn++) {
+      const url = `${urls[turn % urls.length]}/${names[turn % names.length]}`
+      const began = Date.now()
+      const answer = yield* Effect.either(ask(url))
+      const status = answer._tag === "Right" ? answer.right.status : String((answer.left as NodeJS.ErrnoException).code)
+      outcomes.push({ status, millis: Date.now() - began })
+    }
+    return outcomes
+  })
+
+describe.skipIf(programs.Redis === undefined)("three relays and a Redis", () => {
+  it.scopedLive(
+    "each request is answered or fails within 10 s when a node dies, and none when one drains",
+    () =>
+      Effect.gen(function*() {
+        const relays = yield* startRelays(3).pipe(within(patience, "three relays that listen"))
+        const [killed, drained, last] = [relays[0]!, relays[1]!, relays[2]!]
+        const urls = relays.map(({ ws }) => ws)
+        yield* Effect.forEach(names, (name, index) =>
+          redialling(
+            [...urls.slice(index % 3), ...urls.slice(0, index % 3)],
+            name,
+            (_request, response) => response.end(name)
+          ))
+        const answersAll = (url: string) =>
+          Effect.forEach(names, (name) =>
+            Effect.repeat(Effect.delay(ask(`${url}/${name}`), 20), {
+              until: ({ body }) => body === name
+            }).pipe(
+              within(patience, `an answer of ${name}`)
+            ), { concurrency: 4, discard: true })
+        yield* answersAll(last.http)
+        yield* answersAll(drained.http)
+
+        const killing = { stopped: false }
+        const underKill = yield* Effect.fork(Effect.all(
+          [0, 3, 7, 11].map((from) => load([drained.http, last.http], killing, from)),
+          { concurrency: "unbounded" }
+        ))
+        yield* Effect.sleep(500)
+        yield* killed.signal("SIGKILL")
+        yield* answersAll(last.http)
+        killing.stopped = true
+        const outcomes = (yield* underKill.pipe(within(patience, "the answers under the kill"))).flat()
+        expect(outcomes.filter(({ status }) => ![200, 502, 503].includes(status as number))).toEqual([])
+        expect(Math.max(...outcomes.map(({ millis }) => millis))).toBeLessThan(10_000)
+
+        const draining = { stopped: false }
+        const underDrain = yield* Effect.fork(Effect.all(
+          [0, 3, 7, 11].map((from) => load([last.http], draining, from)),
+          { concurrency: "unbounded" }
+        ))
+        yield* Effect.sleep(200)
+        yield* drained.signal("SIGTERM")
+        expect(yield* drained.exit.pipe(within(patience, "the end of the drained relay"))).toBe(0)
+        yield* answersAll(last.http)
+        draining.stopped = true
+        const answers = yield* underDrain.pipe(within(patience, "the answers under the drain"))
+        expect(new Set(answers.flat().map(({ status }) => status))).toEqual(new Set([200]))
+
+        const line = JSON.parse(readFileSync(last.accessLog, "utf8").split("\n")[0]!)
+        expect(line).toMatchObject({ name: expect.stringMatching(/^agent/), method: "GET", status: 200, isWhole: true })
+      }),
+    120_000
+  )
+})

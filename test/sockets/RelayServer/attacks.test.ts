@@ -1,0 +1,142 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Http from "node:http"
+import * as Net from "node:net"
+import { ask, sendRaw, serveAgent, startRelay } from "../../support/relay.js"
+import { eventually } from "../../support/transports.js"
+import { patience, within } from "../../support/within.js"
+
+/** A relay whose agent keeps the requests that arrive, each with its body. */
+const listening = (options: Parameters<typeof startRelay>[0] = {}) =>
+  Effect.gen(function*() {
+    const relay = yield* startRelay(options)
+    const requests: Array<string> = []
+    yield* serveAgent(relay.ws, "site", (request, response) => {
+      let body = ""
+      request.on("data", (chunk) => body += String(chunk))
+      request.on("end", () => {
+        requests.push(`${request.method} ${request.url} ${body}`)
+        response.end("ok")
+      })
+    }, { program: "p" })
+    return { relay, requests }
+  })
+
+const head = "POST /site/x HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n"
+const inner = "GET /site/smuggled HTTP/1.1\r\nhost: relay\r\n\r\n"
+
+const malformed = {
+  "names a length and chunks": `${head}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n${inner}`,
+  "names chunks and a length": `${head}transfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n${inner}`,
+  "names two lengths": `${head}content-length: 0\r\ncontent-length: 50\r\n\r\n${inner}`,
+  "names a list of lengths": `${head}content-length: 0, 50\r\n\r\n${inner}`,
+  "names a signed length": `${head}content-length: +4\r\n\r\nabcd`,
+  "names another coding": `${head}transfer-encoding: xchunked\r\n\r\n0\r\n\r\n${inner}`,
+  "hides the coding by a space": `${head}transfer-encoding : chunked\r\n\r\n0\r\n\r\n${inner}`,
+  "has a malformed size of a chunk": `${head}transfer-encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n`,
+  "has a chunk beyond its size": `${head}transfer-encoding: chunked\r\n\r\n2\r\nabcd\r\n0\r\n\r\n`,
+  "folds a header": `${head}x-a: b\r\n transfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n`,
+  "lacks the host": "GET /site/x HTTP/1.1\r\nconnection: close\r\n\r\n",
+  "has a line feed in the path": "GET /site/\nx HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+}
+
+describe("malformed requests", () => {
+  for (const [what, bytes] of Object.entries(malformed)) {
+    it.scopedLive(`the relay refuses or passes one well-formed request when it ${what}`, () =>
+      Effect.gen(function*() {
+        const { relay, requests } = yield* listening()
+        const answer = yield* sendRaw(relay.port, bytes)
+        expect(answer).toMatch(/^HTTP\/1\.1 (200|400|404|501) /)
+        expect(answer.match(/HTTP\/1\.1 [2-5]\d\d /g)!.length).toBe(1)
+        expect(requests.filter((request) => request.includes("smuggled"))).toEqual([])
+      }))
+  }
+
+  it.scopedLive("the relay keeps the length of a body when connection names it", () =>
+    Effect.gen(function*() {
+      const { relay, requests } = yield* listening()
+      const bytes = "POST /site/x HTTP/1.1\r\nhost: a\r\nconnection: close, content-length, host\r\ncontent-length: "
+      expect(yield* sendRaw(relay.port, `${bytes}${inner.length}\r\n\r\n${inner}`)).toMatch(/^HTTP\/1\.1 200 /)
+      expect(requests).toEqual([`POST /x ${inner}`])
+    }))
+
+  it.scopedLive("the relay passes one host when a request names two", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const hosts: Array<ReadonlyArray<string>> = []
+      yield* serveAgent(relay.ws, "site", (request, response) => {
+        hosts.push(request.rawHeaders.filter((_, index, raw) => raw[index - 1]?.toLowerCase() === "host"))
+        response.end()
+      })
+      yield* sendRaw(relay.port, "GET /site HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n")
+      expect(hosts.flat().length).toBeLessThan(2)
+    }))
+
+  it.scopedLive("the relay answers 404 when a request has the form for a proxy", () =>
+    Effect.gen(function*() {
+      const { relay, requests } = yield* listening()
+      const bytes = "GET http://other.example/site/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+      expect(yield* sendRaw(relay.port, bytes)).toMatch(/^HTTP\/1\.1 404 /)
+      expect(requests).toEqual([])
+    }))
+})
+
+describe("slow and greedy clients", () => {
+  it.scopedLive("the relay answers 431 when headers have no end", () =>
+    Effect.gen(function*() {
+      const { relay } = yield* listening()
+      const endless = `GET /site HTTP/1.1\r\nhost: a\r\n${"x-a: 0123456789\r\n".repeat(2000)}`
+      expect(yield* sendRaw(relay.port, endless)).toMatch(/^HTTP\/1\.1 431 /)
+    }))
+
+  it.scopedLive("the relay answers 408 when headers come slowly", () =>
+    Effect.gen(function*() {
+      const { relay } = yield* listening({ timeouts: { headers: "300 millis" } })
+      expect(yield* sendRaw(relay.port, "GET /site HTTP/1.1\r\nhost: a\r\nx-a: b")).toMatch(/^HTTP\/1\.1 408 /)
+    }))
+
+  it.scopedLive("the relay answers 408 and frees the agent when a body comes slowly", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ answerTimeout: "300 millis" })
+      const agent = yield* serveAgent(relay.ws, "site", () => {}, { program: "p" })
+      const bytes = "POST /site HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\nconnection: close\r\n\r\nbegun"
+      const socket = Net.connect(relay.port, "127.0.0.1", () => socket.write(bytes))
+      yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      const answer = yield* Effect.async<string>((resume) =>
+        void socket.once("data", (chunk) => resume(Effect.succeed(String(chunk))))
+      ).pipe(within(patience, "an answer"))
+      expect(answer).toMatch(/^HTTP\/1\.1 408 /)
+      yield* eventually(() => Effect.runSync(agent.session.snapshot).streams.length === 0)
+    }))
+
+  it.scopedLive("the relay resets the stream of an answer when its client reads nothing for stallTimeout", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ stallTimeout: "300 millis" })
+      const endless: Http.RequestListener = (_request, response) => {
+        const write = () => {
+          while (!response.destroyed && response.write(Buffer.alloc(65536)));
+        }
+        response.on("drain", write)
+        write()
+      }
+      const agent = yield* serveAgent(relay.ws, "site", endless, { program: "p" })
+      const socket = Net.connect(relay.port, "127.0.0.1", () => socket.write("GET /site HTTP/1.1\r\nhost: a\r\n\r\n"))
+      socket.pause().on("error", () => {})
+      yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      const streams = () => Effect.runSync(agent.session.snapshot).streams.length
+      yield* eventually(() => streams() === 1)
+      yield* eventually(() => streams() === 0)
+    }))
+
+  it.scopedLive("the relay answers 503 when a name has maxStreamsPerName requests that run", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ limits: { maxStreamsPerName: 2 } })
+      const held: Array<Http.ServerResponse> = []
+      yield* serveAgent(relay.ws, "site", (_request, response) => void held.push(response), { program: "p" })
+      yield* Effect.forkScoped(ask(`${relay.http}/site`))
+      yield* Effect.forkScoped(ask(`${relay.http}/site`))
+      yield* eventually(() => held.length === 2)
+      expect(yield* ask(`${relay.http}/site`)).toMatchObject({ status: 503, headers: { "retry-after": "1" } })
+      for (const response of held) response.end()
+    }))
+})

@@ -1,0 +1,87 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as ByteStream from "effect-wsmux/ByteStream"
+import * as Session from "effect-wsmux/Session"
+import * as Effect from "effect/Effect"
+import {
+  ask,
+  clientToken,
+  dialAgent,
+  dialClient,
+  refusal,
+  serveAgent,
+  startRelay,
+  tokenOf
+} from "../../support/relay.js"
+import { saying } from "../../support/relayNodes.js"
+import { patience, within } from "../../support/within.js"
+
+/** So slow that no test lasts until a name has its next request or byte. */
+const hardlyAny = 0.001
+
+describe("the limits of the relay", () => {
+  it.scopedLive("the relay answers 429 with retry-after when a name has used up requestsPerSecond", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ limits: { requestsPerSecond: hardlyAny } })
+      yield* serveAgent(relay.ws, "site", saying("here"), { program: "p" })
+      yield* serveAgent(relay.ws, "other", saying("other"), { program: "p" })
+      expect((yield* ask(`${relay.http}/site`)).status).toBe(200)
+      expect(yield* ask(`${relay.http}/site`)).toMatchObject({
+        status: 429,
+        headers: { "retry-after": "1000" },
+        body: "the name has too many requests in a second\n"
+      })
+      expect((yield* ask(`${relay.http}/other`)).status).toBe(200)
+    }))
+
+  it.scopedLive("the relay answers 429 with retry-after when a name has used up bytesPerSecond", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ limits: { bytesPerSecond: 1 } })
+      yield* serveAgent(relay.ws, "site", saying("x".repeat(5000)), { program: "p" })
+      expect((yield* ask(`${relay.http}/site`)).body.length).toBe(5000)
+      expect(yield* ask(`${relay.http}/site`)).toMatchObject({
+        status: 429,
+        headers: { "retry-after": expect.stringMatching(/^(499\d|5000)$/) },
+        body: "the name has passed too many bytes\n"
+      })
+    }))
+
+  it.scopedLive("the relay refuses a client's stream when the name has used up requestsPerSecond", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ limits: { requestsPerSecond: hardlyAny } })
+      const agent = yield* dialAgent(relay.ws, "site", { program: "p" })
+      yield* Effect.forkScoped(agent.session.run((stream) => stream.end))
+      const client = yield* dialClient(relay.ws, "site", clientToken("site"))
+      const read = Session.withStream(client, ByteStream.readText, { label: "tcp" })
+      expect(yield* read.pipe(within(patience, "the first stream"))).toBe("")
+      expect(yield* Effect.flip(read).pipe(within(patience, "the refusal"))).toMatchObject({
+        reason: "the name has too many requests in a second"
+      })
+    }))
+
+  it.scopedLive("the relay refuses an agent with 503 when the node has maxAgents", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ limits: { maxAgents: 1 } })
+      yield* serveAgent(relay.ws, "site", saying("here"), { program: "p" })
+      expect(yield* refusal(dialAgent(relay.ws, "other"))).toMatchObject({ status: 503 })
+    }))
+
+  it.scopedLive("the relay refuses an agent with 503 when its name has maxAgentsPerName", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ limits: { maxAgentsPerName: 1 } })
+      const token = tokenOf("site")
+      yield* serveAgent(relay.ws, "site", saying("here"), { program: "a", token })
+      expect(yield* refusal(dialAgent(relay.ws, "site", { program: "b", token }))).toMatchObject({ status: 503 })
+      yield* serveAgent(relay.ws, "other", saying("other"), { program: "b" })
+    }))
+
+  it.scopedLive("the relay refuses a client's stream when the node has maxStreams", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ limits: { maxStreams: 1 } })
+      const agent = yield* dialAgent(relay.ws, "site", { program: "p" })
+      yield* Effect.forkScoped(agent.session.run(() => Effect.never))
+      const client = yield* dialClient(relay.ws, "site", clientToken("site"))
+      yield* client.open({ label: "first" })
+      const second = Effect.scoped(client.open({ label: "second" }))
+      expect(yield* Effect.flip(second).pipe(within(patience, "the refusal"))).toMatchObject({ _tag: "StreamRefused" })
+    }))
+})

@@ -1,0 +1,78 @@
+import { describe, expect, it } from "@effect/vitest"
+import type * as RelayDirectory from "effect-wsmux/RelayDirectory"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { patience, within } from "./within.js"
+
+const one = { id: "one", url: "ws://one" }
+const two = { id: "two", url: "ws://two" }
+
+/** The rules of a directory, for each kind. */
+export const directorySuite = (
+  kind: string,
+  make: Effect.Effect<RelayDirectory.Service, never, Scope.Scope>
+): void => {
+  /** A directory that knows two nodes. */
+  const known = Effect.tap(
+    make,
+    (directory) => Effect.all([directory.renew(one, 60_000), directory.renew(two, 60_000)])
+  )
+
+  describe(`the directory in ${kind}`, () => {
+    it.scopedLive(`a directory in ${kind} finds all nodes of the newest epoch when several claim a name`, () =>
+      Effect.gen(function*() {
+        const directory = yield* known
+        expect(yield* directory.find("a")).toEqual(Option.none())
+        expect(yield* directory.claim("a", 1_800_000_000, "one")).toBe(1_800_000_000)
+        expect(yield* directory.claim("a", 1_800_000_000, "two")).toBe(1_800_000_000)
+        expect(yield* directory.find("a")).toEqual(Option.some({ epoch: 1_800_000_000, nodes: [one, two] }))
+        expect(yield* directory.claim("a", 1_800_000_001, "two")).toBe(1_800_000_001)
+        expect(yield* directory.claim("a", 1_800_000_000, "one")).toBe(1_800_000_001)
+        expect(yield* directory.find("a")).toEqual(Option.some({ epoch: 1_800_000_001, nodes: [two] }))
+      }))
+
+    it.scopedLive(`a directory in ${kind} forgets a node of a name when the node releases its epoch`, () =>
+      Effect.gen(function*() {
+        const directory = yield* known
+        yield* directory.claim("a", 1, "one")
+        yield* directory.claim("a", 1, "two")
+        yield* directory.release("a", 2, "one")
+        yield* directory.release("a", 1, "one")
+        expect(yield* directory.find("a")).toEqual(Option.some({ epoch: 1, nodes: [two] }))
+        yield* directory.release("a", 1, "two")
+        expect(yield* directory.find("a")).toEqual(Option.none())
+      }))
+
+    it.scopedLive(`a directory in ${kind} forgets a node with its names when it does not renew, or leaves`, () =>
+      Effect.gen(function*() {
+        const directory = yield* make
+        expect(yield* directory.renew(one, 50)).toBe(false)
+        yield* directory.claim("a", 2, "one")
+        const gone = Effect.repeat(Effect.delay(directory.find("a"), 10), { until: Option.isNone })
+        yield* gone.pipe(within(patience, "the end of the time to live"))
+        expect(yield* directory.claim("a", 1, "one")).toBe(1) // no living node has a newer epoch
+        expect(yield* directory.renew(one, 60_000)).toBe(false)
+        expect(yield* directory.renew(one, 60_000)).toBe(true)
+        expect(yield* directory.find("a")).toEqual(Option.some({ epoch: 1, nodes: [one] }))
+        yield* directory.leave("one")
+        expect(yield* directory.find("a")).toEqual(Option.none())
+      }))
+
+    it.scopedLive(`a directory in ${kind} tells of claims and releases`, () =>
+      Effect.gen(function*() {
+        const directory = yield* known
+        const hearing = yield* directory.changes.pipe(
+          Stream.filter(({ name }) => name === "a"),
+          Stream.take(2),
+          Stream.runCollect,
+          Effect.fork
+        )
+        // a claim before the subscription is not heard
+        yield* Effect.forkScoped(Effect.repeat(Effect.delay(directory.claim("a", 1, "one"), 20), { times: 100 }))
+        const heard = yield* hearing.pipe(within(patience, "two changes"))
+        expect([...heard]).toEqual([{ name: "a", epoch: 1 }, { name: "a", epoch: 1 }])
+      }))
+  })
+}
