@@ -10,10 +10,11 @@ export interface Subcommand {
 
 /**
  * Returns the arguments in the order and form that the parser of `@effect/cli` 0.77 takes, or the first fault among the
- * options. The parser has three limits, which this module makes up for:
+ * options. The parser has four limits, which this module makes up for:
  * - The parser reports most faults of an option as another option that is missing.
  * - The parser takes its built-in options directly behind the name of a command only.
  * - The parser takes no `--name=value` of an option that may be repeated.
+ * - The parser takes no `-Lvalue`.
  */
 export const prepare = (
   subcommands: ReadonlyArray<Subcommand>,
@@ -30,6 +31,35 @@ export const prepare = (
     arrange(behind, new Map([...declarations(subcommand.usage), ...builtIns])),
     ({ builtIn, others }) => [subcommand.name, ...builtIn, ...others]
   )
+}
+
+/** An option that a command declares. */
+export interface Declared {
+  /** The long name, without dashes. */
+  readonly name: string
+  readonly kind: "flag" | "text" | "texts"
+}
+
+/** The options that a command declares, by each of their names, with dashes. */
+export const declared = ({ usage }: Subcommand): ReadonlyMap<string, Declared> => new Map(optionsOf(usage))
+
+const optionsOf = (usage: Usage.Usage, isRepeatable = false): ReadonlyArray<readonly [string, Declared]> => {
+  switch (usage._tag) {
+    case "Named": {
+      const kind = Option.isNone(usage.acceptedValues) ? "flag" : isRepeatable ? "texts" : "text"
+      const long = usage.names.find((name) => name.startsWith("--")) ?? ""
+      return usage.names.map((name) => [name, { name: long.slice(2), kind }])
+    }
+    case "Optional":
+      return optionsOf(usage.usage, isRepeatable)
+    case "Repeated":
+      return optionsOf(usage.usage, true)
+    case "Alternation":
+    case "Concat":
+      return [...optionsOf(usage.left, isRepeatable), ...optionsOf(usage.right, isRepeatable)]
+    default:
+      return []
+  }
 }
 
 const isHelp = (arg: string): boolean => arg === "--help" || arg === "-h"
@@ -58,21 +88,8 @@ const builtIns: ReadonlyArray<readonly [name: string, declaration: Declaration]>
   }]
 ]
 
-const declarations = (usage: Usage.Usage, isRepeatable = false): ReadonlyArray<readonly [string, Declaration]> => {
-  switch (usage._tag) {
-    case "Named":
-      return usage.names.map((name) => [name, { takesValue: Option.isSome(usage.acceptedValues), isRepeatable }])
-    case "Optional":
-      return declarations(usage.usage, isRepeatable)
-    case "Repeated":
-      return declarations(usage.usage, true)
-    case "Alternation":
-    case "Concat":
-      return [...declarations(usage.left, isRepeatable), ...declarations(usage.right, isRepeatable)]
-    default:
-      return []
-  }
-}
+const declarations = (usage: Usage.Usage): ReadonlyArray<readonly [string, Declaration]> =>
+  optionsOf(usage).map(([name, { kind }]) => [name, { takesValue: kind !== "flag", isRepeatable: kind === "texts" }])
 
 /** Separates the built-in options from the other arguments, or returns the first fault. */
 const arrange = (args: ReadonlyArray<string>, options: ReadonlyMap<string, Declaration>) => {
@@ -85,7 +102,7 @@ const arrange = (args: ReadonlyArray<string>, options: ReadonlyMap<string, Decla
       others.push(...args.slice(i))
       break
     }
-    if (!arg.startsWith("--")) {
+    if (!arg.startsWith("-") || arg === "-") {
       others.push(arg)
       continue
     }
@@ -97,9 +114,10 @@ const arrange = (args: ReadonlyArray<string>, options: ReadonlyMap<string, Decla
     const value = option.takesValue ? inline ?? args[++i] : inline
     const fault = faultOf(name, option, value, inline)
     if (fault !== undefined) return Either.left(fault)
+    const isSplit = option.isRepeatable || !arg.startsWith("--")
     const asGiven = inline === undefined && value !== undefined ? [arg, value] : [arg]
     const arranged = option.isBuiltIn ? builtIn : others
-    arranged.push(...(option.isRepeatable && value !== undefined ? [name, value] : asGiven))
+    arranged.push(...(isSplit && value !== undefined ? [name, value] : asGiven))
   }
   return Either.right({ builtIn, others })
 }
@@ -118,8 +136,14 @@ const faultOf = (
   return isMissing ? `Expected a value following option: '${name}'` : undefined
 }
 
-/** The value may be a secret. No fault shows the value of an option that takes any text. */
-const split = (arg: string): { readonly name: string; readonly inline: string | undefined } => {
+/**
+ * Splits `--name=value`, and `-Lvalue` as ssh takes it. The value may be a secret: no fault shows the value of an
+ * option that takes any text.
+ */
+export const split = (arg: string): { readonly name: string; readonly inline: string | undefined } => {
+  if (!arg.startsWith("--")) {
+    return { name: arg.slice(0, 2), inline: arg.length > 2 ? arg.slice(2).replace(/^=/, "") : undefined }
+  }
   const at = arg.indexOf("=")
   return at === -1 ? { name: arg, inline: undefined } : { name: arg.slice(0, at), inline: arg.slice(at + 1) }
 }

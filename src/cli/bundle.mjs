@@ -51,9 +51,10 @@ const packages = new Set(bundled.map(packageOf).filter((path) => path !== undefi
 
 /** The name, the version and the license text of a package. */
 const notice = (path) => {
-  const { name, version } = JSON.parse(readFileSync(join(root, path, "package.json"), "utf8"))
+  const { license: stated, name, version } = JSON.parse(readFileSync(join(root, path, "package.json"), "utf8"))
   const license = readdirSync(join(root, path)).find((file) => /^licen[cs]e/i.test(file))
-  if (license === undefined) throw new Error(`cannot bundle ${name}: the package has no license file`)
+  if (license === undefined && typeof stated !== "string") throw new Error(`cannot bundle ${name}: it has no license`)
+  if (license === undefined) return `${name} ${version}\n\nLicense: ${stated}, as its package.json states.\n`
   return `${name} ${version}\n\n${readFileSync(join(root, path, license), "utf8").trim()}\n`
 }
 

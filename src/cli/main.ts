@@ -7,23 +7,36 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import { agent } from "./agent.js"
 import * as Argv from "./argv.js"
+import { check } from "./check.js"
+import * as ConfigArgs from "./config/args.js"
+import { config } from "./config/command.js"
 import { connect } from "./connect.js"
 import { demo } from "./demo.js"
+import { doctor } from "./doctor.js"
 import { usage } from "./options.js"
 import { complain, messageOf, plain, withPlainOutput } from "./plainText.js"
+import { relay } from "./relay.js"
 import { serve } from "./serve.js"
+import { status } from "./status/command.js"
 import { version } from "./version.js"
 import * as Worker from "./worker.js"
 
 const wsmux = Command.make("wsmux").pipe(
   Command.withDescription("Carries TCP connections through one WebSocket, each as a stream with its own flow control."),
-  Command.withSubcommands([serve, connect, demo])
+  Command.withSubcommands([serve, connect, relay, agent, check, config, status, doctor, demo])
 )
 
 const subcommands: ReadonlyArray<Argv.Subcommand> = [
   { name: "serve", usage: Command.getUsage(serve) },
   { name: "connect", usage: Command.getUsage(connect) },
+  { name: "relay", usage: Command.getUsage(relay) },
+  { name: "agent", usage: Command.getUsage(agent) },
+  { name: "check", usage: Command.getUsage(check) },
+  { name: "config", usage: Command.getUsage(config) },
+  { name: "status", usage: Command.getUsage(status) },
+  { name: "doctor", usage: Command.getUsage(doctor) },
   { name: "demo", usage: Command.getUsage(demo) }
 ]
 
@@ -31,10 +44,11 @@ const run = Command.run(wsmux, { name: "wsmux", version })
 
 /** Runs the command line. Completes with the exit code: 0, 1 after a failure, 2 after a fault of the arguments. */
 export const main = ([node = "", script = "", ...args]: ReadonlyArray<string>): Effect.Effect<number> =>
-  coded(Either.match(Argv.prepare(subcommands, args), {
-    onLeft: usage,
-    onRight: (prepared) => withPlainOutput(run([node, script, ...prepared]))
-  }))
+  coded(Effect.flatMap(ConfigArgs.expand(subcommands, args), (args) =>
+    Either.match(Argv.prepare(subcommands, args), {
+      onLeft: usage,
+      onRight: (prepared) => withPlainOutput(run([node, script, ...prepared]))
+    })))
 
 /** Runs a worker of `serve --workers`. Completes with the exit code: 0, or 1 after a failure. */
 export const work = (number: string): Effect.Effect<number> => coded(Worker.work(number))

@@ -21,20 +21,10 @@ export const endpoint = (name: string, description: string): Options.Options<End
     Options.filterMap(Endpoint.parse, `--${name}: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080`)
   )
 
-/** An endpoint to connect to. No server listens at port 0. */
-export const target = (name: string, description: string): Options.Options<Endpoint.Endpoint> =>
-  endpoint(name, description).pipe(
-    Options.filterMap(
-      (endpoint) => endpoint.port > 0 ? Option.some(endpoint) : Option.none(),
-      `--${name}: expected a port from 1 on`
-    )
-  )
-
 export const bufferSize: Options.Options<number> = Options.text("buffer-size").pipe(
   Options.withPseudoName("size"),
   Options.withDescription(
-    "First window of each stream in bytes, or with K or M; default 1M. A stream carries one window per round trip. " +
-      "Windows below 4M grow to that size where the connection needs it."
+    "First window of each stream, such as 64K; default 1M. Windows grow up to 4M."
   ),
   Options.withDefault("1M"),
   Options.filterMap(parseSize, "--buffer-size: expected a size from 1 to 64M, such as 65536, 256K or 4MiB")
@@ -49,6 +39,29 @@ export const workers: Options.Options<number> = Options.text("workers").pipe(
   Options.filterMap(
     (text) => /^0*[1-9]\d{0,2}$/.test(text) && Number(text) <= 256 ? Option.some(Number(text)) : Option.none(),
     "--workers: expected a whole number from 1 to 256"
+  )
+)
+
+/** A duration above zero with a default. */
+export const timeSpan = (name: string, description: string, byDefault: string): Options.Options<Duration.Duration> =>
+  Options.text(name).pipe(
+    Options.withPseudoName("duration"),
+    Options.withDescription(`${description}; default ${byDefault}.`),
+    Options.withDefault(byDefault),
+    Options.filterMap(parseDuration, `--${name}: expected a duration such as 500ms, 30s or 5m`)
+  )
+
+/** The default is less than the 10 s after which Docker kills a process that it has asked to end. */
+export const grace: Options.Options<Duration.Duration> = Options.text("grace").pipe(
+  Options.withPseudoName("duration"),
+  Options.withDescription(
+    "How long connections may go on after SIGTERM, SIGINT or SIGHUP; default 5s, or 0. The port is free meanwhile. " +
+      "A second signal ends the command at once."
+  ),
+  Options.withDefault("5s"),
+  Options.filterMap(
+    (text) => text === "0" ? Option.some(Duration.zero) : parseDuration(text),
+    "--grace: expected a duration such as 500ms or 10s, or 0"
   )
 )
 
@@ -81,8 +94,7 @@ export const maxReconnectInterval: Options.Options<Option.Option<Duration.Durati
 export const tcpKeepAlive: Options.Options<Duration.Duration> = Options.text("tcp-keep-alive").pipe(
   Options.withPseudoName("duration"),
   Options.withDescription(
-    "Silence of a TCP connection before its peer is probed; default 30s, or off. " +
-      "The command notices a peer that has vanished about 10s later."
+    "Silence of a TCP connection before its peer is probed; default 30s, or off."
   ),
   Options.withDefault("30s"),
   Options.filterMap(parseDurationOrOff, "--tcp-keep-alive: expected a duration such as 1s, 30s or 2m, or off"),
@@ -97,8 +109,7 @@ export const token = (description: string): Options.Options<Option.Option<Redact
   Options.all({
     given: Options.redacted("token").pipe(
       Options.withDescription(
-        `${description} The list of processes shows this option until the command has started. ` +
-          "Prefer --token-file or WSMUX_TOKEN."
+        `${description} Prefer --token-file: processes may see this one.`
       ),
       Options.optional
     ),
@@ -194,14 +205,53 @@ export const directory = (name: string, description: string): Options.Options<Op
     Options.optional
   )
 
+export const rules: Options.Options<Option.Option<string>> = Options.text("rules").pipe(
+  Options.withPseudoName("file"),
+  Options.withDescription(
+    "YAML file with users and what each may do, instead of --token and --allow. The command reads it again when it " +
+      "changes and at SIGHUP."
+  ),
+  Options.optional
+)
+
+/** How long a session may go on without a WebSocket. Zero for never. */
+export const resume: Options.Options<Duration.Duration> = Options.text("resume").pipe(
+  Options.withPseudoName("duration"),
+  Options.withDescription(
+    "How long connections outlive a lost WebSocket; default 2m, or off."
+  ),
+  Options.withDefault("2m"),
+  Options.filterMap(parseDurationOrOff, "--resume: expected a duration such as 30s or 2m, or off"),
+  Options.map((grace) => Duration.isFinite(grace) ? grace : Duration.zero)
+)
+
+export const idle: Options.Options<Option.Option<Duration.Duration>> = Options.text("idle").pipe(
+  Options.withPseudoName("duration"),
+  Options.withDescription("Also leave a WebSocket idle for this time, such as 60s, and tell whether it is cut."),
+  Options.filterMap(parseDuration, "--idle: expected a duration such as 60s or 5m"),
+  Options.optional
+)
+
 export const allowAnonymous: Options.Options<boolean> = Options.boolean("allow-anonymous").pipe(
   Options.withDescription("Listen beyond this machine, and accept every client without authentication.")
 )
 
+/** `config/args.ts` reads the file before the parser runs. */
+export const config: Options.Options<Option.Option<string>> = Options.text("config").pipe(
+  Options.withPseudoName("file"),
+  Options.withDescription("YAML file with options by their long names. The command line wins."),
+  Options.optional
+)
+
+export const admin: Options.Options<Option.Option<Endpoint.Endpoint>> = endpoint(
+  "admin",
+  "Show a status page, /metrics and /healthz at this address."
+).pipe(Options.optional)
+
 export const stats: Options.Options<Option.Option<Duration.Duration>> = Options.text("stats").pipe(
   Options.withPseudoName("duration"),
   Options.withDescription(
-    "Print the counters of each session as a line of JSON at this interval and at its end, if they have changed."
+    "Print the counters of each session as JSON, at this interval and at its end."
   ),
   Options.filterMap(parseDuration, "--stats: expected a duration such as 500ms or 10s"),
   Options.optional
@@ -213,13 +263,14 @@ export const usage = (message: string): Effect.Effect<never, ValidationError.Val
 
 /** Fails for a listener that machines beyond this one can reach without authentication, unless the user allows that. */
 export const refuseAnonymous = (
+  option: string,
   listen: Endpoint.Endpoint,
   allowed: boolean,
   alternative: string
 ): Effect.Effect<void, ValidationError.ValidationError> =>
   allowed || Endpoint.isLoopback(listen)
     ? Effect.void
-    : usage(`--listen: other machines can reach ${Endpoint.format(listen)}, so ${alternative}--allow-anonymous`)
+    : usage(`${option}: other machines can reach ${Endpoint.format(listen)}, so ${alternative}--allow-anonymous`)
 
 function parseSize(text: string): Option.Option<number> {
   const match = /^(\d+)(?:([KM])(?:iB)?)?$/i.exec(text)

@@ -3,22 +3,17 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { stripVTControlCharacters } from "node:util"
 import { ListenFailure } from "../WsmuxError.js"
+import { compact } from "./help.js"
 
-/** Runs the parser without its own error output, and without colors unless the output is a terminal. */
+/** Runs the parser without its own error output, and with help that fits a screen. */
 export const withPlainOutput = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.consoleWith((console) =>
     Effect.withConsole(effect, {
       ...console,
       error: () => Effect.void,
-      log: (...args) => console.log(...args.map((arg) => typeof arg === "string" ? helpText(arg) : arg))
+      log: (...args) => console.log(...args.map((arg) => typeof arg === "string" ? compact(arg) : arg))
     })
   )
-
-/** The parser leaves the name of the command out of the usage line of a subcommand. */
-const helpText = (text: string): string =>
-  (process.stdout.isTTY ? text : stripVTControlCharacters(text)).replace(usageLine, "$1wsmux $2")
-
-const usageLine = /^((?:\x1b\[[\d;]*m)*\$ (?:\x1b\[[\d;]*m)*)((?:\x1b\[[\d;]*m)*(?:serve|connect|demo)\b)/gm
 
 /** Prints the only line of a failure. */
 export const complain = (text: string): Effect.Effect<void> => Console.error(`wsmux: ${onOneLine(text)}`)

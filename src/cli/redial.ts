@@ -42,9 +42,10 @@ export class Redial {
       })
     )
 
-  /** Records that a session has begun. */
+  /** Records that a session has begun. The next attempt is due at once, unless the session is lost. */
   readonly connected: Effect.Effect<void> = Effect.map(Clock.currentTimeNanos, (now) => {
     this.#connectedAt = now
+    this.#delay = 0
   })
 
   /** Brings the next attempt forward, because a local connection waits. */

@@ -18,11 +18,11 @@ const grownWindow = 4 * 1024 * 1024
 /** The connections that one client may have open at once. */
 export const maxStreams = 8192
 
-/** The configuration of the commands' sessions and transports. */
+/** The configuration of the commands' sessions and transports. `others` go before those of the commands. */
 export const settings = (given: {
   readonly bufferSize: number
   readonly keepAlive: Duration.Duration
-}): Layer.Layer<SessionConfig.SessionConfig, InvalidConfiguration> =>
+}, others: SessionConfig.PartialSettings = {}): Layer.Layer<SessionConfig.SessionConfig, InvalidConfiguration> =>
   SessionConfig.layer({
     streamBufferSize: given.bufferSize,
     // Windows grow by the round trip, which pings measure. Peers that want no pings keep their windows.
@@ -33,7 +33,10 @@ export const settings = (given: {
     // A handler leaves a stream only when its TCP connection has broken. The other end notices when its credit ends.
     discardLimit: 256 * 1024,
     maxStreams,
-    log: true
+    // Forwards are labels, and resets pass through. Other peers get Go's wire.
+    dialect: "auto",
+    log: true,
+    ...others
   })
 
 /**

@@ -1,7 +1,7 @@
 import { redacted } from "../Address.js"
 
 /** Options whose value may be a secret. */
-const secretOptions = ["--token", "--header"]
+const secretOptions = ["--token", "--header", "--proxy", "--directory"]
 
 /** Returns the command line for the list of processes: without tokens, headers, and the secrets of an address. */
 export const withoutSecrets = (args: ReadonlyArray<string>): ReadonlyArray<string> =>

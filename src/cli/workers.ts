@@ -1,20 +1,26 @@
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { type ChildProcess, fork } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import * as Net from "node:net"
 import { type Address, tcp } from "../Address.js"
 import type { ListenFailure } from "../WsmuxError.js"
 import * as Environment from "./environment.js"
+import * as Hangup from "./hangup.js"
+import { script } from "./self.js"
 import type { Task } from "./serving.js"
+import * as Monitor from "./status/monitor.js"
+import * as Systemd from "./systemd.js"
 import * as Tcp from "./tcp.js"
 import * as Worker from "./worker.js"
 
 /**
  * Serves by workers, and replaces those that die. Calls `announce` once all of them serve. Fails when a worker dies
- * before it has served once. Interruption lets each worker close its sessions.
+ * before it has served once. Interruption gives up the port, and lets each worker drain its sessions.
  *
  * This process keeps the port, and hands each connection to the next worker. Two other ways lose to this one. Where
  * processes accept at one port by SO_REUSEPORT, a hash chooses among them: of few and long sessions, one process may
@@ -29,6 +35,12 @@ export const supervise = (
     const level = yield* FiberRef.get(FiberRef.currentMinimumLogLevel)
     const orders = Worker.encode({ ...task, level: level._tag })
     const rota = new Rota()
+    const monitor = yield* Monitor.Current
+    if (monitor !== undefined) monitor.others = rota.reports
+    // systemd and users know this process only
+    if (Option.isSome(task.rules) || Option.isSome(task.config)) {
+      yield* Hangup.handle(Systemd.reloading(Effect.sync(() => rota.hangUp())))
+    }
     const server = Net.createServer({ pauseOnConnect: true, noDelay: true }, (socket) => rota.hand(socket))
     const { host, port } = yield* Tcp.listen(server, task.listen)
     const allServe = yield* Deferred.make<void>()
@@ -45,11 +57,23 @@ export const supervise = (
       )
     const numbers = Array.from({ length: count }, (_, i) => i + 1)
     const announcing = Effect.zipRight(Deferred.await(allServe), announce(tcp(host, port)))
-    return yield* Effect.raceFirst(
+    const working = yield* Effect.forkScoped(Effect.raceFirst(
       Effect.zipRight(Effect.forEach(numbers, replaced, { concurrency: "unbounded" }), Effect.never),
       Effect.zipRight(announcing, Effect.never)
-    )
+    ))
+    // Another process can take the port while the workers drain.
+    return yield* Effect.onInterrupt(Fiber.join(working), () =>
+      Effect.zipRight(
+        Effect.zipRight(Monitor.draining, Systemd.stopping),
+        Effect.sync(() => {
+          server.close()
+          rota.drop()
+        })
+      ))
   })
+
+/** How long a status page waits for a worker. */
+const reportTimeout = "1 second"
 
 /** A worker that takes no more connections, such as one that is stopped, keeps as many of them waiting. */
 const maxWaiting = 64
@@ -57,12 +81,41 @@ const maxWaiting = 64
 /** The workers that take connections, in turn. */
 class Rota {
   readonly #workers: Array<ChildProcess> = []
+  /** The connections that came while no worker served. */
+  readonly #held = new Set<Net.Socket>()
   /** The connections on their way to each worker. */
   readonly #waiting = new Map<ChildProcess, Set<Net.Socket>>()
+  /** The workers whose processes run, with those that wait for a report of each. */
+  readonly #asked = new Map<ChildProcess, Array<(report: Monitor.Report) => void>>()
+
+  /** Asks every worker for its report. A worker that is silent is left out. */
+  readonly reports: Effect.Effect<ReadonlyArray<Monitor.Report>> = Effect.suspend(() =>
+    Effect.map(
+      Effect.forEach(this.#asked.keys(), (worker) => this.#ask(worker), { concurrency: "unbounded" }),
+      (reports) => reports.flatMap(Option.toArray)
+    )
+  )
+
+  #ask(worker: ChildProcess): Effect.Effect<Option.Option<Monitor.Report>> {
+    return Effect.async<Monitor.Report>((resume) => {
+      this.#asked.get(worker)?.push((report) => resume(Effect.succeed(report)))
+      send(worker, "report")
+    }).pipe(Effect.timeoutOption(reportTimeout))
+  }
+
+  /** Takes the report of a worker, for all that wait for one. */
+  answer(worker: ChildProcess, report: Monitor.Report): void {
+    for (const resume of this.#asked.get(worker)?.splice(0) ?? []) resume(report)
+  }
 
   add(worker: ChildProcess): void {
+    this.#asked.set(worker, [])
     this.#workers.push(worker)
     this.#waiting.set(worker, new Set())
+    for (const socket of this.#held) {
+      this.#held.delete(socket)
+      this.hand(socket)
+    }
   }
 
   remove(worker: ChildProcess): void {
@@ -72,9 +125,31 @@ class Rota {
     this.#waiting.delete(worker)
   }
 
-  /** Hands a connection to the next worker that has room, and hangs up where none has. */
+  /** Lets each worker read its files again. */
+  hangUp(): void {
+    for (const worker of this.#asked.keys()) worker.kill("SIGHUP")
+  }
+
+  /** Hangs up the connections that wait for a worker. */
+  drop(): void {
+    for (const socket of this.#held) socket.destroy()
+  }
+
+  /** The process of the worker has ended. Until then a worker that drains reports. */
+  forget(worker: ChildProcess): void {
+    this.#asked.delete(worker)
+  }
+
+  /**
+   * Hands a connection to the next worker that has room, and hangs up where none has. While no worker serves, the
+   * connection waits for the next one.
+   */
   hand(socket: Net.Socket): void {
     socket.on("error", ignoreError)
+    if (this.#workers.length === 0 && this.#held.size < maxWaiting) {
+      this.#held.add(socket)
+      return void socket.once("close", () => this.#held.delete(socket))
+    }
     const at = this.#workers.findIndex((worker) => this.#waiting.get(worker)!.size < maxWaiting)
     if (at === -1) return void socket.destroy()
     const [worker] = this.#workers.splice(at, 1)
@@ -92,22 +167,24 @@ const send = (worker: ChildProcess, message: Worker.ToWorker, socket?: Net.Socke
 
 const ignoreError = (): void => {}
 
-/** Runs a worker. Completes with how its process ended. Interruption lets the worker close its sessions. */
+/** Runs a worker. Completes with how its process ended. Interruption lets the worker drain its sessions. */
 const run = (number: number, orders: Worker.Orders, rota: Rota, onServing: () => void): Effect.Effect<string> =>
   Effect.async<string>((resume) => {
     let first: Worker.ToWorker = orders
     // The list of processes and /proc would show secrets of arguments and variables. The channel carries them instead.
-    const worker = fork(process.argv[1]!, [], {
+    const worker = spawn(process.execPath, [...process.execArgv, ...script], {
       env: {
         ...process.env,
         [Environment.worker]: String(number),
         [Environment.token]: undefined,
-        [Environment.endsWithInput]: undefined
+        [Environment.endsWithInput]: undefined,
+        [Systemd.socketVariable]: undefined // systemd hears of the service by this process
       },
       stdio: ["ignore", "inherit", "inherit", "ipc"]
     })
     worker.on("message", (message: Worker.ToParent) => {
       if (message === "ready") return send(worker, first)
+      if (message !== "listening") return rota.answer(worker, message)
       rota.add(worker)
       onServing()
     })
@@ -120,6 +197,7 @@ const run = (number: number, orders: Worker.Orders, rota: Rota, onServing: () =>
     })
     over.then((end) => {
       rota.remove(worker)
+      rota.forget(worker)
       resume(Effect.succeed(end))
     })
     return Effect.promise(() => {

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as Environment from "../environment.js"
+import { script } from "../self.js"
 import type { Report } from "../session.js"
 import { DemoFailure } from "./files.js"
 
@@ -18,7 +19,7 @@ export const start = (name: "serve" | "connect", args: ReadonlyArray<string>, to
     const reports = yield* Queue.sliding<Report>(1)
     const process_ = yield* Command.make(
       process.execPath,
-      process.argv[1]!, // the file of this command
+      ...script,
       name,
       "--log-level",
       "warning",

@@ -182,8 +182,8 @@ describe("wsmux", () => {
       const [ofClient] = yield* client.awaitLine(/^\{.*"streams":0,.*"opened":1,.*\}$/)
       const [ofServer] = yield* server.awaitLine(/^\{.*"streams":0,.*"accepted":1,.*\}$/)
 
-      const there = { syn: 1, dat: 1, ack: 0, fin: 1, record: 0 }
-      const back = { syn: 0, dat: 1, ack: 1, fin: 1, record: 0 }
+      const there = { syn: 0, dat: 1, ack: 0, fin: 1, record: 2 } // HELLO and OPEN
+      const back = { syn: 0, dat: 1, ack: 1, fin: 1, record: 1 }
       const counters = {
         streams: 0,
         bytesIn: 5,
@@ -281,13 +281,13 @@ describe("wsmux", () => {
 })
 
 describe("wsmux serve", () => {
-  it.scopedLive("wsmux serve ends each connection and warns once a second when the target refuses", () =>
+  it.scopedLive("wsmux serve resets each connection and warns once a second when the target refuses", () =>
     Effect.gen(function*() {
       const server = yield* serve(1, ["--log-level", "debug"])
       const client = yield* connect(server.url, ["--log-level", "warning"])
       const asks = Array.from({ length: 10 }, () => ask(client.port, "anybody there?"))
       const answers = yield* Effect.all(asks, { concurrency: "unbounded" })
-      expect(answers).toEqual(asks.map(() => ({ how: "end", said: "" })))
+      expect(answers).toEqual(asks.map(() => ({ how: "ECONNRESET", said: "" })))
       yield* server.signal("SIGINT")
       expect(yield* server.exit).toBe(0)
       const lines = (level: "DEBUG" | "WARN") =>

@@ -28,7 +28,9 @@ export const connect = (port: number): Effect.Effect<Tcp, never, Scope.Scope> =>
     const tcp = make(socket)
     yield* Effect.async<void>((resume) => {
       socket.once("connect", () => resume(Effect.void))
-      socket.once("error", (cause) => resume(Effect.die(cause)))
+      // a peer may reset the connection before Node has told that it is open, and `over` tells the reset
+      socket.once("error", (cause: NodeJS.ErrnoException) =>
+        resume(cause.code === "ECONNRESET" ? Effect.void : Effect.die(cause)))
     })
     return tcp
   })

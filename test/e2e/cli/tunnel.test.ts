@@ -171,19 +171,19 @@ describe("wsmux", () => {
 })
 
 describe("wsmux", () => {
-  it.scopedLive("wsmux serve ends the connection to the target when the client resets its own", () =>
+  it.scopedLive("wsmux serve resets the connection to the target when the client resets its own", () =>
     Effect.gen(function*() {
       const { far, near, server } = yield* makeConnection()
       yield* near.reset
-      expect(yield* fate(far)).toEqual({ how: "end", said: "hello" })
+      expect(yield* fate(far)).toEqual({ how: "ECONNRESET", said: "hello" })
       expect(logged(server, "WARN")).toEqual([])
     }))
 
-  it.scopedLive("wsmux connect ends the connection of the client when the target resets its own", () =>
+  it.scopedLive("wsmux connect resets the connection of the client when the target resets its own", () =>
     Effect.gen(function*() {
       const { far, near, server } = yield* makeConnection()
       yield* far.reset
-      expect(yield* fate(near)).toEqual({ how: "end", said: "welcome" })
+      expect(yield* fate(near)).toEqual({ how: "ECONNRESET", said: "welcome" })
       expect(logged(server, "WARN")).toEqual([])
     }))
 
@@ -266,7 +266,7 @@ describe("wsmux", () => {
     for (const [state, { ends, reach }] of Object.entries(states)) {
       it.scopedLive(`wsmux exits with 0 and resets TCP when the ${command} gets SIGINT ${state}`, () =>
         Effect.gen(function*() {
-          const connection = yield* makeConnection()
+          const connection = yield* makeConnection({ serve: ["--grace", "0"] })
           yield* reach(connection)
           const fates = yield* Effect.fork(
             Effect.forEach(ends, (end) => fate(connection[end]), { concurrency: "unbounded" })

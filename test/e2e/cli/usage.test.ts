@@ -15,7 +15,11 @@ const serving = ["serve", "--listen", "127.0.0.1:0", "--target", closedPort]
 // `test/unit/cli/main.test.ts` gives all other wrong arguments to the function that the process runs.
 describe("wsmux", () => {
   const faults: Readonly<Record<string, readonly [args: ReadonlyArray<string>, complaint: string]>> = {
-    "an unknown command": [["serv"], "Invalid subcommand for wsmux - use one of 'serve', 'connect', 'demo'"],
+    "an unknown command": [
+      ["serv"],
+      "Invalid subcommand for wsmux - use one of 'serve', 'connect', 'relay', 'agent', 'check', 'config', 'status', " +
+      "'doctor', 'demo'"
+    ],
     "an unreadable file": [
       [...serving, "--token-file", "/nowhere/token"],
       "--token-file: /nowhere/token does not exist"
@@ -163,11 +167,16 @@ describe("wsmux", () => {
       "<url>",
       "--header",
       "--max-reconnect-interval",
+      "-L, --local",
+      "-R, --remote",
+      "-D, --dynamic",
+      "-W, --stdio",
       "--listen",
       "--reconnect",
       "--tls-ca",
       "WSMUX_TOKEN"
     ],
+    "doctor --help": ["$ wsmux doctor", "<url>", "--token-file", "--idle", "--json"],
     "demo --help": ["$ wsmux demo", "--dir", "--files", "--keep"]
   }
   for (const [args, words] of Object.entries(helps)) {
@@ -176,6 +185,8 @@ describe("wsmux", () => {
         const { code, stderr, stdout } = yield* run(args.split(" "))
         expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
         expect(words.filter((word) => !stdout.includes(word))).toEqual([])
+        const lines = stdout.split("\n")
+        expect([lines.length <= 50, lines.every(({ length }) => length <= 110)]).toEqual([true, true]) // a screen
       }))
   }
 })

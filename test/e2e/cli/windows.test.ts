@@ -8,11 +8,11 @@ import { connect, logged, serve } from "./wsmux.js"
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
 describe("wsmux", () => {
-  it.scopedLive("wsmux carries 40 MiB to a late reader when serve has the largest --buffer-size", () =>
+  it.scopedLive("wsmux carries 40 MiB to a late reader when both ends have the largest --buffer-size", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.listen
       const server = yield* serve(target.port, ["--buffer-size", "64M"])
-      const client = yield* connect(server.url)
+      const client = yield* connect(server.url, ["--buffer-size", "64M"])
       const near = yield* Tcp.connect(client.port)
       yield* near.write("!")
       const far = yield* target.accept

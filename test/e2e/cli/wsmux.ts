@@ -22,6 +22,8 @@ export interface Wsmux {
 export interface Options {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
+  /** A single executable in place of the built command. The process then has no environment but `env`. */
+  readonly executable?: string
   /** The signal by which the scope ends the process. SIGTERM suits a command with child processes. */
   readonly last?: "SIGKILL" | "SIGTERM"
 }
@@ -61,9 +63,12 @@ export const connect = (url: string, args: ReadonlyArray<string> = [], options?:
   })
 
 /** Starts both commands. The tunnel forwards connections to `client.port` to the target. */
-export const tunnel = (target: number, args: { readonly connect?: ReadonlyArray<string> } = {}) =>
+export const tunnel = (
+  target: number,
+  args: { readonly connect?: ReadonlyArray<string>; readonly serve?: ReadonlyArray<string> } = {}
+) =>
   Effect.gen(function*() {
-    const server = yield* serve(target)
+    const server = yield* serve(target, args.serve)
     const client = yield* connect(server.url, args.connect)
     return { server, client }
   })
@@ -77,9 +82,17 @@ export const logged = (wsmux: Wsmux, level: "DEBUG" | "INFO" | "WARN"): Readonly
 
 const bin = fileURLToPath(new URL("../../../dist/cli/bin.js", import.meta.url))
 
-const launch = (args: ReadonlyArray<string>, { cwd, env }: Options): Wsmux => {
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("WSMUX_"))
-  const child = spawn(process.execPath, [bin, ...args], {
+/** Most suites mean a session that ends with its WebSocket. `resume.test.ts` tests the default. */
+const unresumed = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
+  args[0] === "connect" && !args.includes("--resume") ? ["connect", "--resume", "off", ...args.slice(1)] : args
+
+const launch = (given: ReadonlyArray<string>, { cwd, env, executable }: Options): Wsmux => {
+  const args = unresumed(given)
+  const inherited = executable === undefined
+    ? Object.entries(process.env).filter(([name]) => !name.startsWith("WSMUX_"))
+    : []
+  const [command, script] = executable === undefined ? [process.execPath, [bin]] : [executable, []]
+  const child = spawn(command, [...script, ...args], {
     cwd,
     env: { ...Object.fromEntries(inherited), ...env },
     stdio: ["ignore", "pipe", "pipe"]

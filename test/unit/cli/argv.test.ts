@@ -5,6 +5,7 @@ import * as Either from "effect/Either"
 import { prepare } from "../../../src/cli/argv.js"
 
 const options = {
+  local: Options.repeated(Options.withAlias(Options.text("local"), "L")),
   listen: Options.text("listen"),
   tries: Options.optional(Options.integer("tries")),
   header: Options.repeated(Options.text("header")),
@@ -28,6 +29,12 @@ describe("prepare", () => {
     )
   })
 
+  it("prepare splits -Lvalue and -L=value as ssh does", () => {
+    expect(arranged("connect", "-L80:a:80", "-L", "81:a:81", "-L=82:a:82", "ws://a")).toEqual(
+      Either.right(["connect", "-L", "80:a:80", "-L", "81:a:81", "-L", "82:a:82", "ws://a"])
+    )
+  })
+
   it("prepare returns --help alone when help is asked for anywhere", () => {
     for (const help of ["--help", "-h"]) {
       expect(arranged("connect", "--unknown", help)).toEqual(Either.right(["connect", "--help"]))
@@ -42,6 +49,7 @@ describe("prepare", () => {
 
   const faults: ReadonlyArray<readonly [string, ReadonlyArray<string>, string]> = [
     ["an option is unknown", ["--unknown"], "Received unknown argument: '--unknown'"],
+    ["a letter is unknown", ["-x1"], "Received unknown argument: '-x'"],
     ["an unknown option has a value", ["--unknown=secret"], "Received unknown argument: '--unknown'"],
     ["an option is given twice", ["--listen", "1", "--listen", "2"], "--listen: the option is given twice"],
     ["a value is missing", ["--listen"], "Expected a value following option: '--listen'"],

@@ -9,6 +9,9 @@ import { main } from "../../../src/cli/main.js"
 /** A file that holds neither a certificate nor a token. */
 const someFile = fileURLToPath(import.meta.url)
 
+const cert = fileURLToPath(new URL("../../fixtures/tls/cert.pem", import.meta.url))
+const key = fileURLToPath(new URL("../../fixtures/tls/key.pem", import.meta.url))
+
 /** No process listens at port 1. */
 const closedPort = "127.0.0.1:1"
 const serving = ["serve", "--listen", "127.0.0.1:0", "--target", closedPort]
@@ -37,21 +40,31 @@ const title = (args: ReadonlyArray<string>): string => {
 const wants = {
   listen: "--listen: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
   target: "--target: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
+  remote: "<remote>: expected a forward such as 5432:db:5432, R:8080:web:80 or socks",
+  forward: "expected [bind:]port:host:port, or a path of a unix socket for either side, such as 8080:db:80 or " +
+    "8080:/run/db",
+  allow: "expected host:port, such as db:5432, *.example.com:443, 10.0.0.0/8:8000-8999, *:*, udp:1.1.1.1:53 or " +
+    "/run/db.sock",
+  allowRemote: "expected [bind:]port, such as 8080, 8000-8999, *, 0.0.0.0:80, udp:53 or /run/app/*",
   size: "--buffer-size: expected a size from 1 to 64M, such as 65536, 256K or 4MiB",
   keepAlive: "--keep-alive: expected a duration such as 500ms, 10s or 1m, or off",
   header: "--header: expected name:value in ASCII, such as 'x-api-key: abc'",
   logLevel: "--log-level: expected one of all, trace, debug, info, warning, error, fatal, none",
   stats: "--stats: expected a duration such as 500ms or 10s",
   token: "the token must be one or more visible ASCII characters", // The option's name precedes this.
-  authentication: "--listen: other machines can reach 0.0.0.0:0, so give a --token or --allow-anonymous"
+  authentication: "--listen: other machines can reach 0.0.0.0:0, so give a --token, --rules or --allow-anonymous"
 }
 
 describe("wsmux", () => {
   const faults: ReadonlyArray<readonly [args: ReadonlyArray<string>, complaint: string]> = [
-    [["serv"], "Invalid subcommand for wsmux - use one of 'serve', 'connect', 'demo'"],
+    [
+      ["serv"],
+      "Invalid subcommand for wsmux - use one of 'serve', 'connect', 'relay', 'agent', 'check', 'config', 'status', " +
+      "'doctor', 'demo'"
+    ],
     [["serve", "--target", closedPort], "Expected to find option: '--listen'"],
-    [["serve"], "Expected to find option: '--listen'; Expected to find option: '--target'"],
-    [["serve", "--listen", "127.0.0.1:0"], "Expected to find option: '--target'"],
+    [["serve"], "Expected to find option: '--listen'"],
+    [["serve", "--listen", "127.0.0.1:0"], "--target, --allow, --allow-remote, --rules: expected one of them"],
     [["serve", "--target", closedPort, "--listen"], "Expected a value following option: '--listen'"],
     [["serve", "--listen", "here", "--target", closedPort], wants.listen],
     [["serve", "--listen", "127.0.0.1", "--target", closedPort], wants.listen],
@@ -83,6 +96,9 @@ describe("wsmux", () => {
     ...["0", "257", "1.5", "two"].map((workers) =>
       [[...serving, "--workers", workers], "--workers: expected a whole number from 1 to 256"] as const
     ),
+    ...["5", "-1s", "off", "soon"].map((grace) =>
+      [[...serving, "--grace", grace], "--grace: expected a duration such as 500ms or 10s, or 0"] as const
+    ),
     [[...serving, "--stats", "often"], wants.stats],
     [[...serving, "--token", ""], `--token: ${wants.token}`],
     [[...serving, "--token", "two words"], `--token: ${wants.token}`],
@@ -105,14 +121,60 @@ describe("wsmux", () => {
       `--tls-cert, --tls-key: expected a certificate (PEM) and its key in ${someFile} and ${someFile}`
     ],
     [["serve", "--listen", "0.0.0.0:0", "--target", closedPort], wants.authentication],
+    [
+      [...serving, "--token", "a", "--admin", "0.0.0.0:0"],
+      "--admin: other machines can reach 0.0.0.0:0, so give --allow-anonymous"
+    ],
+    [
+      [...connecting, "--admin", "example.com:0"],
+      "--admin: other machines can reach example.com:0, so give --allow-anonymous"
+    ],
+    ...["here", "http://user:secret@127.0.0.1:1", "ws://127.0.0.1:1", "http://127.0.0.1:1/?token=secret"].map((
+      address
+    ) => [["status", address], "address: expected host:port or http://host:port, such as 127.0.0.1:9090"] as const),
+    [[...serving, "--admin", "here"], "--admin: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080"],
     [["connect", "--listen", "127.0.0.1:0"], "Missing argument <url>"],
-    [["connect", `ws://${closedPort}`], "Expected to find option: '--listen'"],
+    [["connect", `ws://${closedPort}`], "--listen, -L, -R, -D, -W: expected one of them"],
     [["connect", `ws://${closedPort}`, "--listen", "127.0.0.1:"], wants.listen],
     [[...connecting, "--buffer-size", "-1"], wants.size],
     [[...connecting, "--keep-alive", "never"], wants.keepAlive],
     [[...connecting, "--bogus"], "Received unknown argument: '--bogus'"],
-    [[...connecting, "extra"], "Received unknown argument: 'extra'"],
+    [[...connecting, "extra"], `${wants.remote}, not 'extra'`],
+    [[...connecting, "R:1:2:3:4:5"], `${wants.remote}, not 'R:1:2:3:4:5'`],
+    ...["80", "8080:db", "8080:db:http", "8080:[db]:80", "a:b:8080:db:80"].map((spec) =>
+      [[...connecting, "-L", spec], `-L: ${wants.forward}, not '${spec}'`] as const
+    ),
+    [[...connecting, "-L8080:db"], `-L: ${wants.forward}, not '8080:db'`],
+    [[...connecting, "--local=8080:db"], `-L: ${wants.forward}, not '8080:db'`],
+    [[...connecting, "-L"], "Expected a value following option: '-L'"],
+    [[...connecting, "-X", "8080"], "Received unknown argument: '-X'"],
+    [[...connecting, "-R", "http:80:db:80:1"], `-R: ${wants.forward}, or [bind:]port, not 'http:80:db:80:1'`],
+    [[...connecting, "-D", "socks"], "-D: expected [bind:]port, such as 1080, not 'socks'"],
+    [[...connecting, "-W", "22"], "-W: expected host:port or a path, not '22'"],
+    [[...connecting, "-L", "*:80:db:80"], "-L: other machines can reach *:80, so give --allow-anonymous"],
+    [[...connecting, "-D", "[::]:80"], "-D: other machines can reach [::]:80, so give --allow-anonymous"],
+    ...["db", "db:http", "10.0.0.0/33:80", "*"].map((rule) =>
+      [[...serving, "--allow", rule], `--allow: ${wants.allow}, not '${rule}'`] as const
+    ),
+    [[...serving, "--allow", "db:80", "--allow", "db"], `--allow: ${wants.allow}, not 'db'`],
+    [[...serving, "--allow-remote", "web"], `--allow-remote: ${wants.allowRemote}, not 'web'`],
     [[...connecting, "--tls-ca", "/nowhere/ca.pem"], "--tls-ca: /nowhere/ca.pem does not exist"],
+    [[...connecting, "--sni", "a.example"], "--sni: expected a wss:// address beside it"],
+    [
+      [...connecting, "--proxy", "ftp://user:secret@host"],
+      "--proxy: expected http://host:port, https://host:port or socks5://host:port"
+    ],
+    [[...connecting, "--resume", "never"], "--resume: expected a duration such as 30s or 2m, or off"],
+    [[...serving, "--tls-client-ca", someFile], "--tls-client-ca: expected --tls-cert and --tls-key beside it"],
+    [
+      [...serving, ...["--tls-cert", cert, "--tls-key", key, "--tls-client-ca", cert]],
+      "--tls-client-ca: expected --rules beside it"
+    ],
+    [
+      [...serving, "--rules", someFile, "--token", "a"],
+      "--rules: the file names users and rules, so give no --token or --allow"
+    ],
+    [[...serving, "--rules", `${someFile}.missing`], `--rules: ${someFile}.missing cannot be read`],
     [[...connecting, "--tls-ca", someFile], "--tls-ca: expected a wss:// address beside it"],
     [
       ["connect", `wss://${closedPort}`, "--listen", "127.0.0.1:0", "--tls-ca", someFile],
@@ -142,6 +204,27 @@ describe("wsmux", () => {
       ["connect", `ws://${closedPort}`, "--listen", "0.0.0.0:0", "--token", "secret"],
       "--listen: other machines can reach 0.0.0.0:0, so give --allow-anonymous"
     ],
+    [[...connecting, "--target", closedPort], "--target: expected --websocktunnel beside it"],
+    [
+      ["connect", `ws://${closedPort}`, "--websocktunnel", "a b", "--target", closedPort],
+      "--websocktunnel: expected an id of letters, digits and _ ~ . % -"
+    ],
+    [["connect", `ws://${closedPort}`, "--websocktunnel", "a"], "--websocktunnel: expected --target beside it"],
+    [
+      [...connecting, "--websocktunnel", "a", "--target", closedPort],
+      "--websocktunnel: expected no other forward beside it"
+    ],
+    [
+      [
+        ...["connect", `ws://${closedPort}`, "--websocktunnel", "a", "--target", closedPort],
+        ...["--header", "x-websocktunnel-id: b"]
+      ],
+      "--header: --websocktunnel gives x-websocktunnel-id"
+    ],
+    [["doctor"], "Missing argument <url>"],
+    [["doctor", "nonsense"], "url: expected ws://host:port or wss://host:port"],
+    [["doctor", `ws://${closedPort}`, "--idle", "soon"], "--idle: expected a duration such as 60s or 5m"],
+    [["doctor", `ws://${closedPort}`, "--sni", "a.example"], "--sni: expected a wss:// address beside it"],
     ...["0", "-1", "1.5", "many"].map((files) =>
       [["demo", "--files", files], "--files: expected a whole number from 1 on"] as const
     ),

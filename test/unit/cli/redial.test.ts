@@ -45,6 +45,14 @@ describe("Redial", () => {
       expect(yield* millis(redial)).toBe(1000)
     }))
 
+  it.effect("Redial dials at once when a session goes on beside the attempt, after earlier failures", () =>
+    Effect.gen(function*() {
+      const redial = new Redial(Duration.minutes(10))
+      yield* Effect.replicateEffect(withLongestWait(redial.lost), 9)
+      yield* redial.connected
+      yield* redial.turn
+    }))
+
   it.effect("Redial dials at once when a local connection waits, at most once per second", () =>
     Effect.gen(function*() {
       const redial = new Redial(Duration.minutes(10))

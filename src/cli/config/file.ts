@@ -1,0 +1,121 @@
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { LineCounter, parseDocument } from "yaml"
+import { redacted } from "../../Address.js"
+import type { Declared } from "../argv.js"
+
+/** The content of a configuration file: values by the long names of their options. */
+export type Config = Readonly<Record<string, boolean | string | ReadonlyArray<string>>>
+
+/** Options that a file has not: their values may be secret, or name the file itself. */
+const unfit = ["token", "header", "config"]
+
+/** YAML reads `8080` as a number. */
+const Text = Schema.transform(Schema.Union(Schema.String, Schema.Number), Schema.String, {
+  strict: true,
+  decode: String,
+  encode: (text) => text
+}).pipe(
+  Schema.filter((text) =>
+    !text.includes("://") || redacted(text) === text || "expected an address without user, password and query"
+  )
+)
+
+const Texts = Schema.Union(
+  Schema.Array(Text),
+  Schema.transform(Text, Schema.Array(Schema.String), {
+    strict: true,
+    decode: (text) => [text],
+    encode: ([text = ""]) => text
+  })
+)
+
+const values = { flag: Schema.Boolean, text: Text, texts: Texts }
+
+const expected = { flag: "true or false", text: "a text", texts: "a list of texts" }
+
+/** The values that a file may have: those of the options of its command, and the arguments of `connect`. */
+const fieldsOf = (options: ReadonlyArray<Declared>, isClient: boolean): ReadonlyArray<Declared> => [
+  ...options.filter(({ name }) => !unfit.includes(name)),
+  { name: "log-level", kind: "text" },
+  ...(isClient ? [{ name: "url", kind: "text" }, { name: "remotes", kind: "texts" }] as const : [])
+]
+
+/**
+ * Returns the content of a configuration file, or its faults, each with line and column. Secrets of the file stand in
+ * no fault.
+ */
+export const parse = (
+  text: string,
+  options: ReadonlyArray<Declared>,
+  isClient: boolean
+): Either.Either<Config, ReadonlyArray<string>> => {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { prettyErrors: false, lineCounter: lines })
+  const at = (offset: number) => {
+    const { col, line } = lines.linePos(offset)
+    return `${line}:${col}`
+  }
+  const [broken] = [...document.errors, ...document.warnings]
+  if (broken !== undefined) return Either.left([`${at(broken.pos[0])}: ${broken.message}`])
+  const fields = fieldsOf(options, isClient)
+  const schema = Schema.Struct(
+    Object.fromEntries(fields.map(({ kind, name }) => [name, Schema.optional(values[kind])]))
+  )
+  const content: unknown = document.toJS({ maxAliasCount: 100 }) ?? {}
+  return Schema.decodeUnknownEither(schema)(content, { errors: "all", onExcessProperty: "error" }).pipe(
+    Either.map((config) => config as Config),
+    Either.mapLeft((error) => {
+      const faults = new Map<string, readonly [offset: number, fault: string]>()
+      for (const { message, path } of ParseResult.ArrayFormatter.formatErrorSync(error)) {
+        const [key] = path
+        const name = key === undefined ? "" : String(key)
+        if (faults.has(name)) continue // the members of a union have a fault each
+        const field = fields.find((field) => field.name === name)
+        const fault = key === undefined
+          ? "expected keys with values"
+          : field === undefined
+          ? unknown(name, fields)
+          : /^expected an address/.test(message)
+          ? `${name}: ${message}`
+          : `${name}: expected ${expected[field.kind]}`
+        faults.set(name, [offsetOf(document, name), fault])
+      }
+      return [...faults.values()].sort(([a], [b]) => a - b).map(([offset, fault]) => `${at(offset)}: ${fault}`)
+    })
+  )
+}
+
+const unknown = (name: string, fields: ReadonlyArray<Declared>): string => {
+  if (unfit.includes(name)) return `${name}: expected no secret in this file, so give token-file or the option`
+  const [nearest] = fields.map((field) => ({ name: field.name, steps: distance(name, field.name) }))
+    .sort((a, b) => a.steps - b.steps)
+  return `unknown key '${name.slice(0, 40)}'${
+    nearest !== undefined && nearest.steps <= 3 ? `; did you mean '${nearest.name}'?` : ""
+  }`
+}
+
+/** The offset of a key in the text. */
+const offsetOf = (document: ReturnType<typeof parseDocument>, name: string): number => {
+  const { contents } = document
+  const items = contents !== null && "items" in contents ? contents.items as ReadonlyArray<Item> : []
+  return items.find(({ key }) => String(key?.value) === name)?.key?.range?.[0] ?? 0
+}
+
+interface Item {
+  readonly key?: { readonly value?: unknown; readonly range?: ReadonlyArray<number> }
+}
+
+/** The least number of characters to insert, delete or replace (Levenshtein), for names of at most 40 characters. */
+const distance = (a: string, b: string): number => {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (const [i, char] of [...a.slice(0, 40)].entries()) {
+    const next = [i + 1]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (char === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row.at(-1)!
+}

@@ -1,0 +1,178 @@
+import * as Options from "@effect/cli/Options"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as Http from "node:http"
+import type { ConnectionOptions } from "node:tls"
+import { redacted } from "../Address.js"
+import * as NodeTransport from "../NodeTransport.js"
+import * as ResumableTransport from "../ResumableTransport.js"
+import type { Transport } from "../Transport.js"
+import type { ConnectFailure } from "../WsmuxError.js"
+import * as Shared from "./options.js"
+import * as Proxy from "./proxy.js"
+import * as Tls from "./tls.js"
+import { bearer } from "./token.js"
+
+/** The options that tell how to dial one URL. */
+export const wayOptions = {
+  token: Shared.token("Bearer token for the server."),
+  headers: Shared.headers,
+  proxy: Options.redacted("proxy").pipe(
+    Options.withDescription(
+      "Proxy, as http://user:password@host or socks5://host; default HTTPS_PROXY, or none."
+    ),
+    Options.optional
+  ),
+  tlsCa: Shared.textFile("tls-ca", "Certificate authority (PEM) to trust instead of the default ones."),
+  tlsCert: Shared.textFile("tls-cert", "Certificate chain (PEM) of this client."),
+  tlsKey: Shared.textFile("tls-key", "Private key (PEM) of the certificate."),
+  sni: Options.text("sni").pipe(
+    Options.withPseudoName("name"),
+    Options.withDescription("Name of the server for TLS, where it differs from that of the URL."),
+    Options.optional
+  )
+}
+
+/** The options of a command that dials a server. */
+export const options = {
+  ...wayOptions,
+  fallbackUrls: Options.text("fallback-url").pipe(
+    Options.withPseudoName("url"),
+    Options.withDescription("Another server, for when the first does not answer. Repeatable."),
+    Options.repeated
+  ),
+  resume: Shared.resume
+}
+
+/** The values of the options that tell how to dial one URL. */
+export interface GivenWay {
+  readonly token: Option.Option<Redacted.Redacted>
+  readonly headers: Readonly<Record<string, string>>
+  readonly proxy: Option.Option<Redacted.Redacted>
+  readonly tlsCa: Option.Option<Shared.TextFile>
+  readonly tlsCert: Option.Option<Shared.TextFile>
+  readonly tlsKey: Option.Option<Shared.TextFile>
+  readonly sni: Option.Option<string>
+}
+
+/** The values of the options, and the URL. */
+export interface Given extends GivenWay {
+  readonly url: string
+  readonly fallbackUrls: ReadonlyArray<string>
+  readonly resume: Duration.Duration
+}
+
+/** How to dial one URL. */
+export interface Way {
+  readonly headers: Readonly<Record<string, string>>
+  /** Undefined for `ws://`. */
+  readonly tls: ConnectionOptions | undefined
+  readonly proxy: URL | undefined
+  readonly agent: Http.Agent | undefined
+}
+
+/** Returns how to dial a URL. Fails for wrong options. */
+export const wayOf = (given: GivenWay, url: string) =>
+  Effect.gen(function*() {
+    const headers = yield* headersOf(given)
+    const proxy = Option.getOrUndefined(yield* proxyOf(given.proxy, url))
+    const tls = yield* tlsOf(given, url)
+    return { headers, tls, proxy, agent: proxy && Proxy.agent(proxy) } satisfies Way
+  })
+
+type Dial = Effect.Effect<Transport, ConnectFailure, Scope.Scope>
+
+/**
+ * Returns how to dial: the first URL that answers, through its proxy. The connection outlives the loss of its WebSocket
+ * where the server offers that. Fails for wrong options.
+ */
+export const dialOf = (given: Given) =>
+  Effect.gen(function*() {
+    const urls = [given.url, ...given.fallbackUrls]
+    const dials = yield* Effect.forEach(urls, (url) =>
+      Effect.map(wayOf(given, url), (way) => resuming(NodeTransport.connect(url, way), given.resume, url)))
+    return dials.reduce((first, next) =>
+      Effect.catchAll(first, (failure) =>
+        failure.reason === "InvalidUrl" ? Effect.fail(failure) : next)
+    ) // the first one is dialled first each time
+  })
+
+const resuming = (dial: Dial, grace: Duration.Duration, url: string): Dial =>
+  Duration.equals(grace, Duration.zero)
+    ? dial
+    : Effect.tap(
+      ResumableTransport.connect(dial, { grace }),
+      ({ state }) => Effect.forkScoped(Stream.runForEach(Stream.drop(state.changes, 1), (state) => tell(state, url)))
+    )
+
+/** Logs that the WebSocket was lost, and that the connections go on. */
+const tell = (state: ResumableTransport.ResumptionState, url: string): Effect.Effect<void> => {
+  switch (state._tag) {
+    case "Suspended":
+      return Effect.logWarning(`lost the WebSocket to ${redacted(url)}; the connections wait while it is dialled again`)
+    case "Connected":
+      return Effect.logInfo(`resumed the connections through ${redacted(url)}`)
+    case "Ended":
+      return Effect.void
+  }
+}
+
+const headersOf = ({ headers, token }: GivenWay) => {
+  if (Option.isNone(token)) return Effect.succeed(headers)
+  return headers["authorization"] === undefined
+    ? Effect.succeed({ ...headers, authorization: bearer(token.value) })
+    : Shared.usage("--header: the token is the authorization, so give one of them")
+}
+
+const proxyOf = (given: Option.Option<Redacted.Redacted>, url: string) =>
+  Effect.suspend(() => {
+    const text = Option.match(given, { onNone: () => Proxy.ofEnvironment(url), onSome: Redacted.value })
+    if (text === "" || text === "none") return Effect.succeed(Option.none<URL>())
+    const proxy = Proxy.parse(text)
+    if (proxy !== undefined) return Effect.succeed(Option.some(proxy))
+    // the address may hold a password
+    return Shared.usage(
+      `${Option.isSome(given) ? "--proxy" : "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY"}: expected http://host:port, ` +
+        "https://host:port or socks5://host:port"
+    )
+  })
+
+const tlsOf = ({ sni, tlsCa, tlsCert, tlsKey }: GivenWay, url: string) =>
+  Effect.gen(function*() {
+    if (!/^wss:/i.test(url)) {
+      const given = [["--tls-ca", tlsCa], ["--tls-cert", tlsCert], ["--tls-key", tlsKey], ["--sni", sni]] as const
+      const option = given.find(([, value]) => value._tag === "Some")?.[0]
+      return option === undefined ? undefined : yield* Shared.usage(`${option}: expected a wss:// address beside it`)
+    }
+    const pair = yield* Tls.keyPair("--tls-cert, --tls-key", tlsCert, tlsKey)
+    const ca = Option.isSome(tlsCa) ? yield* Tls.certificate("tls-ca", tlsCa.value) : undefined
+    return {
+      ...(ca === undefined ? {} : { ca }),
+      ...Option.getOrElse(pair, () => ({})),
+      ...(Option.isSome(sni) ? { servername: sni.value } : {})
+    }
+  })
+
+/** Describes why the connection failed, and names the option that helps. */
+export const explain = (failure: ConnectFailure, { tlsCa, token }: Pick<GivenWay, "tlsCa" | "token">): string => {
+  if (failure.status === 401) {
+    const advice = Option.isSome(token)
+      ? "the token is wrong"
+      : "give the token by --token-file or WSMUX_TOKEN"
+    return `${failure.message}: ${advice}`
+  }
+  if (failure.status === 407) return `${failure.message}: the proxy asks for user:password@ in --proxy`
+  const { code } = (failure.cause ?? {}) as NodeJS.ErrnoException
+  if (code === undefined || !untrusted.test(code)) return failure.message
+  return `${failure.message}: ${
+    Option.isSome(tlsCa) ? "--tls-ca names another authority" : "name the authority by --tls-ca"
+  }`
+}
+
+/** The codes of OpenSSL for a chain of certificates without a trusted authority. */
+export const untrusted =
+  /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(VERIFY_LEAF|GET_ISSUER)_.*)$/

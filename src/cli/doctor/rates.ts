@@ -1,0 +1,147 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as ByteStream from "../../ByteStream.js"
+import type { MuxStream } from "../../MuxStream.js"
+import * as Session from "../../Session.js"
+import { Transport } from "../../Transport.js"
+import type { ConnectFailure } from "../../WsmuxError.js"
+import * as Labels from "../forwards/labels.js"
+import { settings } from "../session.js"
+import { fail, type Finding, median, millis, ok, warn } from "./finding.js"
+
+/** How long each direction is measured. The server ends a measurement after five seconds or 64 MiB. */
+const duration = 1000
+const maxBytes = 48 * 1024 * 1024
+
+const chunk = new Uint8Array(64 * 1024)
+
+/** The messages of the test for buffers. */
+const small = { size: 64, count: 7 }
+const large = { size: 64 * 1024, count: 5 }
+
+/** Tells what a peer with the dialect serves, and measures where the server lets its clients measure. */
+export const measure = (
+  dial: Effect.Effect<Transport, ConnectFailure, Scope.Scope>,
+  trip: number
+): Effect.Effect<ReadonlyArray<Finding>> =>
+  Effect.gen(function*() {
+    const session = yield* Effect.provideServiceEffect(Session.makeClient(), Transport, dial)
+    const about = yield* Session.withStream(
+      session,
+      (stream) => ByteStream.readText(stream, { maxBytes: 1024 }),
+      { label: Labels.Label.about }
+    ).pipe(Effect.timeout("10 seconds"), Effect.option)
+    const { dialect } = yield* session.snapshot
+    const software = dialect.state === "native" ? `${dialect.software}, ${dialect.features.join(" ")}` : "unknown"
+    const program = warn(
+      "peer",
+      `speaks the dialect (${software}), and serves no forwards`,
+      "this is a program with effect-wsmux, and not wsmux serve"
+    )
+    const served = new Set(Option.getOrElse(about, () => "").trim().split(" "))
+    const isServer = Labels.features.split(" ").every((feature) => served.has(feature))
+    const peer = isServer ? ok("peer", `wsmux serve (${software}); forwards ${[...served].join(" ")}`) : program
+    if (!served.has(Labels.measures)) return [peer, ...unmeasured(isServer)]
+    return [peer, yield* throughput(session), yield* buffering(session, trip)]
+  }).pipe(
+    Effect.scoped,
+    Effect.provide(settings({ bufferSize: 1024 * 1024, keepAlive: Duration.seconds(10) })),
+    Effect.catchAll((cause) =>
+      Effect.succeed([fail("peer", `the session ended: ${cause.message}`, "look at the log of the server")])
+    )
+  )
+
+/** The findings of a peer that does not measure. */
+export const unmeasured = (isServer: boolean): ReadonlyArray<Finding> => {
+  const advice = isServer
+    ? "wsmux serve measures only with --token-file or --rules, for clients who authenticate"
+    : "only wsmux serve 0.2 with --token-file or --rules measures"
+  return ["throughput", "buffering"].map((check) => warn(check, "not measured: the peer does not offer it", advice))
+}
+
+const opened = <A, E>(session: Session.Session, kind: string, use: (stream: MuxStream) => Effect.Effect<A, E>) =>
+  Session.withStream(session, use, { label: Labels.Label.measure, metadata: { kind } })
+
+const throughput = (session: Session.Session) =>
+  Effect.gen(function*() {
+    const up = yield* opened(session, "sink", upload)
+    const down = yield* opened(session, "source", download)
+    return ok("throughput", `${rate(up)} to the server, ${rate(down)} from it`)
+  }).pipe(Effect.catchAll(failed("throughput")))
+
+interface Moved {
+  readonly bytes: number
+  readonly millis: number
+}
+
+const rate = ({ bytes, millis }: Moved): string => `${(bytes / 1000 / Math.max(millis, 1)).toFixed(1)} MB/s`
+
+/** The time ends with the server's answer, so that bytes in buffers do not count as carried. */
+const upload = (stream: MuxStream) =>
+  Effect.gen(function*() {
+    const start = performance.now()
+    let bytes = 0
+    const more = Effect.tap(stream.write(chunk), () => {
+      bytes += chunk.byteLength
+    })
+    yield* Effect.repeat(more, { until: () => performance.now() - start >= duration || bytes >= maxBytes })
+    yield* stream.end
+    yield* ByteStream.readText(stream, { maxBytes: 64 })
+    return { bytes, millis: performance.now() - start }
+  })
+
+const download = (stream: MuxStream) =>
+  Effect.gen(function*() {
+    const start = performance.now()
+    let bytes = 0
+    const isOver = () => performance.now() - start >= duration || bytes >= maxBytes
+    yield* Effect.repeat(stream.read, {
+      until: (read) => {
+        bytes += Option.match(read, { onNone: () => maxBytes, onSome: (part) => part.byteLength })
+        return isOver()
+      }
+    })
+    const millis = performance.now() - start
+    yield* stream.reset()
+    return { bytes: Math.min(bytes, maxBytes), millis }
+  })
+
+const buffering = (session: Session.Session, trip: number) =>
+  opened(session, "echo", (stream) =>
+    Effect.gen(function*() {
+      const reader = ByteStream.buffered(stream)
+      const times = (size: number, count: number) =>
+        Effect.replicateEffect(
+          Effect.gen(function*() {
+            const start = performance.now()
+            yield* stream.write(chunk.subarray(0, size))
+            yield* reader.readExactly(size)
+            return performance.now() - start
+          }),
+          count
+        )
+      const ofSmall = yield* times(small.size, small.count)
+      const ofLarge = yield* times(large.size, large.count)
+      yield* stream.end
+      return judgeBuffering(trip, median(ofSmall), median(ofLarge))
+    })).pipe(Effect.catchAll(failed("buffering")))
+
+/** A delay beyond the round trip that a busy machine may cause. */
+const slack = 30
+
+/** Judges the milliseconds of a ping, and of the echoes of small and of large messages. */
+export const judgeBuffering = (trip: number, ofSmall: number, ofLarge: number): Finding => {
+  const detail = `${small.size} bytes come back in ${millis(ofSmall)}, and 64 KiB in ${millis(ofLarge)}`
+  return ofSmall > 2 * trip + slack
+    ? warn(
+      "buffering",
+      `${detail}, where a ping takes ${millis(trip)}`,
+      "something on the way holds small messages back: turn off the buffers of the proxy"
+    )
+    : ok("buffering", detail)
+}
+
+const failed = (check: string) => (cause: { readonly message: string }): Effect.Effect<Finding> =>
+  Effect.succeed(warn(check, `not measured: ${cause.message}`, "look at the log of the server"))

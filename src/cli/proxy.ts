@@ -1,0 +1,38 @@
+import { HttpsProxyAgent } from "https-proxy-agent"
+import type * as Http from "node:http"
+import { getProxyForUrl } from "proxy-from-env"
+import { SocksProxyAgent } from "socks-proxy-agent"
+
+/** The schemes of proxies: a proxy for HTTP carries the connection by CONNECT. */
+const schemes = ["http:", "https:", "socks:", "socks4:", "socks4a:", "socks5:", "socks5h:"]
+
+/** Parses the address of a proxy. A text without a scheme names a proxy for HTTP, as it does for curl. */
+export const parse = (text: string): URL | undefined => {
+  const given = /^[a-z0-9+.-]+:\/\//i.test(text) ? text : `http://${text}`
+  const url = URL.canParse(given) ? new URL(given) : undefined
+  return url !== undefined && url.hostname !== "" && schemes.includes(url.protocol) ? url : undefined
+}
+
+/**
+ * The address of the proxy that the environment names for a WebSocket, as text: `HTTPS_PROXY` for `wss://`,
+ * `HTTP_PROXY` for `ws://`, else `ALL_PROXY`, unless `NO_PROXY` names the host. Empty without one.
+ */
+export const ofEnvironment = (url: string): string => {
+  const http = URL.canParse(url) ? url.replace(/^ws/i, "http") : ""
+  return http === "" ? "" : getProxyForUrl(http) // `proxy-from-env` would ask for `WSS_PROXY`, which none sets
+}
+
+/** The variable that names a proxy for a WebSocket, whether or not `NO_PROXY` names the host. Undefined without one. */
+export const variableOf = (url: string): string | undefined => {
+  const scheme = /^wss:/i.test(url) ? "https" : "http"
+  const names = [`${scheme}_proxy`, `${scheme.toUpperCase()}_PROXY`, "all_proxy", "ALL_PROXY"]
+  return names.find((name) => process.env[name]) // in the order of `proxy-from-env`
+}
+
+/** Makes an agent whose connections go through the proxy. The names of servers are resolved by the proxy. */
+export const agent = (proxy: URL): Http.Agent => {
+  if (proxy.protocol === "http:" || proxy.protocol === "https:") return new HttpsProxyAgent(proxy)
+  const far = new URL(proxy)
+  // behind a firewall only the proxy may know the name
+  return new SocksProxyAgent(far.href.replace(/^socks5?:/, "socks5h:").replace(/^socks4:/, "socks4a:"))
+}

@@ -1,0 +1,101 @@
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { parseDocument } from "yaml"
+import type { Rules } from "../policy/policy.js"
+import * as Rule from "../policy/rule.js"
+
+/** A rule as its option takes it. */
+export const rule = (
+  parse: (text: string) => Option.Option<Rule.Rule>,
+  expected: string
+): Schema.Schema<Rule.Rule, string> =>
+  Schema.transformOrFail(Schema.String, Schema.declare((_: unknown): _ is Rule.Rule => true), {
+    strict: true,
+    decode: (text, _, ast) =>
+      Option.match(parse(text), {
+        onNone: () => ParseResult.fail(new ParseResult.Type(ast, text, `expected ${expected}, not ${text}`)),
+        onSome: ParseResult.succeed
+      }),
+    encode: (rule) => ParseResult.succeed(Rule.format(rule))
+  })
+
+/** A digest of 32 bytes, as `sha256sum` or OpenSSL prints it: 64 hexadecimal digits, with or without colons. */
+const Digest = Schema.transformOrFail(Schema.String, Schema.String, {
+  strict: true,
+  decode: (text, _, ast) => {
+    const hex = text.replace(/^sha256:/i, "").replaceAll(":", "").toLowerCase()
+    return /^[0-9a-f]{64}$/.test(hex)
+      ? ParseResult.succeed(hex)
+      : ParseResult.fail(new ParseResult.Type(ast, text, "expected sha256: and 64 hexadecimal digits"))
+  },
+  encode: (hex) => ParseResult.succeed(`sha256:${hex}`)
+})
+
+const list = <A, I>(item: Schema.Schema<A, I>) => Schema.optionalWith(Schema.Array(item), { default: () => [] })
+
+const permissions = {
+  allow: list(rule(Rule.parse, "host:ports, udp:host:ports, or a path")),
+  "allow-remote": list(rule(Rule.parseListen, "[bind:]ports, udp:[bind:]ports, or a path"))
+}
+
+const UserName = Schema.String.pipe(
+  Schema.pattern(/^[\w.@-]{1,64}$/, { message: () => "expected a name of letters, digits and . _ - @" })
+)
+
+const Jwt = Schema.Struct({
+  /** The shared secret of HS256. */
+  secret: Schema.optional(Schema.Redacted(Schema.NonEmptyString)),
+  /** The address of the public keys. */
+  jwks: Schema.optional(
+    Schema.String.pipe(Schema.pattern(/^https?:\/\/\S+$/, { message: () => "expected an http:// or https:// address" }))
+  ),
+  issuer: Schema.optional(Schema.String),
+  audience: Schema.optional(Schema.String),
+  /** The claim with the name of the user. */
+  user: Schema.optionalWith(Schema.NonEmptyString, { default: () => "sub" })
+}).pipe(
+  Schema.filter(({ jwks, secret }) =>
+    (jwks === undefined) !== (secret === undefined) || "expected either secret or jwks"
+  )
+)
+
+const RulesFile = Schema.Struct({
+  users: Schema.optionalWith(
+    Schema.Record({
+      key: UserName,
+      value: Schema.Struct({ tokens: list(Digest), certificates: list(Digest), ...permissions })
+    }),
+    { default: () => ({}) }
+  ),
+  jwt: Schema.optional(Jwt),
+  /** What users of tokens by JWT may do who have no entry of their own. */
+  default: Schema.optional(Schema.Struct(permissions))
+})
+
+/** The users of a server, and what each may do. */
+export type RulesFile = typeof RulesFile.Type
+
+/** Returns the content of a rules file, or its first fault in one line. Secrets of the file stand in no fault. */
+export const parse = (text: string): Either.Either<RulesFile, string> => {
+  const document = parseDocument(text, { prettyErrors: false })
+  const [fault] = [...document.errors, ...document.warnings]
+  if (fault !== undefined) return Either.left(`line ${lineOf(text, fault.pos[0])}: ${fault.message}`)
+  const content: unknown = document.toJS({ maxAliasCount: 100 }) ?? {}
+  return Schema.decodeUnknownEither(RulesFile, { onExcessProperty: "error" })(content).pipe(
+    Either.mapLeft((error) => {
+      const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
+      const path = issue!.path.map(String).join(".")
+      const fault = issue!.message.replace(/, actual .*$/s, "") // the value may be a secret
+      return path === "" ? fault : `${path}: ${fault}`
+    })
+  )
+}
+
+export const rulesOf = (permissions: {
+  readonly allow: ReadonlyArray<Rule.Rule>
+  readonly "allow-remote": ReadonlyArray<Rule.Rule>
+}): Rules => ({ connect: permissions.allow, listen: permissions["allow-remote"] })
+
+const lineOf = (text: string, at: number): number => text.slice(0, at).split("\n").length

@@ -1,0 +1,93 @@
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import { createRemoteJWKSet, jwtVerify, type JWTVerifyOptions } from "jose"
+import { createHash } from "node:crypto"
+import type { IncomingMessage } from "node:http"
+import type { TLSSocket } from "node:tls"
+import type { Rejection } from "../../TransportServer.js"
+import { decide, type Policy, refused, type User } from "../policy/policy.js"
+import { type RulesFile, rulesOf } from "./file.js"
+
+/** Authenticates clients by a rules file, and judges what they ask for. */
+export interface Users extends Policy {
+  readonly authenticate: (request: IncomingMessage) => Effect.Effect<string, Rejection>
+}
+
+/**
+ * The names of users by JWT. Such a user keeps no rights of an entry that is removed, but for those of `default`. A
+ * name in a rules file has no colon.
+ */
+const byJwt = "jwt:"
+
+/**
+ * Makes the users of a rules file. A user is found by the digest of the token, so the time of the search tells nothing
+ * about a token.
+ */
+export const make = (file: RulesFile): Users => {
+  const entries = Object.entries(file.users)
+  const byToken = new Map(entries.flatMap(([name, { tokens }]) => tokens.map((hash) => [hash, name] as const)))
+  const byCertificate = new Map(
+    entries.flatMap(([name, { certificates }]) => certificates.map((hash) => [hash, name] as const))
+  )
+  const verify = file.jwt === undefined ? undefined : verifier(file.jwt)
+  return {
+    authenticate: (request) =>
+      Effect.gen(function*() {
+        const certified = byCertificate.get(fingerprintOf(request))
+        if (certified !== undefined) return certified
+        const token = /^Bearer ([\x21-\x7e]+)$/.exec(request.headers.authorization ?? "")?.[1]
+        if (token === undefined) return yield* unauthorized
+        const known = byToken.get(createHash("sha256").update(token).digest("hex"))
+        if (known !== undefined) return known
+        if (verify === undefined) return yield* unauthorized
+        return yield* verify(token)
+      }),
+    decide: (user, target) => {
+      const permissions = permissionsOf(file, user)
+      return permissions === undefined ? refused : decide(rulesOf(permissions), target)
+    }
+  }
+}
+
+const unauthorized = Effect.fail<Rejection>({ status: 401, headers: { "www-authenticate": "Bearer" } })
+
+const permissionsOf = (file: RulesFile, user: User) => {
+  if (user === undefined) return undefined
+  const name = user.startsWith(byJwt) ? user.slice(byJwt.length) : user
+  const entry = Object.hasOwn(file.users, name) ? file.users[name] : undefined
+  return entry ?? (user.startsWith(byJwt) ? file.default : undefined)
+}
+
+/** The digest of a client certificate that an authority of `--tls-client-ca` has signed. Empty without one. */
+const fingerprintOf = ({ socket }: IncomingMessage): string => {
+  const { authorized, getPeerCertificate } = socket as Partial<TLSSocket>
+  if (authorized !== true || getPeerCertificate === undefined) return ""
+  const { fingerprint256 } = (socket as TLSSocket).getPeerCertificate()
+  return fingerprint256?.replaceAll(":", "").toLowerCase() ?? "" // of an empty certificate it is undefined
+}
+
+/** The algorithms of public keys. HS256 is left out: a public key must not serve as a shared secret. */
+const publicKeyAlgorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+const verifier = ({ audience, issuer, jwks, secret, user }: NonNullable<RulesFile["jwt"]>) => {
+  const options: JWTVerifyOptions = {
+    algorithms: secret === undefined ? publicKeyAlgorithms : ["HS256"],
+    requiredClaims: ["exp", user],
+    clockTolerance: 5,
+    ...(issuer === undefined ? {} : { issuer }),
+    ...(audience === undefined ? {} : { audience })
+  }
+  const key = secret === undefined
+    ? createRemoteJWKSet(new URL(jwks!), { timeoutDuration: 5000 })
+    : new TextEncoder().encode(Redacted.value(secret))
+  return (token: string): Effect.Effect<string, Rejection> =>
+    Effect.tryPromise(() => typeof key === "function" ? jwtVerify(token, key, options) : jwtVerify(token, key, options))
+      .pipe(
+        Effect.map(({ payload }) => payload[user]),
+        Effect.filterOrFail((name): name is string => typeof name === "string" && /^[\w.@|-]{1,64}$/.test(name)),
+        Effect.matchEffect({
+          onFailure: () => unauthorized,
+          onSuccess: (name) => Effect.succeed(`${byJwt}${name}`)
+        })
+      )
+}

@@ -1,0 +1,58 @@
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Hangup from "../hangup.js"
+import { usage } from "../options.js"
+import * as Systemd from "../systemd.js"
+import { parse, type RulesFile } from "./file.js"
+import { make, type Users } from "./users.js"
+
+/** How often the file is looked at. A watch on a file misses editors that replace the file. */
+const interval = "1 second"
+
+/** Reads a rules file. Fails with a fault of the command line. */
+export const read = (path: string) =>
+  Effect.gen(function*() {
+    const files = yield* FileSystem.FileSystem
+    const text = yield* Effect.catchAll(files.readFileString(path), () => usage(`--rules: ${path} cannot be read`))
+    return yield* Either.match(parse(text), {
+      onLeft: (fault) => usage(`--rules: ${path}: ${fault}`),
+      onRight: (file) => Effect.succeed({ file, text })
+    })
+  })
+
+/**
+ * Reads a rules file, and again when it changes and at SIGHUP. A file with a fault changes nothing, and is logged.
+ * Sessions that run stay; their next open is judged by the new rules.
+ */
+export const watch = (path: string): Effect.Effect<
+  Users,
+  Effect.Effect.Error<ReturnType<typeof read>>,
+  FileSystem.FileSystem | Scope.Scope
+> =>
+  Effect.gen(function*() {
+    const first = yield* read(path)
+    let text = first.text
+    let users = make(first.file)
+    const files = yield* FileSystem.FileSystem
+    const use = (file: RulesFile) => {
+      users = make(file)
+      return Effect.logInfo(`read ${path} again: ${Object.keys(file.users).length} users`)
+    }
+    const reload = Effect.flatMap(files.readFileString(path), (current) => {
+      if (current === text) return Effect.void
+      text = current
+      return Either.match(parse(current), {
+        onLeft: (fault) => Effect.logWarning(`${path}: ${fault}; the former rules stay in force`),
+        onRight: use
+      })
+    }).pipe(Effect.catchAll(() => Effect.void)) // an editor may be replacing the file
+    yield* Effect.forkScoped(Effect.repeat(Effect.delay(reload, interval), Schedule.forever))
+    yield* Hangup.handle(Systemd.reloading(reload))
+    return {
+      authenticate: (request) => users.authenticate(request),
+      decide: (user, target) => users.decide(user, target)
+    }
+  })

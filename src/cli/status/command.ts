@@ -1,0 +1,69 @@
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Endpoint from "../endpoint.js"
+import { usage } from "../options.js"
+import { Status } from "./status.js"
+import { render } from "./terminal.js"
+
+const options = {
+  address: Args.text({ name: "address" }).pipe(
+    Args.withDescription("The host:port or URL of --admin; default 127.0.0.1:9090."),
+    Args.withDefault("127.0.0.1:9090")
+  ),
+  json: Options.boolean("json").pipe(Options.withDescription("Print the data as JSON."))
+}
+
+/** The time in which a command must answer. */
+const patience = 5000
+
+/** Prints what a running command tells at its `--admin`. */
+export const status = Command.make("status", options, ({ address, json }) =>
+  Effect.gen(function*() {
+    const page = yield* Option.match(parse(address), {
+      onNone: () => usage("address: expected host:port or http://host:port, such as 127.0.0.1:9090"),
+      onSome: Effect.succeed
+    })
+    const text = yield* ask(page)
+    const told = decode(text)
+    if (Either.isLeft(told)) return yield* Effect.fail(new Error(`cannot ask ${page}: no wsmux answers there`))
+    yield* Console.log(json ? JSON.stringify(told.right) : render(told.right))
+  })).pipe(Command.withDescription("Print sessions, forwards and streams of a command that runs with --admin."))
+
+/** A later version may tell more. */
+const decode = Schema.decodeEither(Schema.parseJson(Status))
+
+/** Parses the address of a status page. A name and a password have no use there. */
+const parse = (text: string): Option.Option<URL> => {
+  const given = Option.match(Endpoint.parse(text), {
+    onNone: () => text,
+    onSome: (endpoint) => `http://${Endpoint.format(endpoint)}`
+  })
+  if (!/^https?:\/\//i.test(given) || !URL.canParse(given)) return Option.none()
+  const url = new URL(given)
+  if (`${url.username}${url.password}${url.search}${url.hash}` !== "") return Option.none()
+  url.pathname = url.pathname.replace(/\/?$/, "/")
+  return Option.some(url)
+}
+
+const ask = (page: URL) =>
+  Effect.tryPromise({
+    try: async () => {
+      const signal = AbortSignal.timeout(patience)
+      const answer = await fetch(new URL("status.json", page), { redirect: "error", signal })
+      if (!answer.ok) throw new Error(`the answer is ${answer.status}`)
+      return await answer.text()
+    },
+    catch: (error) => new Error(`cannot ask ${page}: ${reasonOf(error)}`)
+  })
+
+/** The cause of `fetch failed` tells more. An error of several addresses has codes, and no text. */
+const reasonOf = (error: unknown): string => {
+  const { cause, message } = error as Error & { readonly cause?: NodeJS.ErrnoException }
+  return cause?.message || cause?.code || message
+}

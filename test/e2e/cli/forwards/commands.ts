@@ -1,0 +1,48 @@
+import * as Effect from "effect/Effect"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { text } from "../../../support/bytes.js"
+import * as Tcp from "../tcp.js"
+import { type Options, start, type Wsmux } from "../wsmux.js"
+
+/** Starts `wsmux serve` on a free port, with these options for what it allows. */
+export const serveWith = (args: ReadonlyArray<string>, options?: Options) =>
+  Effect.gen(function*() {
+    const wsmux = yield* start(["serve", "--listen", "127.0.0.1:0", ...args], options)
+    const [, url] = yield* wsmux.awaitLine(/^listening on (wss?:\/\/\S+:\d+), forwarding to /)
+    return { ...wsmux, url: url! }
+  })
+
+/** Starts `wsmux connect` with these forwards. */
+export const connectWith = (url: string, args: ReadonlyArray<string>, options?: Options) =>
+  start(["connect", url, ...args], options)
+
+/** Awaits the address of the listener, here or at the server, whose connections go to the target. */
+export const listenerFor = (wsmux: Wsmux, target: string): Effect.Effect<string> =>
+  Effect.map(
+    wsmux.awaitLine(new RegExp(`^listening on ([^, ]+).*, forwarding to ${target.replace(/[.[\]*]/g, "\\$&")}(?: |$)`)),
+    ([, address]) => address!
+  )
+
+/** The port of that listener. */
+export const portFor = (wsmux: Wsmux, target: string): Effect.Effect<number> =>
+  Effect.map(listenerFor(wsmux, target), (address) => Number(address.slice(address.lastIndexOf(":") + 1)))
+
+/** Sends words and the end to a port. Completes with the answer, and with how it ended. */
+export const ask = (port: number, words: string) =>
+  Effect.scoped(Effect.gen(function*() {
+    const peer = yield* Tcp.connect(port)
+    yield* Effect.ignore(peer.write(words)) // a reset may come first, and `over` tells it
+    yield* peer.end
+    const { bytes, how } = yield* peer.over
+    return { how, said: text(bytes) }
+  }))
+
+/** A folder that the scope removes. */
+export const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(`${tmpdir()}/wsmux-`)),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+/** No process listens at port 1. */
+export const closed = "127.0.0.1:1"

@@ -1,0 +1,81 @@
+import { describe, expect, it } from "@effect/vitest"
+import type { Declared } from "effect-wsmux/cli/argv"
+import { toArgs } from "effect-wsmux/cli/config/args"
+import { parse } from "effect-wsmux/cli/config/file"
+import * as Either from "effect/Either"
+
+const options: ReadonlyArray<Declared> = [
+  { name: "listen", kind: "text" },
+  { name: "allow", kind: "texts" },
+  { name: "reconnect", kind: "flag" },
+  { name: "proxy", kind: "text" },
+  { name: "token", kind: "text" },
+  { name: "token-file", kind: "text" },
+  { name: "header", kind: "texts" },
+  { name: "config", kind: "text" }
+]
+
+const faults = (text: string) => Either.getOrThrow(Either.flip(parse(text, options, true)))
+
+describe("Config", () => {
+  it("Config.parse reads texts, lists and flags, and numbers as texts", () => {
+    const text =
+      "listen: 8080\nallow: [\"db:5432\", 80]\nreconnect: true\nlog-level: debug\nurl: wss://host/\nremotes: socks"
+    expect(Either.getOrThrow(parse(text, options, true))).toEqual({
+      listen: "8080",
+      allow: ["db:5432", "80"],
+      reconnect: true,
+      "log-level": "debug",
+      url: "wss://host/",
+      remotes: ["socks"]
+    })
+    expect(Either.getOrThrow(parse("# nothing", options, false))).toEqual({})
+  })
+
+  it("Config.parse tells line and column of each fault, and the nearest name of an unknown key", () => {
+    expect(faults("listen: 8080\nalow: [a]\nsomething-else: 1\nreconnect: maybe\nallow: {a: 1}")).toEqual([
+      "2:1: unknown key 'alow'; did you mean 'allow'?",
+      "3:1: unknown key 'something-else'",
+      "4:1: reconnect: expected true or false",
+      "5:1: allow: expected a list of texts"
+    ])
+    expect(faults("listen: 1\nlisten: 2")).toEqual([expect.stringMatching(/^2:1: Map keys must be unique/)])
+    expect(faults("listen: [")).toEqual([expect.stringMatching(/^1:\d+: /)])
+    expect(faults("- listen")).toEqual(["1:1: expected keys with values"])
+    expect(Either.isLeft(parse("url: wss://host", options, false))).toBe(true)
+  })
+
+  it("Config.parse refuses secrets, and shows none", () => {
+    const secret = "correct-horse"
+    const found = [
+      ...faults(`token: ${secret}`),
+      ...faults(`header: ["x: ${secret}"]`),
+      ...faults(`url: wss://user:${secret}@host`),
+      ...faults(`url: wss://host/?token=${secret}`),
+      ...faults(`proxy: http://${secret}@host`),
+      ...faults("config: other.yaml")
+    ]
+    expect(found.map((fault) => fault.slice(0, 24))).toEqual([
+      ...["1:1: token: expected no s", "1:1: header: expected no s", "1:1: url: expected an ad"].map((t) =>
+        t.slice(0, 24)
+      ),
+      "1:1: url: expected an ad",
+      "1:1: proxy: expected an ",
+      "1:1: config: expected no"
+    ])
+    expect(found.join()).not.toContain(secret)
+  })
+
+  it("Config.toArgs leaves out what the command line has", () => {
+    const config = {
+      listen: "1",
+      allow: ["a", "b"],
+      reconnect: true,
+      "proxy-protocol": false,
+      url: "u",
+      remotes: ["r"]
+    }
+    expect(toArgs(config)).toEqual(["--listen", "1", "--allow", "a", "--allow", "b", "--reconnect", "u", "r"])
+    expect(toArgs(config, new Set(["allow", "reconnect"]), true)).toEqual(["--listen", "1"])
+  })
+})
