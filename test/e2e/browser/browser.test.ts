@@ -1,13 +1,16 @@
-import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import { afterAll, beforeAll, describe, expect, it, vi } from "@effect/vitest"
 import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import { once } from "node:events"
 import { readFileSync } from "node:fs"
-import { type Browser, chromium } from "playwright-core"
+import { chromium } from "playwright-core"
 import { programs } from "../../support/programs.js"
+import type { Browser, Tab } from "./browser.js"
 import { buildPage, buildServer, bundleOf } from "./build.js"
 import { content, settings } from "./content.js"
+import { launchFirefox } from "./firefox.js"
 import type { Page } from "./page.js"
+import { launchWebKit } from "./webkit.js"
 
 declare const window: { readonly page: Page }
 
@@ -30,30 +33,65 @@ const startServer = async (script: string, page: string): Promise<Server> => {
   return { child, url: /http:\/\/127\.0\.0\.1:\d+/.exec(output)![0], output: () => output }
 }
 
-describe.skipIf(programs.Chromium === undefined)("a page in a browser", () => {
+const launchChromium = async (executablePath: string): Promise<Browser> => {
+  const chrome = await chromium.launch({
+    executablePath,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+  })
+  return {
+    open: async () => {
+      const page = await chrome.newPage()
+      const complaints: Array<string> = []
+      page.on("pageerror", (error) => complaints.push(String(error)))
+      return {
+        goto: (url) => page.goto(url),
+        evaluate: (work) => page.evaluate(work),
+        complaints,
+        close: () => page.close()
+      }
+    },
+    close: () => chrome.close()
+  }
+}
+
+const { Chromium, Firefox, MiniBrowser, WebKitWebDriver, Xvfb } = programs
+
+/** How each browser is started; undefined where it is missing. */
+const browsers: ReadonlyArray<readonly [name: string, launch: (() => Promise<Browser>) | undefined]> = [
+  ["Chromium", Chromium === undefined ? undefined : () => launchChromium(Chromium)],
+  ["Firefox", Firefox === undefined ? undefined : () => launchFirefox(Firefox)],
+  [
+    "WebKit",
+    MiniBrowser && WebKitWebDriver && Xvfb
+      ? () => launchWebKit({ browser: MiniBrowser, driver: WebKitWebDriver, display: Xvfb })
+      : undefined
+  ]
+]
+
+/** Whether pages lose their WebSockets for a minute instead of 10 s. */
+const isLong = process.env.WSMUX_BROWSER_MINUTE !== undefined
+
+// The tests of WebKit wait for each other, and the time of each runs meanwhile.
+describe.each(browsers)("a page in %s", { timeout: 300_000 }, (_name, launch) => {
+  if (launch === undefined) return it.skip("page runs when the browser is installed", () => {})
   let browser: Browser
   let scripts: readonly [server: string, page: string]
   beforeAll(async () => {
     scripts = [await buildServer(), await buildPage()]
-    browser = await chromium.launch({
-      executablePath: programs.Chromium!,
-      args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    })
-  }, 30_000)
+    browser = await launch()
+  }, 60_000)
   afterAll(() => browser?.close())
 
   /** Loads the page from a new server, and runs some work in the page. */
   const inPage = async <A>(
-    work: (page: { evaluate: <B>(f: () => Promise<B>) => Promise<B> }, output: () => string) => Promise<A>
+    work: (page: Tab, output: () => string) => Promise<A>
   ): Promise<A> => {
     const { child, output, url } = await startServer(...scripts)
-    const page = await browser.newPage()
-    const complaints: Array<string> = []
-    page.on("pageerror", (error) => complaints.push(String(error)))
+    const page = await browser.open()
     try {
       await page.goto(url)
       const result = await work(page, output)
-      expect(complaints).toEqual([])
+      expect(page.complaints).toEqual([])
       return result
     } finally {
       await page.close()
@@ -76,7 +114,10 @@ describe.skipIf(programs.Chromium === undefined)("a page in a browser", () => {
   it("page accepts 20 streams when the server opens them", () =>
     inPage(async (page, output) => {
       expect(await page.evaluate(() => window.page.accept(20))).toBe(20)
-      expect(output().match(/^(echoed|DIFFERENT)$/gm)).toEqual(Array.from({ length: 20 }, () => "echoed"))
+      const echoes = () => output().match(/^(echoed|DIFFERENT)$/gm) ?? []
+      // the lines of the server come by a pipe, later than the last byte of the page
+      await vi.waitFor(() => expect(echoes()).toHaveLength(20), { timeout: 30_000 })
+      expect(echoes()).toEqual(Array.from({ length: 20 }, () => "echoed"))
     }))
 
   it("page delays no other stream when it reads one stream slowly", () =>
@@ -92,6 +133,17 @@ describe.skipIf(programs.Chromium === undefined)("a page in a browser", () => {
       expect(features).toContain("ping")
       expect(grown).toBeGreaterThan(settings.streamBufferSize)
       expect(closed).toBe("KeepAliveExpired")
+    }))
+
+  it("page loses no byte and no stream when its WebSocket is reset again and again", () =>
+    inPage(async (page) => {
+      // a page gets no arguments
+      const survive = isLong ? () => window.page.survive(60) : () => window.page.survive(10)
+      const { bytes, echoes, faults, resumed } = await page.evaluate(survive)
+      console.log(`${resumed} times resumed, ${echoes} echoes, ${bytes} bytes`)
+      expect(faults).toEqual([])
+      expect(resumed).toBeGreaterThan(isLong ? 20 : 3)
+      expect(echoes).toBeGreaterThan(50)
     }))
 
   it("page gets typed errors when the server is killed", () =>
@@ -113,6 +165,15 @@ describe("the bundle for browsers", () => {
     const ours = inputs.filter((file) => file.includes("internal/transport/"))
     expect(ours).toContain("src/internal/transport/standardTransport.ts")
     expect(ours.filter((file) => file.includes("/node/"))).toEqual([])
+  })
+
+  // Bundlers replace `import.meta.url` by a path of the machine that builds.
+  it("bundle for browsers holds no import.meta of src", async () => {
+    const { inputs } = await bundleOf(false)
+    const ours = inputs.filter((file) => file.startsWith("src/"))
+    expect(ours.length).toBeGreaterThan(50)
+    const root = new URL("../../../", import.meta.url)
+    expect(ours.filter((file) => readFileSync(new URL(file, root), "utf8").includes("import.meta"))).toEqual([])
   })
 
   it("bundle for browsers has the size that the README names", async () => {

@@ -1,9 +1,17 @@
 import * as Socket from "@effect/platform/Socket"
-import { type MuxStream, Session, type SessionConfig, Transport, WebSocketTransport } from "effect-wsmux"
+import {
+  type MuxStream,
+  ResumableTransport,
+  Session,
+  type SessionConfig,
+  Transport,
+  WebSocketTransport
+} from "effect-wsmux"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
 import { content, settings } from "./content.js"
 
 /** The tasks of the page, each over a session of its own. */
@@ -23,6 +31,13 @@ export interface Page {
   readonly lose: () => Promise<Readonly<Record<string, string>>>
   /** Reads a long answer, then asks the server to freeze. Answers with the grown window, and how the session ended. */
   readonly freeze: () => Promise<{ readonly window: number; readonly features: unknown; readonly closed: string }>
+  /** Exchanges bytes on 22 streams of one session for a time, while the server resets its WebSocket again and again. */
+  readonly survive: (seconds: number) => Promise<{
+    readonly resumed: number
+    readonly echoes: number
+    readonly bytes: number
+    readonly faults: ReadonlyArray<string>
+  }>
 }
 
 const url = (task: string) => `ws://${location.host}/${task}`
@@ -142,4 +157,38 @@ const freeze: Page["freeze"] = () =>
     return { window, features: dialect.state === "native" ? dialect.features : [], closed }
   })))
 
-Object.assign(window, { page: { transfer, accept, readSlowly, lose, freeze } satisfies Page })
+const survive: Page["survive"] = (seconds) =>
+  Effect.runPromise(Effect.scoped(Effect.gen(function*() {
+    const dial = Effect.provide(WebSocketTransport.connect(url("resume")), Socket.layerWebSocketConstructorGlobal)
+    const transport = yield* ResumableTransport.connect(dial)
+    const session = yield* Effect.provideService(Session.makeClient(settings), Transport.Transport, transport)
+    const end = Date.now() + seconds * 1000
+    const faults: Array<string> = []
+    let echoes = 0
+    let bytes = 0
+    const exchange = (size: number, pause: number, seed: number) =>
+      Effect.scoped(Effect.gen(function*() {
+        const stream = yield* session.open()
+        for (let round = 0; Date.now() < end; round++) {
+          const sent = content(size, seed + round)
+          yield* Effect.fork(Effect.ignore(stream.write(sent)))
+          for (let read = 0; read < size;) {
+            const chunk = yield* Effect.flatten(stream.read)
+            if (chunk.some((byte, at) => byte !== sent[read + at])) faults.push(`stream ${stream.id}: other bytes`)
+            read += chunk.length
+          }
+          echoes++
+          bytes += size
+          yield* Effect.sleep(pause)
+        }
+      })).pipe(Effect.catchAll((error) => Effect.sync(() => faults.push(String(error)))))
+    yield* Effect.forEach(
+      [...Array<number>(20).fill(7), 200_000, 200_000],
+      (size, n) => exchange(size, size > 100 ? 0 : 50, n * 1000),
+      { concurrency: "unbounded" }
+    )
+    const state = yield* SubscriptionRef.get(transport.state)
+    return { resumed: state._tag === "Ended" ? 0 : state.resumed, echoes, bytes, faults }
+  })))
+
+Object.assign(window, { page: { transfer, accept, readSlowly, lose, freeze, survive } satisfies Page })

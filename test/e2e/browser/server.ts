@@ -4,15 +4,18 @@ import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type { MuxStream } from "effect-wsmux/MuxStream"
+import * as ResumeServer from "effect-wsmux/ResumeServer"
 import type * as Session from "effect-wsmux/Session"
 import * as SessionRoute from "effect-wsmux/SessionRoute"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import * as Http from "node:http"
+import type * as Net from "node:net"
 import { content, settings } from "./content.js"
 
 /**
@@ -66,6 +69,7 @@ const tasks: Readonly<Record<string, (session: Session.Session) => Effect.Effect
         process.kill(process.pid, "SIGSTOP")
       })
     ),
+  "/resume": (session) => session.run(echo),
   "/kill": (session) => session.run((stream) => Effect.map(stream.read, () => process.kill(process.pid, "SIGKILL")))
 }
 
@@ -75,14 +79,26 @@ const pages = HttpRouter.empty.pipe(
   HttpRouter.get("/", HttpServerResponse.html(html)),
   HttpRouter.get("/page.js", HttpServerResponse.text(readFileSync(script, "utf8"), { contentType: "text/javascript" }))
 )
+const resume = Effect.runSync(Scope.extend(ResumeServer.make(), Effect.runSync(Scope.make())))
 const routes = Object.entries(tasks).reduce(
-  (router, [path, task]) => HttpRouter.get(router, path as `/${string}`, SessionRoute.make(task, { settings })),
+  (router, [path, task]) =>
+    HttpRouter.get(
+      router,
+      path as `/${string}`,
+      SessionRoute.make(task, path === "/resume" ? { settings, resume } : { settings })
+    ),
   pages as HttpRouter.HttpRouter<unknown, never>
 )
 
+/** Resets the WebSocket of each session that can be resumed, every 0.2 to 1.5 s. */
+const makeServer = () =>
+  Http.createServer().on("upgrade", ({ url }, socket: Net.Socket) => {
+    if (url === "/resume") setTimeout(() => socket.resetAndDestroy(), 200 + Math.random() * 1300)
+  })
+
 HttpServer.serve(routes).pipe(
   HttpServer.withLogAddress,
-  Layer.provide(NodeHttpServer.layer(() => Http.createServer(), { port: 0, host: "127.0.0.1" })),
+  Layer.provide(NodeHttpServer.layer(makeServer, { port: 0, host: "127.0.0.1" })),
   Layer.launch,
   NodeRuntime.runMain
 )
