@@ -44,7 +44,9 @@ const twins = {
   MuxStream: "internal/session/handle",
   NodeDuplex: "internal/adapter/duplex",
   NodeTransportServer: "internal/transport/node/server",
+  RelayServer: "relay/server",
   ReconnectingSession: "internal/reconnecting/make",
+  ResumableTransport: "internal/resume/dial",
   Session: "internal/session/make",
   SessionConfig: "internal/settings/validate",
   WsmuxError: "internal/text/errorText"
@@ -93,7 +95,22 @@ module.exports = {
       contracts,
       core
     ),
-    only("the-core-imports-the-session", core, core, contracts, room("session", "wire")),
+    only("the-core-imports-the-session", core, core, contracts, room("session", "wire"), publicFiles("ResumeServer")),
+    only(
+      "resumption-lies-above-the-transports",
+      room("resume"),
+      room("resume", "sync", "wire"),
+      "^src/internal/transport/[^/]+$",
+      "^src/internal/reconnecting/policy\\.ts$",
+      contracts,
+      publicFiles("ResumableTransport")
+    ),
+    only(
+      "the-ends-of-resumption",
+      publicFiles("ResumableTransport", "ResumeServer"),
+      room("resume"),
+      contracts
+    ),
     only(
       "portable-transports-import-the-seam-only",
       `^src/internal/transport/[^/]+$`,
@@ -109,7 +126,7 @@ module.exports = {
       contracts,
       nodeTransports
     ),
-    only("node-entry-points", nodeTransports, nodeTransports, room("transport"), contracts),
+    only("node-entry-points", nodeTransports, nodeTransports, room("transport", "sync"), contracts),
     only("portable-entry-points", publicFiles("WebSocketTransport"), "^src/internal/transport/[^/]+$", contracts),
     only(
       "a-memory-link-joins-sessions",
@@ -153,6 +170,24 @@ module.exports = {
       severity: "error",
       from: { pathNot: `${publicFiles("MuxRpc")}|^src/internal/adapter/rpc/` },
       to: { path: "(^|/)node_modules/@effect/rpc/|^@effect/rpc/" }
+    },
+    only(
+      "the-relay-uses-the-public-api",
+      "^src/relay/",
+      "^src/relay/",
+      "^src/[^/]+$",
+      room("adapter", "settings", "text"),
+      "^src/internal/budget/tokenBucket\\.ts$",
+      "^src/internal/transport/node/listen\\.ts$"
+    ),
+    {
+      name: "the-relay-is-used-by-its-public-face-only",
+      severity: "error",
+      from: {
+        path: "^src/",
+        pathNot: `^src/(relay|cli)/|${publicFiles("RelayServer", "RelayDirectory", "RelayRedis")}`
+      },
+      to: { path: "^src/relay/" }
     },
     only("the-command-line-uses-the-public-api", "^src/cli/", "^src/cli/", "^src/[^/]+$", room("text"))
   ],

@@ -77,7 +77,10 @@ describe("the portable root", () => {
 })
 
 describe("the core", () => {
-  const isTransport = (file: string) => /^src\/(\w+Transport(Server)?\.ts|internal\/transport\/)/.test(file)
+  /** The parts of transports that resumable sessions share: none of them opens a connection. */
+  const shared = /^src\/internal\/transport\/(closeCode|connectionHandler|listenerBuffer|resuming)\.ts$/
+  const isTransport = (file: string) =>
+    /^src\/(\w+Transport(Server)?\.ts|internal\/transport\/)/.test(file) && !shared.test(file)
   const exported = reach("src/index.ts").files.filter((file) => /^src\/\w+\.ts$/.test(file) && file !== "src/index.ts")
 
   // SessionRoute joins a transport and a session.
@@ -101,4 +104,20 @@ describe("src", () => {
     expect(lengths.length).toBeGreaterThan(0)
     expect(lengths.filter(({ lines }) => lines > 400)).toEqual([])
   })
+})
+
+describe("the edge to Effect 4", () => {
+  const page = readFileSync(join(root, "src/README.md"), "utf8")
+  const rows = [...page.slice(page.indexOf("## Effect 4")).matchAll(/^\| `(\w+)` \| (.+?) \|/gm)]
+  const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".ts") && !path.startsWith("cli/"))
+
+  it.each(rows.map(([, module, files]) => [module!, files!] as const))(
+    "src/README.md names all files that import %s, which Effect 4 lacks",
+    (module, files) => {
+      const importers = sources.filter((path) => imports(join("src", path)).includes(`effect/${module}`))
+      expect(files.split(", ").map((file) => file.slice(1, -1)))
+        .toEqual(importers.map((path) => path.replace(/\.ts$/, "")).sort())
+    }
+  )
 })

@@ -223,6 +223,26 @@ describe.sequential("the package", { timeout: patience }, () => {
     })
   })
 
+  describe.sequential("the package with the lowest versions of its peers", () => {
+    let project: string
+    beforeAll(async () => {
+      project = await mkdtemp(join(directory, "lowest-"))
+      await writeFile(join(project, "package.json"), JSON.stringify({ private: true, type: "module" }))
+      await writeFile(join(project, "echo.ts"), echo)
+      const ranges = Object.entries<string>(json(root, "package.json").peerDependencies)
+      await install(project, tarball, ...ranges.map(([name, range]) => `${name}@${range.replace("^", "")}`))
+    }, patience)
+
+    it("the package has types that resolve with the lowest versions of its peers", async () => {
+      expect(await faultsOf(project, "echo", "nodenext", "nodenext")).toBe("")
+    })
+
+    it("the package runs a program of Node.js with the lowest versions of its peers", async () => {
+      const answer = await run(project, process.execPath, "built/echo.js")
+      expect(JSON.parse(answer)).toEqual(["over there", "function", "function", "function"])
+    })
+  })
+
   it("the package brings the command wsmux when it is installed globally, without its peers", async () => {
     const prefix = join(directory, "global")
     // The command is bundled. npm leaves out the peers by this option alone.

@@ -4,26 +4,28 @@ import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:cryp
 export interface Authority {
   /** The certificate of the authority (PEM), for ends that trust it. */
   readonly cert: string
-  /** Issues a certificate, and answers with the certificate and its key. */
-  readonly issue: (name: string) => { readonly cert: string; readonly key: string }
+  readonly key: string
+  /** Issues a certificate that ends at this time or in an hour, and answers with the certificate and its key. */
+  readonly issue: (name: string, end?: Date) => { readonly cert: string; readonly key: string }
 }
 
 export const makeAuthority = (name: string): Authority => {
   const own = generateKeyPairSync("ec", { namedCurve: "P-256" })
-  const certify = (subject: string, key: KeyObject, isAuthority: boolean) =>
-    pem("CERTIFICATE", certificate({ subject, key, isAuthority, issuer: name, signer: own.privateKey }))
+  const certify = (subject: string, key: KeyObject, isAuthority: boolean, end?: Date) =>
+    pem("CERTIFICATE", certificate({ subject, key, isAuthority, issuer: name, signer: own.privateKey, end }))
+  const textOf = (key: KeyObject) => key.export({ type: "pkcs8", format: "pem" }).toString()
   return {
     cert: certify(name, own.publicKey, true),
-    issue: (subject) => {
+    key: textOf(own.privateKey),
+    issue: (subject, end) => {
       const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" })
-      const key = privateKey.export({ type: "pkcs8", format: "pem" }).toString()
-      return { cert: certify(subject, publicKey, false), key }
+      return { cert: certify(subject, publicKey, false, end), key: textOf(privateKey) }
     }
   }
 }
 
 const pem = (label: string, der: Buffer): string =>
-  `-----BEGIN ${label}-----\n${der.toString("base64").replace(/.{64}/g, "$&\n")}\n-----END ${label}-----\n`
+  `-----BEGIN ${label}-----\n${der.toString("base64").replace(/.{1,64}/g, "$&\n")}-----END ${label}-----\n`
 
 // The part of DER (X.690) that a certificate needs.
 
@@ -55,10 +57,11 @@ interface Description {
   readonly isAuthority: boolean
   readonly issuer: string
   readonly signer: KeyObject
+  readonly end: Date | undefined
 }
 
-/** An X.509 certificate (RFC 5280) for 127.0.0.1, valid in this hour and the next. */
-const certificate = ({ isAuthority, issuer, key, signer, subject }: Description): Buffer => {
+/** An X.509 certificate (RFC 5280) for 127.0.0.1, valid from a day ago until its end, by default in an hour. */
+const certificate = ({ end, isAuthority, issuer, key, signer, subject }: Description): Buffer => {
   const publicKey = key.export({ type: "spki", format: "der" })
   const serial = createHash("sha256").update(publicKey).digest().subarray(0, 8)
   serial[0] = serial[0]! & 0x7f | 0x40 // positive, and no shorter
@@ -72,7 +75,7 @@ const certificate = ({ isAuthority, issuer, key, signer, subject }: Description)
     integer(serial),
     ecdsaWithSha256,
     distinguished(issuer),
-    sequence(time(new Date(Date.now() - hour)), time(new Date(Date.now() + hour))),
+    sequence(time(new Date(Date.now() - 24 * hour)), time(end ?? new Date(Date.now() + hour))),
     distinguished(subject),
     publicKey,
     der(0xa3, sequence(...extensions))

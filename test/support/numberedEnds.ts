@@ -113,6 +113,7 @@ export class Wire {
           },
           onText: () => listener.onText(),
           onWritable: () => listener.onWritable(),
+          onRenewed: () => listener.onRenewed?.(),
           onClose: (end) => listener.onClose(end)
         })
     })
@@ -262,8 +263,12 @@ class Deadline {
     return this.#at <= now
   }
 
+  hasEverPassed(now: number): boolean {
+    return this.hasPassedBetween(-Infinity, now)
+  }
+
   hasPassedBetween(start: number, end: number): boolean {
-    return this.hasPassed(end) || this.#passedUntil >= start
+    return this.hasPassed(end) || this.#passedUntil > -Infinity && this.#passedUntil >= start
   }
 }
 
@@ -314,13 +319,18 @@ export const makeEnd = (wire: Wire, side: Side, { leave, mayExpire = () => false
     /** Whether the waiting bytes of the write are known to the stream. */
     let begun = false
     let isSinking = false
-    outbound.mayReset = () => codes.size > 0 || mayExpire() || outbound.stopArrived !== undefined
+    /** Whether a write was interrupted in front of an end. */
+    let interrupted = false
+    /** Whether the stream may reset its direction, because a write in front of the end was left out. */
+    const leavesOut = () => mayBreak && (interrupted || deadlines.write.hasEverPassed(now()))
+    outbound.mayReset = () => codes.size > 0 || leavesOut() || mayExpire() || outbound.stopArrived !== undefined
     wire.checkLabel(side, stream)
     inbound.mayStop = () => left || mayExpire()
     outbound.wouldLose = () => !wire.preemptive && begun && isPending(writing) && outbound.sent < due
     const isOurReset = (error: ReadError | WriteError | EndError) =>
       error._tag === "StreamReset" && error.by === "local" &&
-      (codes.has(error.code) || (error.code === ResetCode.Expired && mayExpire()))
+      (codes.has(error.code) || (error.code === ResetCode.Cancelled && leavesOut()) ||
+        (error.code === ResetCode.Expired && mayExpire()))
     /** The peer stopped reading, or refused a stream that was opened early. */
     const isTheirReset = (error: WriteError | EndError) =>
       error._tag === "StreamReset" && error.by === "peer" &&
@@ -438,6 +448,7 @@ export const makeEnd = (wire: Wire, side: Side, { leave, mayExpire = () => false
       }),
       interruptWrite: Effect.suspend(() => {
         if (isSinking) codes.add(ResetCode.Cancelled) // an interrupted sink resets its direction
+        interrupted = true
         return writing === undefined ? Effect.void : Fiber.interrupt(writing)
       }),
       read: reader(Effect.map(stream.read, (chunk) => chunk._tag === "Some" ? take(chunk.value) : atEnd())),
@@ -470,7 +481,9 @@ export const makeEnd = (wire: Wire, side: Side, { leave, mayExpire = () => false
         return stream.reset({ code: resetCode, reason: "the program wants it" })
       }),
       /** Whether a direction of the stream is reset, so that its end is an error. The RESET may wait for the link. */
-      isReset: () => [outbound.reset, outbound.stopArrived, inbound.reset, ...codes].some((code) => code !== undefined),
+      isReset: () =>
+        leavesOut() ||
+        [outbound.reset, outbound.stopArrived, inbound.reset, ...codes].some((code) => code !== undefined),
       isLeft: () => left,
       isUnsure: () => unsure,
       inbound,

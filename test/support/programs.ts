@@ -24,12 +24,29 @@ const postgresFolders = (): ReadonlyArray<string> => {
   }
 }
 
+/** Debian keeps the browser of WebKitGTK beside its libraries. */
+const webKitFolders = (): ReadonlyArray<string> => {
+  const root = "/usr/lib"
+  try {
+    return readdirSync(root).flatMap((folder) => ["4.1", "4.0"].map((v) => join(root, folder, `webkit2gtk-${v}`)))
+  } catch {
+    return []
+  }
+}
+
 export const programs = {
   PostgreSQL: findProgram("postgres", postgresFolders()),
   Redis: findProgram("redis-server"),
   MariaDB: findProgram("mariadbd", ["/usr/sbin"]),
   "mariadb-install-db": findProgram("mariadb-install-db"),
   OpenSSH: findProgram("sshd", ["/usr/sbin"]),
+  curl: findProgram("curl"),
+  git: findProgram("git"),
+  dig: findProgram("dig"),
   prlimit: findProgram("prlimit"),
+  WebKitWebDriver: findProgram("WebKitWebDriver"),
+  MiniBrowser: findProgram("MiniBrowser", webKitFolders()),
+  Xvfb: findProgram("Xvfb"),
+  Firefox: findProgram("firefox-esr") ?? findProgram("firefox"),
   Chromium: findProgram("chromium") ?? findProgram("chromium-browser") ?? findProgram("google-chrome")
 } as const

@@ -40,24 +40,27 @@ const handlers = Api.toLayer({
 
 type Ends = { readonly client: Transport; readonly server: Transport }
 
+const muxRpc = (dialect: "auto" | "off") => ({ client, server }: Ends) =>
+  Effect.gen(function*() {
+    const settings = { streamBufferSize: 256 * 1024, dialect }
+    const near = yield* Effect.provideService(Session.makeClient(settings), Transport, client)
+    const far = yield* Effect.provideService(Session.makeServer(settings), Transport, server)
+    yield* RpcServer.layer(Api).pipe(
+      Layer.provide([handlers, MuxRpc.layerProtocolServer()]),
+      Layer.provide([Layer.succeed(Session.StreamAcceptor, far), RpcSerialization.layerNdjson]),
+      Layer.build
+    )
+    const context = yield* MuxRpc.layerProtocolClient().pipe(
+      Layer.provide([Layer.succeed(Session.StreamOpener, near), RpcSerialization.layerNdjson]),
+      Layer.build
+    )
+    return { api: yield* Effect.provide(RpcClient.make(Api), context), isLost: near.isClosed }
+  })
+
 /** Each makes an `RpcClient` whose `RpcServer` is at the other end of a link. */
 const protocols = {
-  muxRpc: ({ client, server }: Ends) =>
-    Effect.gen(function*() {
-      const settings = { streamBufferSize: 256 * 1024 }
-      const near = yield* Effect.provideService(Session.makeClient(settings), Transport, client)
-      const far = yield* Effect.provideService(Session.makeServer(settings), Transport, server)
-      yield* RpcServer.layer(Api).pipe(
-        Layer.provide([handlers, MuxRpc.layerProtocolServer()]),
-        Layer.provide([Layer.succeed(Session.StreamAcceptor, far), RpcSerialization.layerNdjson]),
-        Layer.build
-      )
-      const context = yield* MuxRpc.layerProtocolClient().pipe(
-        Layer.provide([Layer.succeed(Session.StreamOpener, near), RpcSerialization.layerNdjson]),
-        Layer.build
-      )
-      return { api: yield* Effect.provide(RpcClient.make(Api), context), isLost: near.isClosed }
-    }),
+  native: muxRpc("auto"),
+  plain: muxRpc("off"),
   oneSocket: ({ client, server }: Ends) =>
     Effect.gen(function*() {
       let isLost = false

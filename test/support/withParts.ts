@@ -11,6 +11,8 @@ export const withParts = (transport: Transport, parts: Partial<Transport>): Tran
   pollWritable: () => transport.pollWritable(),
   receiveCount: () => transport.receiveCount(),
   ping: transport.ping,
+  ...(transport.renew && { renew: () => transport.renew!() }),
+  ...(transport.resumption && { resumption: () => transport.resumption!() }),
   close: (code, reason, timeout) => transport.close(code, reason, timeout),
   ...parts
 })

@@ -303,12 +303,14 @@ describe("SessionServer", () => {
   it("SessionServer.make and layer need a TransportServer", () => {
     expectTypeOf(SessionServer.make).toEqualTypeOf<
       (
-        options?: SessionConfig.PartialSettings
+        settings?: SessionConfig.PartialSettings,
+        options?: SessionServer.Options
       ) => Effect.Effect<SessionServer.Service, Invalid, TransportServer.TransportServer>
     >()
     expectTypeOf(SessionServer.layer).toEqualTypeOf<
       (
-        options?: SessionConfig.PartialSettings
+        settings?: SessionConfig.PartialSettings,
+        options?: SessionServer.Options
       ) => Layer.Layer<SessionServer.SessionServer, Invalid, TransportServer.TransportServer>
     >()
   })
@@ -364,7 +366,7 @@ describe("ReconnectingSession", () => {
 
   it("ReconnectingSession has the failures of its attempts in its type", () => {
     const _make = () => ReconnectingSession.make({ transport: NodeTransport.connect("ws://a") })
-    type Failures = WsmuxError.ConnectFailure | WsmuxError.TerminalError
+    type Failures = WsmuxError.ConnectFailure | ReconnectingSession.Loss
     expectTypeOf({} as Made<typeof _make>).toEqualTypeOf<ReconnectingSession.Service<Failures>>()
     expectTypeOf({} as Made<typeof _make>).toExtend<ReconnectingSession.Service>()
     expectTypeOf({} as WsmuxError.NotConnected<Failures>["cause"]).toEqualTypeOf<Failures | undefined>()
@@ -373,7 +375,7 @@ describe("ReconnectingSession", () => {
   class LoginFailed extends Data.TaggedError("LoginFailed")<{ readonly user: string }> {}
   const login = (_session: Session.Session): Effect.Effect<void, LoginFailed> => Effect.void
   const dial = NodeTransport.connect("ws://a")
-  type Dialled = WsmuxError.ConnectFailure | WsmuxError.TerminalError
+  type Dialled = WsmuxError.ConnectFailure | ReconnectingSession.Loss
   type Either = Dialled | LoginFailed
 
   it("ReconnectingSession.make infers all failures when isHopeless is given in any order", () => {

@@ -1,6 +1,6 @@
 import { describeGo } from "./goPeer.js"
 import { dialGo } from "./links.js"
-import { carries, carriesEverything, halfCloses } from "./suites.js"
+import { carries, carriesEverything, halfCloses, plainly } from "./suites.js"
 
 const mebibyte = 1024 * 1024
 
@@ -13,4 +13,10 @@ describeGo("a client with a server of Go", () => {
 
 describeGo("a server that dials a client of Go", () => {
   carries((options, flags) => dialGo(options, { role: "client", ...flags }), "echo", 4096, 10, 100_000)
+})
+
+describeGo("a client without the dialect with a server of Go", () => {
+  carries(plainly(dialGo), "echo", 4096, 10, 100_000)
+  carries(plainly(dialGo), "source", 4096, 10, 100_000)
+  halfCloses(plainly(dialGo))
 })

@@ -1,7 +1,9 @@
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
+import * as Record from "../../../src/internal/wire/record.js"
 import { bytes, pattern } from "../../support/bytes.js"
+import { encodeMessage, hello, open, reset } from "../../support/records.js"
 import { ack, dat, fin, syn } from "../../support/scriptedPeer.js"
 import { describeGo, isStandIn } from "./goPeer.js"
 import { dialRaw, roles } from "./rawLink.js"
@@ -16,6 +18,17 @@ for (const { goes, ours, role } of roles) {
         yield* send(syn(ours))
         expect(yield* next(1)).toEqual([ack(ours, 2000)])
         yield* send(dat(ours, bytes("hello")), fin(ours))
+        expect(yield* next(3)).toEqual([ack(ours, 5), dat(ours, bytes("hello")), fin(ours)])
+      }))
+
+    it.scopedLive("a Go peer ignores all records on the reserved id among the frames of an echo", () =>
+      Effect.gen(function*() {
+        const { next, send } = yield* dialRaw({ role, serve: "echo", buffer: 2000 })
+        const records = [hello(), { _tag: "Ping", payload: new Uint8Array(8) }, reset(ours, 2), open(ours + 2)] as const
+        const record = (index: number) => dat(Record.reservedId, encodeMessage(records[index]!).subarray(5))
+        yield* send(record(0), syn(ours), record(1))
+        expect(yield* next(1)).toEqual([ack(ours, 2000)])
+        yield* send(record(2), dat(ours, bytes("hello")), record(3), fin(ours))
         expect(yield* next(3)).toEqual([ack(ours, 5), dat(ours, bytes("hello")), fin(ours)])
       }))
 

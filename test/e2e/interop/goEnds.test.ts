@@ -101,7 +101,7 @@ for (const { goes, ours, role } of roles) {
 
     it.scopedLive("a Go peer lives when all pongs are unsolicited", () =>
       Effect.gen(function*() {
-        const flags = { role, open: "echo", "accept-deadline": "1500ms", keepalive: "250ms" } as const
+        const flags = { role, open: "echo", "accept-deadline": "6s", keepalive: "1s" } as const
         const { go, ws } = yield* dialRaw(flags, { autoPong: false })
         ws.pong("at once")
         ws.on("ping", () => ws.pong("and again"))

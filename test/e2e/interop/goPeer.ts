@@ -25,6 +25,8 @@ export interface Flags {
   readonly listen?: string
   readonly dial?: string
   readonly proxy?: string
+  readonly tunnel?: string
+  readonly token?: string
   readonly role?: "client" | "server"
   readonly buffer?: number
   readonly keepalive?: string

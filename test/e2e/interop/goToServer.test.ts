@@ -1,6 +1,6 @@
 import { describeGo } from "./goPeer.js"
 import { listenForGo, listenForGoServer } from "./links.js"
-import { carries, carriesEverything, halfCloses } from "./suites.js"
+import { carries, carriesEverything, halfCloses, plainly } from "./suites.js"
 
 const mebibyte = 1024 * 1024
 
@@ -12,4 +12,10 @@ describeGo("a server with a client of Go", () => {
 
 describeGo("a client that a server of Go dials", () => {
   carries(listenForGoServer, "echo", 4096, 10, 100_000)
+})
+
+describeGo("a server without the dialect with a client of Go", () => {
+  carries(plainly(listenForGo), "echo", 4096, 10, 100_000)
+  carries(plainly(listenForGo), "source", 4096, 10, 100_000)
+  halfCloses(plainly(listenForGo))
 })

@@ -9,10 +9,16 @@ import type { Link } from "./links.js"
 import { digest, digestOf, expectNoFaults, openMany, request, send, serveMany } from "./traffic.js"
 
 /** One of the functions of `links.ts` that connect a session with Go. */
-type Connect = (options?: SessionConfig.PartialSettings, flags?: Flags) => Effect.Effect<Link, unknown, Scope.Scope>
+export type Connect = (
+  options?: SessionConfig.PartialSettings,
+  flags?: Flags
+) => Effect.Effect<Link, unknown, Scope.Scope>
 
 const buffers = [1024, 4096, 65536]
 const services = ["echo", "sink", "source"] as const
+
+/** The same sessions without the dialect. */
+export const plainly = (connect: Connect): Connect => (options, flags) => connect({ ...options, dialect: "off" }, flags)
 
 /** Runs every service with small and large windows, one and many streams, opened by either end. */
 export const carriesEverything = (connect: Connect): void => {
@@ -32,7 +38,8 @@ export const carries = (
   service: typeof services[number],
   buffer: number,
   streams: number,
-  size: number
+  size: number,
+  peer = "Go"
 ): void => {
   const what = `${service} on ${streams} streams of ${size} bytes with windows of ${buffer}`
   it.scopedLive(`session carries ${what} when it opens`, () =>
@@ -44,7 +51,7 @@ export const carries = (
       expect((yield* session.snapshot).streams).toEqual([])
     }))
 
-  it.scopedLive(`session carries ${what} when Go opens`, () =>
+  it.scopedLive(`session carries ${what} when ${peer} opens`, () =>
     Effect.gen(function*() {
       const link = yield* connect({ streamBufferSize: buffer }, { buffer, open: service, streams, bytes: size })
       yield* serveMany(link, service, streams, size)

@@ -1,13 +1,14 @@
 import { expect, it } from "@effect/vitest"
 import { pathToFileURL } from "node:url"
 import { count } from "../../support/count.js"
+import { extent } from "../../support/extent.js"
 import { tight } from "../../support/withstanding.js"
 import { buildFuzzer } from "./build.js"
 import type * as Fuzz from "./fuzz.js"
 import { known } from "./known.js"
 
 const { WSMUX_FUZZ_PROGRAM } = process.env
-const messages = count("WSMUX_FUZZ_MESSAGES", 50_000)
+const messages = count("WSMUX_FUZZ_MESSAGES", extent(25_000, 15_000))
 const fuzzer = buildFuzzer().then((path) => import(pathToFileURL(path).href) as Promise<typeof Fuzz>)
 const seed = count("WSMUX_FUZZ_SEED", 1, 0)
 

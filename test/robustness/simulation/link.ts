@@ -1,4 +1,3 @@
-import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import type { Settings } from "effect-wsmux/SessionConfig"
 import type { CloseInfo, Listener, Transport } from "effect-wsmux/Transport"
 import * as Duration from "effect/Duration"
@@ -7,8 +6,9 @@ import * as Queue from "effect/Queue"
 import type { Wire } from "../../support/numberedEnds.js"
 import { other, type Side } from "../../support/numberedEnds.js"
 import type { Random } from "../../support/random.js"
-import { decodeMessage } from "../../support/records.js"
+import { decodeMessage, type Message } from "../../support/records.js"
 import { withParts } from "../../support/withParts.js"
+import type { MakePair, Pair } from "./resumable.js"
 
 /** The properties of a link. Times are in milliseconds. */
 export interface Weather {
@@ -33,7 +33,7 @@ export const drawWeather = (random: Random): Weather => ({
 /** Two transports joined by a bad link, and the faults of the link. */
 export interface Link {
   readonly transports: Record<Side, Transport>
-  readonly pair: MemoryTransport.Pair
+  readonly pair: Pair
   readonly wire: Wire
   readonly settings: Record<Side, Settings>
   /** Whether the link has stalled, after which an end may take its peer for dead. */
@@ -47,6 +47,7 @@ export interface Link {
 }
 
 export const makeLink = (
+  makePair: MakePair,
   weather: Weather,
   settings: Record<Side, Settings>,
   wire: Wire,
@@ -55,7 +56,7 @@ export const makeLink = (
 ) =>
   Effect.gen(function*() {
     const { jitter, latency, loses } = weather
-    const pair = yield* MemoryTransport.makePair({ capacity: weather.capacity, latency, ping: weather.ping })
+    const pair = yield* makePair({ capacity: weather.capacity, latency, ping: weather.ping })
     const blocked = { client: false, server: false }
     const travelling = { client: 0, server: 0 }
     const pings = { client: 0, server: 0 }
@@ -71,8 +72,8 @@ export const makeLink = (
         let ended = false
         const deliver = (count: number) => {
           for (const message of held.splice(0, count)) {
-            travelling[other(side)]--
             const record = decodeMessage(message)
+            if (!isPing(record)) travelling[other(side)]--
             if (record._tag === "Pong") inBand[side].answered = record.payload.join()
             receiver?.onMessage(message)
           }
@@ -111,8 +112,8 @@ export const makeLink = (
             const message = Buffer.concat(parts)
             wire.expect(mayWrite || ended, `${side} sent more than the transport takes`)
             mayWrite = false
-            travelling[side]++
             const record = decodeMessage(message)
+            if (!isPing(record)) travelling[side]++
             if (record._tag === "Ping") inBand[side].sent = record.payload.join()
             log(side, message)
             pair[side].send([message])
@@ -130,6 +131,11 @@ export const makeLink = (
               onWritable: () => {
                 blocked[side] = false
                 listener.onWritable()
+              },
+              onRenewed: () => {
+                pings[side] = 0
+                inBand[side].answered = inBand[side].sent
+                listener.onRenewed?.()
               },
               onClose
             })
@@ -149,3 +155,6 @@ export const makeLink = (
       isSilent: () => travelling.client === 0 && travelling.server === 0
     } as Link
   })
+
+/** Whether a loss makes the message void. Pings and their answers change no credit. */
+const isPing = ({ _tag }: Message): boolean => _tag === "Ping" || _tag === "Pong"

@@ -1,8 +1,18 @@
-/** `npm run simulate` runs random programs by their seeds. `simulate.ts` explains the programs. */
+/** `npm run simulate` runs random programs by their seeds. Both files `simulate.ts` explain their programs. */
 import { type Options, parse, usage } from "./options.js"
-import { simulate } from "./simulate.js"
+import * as resumption from "./resumption/simulate.js"
+import * as sessions from "./simulate.js"
 
-const run = ({ count, from, shows }: Options): number => {
+const run = ({ count, from, resumes, sessions: overSessions, shows }: Options): number => {
+  let cuts = 0
+  let resumed = 0
+  const simulate = (seed: number) => {
+    const report = resumes && !overSessions ? resumption.simulate(seed) : sessions.simulate(seed, resumes)
+    cuts += report.cuts
+    resumed += report.resumed
+    return report
+  }
+  const flags = `${resumes ? "--resume " : ""}${overSessions ? "--sessions " : ""}`
   const began = performance.now()
   let told = began
   const failed = new Array<number>()
@@ -11,7 +21,9 @@ const run = ({ count, from, shows }: Options): number => {
     if (shows) console.log(`${trace.join("\n")}\n${hash}`)
     if (failure !== undefined) {
       failed.push(seed)
-      if (!shows) console.log(`seed ${seed}: ${failure}\n  npm run simulate -- --seed ${seed}`)
+      if (!shows) {
+        console.log(`seed ${seed}: ${failure}\n  npm run simulate -- ${flags}--seed ${seed}`)
+      }
     }
     const now = performance.now()
     if (now - told < progressMillis) continue
@@ -19,7 +31,8 @@ const run = ({ count, from, shows }: Options): number => {
     process.stderr.write(`${seed + 1 - from} of ${count} seeds, ${failed.length} failed\n`)
   }
   const seconds = ((performance.now() - began) / 1000).toFixed(1)
-  if (!shows) console.log(`${count} seeds from ${from} on in ${seconds} s: ${failed.length} failed`)
+  const losses = resumes ? `, ${cuts} cuts, ${resumed} times resumed` : ""
+  if (!shows) console.log(`${count} seeds from ${from} on in ${seconds} s: ${failed.length} failed${losses}`)
   return failed.length === 0 ? 0 : 1
 }
 

@@ -13,6 +13,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { bytes } from "../../support/bytes.js"
+import { extent } from "../../support/extent.js"
 import { type End, getEnd, other, type Side, Wire } from "../../support/numberedEnds.js"
 import { quiet } from "../../support/observe.js"
 import { readAll } from "../../support/sessions.js"
@@ -256,9 +257,14 @@ const execute = ({ buffer, capacity, dialect, finished, latency, opens, settings
   })
 
 const links = {
-  "a link without latency": { latency: FastCheck.constant(0), maxBuffer: 4096, maxSteps: 40, numRuns: 120 },
+  "a link without latency": { latency: FastCheck.constant(0), maxBuffer: 4096, maxSteps: 40, numRuns: extent(120, 40) },
   // a step of the TestClock takes milliseconds, and each message on its way needs a step
-  "a slow link": { latency: FastCheck.integer({ min: 1, max: 20 }), maxBuffer: 256, maxSteps: 15, numRuns: 20 }
+  "a slow link": {
+    latency: FastCheck.integer({ min: 1, max: 20 }),
+    maxBuffer: 256,
+    maxSteps: 15,
+    numRuns: extent(20, 8)
+  }
 }
 
 for (const [link, { numRuns, ...scale }] of Object.entries(links)) {

@@ -21,7 +21,8 @@ export const makeMemoryServer = (maxMessageSize: number) =>
               Effect.scoped(handler(transport, { principal: undefined, request: { url: "/", headers: {} } }))
             )
           return yield* Effect.forever(Effect.flatMap(Queue.take(arrivals), serve))
-        })) as ReturnType<typeof server.run<unknown, never>>
+        })) as ReturnType<typeof server.run<unknown, never>>,
+      stopAccepting: Effect.void
     }
     return { server, connect: (transport: Transport) => Queue.offer(arrivals, transport) }
   })

@@ -18,10 +18,13 @@ export interface Report {
   readonly trace: ReadonlyArray<string>
   /** The broken promise, when there is one. */
   readonly failure: string | undefined
+  /** How often a connection was cut that can be resumed, and how often a session went on over another. */
+  readonly cuts: number
+  readonly resumed: number
 }
 
-/** Runs the program of a seed. */
-export const simulate = (seed: number): Report => {
+/** Runs the program of a seed: sessions that end with their connections, or survive the loss of them. */
+export const simulate = (seed: number, resumes = false): Report => {
   const random = new Random(seed)
   const order: Order = {
     shuffled: random.chance(0.6),
@@ -30,9 +33,11 @@ export const simulate = (seed: number): Report => {
   const trace = [
     `seed ${seed}: ${order.shuffled ? "any fiber" : "the oldest fiber"} next, preemption ${order.preemption}`
   ]
+  const counts = { cuts: 0, resumed: 0 }
   const attempt = () => {
     const exit = runDeterministically(
-      (timers) => program(random, timers, order.preemption > 0, (text) => trace.push(text)),
+      (timers) =>
+        program(random, timers, { preemptive: order.preemption > 0, resumes, counts }, (text) => trace.push(text)),
       order,
       random.fork()
     )
@@ -50,7 +55,7 @@ export const simulate = (seed: number): Report => {
     Error.stackTraceLimit = stackTraceLimit
   }
   if (failure !== undefined) trace.push(failure)
-  return { seed, trace, failure, hash: createHash("sha1").update(trace.join("\n")).digest("hex") }
+  return { seed, trace, failure, ...counts, hash: createHash("sha1").update(trace.join("\n")).digest("hex") }
 }
 
 const describe = (cause: Cause.Cause<unknown>): string => {
@@ -58,15 +63,25 @@ const describe = (cause: Cause.Cause<unknown>): string => {
   return error instanceof Fault ? error.message : Cause.pretty(cause)
 }
 
-const program = (random: Random, timers: Timers, preemptive: boolean, tell: (text: string) => void) =>
+interface Kind {
+  readonly preemptive: boolean
+  readonly resumes: boolean
+  readonly counts: { cuts: number; resumed: number }
+}
+
+const program = (random: Random, timers: Timers, kind: Kind, tell: (text: string) => void) =>
   leavingNothing(
     timers,
     Effect.gen(function*() {
       yield* Effect.scoped(Effect.gen(function*() {
-        const world = yield* makeWorld(random, timers, preemptive, tell)
+        const world = yield* makeWorld(random, timers, kind, tell)
         yield* Effect.gen(function*() {
           yield* live(world)
           yield* finish(world)
+          for (const [{ link }] of world.pairs) {
+            kind.counts.cuts += link.pair.cuts()
+            kind.counts.resumed += link.pair.resumed()
+          }
           yield* close(world)
         }).pipe(Effect.onError((cause) => Effect.sync(() => world.say(`FAULT: ${describe(cause)}`))))
       }))
@@ -99,6 +114,11 @@ const live = (world: World) =>
         yield* idle
         world.checkAtRest()
       } else world.check()
+    }
+    for (const pair of world.pairs) {
+      // this program has lost connections, and ended no session
+      const mustLive = world.resumes && !mayEnd && !pair[0].link.pair.mayEnd()
+      if (mustLive && !isAlive(pair)) throw new Fault(`${pair[0].name}: the session ends with its connection`)
     }
   })
 

@@ -46,7 +46,11 @@ const fatal = { silence: 2, cut: 2, closeFrame: 1, close: 2, interruptClose: 1, 
 export type Step = keyof typeof weights | keyof typeof fatal
 
 export const drawStep = (world: World, mayEnd: boolean): Step =>
-  mayEnd && world.random.chance(0.06) ? world.random.weighted(fatal) : world.random.weighted(weights)
+  world.resumes && world.random.chance(0.25)
+    ? world.random.weighted({ cut: 8, silence: 1 })
+    : mayEnd && world.random.chance(0.06)
+    ? world.random.weighted(fatal)
+    : world.random.weighted(weights)
 
 /** A time in milliseconds after which a keep-alive expires. */
 const maxSilence = 30_000

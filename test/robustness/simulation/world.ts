@@ -20,6 +20,7 @@ import { withParts } from "../../support/withParts.js"
 import { drawWeather, type Link, makeLink } from "./link.js"
 import { checkAtRest, checkBounds, checkCredit, checkTurn, type Turns } from "./model.js"
 import { drawSettings, isOver, type Peer } from "./peer.js"
+import { makePlainPair, makeResumablePairs } from "./resumable.js"
 import { makeMemoryServer } from "./server.js"
 
 /** The clients, the server and the state that the model has of them. */
@@ -27,6 +28,8 @@ export interface World {
   readonly random: Random
   readonly now: () => number
   readonly say: (text: string) => void
+  /** Whether the sessions survive the loss of their connections. */
+  readonly resumes: boolean
   readonly pairs: Array<readonly [client: Peer, server: Peer]>
   readonly scope: Scope.Scope
   /** Dials with a further client. */
@@ -43,7 +46,12 @@ export interface World {
 
 export class Fault extends Error {}
 
-export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, tell: (text: string) => void) =>
+export const makeWorld = (
+  random: Random,
+  timers: Timers,
+  { preemptive, resumes }: { readonly preemptive: boolean; readonly resumes: boolean },
+  tell: (text: string) => void
+) =>
   Effect.gen(function*() {
     const scope = yield* Effect.scope
     const clock = yield* Effect.clock
@@ -51,9 +59,12 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
     const say = (text: string) => tell(`${String(now()).padStart(6)} ${text}`)
     const pairs: Array<readonly [Peer, Peer]> = []
     const network = random.fork()
+    const makePair = resumes ? yield* makeResumablePairs(network.fork()) : makePlainPair
     let stopped = false
 
-    const serverSettings = drawSettings(random)
+    /** Only sessions that speak the dialect can resume. */
+    const native = resumes && random.chance(0.9) ? { dialect: "auto" } as const : {}
+    const serverSettings = { ...drawSettings(random), ...native }
     say(`server: ${describe(serverSettings)}`)
     const { connect, server } = yield* makeMemoryServer(maxMessageSize(SessionConfig.defaults))
     const sessions = yield* Effect.provideService(SessionServer.make(serverSettings), TransportServer, server)
@@ -81,7 +92,7 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
       const name = String(pairs.length)
       const weather = drawWeather(network)
       const settings = {
-        client: { ...drawSettings(random), ...(random.chance(0.4) ? sameWindows : {}) },
+        client: { ...drawSettings(random), ...native, ...(random.chance(0.4) ? sameWindows : {}) },
         server: serverSettings
       }
       say(`client ${name}: ${describe(settings.client)}; ${JSON.stringify(weather)}`)
@@ -93,7 +104,7 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
       )
       wire.preemptive = preemptive
       const turns: Record<Side, Turns> = { client: new Map(), server: new Map() }
-      const link: Link = yield* makeLink(weather, settings, wire, network, (from, message) => {
+      const link: Link = yield* makeLink(makePair, weather, settings, wire, network, (from, message) => {
         const frame = decodeMessage(message)
         say(`${name} ${from === "client" ? "->" : "<-"} ${describeFrame(frame)}`)
         const peer = pairs.flat().find((peer) => peer.link === link && peer.side === from)
@@ -154,6 +165,12 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
       for (const [client, server] of pairs) checkCredit(client, server)
       check()
     }
+    const cutAny = Effect.suspend(() => {
+      const alive = pairs.filter(([client, server]) => !isOver(client) && !isOver(server))
+      if (alive.length === 0) return Effect.void
+      say("a link is cut")
+      return random.pick(alive)[0].link.pair.cut
+    })
     const until = (what: string, holds: () => boolean) =>
       Effect.gen(function*() {
         const limit = now() + patience
@@ -163,6 +180,7 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
           if (holds()) return
           const next = Math.min(...timers())
           if (next === Infinity) throw new Fault(`nothing will ever happen any more, and not: ${what}`)
+          if (resumes && random.chance(0.1)) yield* cutAny
           if (next > limit) throw new Fault(`not within ${patience} ms: ${what}`)
           yield* TestClock.adjust(Math.max(0, next - now()))
         }
@@ -172,6 +190,7 @@ export const makeWorld = (random: Random, timers: Timers, preemptive: boolean, t
       random,
       now,
       say,
+      resumes,
       pairs,
       scope,
       connect: Effect.provideService(dial, Scope.Scope, scope),

@@ -9,6 +9,9 @@ import { client } from "./client.js"
 import { judge, line, megabytes, type Sample } from "./judge.js"
 import { type Options, parse, usage } from "./options.js"
 import { type Fault, makeProxy } from "./proxy.js"
+import { soakResumed } from "./resume.js"
+import { resumedClient } from "./resumedClient.js"
+import { resumingServer } from "./resumingServer.js"
 import { server } from "./server.js"
 import { random } from "./tasks.js"
 
@@ -98,7 +101,9 @@ const chosen = (): Options | undefined => {
 const [role, told] = process.argv.slice(2)
 if (role === "server") server()
 else if (role === "client") client(JSON.parse(told!))
+else if (role === "resuming-server") resumingServer()
+else if (role === "resumed-client") resumedClient(JSON.parse(told!))
 else {
   const options = chosen()
-  if (options !== undefined && !await soak(options)) process.exitCode = 1
+  if (options !== undefined && !await (options.resume ? soakResumed : soak)(options)) process.exitCode = 1
 }

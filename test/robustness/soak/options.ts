@@ -6,6 +6,8 @@ export interface Options {
   readonly clients: number
   readonly workers: number
   readonly seed: number
+  /** Cuts the connections of sessions that resume, in place of those of sessions that end. */
+  readonly resume: boolean
 }
 
 const flags = {
@@ -19,13 +21,19 @@ export const usage = (): string =>
   [
     "npm run soak -- [options]",
     ...Object.entries(flags).map(([flag, [text, standard]]) => `  --${flag.padEnd(8)} N  ${text} (${standard})`),
+    "  --duration D  how long to run, such as 15s or 10m, in place of --minutes",
+    "  --resume       sessions that survive cuts every 0.2 to 5 s under mixed load: no byte lost, no stream failed",
     "  --help         this"
   ].join("\n")
 
 /** The options, or undefined when the arguments ask for help. Throws with one line when an argument is wrong. */
 export const parse = (args: ReadonlyArray<string>): Options | undefined => {
   const names = Object.keys(flags) as Array<keyof typeof flags>
-  const known = { help: { type: "boolean" as const } }
+  const known = {
+    help: { type: "boolean" as const },
+    resume: { type: "boolean" as const },
+    duration: { type: "string" as const }
+  }
   const { values } = parseArgs({
     args: [...args],
     options: { ...known, ...Object.fromEntries(names.map((name) => [name, { type: "string" as const }])) }
@@ -40,5 +48,14 @@ export const parse = (args: ReadonlyArray<string>): Options | undefined => {
     }
     return value
   }
-  return { minutes: number("minutes"), clients: number("clients"), workers: number("workers"), seed: number("seed") }
+  const duration = (): number | undefined => {
+    if (given.duration === undefined) return undefined
+    const [, count, unit] = /^([1-9]\d{0,3})(s|m)$/.exec(String(given.duration)) ?? []
+    if (count === undefined) throw new Error(`--duration: ${given.duration} is no duration such as 15s or 10m`)
+    if (given.minutes !== undefined) throw new Error("--duration, --minutes: give one or the other")
+    return unit === "s" ? Number(count) / 60 : Number(count)
+  }
+  const minutes = duration() ?? number("minutes")
+  const resume = given.resume === true
+  return { resume, minutes, clients: number("clients"), workers: number("workers"), seed: number("seed") }
 }

@@ -1,10 +1,13 @@
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import { setTimeout as setTimeoutOf } from "node:timers/promises"
 
 /** A proxy between clients and server that ends, resets and stalls connections. */
 export interface Proxy {
   readonly port: number
   /** Causes the next fault, and answers with its kind. */
   readonly harm: (choose: () => number) => Fault | undefined
+  /** Ends each connection at once by an end or a reset, or stalls it for a while before. Answers how many. */
+  readonly cut: (choose: () => number) => Promise<number>
   readonly close: () => void
 }
 
@@ -58,6 +61,21 @@ export const makeProxy = async (target: number): Promise<Proxy> => {
         victim.pipe(other)
       }, stall)
       return "stall"
+    },
+    cut: async (choose) => {
+      const all = [...pairs]
+      if (choose() < 0.2) {
+        for (const [near, far] of all) near.unpipe(far).pause()
+        await setTimeoutOf(choose() * 1000)
+      }
+      for (const pair of all) {
+        const how = choose()
+        // the other end notices when the proxy passes the end on
+        if (how < 0.4) pair[0].destroy()
+        else if (how < 0.6) pair[1].destroy()
+        else pair[how < 0.8 ? 0 : 1].resetAndDestroy()
+      }
+      return all.length
     },
     close: () => {
       server.close()

@@ -28,7 +28,15 @@ const sample = (used: number, left = 0): Sample => {
 
 describe("the soak", () => {
   it("parse fills in the defaults when options are missing", () => {
-    expect(parse(["--minutes", "30", "--seed=7"])).toEqual({ minutes: 30, clients: 2, workers: 16, seed: 7 })
+    expect(parse(["--minutes", "30", "--seed=7"])).toEqual({
+      minutes: 30,
+      clients: 2,
+      workers: 16,
+      seed: 7,
+      resume: false
+    })
+    expect(parse(["--resume", "--duration", "15s"])).toMatchObject({ minutes: 0.25, resume: true })
+    expect(parse(["--duration", "10m"])).toMatchObject({ minutes: 10, resume: false })
     expect(parse(["--help"])).toBe(undefined)
   })
 
@@ -36,6 +44,9 @@ describe("the soak", () => {
     "--minutes x": "--minutes: x is not a whole number from 1 to 10000",
     "--minutes 0": "--minutes: 0 is not a whole number from 1 to 10000",
     "--workers 1.5": "--workers: 1.5 is not a whole number from 1 to 1000",
+    "--duration 1h": "--duration: 1h is no duration such as 15s or 10m",
+    "--duration 0s": "--duration: 0s is no duration such as 15s or 10m",
+    "--duration 1m --minutes 1": "--duration, --minutes: give one or the other",
     "--hours 1": "Unknown option '--hours'",
     "--minutes": "Option '--minutes <value>' argument missing",
     "--minutes -1": "Option '--minutes' argument is ambiguous. Did you forget to specify the option argument",
@@ -62,6 +73,15 @@ describe("the soak", () => {
       // in the first minute memory grows, since the engine still compiles code
       expect(stderr.split("\n").filter((line) => line !== "" && !/^the memory of .* grows/.test(line))).toEqual([])
       expect(stdout).toMatch(/^1 min, [1-9]\d* streams, .* MB each way, 0 mismatches, /m)
+    }), 300_000)
+
+  it.live("soak loses no byte and no stream when cuts hit sessions that resume for 15 s", () =>
+    Effect.gen(function*() {
+      const program = yield* Effect.promise(() => built)
+      const args = [program, "--resume", "--duration", "15s", "--clients", "1"]
+      const { stderr, stdout } = yield* Effect.promise(() => soak(process.execPath, args))
+      expect(stderr).toBe("")
+      expect(stdout).toMatch(/ [1-9]\d* cuts, [1-9]\d* times resumed, .*, 0 streams failed or bytes lost$/m)
     }), 300_000)
 
   it("judge finds no fault when memory rises and falls", () => {

@@ -47,7 +47,7 @@ export const random = (seed: number): () => number => {
 const source = pattern(1 << 20)
 
 /** A part of the source to send, and a check of its echo. */
-const makeContent = (choose: () => number, most: number) => {
+export const makeContent = (choose: () => number, most: number) => {
   const size = 1 + Math.floor(choose() * most)
   const start = Math.floor(choose() * (source.byteLength - size))
   let read = 0
@@ -80,7 +80,7 @@ const readBack = (tally: Tally, stream: MuxStream, content: Content, pause: Effe
   })
 
 /** Sends, and reads the echo at the same time. */
-const echo = (
+export const echo = (
   tally: Tally,
   session: Opener<NotConnected | OpenError>,
   content: Content,

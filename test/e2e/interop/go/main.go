@@ -23,6 +23,7 @@ type options struct {
 	keepAlive      time.Duration
 	acceptDeadline time.Duration
 	overrun        string
+	tunnel, token  string
 	serve, open    string
 	streams        int
 	opening        int
@@ -52,6 +53,8 @@ func parse() options {
 	flag.StringVar(&o.listen, "listen", "", "address to accept WebSockets on, e.g. 127.0.0.1:0")
 	flag.StringVar(&o.dial, "dial", "", "WebSocket URL to connect to")
 	flag.StringVar(&o.proxy, "proxy", "", "two secrets, with a comma between: listen as a proxy like websocktunnel's")
+	flag.StringVar(&o.tunnel, "tunnel", "", "name to dial for, as a client of websocktunnel's proxy")
+	flag.StringVar(&o.token, "token", "", "the token to show for -tunnel")
 	flag.StringVar(&o.role, "role", "", "client or server (default: server when listening, client when dialling)")
 	flag.IntVar(&o.buffer, "buffer", 1024, "bytes of StreamBufferSize")
 	flag.DurationVar(&o.keepAlive, "keepalive", 10*time.Second, "keep-alive interval")
@@ -104,9 +107,17 @@ func (o *options) check() error {
 
 func dial(o options) {
 	dialer := websocket.Dialer{HandshakeTimeout: 10 * time.Second}
-	ws, _, err := dialer.Dial(o.dial, nil)
+	header := http.Header{}
+	if o.tunnel != "" {
+		header.Set(tunnelHeader, o.tunnel)
+		header.Set("Authorization", "Bearer "+o.token)
+	}
+	ws, answer, err := dialer.Dial(o.dial, header)
 	if err != nil {
 		fatal(err)
+	}
+	if o.tunnel != "" {
+		emit(event{Event: "listening", Address: answer.Header.Get(urlHeader)})
 	}
 	if !run(ws, o.role, o) {
 		os.Exit(1)
