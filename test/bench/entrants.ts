@@ -18,13 +18,17 @@ export const adapters: Readonly<Record<string, string>> = {
   "ours as a platform Socket": "ours-socket"
 }
 
+/** The sessions that run every workload: by default, able to resume, and without the dialect. */
+const everywhere: ReadonlyArray<string> = ["ours", "ours-resume", "ours-off"]
+
 /**
  * The workloads that other ways of writing run, too. They show what an Effect stream costs to start (W2, W4), how much
- * of that this package could save (`ours-floor`), and 64 writes handed over at once (W6).
+ * of that this package could save (`ours-floor`), what early data saves (`ours-early`), and 64 writes handed over at
+ * once (W6).
  */
 const others: Readonly<Record<string, ReadonlyArray<string>>> = {
   W2: ["ours-plain"],
-  W4: ["ours-plain", "ours-whole", "ours-floor"],
+  W4: ["ours-plain", "ours-whole", "ours-early", "ours-floor"],
   W6: ["ours-plain"]
 }
 
@@ -58,6 +62,8 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
         both("auto-tuned", { ...standard, maxWindow: large }, "ours"),
         both("window 16 MiB", { window: large }, "ours")
       ].filter(({ client }) => wanted(client))
+    case "W10":
+      return ["ours-whole", "ours-early"].filter(wanted).map((name) => both(name, standard))
     case "A1":
     case "A1r":
       // the other end is a plain stream, so that one row shows the adapter sending and one receiving
@@ -68,7 +74,9 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
     default:
       return Object.keys(peers)
         .filter((name) => wanted(name) && (workload.bare || !bare.includes(name)))
-        .filter((name) => !name.startsWith("ours-") || others[workload.id]?.includes(name) === true)
+        .filter((name) =>
+          !name.startsWith("ours") || everywhere.includes(name) || others[workload.id]?.includes(name) === true
+        )
         .map((name) => both(name, standard))
   }
 }

@@ -21,7 +21,8 @@ const sizes = {
   "small-mib": ["MiB of W6, in writes of 1 KiB", 64, 8],
   "mixed-ms": ["milliseconds of W7", 3000, 500],
   "delayed-mib": ["MiB of W9", 512, 16],
-  "delay-ms": ["milliseconds each way in W9", 20, 20],
+  "delayed-opens": ["streams of W10", 50, 10],
+  "delay-ms": ["milliseconds each way in W9 and W10", 20, 20],
   "first-mib": ["MiB of the warm-up row", 16, 16],
   "warm-ms": ["how long a run is warmed up", 1000, 150],
   "window-kib": ["our window, for all rows without another", 512, 512]

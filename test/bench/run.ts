@@ -38,7 +38,7 @@ export const run = async (
   const conversation = async (): Promise<Sample> => {
     const server = start("server")
     let { port } = await server.expect("listening")
-    if (workload.id === "W9") {
+    if (workload.delayed === true) {
       const proxy = await delayProxy(port, sizes["delay-ms"])
       if (over) proxy.close()
       sides.push({ stop: async () => proxy.close() })

@@ -21,6 +21,8 @@ export interface Workload extends Measured {
   /** A small part of the work, which runs again and again before the clock starts. */
   readonly warmUp?: ((client: Client, sizes: Sizes) => Promise<unknown>) | undefined
   readonly measure: (client: Client, sizes: Sizes, probe: Probe) => Promise<Sample>
+  /** Whether a proxy delays each direction. */
+  readonly delayed?: boolean
 }
 
 const kib = 1 << 10
@@ -293,10 +295,28 @@ export const workloads: ReadonlyArray<Workload> = [
   {
     ...bulk,
     id: "W9",
+    delayed: true,
     title: (sizes) => `W1, ${sizes["delayed-mib"]} MiB, each direction delayed by ${sizes["delay-ms"]} ms`,
     metrics: { "MB/s": "more" },
     bars: [{ metric: "MB/s", of: "auto-tuned", against: "window 16 MiB", atLeast: 0.9 }],
     measure: (client, sizes) => uploadRate(client, sizes["delayed-mib"] * mib, sizes["chunk-kib"] * kib)
+  },
+  {
+    id: "W10",
+    delayed: true,
+    title: (sizes) =>
+      `${sizes["delayed-opens"]} streams one after the other, as W4, each direction delayed by ${sizes["delay-ms"]} ms`,
+    metrics: { "p50 ms": "less" },
+    // one round trip instead of two
+    bars: [{ metric: "p50 ms", of: "ours-early", against: "ours-whole", atMost: 0.6 }],
+    bare: false,
+    role: () => every("echo"),
+    warmUp: (client) => echoed(client),
+    measure: async (client, sizes) => {
+      const times: Array<number> = []
+      for (let i = 0; i < sizes["delayed-opens"]; i++) times.push(1000 * await clock(() => echoed(client)))
+      return { "p50 ms": percentile(times, 0.5) }
+    }
   },
   {
     ...bulk,

@@ -2,9 +2,11 @@ import * as ByteStream from "effect-wsmux/ByteStream"
 import type { MuxStream } from "effect-wsmux/MuxStream"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
+import * as ResumableTransport from "effect-wsmux/ResumableTransport"
 import * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as SessionServer from "effect-wsmux/SessionServer"
+import * as SharedLimits from "effect-wsmux/SharedLimits"
 import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -21,8 +23,17 @@ import { type Peer, PingPong, type Role } from "./peer.js"
 /** The number of writes that a program hands over at a time, as to a stream of Node with a high-water mark. */
 const burst = 64 * 1024
 
-const config = ({ maxWindow, window }: Settings) =>
-  SessionConfig.layer(maxWindow === undefined ? { streamBufferSize: window } : { maxStreamBufferSize: maxWindow })
+/** W5 opens 10,000 streams, beyond the defaults, and more than half of the shared limit is not for one session. */
+const manyStreams = 40_000
+
+const limits = SharedLimits.layer({ maxStreams: manyStreams })
+
+const config = ({ maxWindow, window }: Settings, dialect: "auto" | "off") =>
+  SessionConfig.layer({
+    dialect,
+    maxStreams: manyStreams,
+    ...maxWindow === undefined ? { streamBufferSize: window } : { maxStreamBufferSize: maxWindow }
+  })
 
 /** The reads and writes of a program. */
 interface Style {
@@ -78,8 +89,12 @@ const operations: Style = {
   echo: (stream) => Effect.zipRight(forEach(stream, stream.write), stream.end)
 }
 
-/** The operations for whole answers, which cost the least to start. */
-const wholeAnswers: Style = {
+/**
+ * The operations for whole answers, which cost the least to start.
+ *
+ * @param early whether the first bytes leave with the open
+ */
+const wholeAnswers = (early: boolean): Style => ({
   ...operations,
   echo: (stream) => Effect.zipRight(ByteStream.forEach(stream, stream.write), stream.end),
   ask: (session, request, take) =>
@@ -89,17 +104,19 @@ const wholeAnswers: Style = {
         ByteStream.writeEnd(stream, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)),
         Effect.map(ByteStream.readAll(stream, { maxBytes: Infinity }), take)
       )
-    })
-}
+    }, { early })
+})
+
+const answers = wholeAnswers(false)
 
 const emptyRun = Stream.run(Stream.empty, Sink.fromChannel(Channel.void))
 
 /** The same beside runs of an Effect `Stream` without elements: the most that `readable` and `writable` can reach. */
 const emptyRuns: Style = {
-  ...wholeAnswers,
-  echo: (stream) => Effect.zipRight(emptyRun, wholeAnswers.echo(stream)),
+  ...answers,
+  echo: (stream) => Effect.zipRight(emptyRun, answers.echo(stream)),
   ask: (session, request, take) =>
-    Effect.zipRight(Effect.zipRight(emptyRun, emptyRun), wholeAnswers.ask!(session, request, take))
+    Effect.zipRight(Effect.zipRight(emptyRun, emptyRun), answers.ask!(session, request, take))
 }
 
 const serve = ({ echo, read, write }: Style, stream: MuxStream, role: Role) => {
@@ -108,14 +125,25 @@ const serve = ({ echo, read, write }: Style, stream: MuxStream, role: Role) => {
   return Effect.zipRight(read(stream, service.take), Effect.suspend(() => write(stream, service.answer())))
 }
 
-export const make = (style: Style): Peer => ({
+/** How both ends run their sessions. */
+interface Ways {
+  /** Whether the session can go on over another WebSocket. */
+  readonly resume?: boolean
+  readonly dialect?: "auto" | "off"
+}
+
+export const make = (style: Style, { dialect = "auto", resume = false }: Ways = {}): Peer => ({
   about: ({ maxWindow, window }) =>
     maxWindow === undefined
       ? `window ${window >> 10} KiB`
       : `window ${SessionConfig.defaults.streamBufferSize} bytes, auto-tuned to ${maxWindow >> 10} KiB`,
   listen: async (roles, settings) => {
     const runtime = ManagedRuntime.make(
-      SessionServer.layer().pipe(Layer.provide(NodeTransportServer.layer()), Layer.provide(config(settings)))
+      SessionServer.layer(undefined, { resume }).pipe(
+        Layer.provide(NodeTransportServer.layer()),
+        Layer.provide(config(settings, dialect)),
+        Layer.provide(limits)
+      )
     )
     const server = await runtime.runPromise(SessionServer.SessionServer)
     runtime.runFork(server.run((session) => {
@@ -127,8 +155,13 @@ export const make = (style: Style): Peer => ({
     return server.address.port
   },
   connect: async (url, settings) => {
+    const transport = resume ? ResumableTransport.layer(NodeTransport.connect(url)) : NodeTransport.layer(url)
     const runtime = ManagedRuntime.make(
-      Session.layerClient().pipe(Layer.provide(NodeTransport.layer(url)), Layer.provide(config(settings)))
+      Session.layerClient().pipe(
+        Layer.provide(transport),
+        Layer.provide(config(settings, dialect)),
+        Layer.provide(limits)
+      )
     )
     const session = await runtime.runPromise(Session.Session)
     const scope = Effect.runSync(Scope.make())
@@ -162,5 +195,8 @@ export const make = (style: Style): Peer => ({
 
 export const ours = make(streams)
 export const plain = make(operations)
-export const whole = make(wholeAnswers)
+export const whole = make(answers)
+export const early = make(wholeAnswers(true))
 export const floor = make(emptyRuns)
+export const resuming = make(streams, { resume: true })
+export const withoutDialect = make(streams, { dialect: "off" })
