@@ -11,7 +11,7 @@ const source = fileURLToPath(new URL("./src/", import.meta.url))
  * so each number has one digit. The number of workers belongs to the pool: unit tests are threads, all others are
  * processes. Workers without isolation run one project after the other, so one project holds all suites that wait.
  */
-const group = { computing: 1, waiting: 2, searching: 3, measuring: 4 } as const
+const group = { computing: 1, waiting: 2, searching: 3, measuring: 4, pairing: 5 } as const
 
 /** The suites that take longest begin first, so that none of them is left over at the end of its group. */
 const slowest = [
@@ -22,7 +22,9 @@ const slowest = [
   "package/install",
   "bench/benchmarks",
   "cli/tunnel",
-  "simulation",
+  "simulation/simulation",
+  "simulation/further",
+  "fuzz/fuzz",
   "interop/goRefusals"
 ]
 
@@ -47,13 +49,16 @@ const project = (name: string, { group, include, timeout, ...settings }: Setting
   extends: true as const,
   test: {
     name,
-    include: include.map((folder) => `test/${folder}/**/*.test.ts`),
+    include: include.map((part) => part.endsWith("*") ? `test/${part}.test.ts` : `test/${part}/**/*.test.ts`),
     sequence: { groupOrder: group },
     testTimeout: timeout,
     hookTimeout: timeout,
     ...settings
   }
 })
+
+/** The other runtimes are a download of some hundred megabytes, so a desk asks for them. */
+const hasRuntimes = process.env.CI !== undefined || process.env.WSMUX_RUNTIMES !== undefined
 
 /** This set-up builds the Go peer and names the programs that the machine lacks. */
 const programs = ["test/support/globalSetup.ts"]
@@ -87,16 +92,28 @@ export default defineConfig({
       }),
       project("robustness", {
         group: group.searching,
-        include: ["robustness/{simulation,fuzz,soak}"],
+        // attacks on processes of their own measure the memory of those
+        include: ["robustness/{simulation,fuzz,soak}", "robustness/attacks/{bytes,connections,server,streams}*"],
         timeout: 120_000
       }),
       // One suite after the other: each measures the times or the memory of its processes.
       project("attacks", {
         group: group.measuring,
-        include: ["robustness/{attacks,faults,memory}"],
+        include: ["robustness/attacks/flood*", "robustness/{faults,memory}"],
         timeout: 120_000,
         poolOptions: { forks: { singleFork: true } }
-      })
+      }),
+      // Each test is two or three processes, which wait for most of their time.
+      ...hasRuntimes
+        ? [project("runtimes", {
+          group: group.pairing,
+          include: ["runtimes", "proxies"],
+          timeout: 300_000,
+          maxConcurrency: 8,
+          globalSetup: ["test/runtimes/globalSetup.ts"],
+          poolOptions: { forks: { singleFork: true } }
+        })]
+        : []
     ]
   }
 })
