@@ -81,6 +81,8 @@ export interface Service {
   readonly release: (name: string, epoch: number, id: string) => Effect.Effect<void, DirectoryFailure>
   /** Completes with the nodes of a name that are known. */
   readonly find: (name: string) => Effect.Effect<Option.Option<Entry>, DirectoryFailure>
+  /** Completes with all nodes that are known. */
+  readonly nodes: Effect.Effect<ReadonlyArray<Node>, DirectoryFailure>
   /** Emits claims and releases from the moment of subscription on. Never ends. */
   readonly changes: Stream.Stream<Change>
 }
@@ -139,6 +141,7 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
         const nodes = [...known?.ids ?? []].filter(isAlive).map((id) => ({ id, url: alive.get(id)!.url }))
         return nodes.length === 0 ? Option.none() : Option.some({ epoch: known!.epoch, nodes })
       }),
+    nodes: Effect.sync(() => [...alive].filter(([id]) => isAlive(id)).map(([id, { url }]) => ({ id, url }))),
     changes: Stream.fromPubSub(changes)
   }
 })

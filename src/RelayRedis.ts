@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Scripts from "./relay/redisScripts.js"
-import { type Change, DirectoryFailure, type Entry, RelayDirectory, type Service } from "./RelayDirectory.js"
+import { type Change, DirectoryFailure, type Entry, type Node, RelayDirectory, type Service } from "./RelayDirectory.js"
 
 /**
  * The part of a Redis client that the directory uses, so that a program takes any client. Each promise should fail
@@ -42,8 +42,9 @@ export interface Options {
 }
 
 /**
- * Makes a directory in one Redis, or in one with replicas. The keys are `PREFIX:node:ID`, which expire, and
- * `PREFIX:name:NAME`; the channel is `PREFIX:changes`. The scripts touch several keys, which a Redis Cluster refuses.
+ * Makes a directory in one Redis, or in one with replicas. The keys are `PREFIX:node:ID`, which expire,
+ * `PREFIX:nodes` and `PREFIX:name:NAME`; the channel is `PREFIX:changes`. The scripts touch several keys, which a Redis
+ * Cluster refuses.
  *
  * @since 0.2.0
  * @category constructors
@@ -64,7 +65,7 @@ export const make = (
     yield* Effect.addFinalizer(() => Effect.sync(() => listeners.clear()))
     return {
       renew: ({ id, url }, ttlMillis) =>
-        Effect.map(run(Scripts.renew, `node:${id}`, url, String(Math.ceil(ttlMillis))), (known) => known === 1),
+        Effect.map(run(Scripts.renew, `node:${id}`, url, String(Math.ceil(ttlMillis)), id), (known) => known === 1),
       leave: (id) => Effect.asVoid(run(Scripts.leave, `node:${id}`)),
       claim: (name, epoch, id) =>
         Effect.map(run(Scripts.claim, `name:${name}`, name, String(epoch), id), (ruling) => Number(ruling)),
@@ -72,11 +73,12 @@ export const make = (
       find: (name) =>
         Effect.map(run(Scripts.find, `name:${name}`), (found) =>
           typeof found === "string" ? Option.some(JSON.parse(found) as Entry) : Option.none()),
+      nodes: Effect.map(run(Scripts.nodes, "nodes"), (found) =>
+        JSON.parse(String(found)) as ReadonlyArray<Node>),
       changes: Stream.asyncPush<Change>((emit) =>
         Effect.acquireRelease(
           Effect.sync(() => {
-            const listener = (change: Change) =>
-              void emit.single(change)
+            const listener = (change: Change) => void emit.single(change)
             listeners.add(listener)
             return listener
           }),

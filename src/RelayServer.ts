@@ -113,7 +113,47 @@ export interface Snapshot {
   readonly requests: number
   readonly bytesIn: number
   readonly bytesOut: number
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
   readonly isDraining: boolean
+}
+
+/**
+ * A name at one node: its agents, and the requests and streams that run through them.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface NameSnapshot {
+  readonly name: string
+  readonly agents: number
+  readonly streams: number
+}
+
+/**
+ * What a node of the relay tells.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface NodeReport extends RelayDirectory.Node {
+  /** Undefined where the node did not answer within 2 s. */
+  readonly snapshot: Snapshot | undefined
+  /** The names with the most streams, at most 100. */
+  readonly busiest: ReadonlyArray<NameSnapshot>
+}
+
+/**
+ * What all nodes of the relay tell.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface NodeReports {
+  /** The node that was asked comes first. */
+  readonly nodes: ReadonlyArray<NodeReport>
+  /** Whether the directory did not answer. Then the nodes are those that it told last. */
+  readonly isDirectoryAway: boolean
 }
 
 /**
@@ -174,6 +214,8 @@ export interface Service {
   /** Returns the URL at which the agent of a name is reached. */
   readonly urlOf: (name: string) => string
   readonly snapshot: Effect.Effect<Snapshot>
+  /** Asks all nodes that the directory knows, at once. Completes within 4 s. */
+  readonly nodes: Effect.Effect<NodeReports>
   /**
    * Tells the agents to dial another node, and takes no new ones. Requests go on, and wait for agents that move.
    * Completes when the agents have gone and the requests that ran are answered, or the grace has passed. The scope of

@@ -14,6 +14,8 @@ import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
 import * as Redis from "./redis.js"
 import * as Admin from "./status/admin.js"
+import * as Page from "./status/page.js"
+import * as Status from "./status/relay.js"
 import * as Samples from "./status/samples.js"
 import * as Tls from "./tls.js"
 
@@ -68,7 +70,7 @@ const options = {
   ),
   maxAgents: whole("max-agents", "Agents, clients and relays that may be connected", 20_000),
   maxStreams: whole("max-streams", "Requests that may run through one name", 1000),
-  admin: Options.withDescription(Shared.admin, "Show /metrics and /healthz at this address."),
+  admin: Options.withDescription(Shared.admin, "Show a page over all nodes, /metrics and /healthz at this address."),
   allowAnonymous: Shared.allowAnonymous,
   tlsCert: Shared.textFile("tls-cert", "Certificate chain (PEM) to listen with TLS."),
   tlsKey: Shared.textFile("tls-key", "Private key (PEM) of the certificate."),
@@ -101,8 +103,8 @@ export const relay = Command.make("relay", options, (given) =>
     )
     if (Option.isSome(given.admin)) {
       yield* Shared.refuseAnonymous("--admin", given.admin.value, given.allowAnonymous, "give ")
-      const bound = yield* Admin.serve(given.admin.value, sourceOf(server))
-      yield* Effect.logInfo(`metrics: http://${Endpoint.format(bound)}/metrics`)
+      const bound = yield* Admin.serve(given.admin.value, sourceOf(server, `${scheme}://${format(server.address)}`))
+      yield* Effect.logInfo(`status page: http://${Endpoint.format(bound)}/`)
     }
     return yield* Effect.onInterrupt(Effect.never, () =>
       Effect.zipRight(
@@ -114,14 +116,16 @@ export const relay = Command.make("relay", options, (given) =>
   )
 
 /** What a balancer and a monitoring system ask for. */
-const sourceOf = ({ snapshot }: RelayServer.Service): Admin.Source => ({
+const sourceOf = (server: RelayServer.Service, address: string): Admin.Source => ({
+  page: Page.relay,
+  status: Status.of(server, address),
   readiness: Effect.map(
-    snapshot,
+    server.snapshot,
     ({ isDraining }) => isDraining ? { ready: false, text: "draining" } : { ready: true, text: "ready" }
   ),
   samples: Effect.zipWith(
     Samples.read,
-    snapshot,
+    server.snapshot,
     (samples, { agents, bytesIn, bytesOut, names, requests, running }) => [
       ...samples,
       sample("gauge", "agents", "Agents that are connected.", agents),

@@ -13,6 +13,7 @@ import type { PartialSettings } from "../SessionConfig.js"
 import { Transport } from "../Transport.js"
 import * as Failure from "./failure.js"
 import { nodeHeader } from "./gate.js"
+import { maxAnswer } from "./report.js"
 import * as Token from "./token.js"
 import type { OtherNodes, Purpose, Way, Ways } from "./ways.js"
 
@@ -32,10 +33,15 @@ interface Settings {
 export interface Nodes extends OtherNodes {
   /** Forgets what is known of a name, or of all names. */
   readonly forget: (name: string | undefined) => void
+  /** Asks another node what it tells of itself. */
+  readonly ask: (node: Node) => Effect.Effect<string, Failure.Unanswered>
 }
 
-/** The label of streams between two nodes. */
+/** The label of streams between two nodes that go on to an agent. */
 const label = "relay"
+
+/** The label of streams on which a node tells of itself. */
+const statusLabel = "relay-status"
 
 export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scope> =>
   Effect.gen(function*() {
@@ -98,7 +104,21 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
     const absent = (name: string) =>
       now() - (seen.get(name) ?? -Infinity) < memoryMillis ? Failure.noAgent : Effect.succeedNone
 
+    const ask = (at: Node) => {
+      const key = JSON.stringify(at)
+      return Effect.scoped(Effect.gen(function*() {
+        const session = yield* RcMap.get(sessions, key)
+        const stream = yield* session.open({ label: statusLabel })
+        return yield* ByteStream.readText(stream, { maxBytes: maxAnswer })
+      })).pipe(
+        // a node of an older version resets the stream; streams that run keep an invalidated session
+        Effect.tapError(({ _tag }) => _tag === "StreamReset" ? Effect.void : RcMap.invalidate(sessions, key)),
+        Effect.mapError(() => unreachable)
+      )
+    }
+
     return {
+      ask,
       forget: (name) => name === undefined ? found.clear() : void found.delete(name),
       open: (name, purpose) =>
         Effect.gen(function*() {
@@ -148,10 +168,15 @@ export const admit = (secret: string, own: Node, token: string, id: string, now:
   return claims !== undefined && claims.iss === id && Token.isFor(claims, audienceOf(own.id))
 }
 
-/** Serves the streams that another node opens: for names of this node only. */
-export const serve = (session: Session.Session, ways: Ways): Effect.Effect<never, unknown> =>
+/** Serves the streams that another node opens: for names of this node only, and for what this node tells of itself. */
+export const serve = (
+  session: Session.Session,
+  ways: Ways,
+  told: Effect.Effect<Uint8Array>
+): Effect.Effect<never, unknown> =>
   session.run((stream) =>
     Effect.gen(function*() {
+      if (stream.label === statusLabel) return yield* ByteStream.writeEnd(stream, yield* told)
       const asked = decode(stream)
       if (asked === undefined) return yield* stream.reset({ code: Failure.notHere, reason: "malformed" })
       const onward = yield* Effect.either(ways.openHere(asked.name, asked.purpose, asked.epoch))

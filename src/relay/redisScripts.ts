@@ -6,13 +6,32 @@
  * claim their names twice a day: so names that nothing releases do not stay.
  */
 
-/** ARGV: prefix, URL, milliseconds. Returns whether the node was known. */
-export const renew = `
+/** Lists the nodes that live. `PREFIX:nodes` has their ids, and those of nodes that died since the last look. */
+const list = `
+local function list()
+  local nodes = {}
+  for _, id in ipairs(redis.call("SMEMBERS", ARGV[1] .. ":nodes")) do
+    local url = redis.call("GET", ARGV[1] .. ":node:" .. id)
+    if url then table.insert(nodes, { id = id, url = url }) else redis.call("SREM", ARGV[1] .. ":nodes", id) end
+  end
+  return nodes
+end`
+
+/** ARGV: prefix, URL, milliseconds, id. Returns whether the node was known. */
+export const renew = `${list}
 local known = redis.call("EXISTS", KEYS[1])
+if known == 0 then list() end
 redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])
+redis.call("SADD", ARGV[1] .. ":nodes", ARGV[4])
 return known`
 
 export const leave = `return redis.call("DEL", KEYS[1])`
+
+/** Returns the nodes that live as JSON. */
+export const nodes = `${list}
+local nodes = list()
+if #nodes == 0 then return "[]" end
+return cjson.encode(nodes)`
 
 /** Reads a name, and keeps the nodes that live. */
 const read = `

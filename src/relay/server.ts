@@ -25,6 +25,7 @@ import { listen } from "./listen.js"
 import { Membership } from "./membership.js"
 import { Names } from "./names.js"
 import * as Nodes from "./nodes.js"
+import * as Report from "./report.js"
 import { Sessions } from "./sessions.js"
 import { clientAudience, type Cluster, millis, type Settings } from "./settings.js"
 import { type OtherNodes, Ways } from "./ways.js"
@@ -82,7 +83,17 @@ export const make = (
     const publicUrl = publicUrlOf(settings, `http${secure}://${format(address)}`)
 
     const { cluster } = settings
-    const node = { id: cluster?.id ?? "", url: cluster?.url ?? `ws${secure}://${format(address)}/` }
+    const node = { id: cluster?.id ?? "single", url: cluster?.url ?? `ws${secure}://${format(address)}/` }
+    const startedAt = clock.unsafeCurrentTimeMillis()
+    const snapshot = (): RelayServer.Snapshot => ({
+      ...names.size,
+      running: front.running().length,
+      ...counters,
+      startedAt,
+      isDraining
+    })
+    const told = Effect.sync(() => ({ snapshot: snapshot(), busiest: Report.busiest(names) }))
+    let allNodes = Report.gather({ node, own: told, others: undefined })
     const membership = cluster && new Membership(cluster.directory, node, names, now)
     if (cluster !== undefined && membership !== undefined) {
       const nodes = yield* Nodes.make({
@@ -93,6 +104,7 @@ export const make = (
         session: sessionSettings(settings)
       })
       others = nodes
+      allNodes = Report.gather({ node, own: told, others: { directory: cluster.directory, ask: nodes.ask } })
       yield* membership.start(cluster.ttlMillis, ({ name }) => nodes.forget(name))
     }
 
@@ -128,7 +140,7 @@ export const make = (
         case "client":
           return serveClient(session, principal, ways, (name) => limits.admit(name))
         case "node":
-          return Nodes.serve(session, ways)
+          return Nodes.serve(session, ways, Effect.map(told, Report.encode))
       }
     }
     yield* Effect.forkScoped(
@@ -138,7 +150,8 @@ export const make = (
     return {
       address,
       urlOf: publicUrl,
-      snapshot: Effect.sync(() => ({ ...names.size, running: front.running().length, ...counters, isDraining })),
+      snapshot: Effect.sync(snapshot),
+      nodes: allNodes,
       drain: ({ grace }: RelayServer.DrainOptions = {}) =>
         Effect.suspend(() => {
           isDraining = true

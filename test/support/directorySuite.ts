@@ -60,6 +60,20 @@ export const directorySuite = (
         expect(yield* directory.find("a")).toEqual(Option.none())
       }))
 
+    it.scopedLive(`a directory in ${kind} lists the nodes that live when others have left or died`, () =>
+      Effect.gen(function*() {
+        const directory = yield* make
+        const ids = Effect.map(directory.nodes, (nodes) => nodes.map(({ id }) => id).sort())
+        expect(yield* directory.nodes).toEqual([])
+        yield* directory.renew({ id: "three", url: "ws://three" }, 50)
+        yield* directory.renew(one, 60_000)
+        yield* directory.renew(two, 60_000)
+        const both = Effect.repeat(Effect.delay(ids, 10), { until: (ids) => ids.length === 2 })
+        expect(yield* both.pipe(within(patience, "the end of the time to live"))).toEqual(["one", "two"])
+        yield* directory.leave("two")
+        expect(yield* directory.nodes).toEqual([one])
+      }))
+
     it.scopedLive(`a directory in ${kind} tells of claims and releases`, () =>
       Effect.gen(function*() {
         const directory = yield* known

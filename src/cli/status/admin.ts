@@ -11,6 +11,7 @@ import { refuseAnonymous } from "../options.js"
 import * as Tcp from "../tcp.js"
 import * as Monitor from "./monitor.js"
 import * as Page from "./page.js"
+import type { RelayStatus } from "./relay.js"
 import * as Samples from "./samples.js"
 import type { Status } from "./status.js"
 
@@ -19,7 +20,9 @@ export interface Source {
   readonly readiness: Effect.Effect<Monitor.Readiness>
   readonly samples: Effect.Effect<ReadonlyArray<Samples.Sample>>
   /** For the page and `/status.json`. Without it there are neither. */
-  readonly status?: Effect.Effect<Status>
+  readonly status?: Effect.Effect<Status | RelayStatus>
+  /** The page that shows the status. Default that of the tunnel. */
+  readonly page?: Page.Page
 }
 
 /** An answer to a request. */
@@ -68,7 +71,7 @@ export const answer = (request: Request, host: string, source: Source): Effect.E
     return Effect.succeed(fail(405, "expected GET or HEAD", { allow: "GET, HEAD" }))
   }
   const path = (request.url ?? "").split("?", 1)[0]
-  const { readiness, samples, status } = source
+  const { page = Page.tunnel, readiness, samples, status } = source
   if (path === "/healthz") {
     return Effect.map(
       readiness,
@@ -82,8 +85,8 @@ export const answer = (request: Request, host: string, source: Source): Effect.E
     return Effect.map(status, (status) => reply("application/json", JSON.stringify(status)))
   }
   if (status !== undefined && path === "/") {
-    const { headers, ...page } = reply("text/html; charset=utf-8", Page.html)
-    return Effect.succeed({ ...page, headers: { ...headers, "content-security-policy": Page.contentSecurityPolicy } })
+    const { headers, ...rest } = reply("text/html; charset=utf-8", page.html)
+    return Effect.succeed({ ...rest, headers: { ...headers, "content-security-policy": page.contentSecurityPolicy } })
   }
   return Effect.succeed(fail(404, "there is no such page"))
 }

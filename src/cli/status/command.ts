@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Endpoint from "../endpoint.js"
 import { usage } from "../options.js"
+import * as Relay from "./relay.js"
 import { Status } from "./status.js"
 import { render } from "./terminal.js"
 
@@ -29,14 +30,17 @@ export const status = Command.make("status", options, ({ address, json }) =>
       onNone: () => usage("address: expected host:port or http://host:port, such as 127.0.0.1:9090"),
       onSome: Effect.succeed
     })
-    const text = yield* ask(page)
-    const told = decode(text)
+    const told = decode(yield* ask(page))
     if (Either.isLeft(told)) return yield* Effect.fail(new Error(`cannot ask ${page}: no wsmux answers there`))
-    yield* Console.log(json ? JSON.stringify(told.right) : render(told.right))
-  })).pipe(Command.withDescription("Print sessions, forwards and streams of a command that runs with --admin."))
+    const status = told.right
+    const text = () => status.command === "relay" ? Relay.render(status) : render(status)
+    yield* Console.log(json ? JSON.stringify(status) : text())
+  })).pipe(
+    Command.withDescription("Print sessions, forwards and streams, or the nodes of a relay, of a command with --admin.")
+  )
 
 /** A later version may tell more. */
-const decode = Schema.decodeEither(Schema.parseJson(Status))
+const decode = Schema.decodeEither(Schema.parseJson(Schema.Union(Status, Relay.RelayStatus)))
 
 /** Parses the address of a status page. A name and a password have no use there. */
 const parse = (text: string): Option.Option<URL> => {

@@ -1,6 +1,14 @@
 import { createHash } from "node:crypto"
 import * as Human from "./human.js"
+import { showRelay, showTunnel } from "./shows.js"
 import { watch } from "./watch.js"
+
+/** A status page: one file, without requests to other servers. */
+export interface Page {
+  readonly html: string
+  /** Lets the page run its own script and style, and ask its own server. Everything else is forbidden. */
+  readonly contentSecurityPolicy: string
+}
 
 const style = `
 :root {
@@ -54,21 +62,19 @@ footer { padding-bottom: 1.5rem; font-size: .85rem; }
 }
 `
 
-const script = `(${watch.toString()})({ bytes: ${Human.bytes.toString()}, span: ${Human.span.toString()} })`
-
 const hashOf = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`
 
-/** Lets the page run its own script and style, and ask its own server. Everything else is forbidden. */
-export const contentSecurityPolicy = [
-  "default-src 'none'",
-  `script-src ${hashOf(script)}`,
-  `style-src ${hashOf(style)}`,
-  "connect-src 'self'",
-  "img-src data:",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'"
-].join("; ")
+const policyOf = (script: string): string =>
+  [
+    "default-src 'none'",
+    `script-src ${hashOf(script)}`,
+    `style-src ${hashOf(style)}`,
+    "connect-src 'self'",
+    "img-src data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'"
+  ].join("; ")
 
 const tile = (title: string, id: string, below = ""): string =>
   `<div><dt>${title}</dt><dd><b id="${id}">–</b><small${below && ` id="${below}"`}></small></dd></div>`
@@ -91,8 +97,11 @@ ${columns.map(({ isNumber, title }) => `<th scope="col"${isNumber ? " class=\"nu
 </tr></thead><tbody></tbody></table></div>
 </section>`
 
-/** The status page: one file, without requests to other servers. */
-export const html = `<!doctype html>
+/** @param show shows the status in the tiles and sections */
+const makePage = (show: string, tiles: ReadonlyArray<string>, sections: ReadonlyArray<string>): Page => {
+  const human = `{ bytes: ${Human.bytes.toString()}, span: ${Human.span.toString()} }`
+  const script = `(${watch.toString()})(${human}, ${show})`
+  const html = `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -112,29 +121,9 @@ export const html = `<!doctype html>
 <noscript><p>This page needs JavaScript. The same data: <a href="status.json">status.json</a>.</p>
 </noscript>
 <dl>
-${tile("Sessions", "total-sessions")}
-${tile("Streams", "total-streams")}
-${tile("Received", "rate-in", "bytes-in")}
-${tile("Sent", "rate-out", "bytes-out")}
-${tile("Running for", "uptime")}
+${[...tiles, tile("Running for", "uptime")].join("\n")}
 </dl>
-${
-  section("sessions", "Sessions", "No session is open.", [
-    ...texts("#", "Peer", "User", "Dialect", "State"),
-    ...numbers("Open for", "Round trip", "Streams", "Received", "Sent")
-  ])
-}
-${section("forwards", "Forwards", "There is no listener and no target.", texts("Option", "Listens on", "Leads to"))}
-${
-  section("streams", "Streams", "No stream is open.", [
-    ...texts("#", "Label", "From", "To", "State"),
-    ...numbers("Open for", "Received", "Sent", "Unread · unsent")
-  ])
-}
-<section aria-labelledby="end-title">
-<h2 id="end-title">Last end of a session <span id="last-end-age"></span></h2>
-<p id="last-end"></p>
-</section>
+${sections.join("\n")}
 </main>
 <footer><span id="version"></span> · the same as <a href="status.json">data</a>, as <a href="metrics">metrics</a>, and
 by <code>wsmux status</code></footer>
@@ -142,3 +131,54 @@ by <code>wsmux status</code></footer>
 </body>
 </html>
 `
+  return { html, contentSecurityPolicy: policyOf(script) }
+}
+
+/** The page of `serve` and `connect`. */
+export const tunnel: Page = makePage(
+  showTunnel.toString(),
+  [
+    tile("Sessions", "total-sessions"),
+    tile("Streams", "total-streams"),
+    tile("Received", "rate-in", "bytes-in"),
+    tile("Sent", "rate-out", "bytes-out")
+  ],
+  [
+    section("sessions", "Sessions", "No session is open.", [
+      ...texts("#", "Peer", "User", "Dialect", "State"),
+      ...numbers("Open for", "Round trip", "Streams", "Received", "Sent")
+    ]),
+    section("forwards", "Forwards", "There is no listener and no target.", texts("Option", "Listens on", "Leads to")),
+    section("streams", "Streams", "No stream is open.", [
+      ...texts("#", "Label", "From", "To", "State"),
+      ...numbers("Open for", "Received", "Sent", "Unread · unsent")
+    ]),
+    `<section aria-labelledby="end-title">
+<h2 id="end-title">Last end of a session <span id="last-end-age"></span></h2>
+<p id="last-end"></p>
+</section>`
+  ]
+)
+
+/** The page of `relay`. */
+export const relay: Page = makePage(
+  showRelay.toString(),
+  [
+    tile("Agents", "total-agents"),
+    tile("Requests that run", "total-running"),
+    tile("Requests in all", "total-requests"),
+    tile("Received", "total-in"),
+    tile("Sent", "total-out")
+  ],
+  [
+    section("nodes", "Nodes", "No node is known.", [
+      ...texts("URL", "Id", "State"),
+      ...numbers("Running for", "Agents", "Names", "Requests that run", "Requests", "Received", "Sent")
+    ]),
+    section("names", "Busiest names", "No agent is connected.", [
+      ...texts("Name"),
+      ...numbers("Agents", "Streams"),
+      ...texts("Nodes")
+    ])
+  ]
+)

@@ -8,7 +8,7 @@ const width = 80
 /** The least columns of a text that is cut. */
 const leastWidth = 6
 
-interface Column<Row> {
+export interface Column<Row> {
   readonly title: string
   readonly text: (row: Row) => string
   /** Whether long texts are cut where the line is too long. */
@@ -41,7 +41,7 @@ export const render = (status: Status): string => {
   return lines.join("\n")
 }
 
-const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
+export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
 
 /** The largest unit of a time span. */
 const age = (millis: number): string => span(millis).split(" ").slice(0, 2).join(" ")
@@ -83,7 +83,7 @@ const streamColumns = (at: number): ReadonlyArray<Column<StreamStatus>> => [
 ]
 
 /** A table behind an empty line, or nothing where there are no rows. */
-const table = <Row>(columns: ReadonlyArray<Column<Row>>, rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
+export const table = <Row>(columns: ReadonlyArray<Column<Row>>, rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
   if (rows.length === 0) return []
   const cells = [
     columns.map(({ title }) => title),
@@ -109,7 +109,7 @@ const set = (text: string, width: number, { isNumber }: { readonly isNumber?: bo
   text.length > width ? `${text.slice(0, width - 1)}…` : isNumber ? text.padStart(width) : text.padEnd(width)
 
 /** Breaks a text at spaces, and words that are longer than a line. */
-const wrap = (text: string): ReadonlyArray<string> => {
+export const wrap = (text: string): ReadonlyArray<string> => {
   const lines: Array<string> = []
   let line = ""
   for (const word of plainText(text).split(" ").flatMap((word) => word.match(/.{1,78}/gu) ?? [])) {

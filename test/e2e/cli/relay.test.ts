@@ -66,7 +66,7 @@ describe("wsmux relay", () => {
       const file = yield* secretFile
       const args = ["--listen", "127.0.0.1:0", "--secret-file", file, "--admin", "127.0.0.1:0"]
       const relay = yield* start(["relay", ...args])
-      const [, admin] = yield* relay.awaitLine(/metrics: (http:\S+)\/metrics/)
+      const [, admin] = yield* relay.awaitLine(/status page: (http:\S+)\//)
       expect(yield* ask(`${admin}/healthz`)).toMatchObject({ status: 200, body: "ready\n" })
       expect((yield* ask(`${admin}/metrics`)).body).toMatch(/^wsmux_relay_agents 0$/m)
     }))

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import { RelayStatus } from "effect-wsmux/cli/status/relay"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -7,7 +9,7 @@ import { programs } from "../../support/programs.js"
 import { ask, redialling, secret } from "../../support/relay.js"
 import { patience, within } from "../../support/within.js"
 import { redis } from "../databases/servers.js"
-import { start } from "./wsmux.js"
+import { run, start } from "./wsmux.js"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "wsmux-relay-"))),
@@ -27,10 +29,11 @@ const startRelays = (count: number) =>
         const process = yield* start([
           ...["relay", "--listen", "127.0.0.1:0", "--secret-file", join(files, "secret")],
           ...["--directory", `redis://127.0.0.1:${port}`, "--node-secret-file", join(files, "nodes")],
-          ...["--access-log", accessLog]
+          ...["--access-log", accessLog, "--admin", "127.0.0.1:0"]
         ])
         const [, ws, http] = yield* process.awaitLine(/^listening on (ws:\S+), agents are reached at (http:.*)\/NAME$/)
-        return { ...process, ws: `${ws}/`, http: http!, accessLog }
+        const [, admin] = yield* process.awaitLine(/status page: (http:\S+\/)/)
+        return { ...process, ws: `${ws}/`, http: http!, accessLog, admin: admin! }
       }), { concurrency: "unbounded" })
   })
 
@@ -48,6 +51,13 @@ const load = (urls: ReadonlyArray<string>, state: { stopped: boolean }, from: nu
       outcomes.push({ status, millis: Date.now() - began })
     }
     return outcomes
+  })
+
+/** The nodes that a status page shows, and whether each has answered. */
+const nodesOf = (admin: string) =>
+  Effect.map(ask(`${admin}status.json`), ({ body }) => {
+    const { nodes } = Schema.decodeUnknownSync(Schema.parseJson(RelayStatus), { onExcessProperty: "error" })(body)
+    return nodes.map(({ told, url }) => [url, told !== null] as const)
   })
 
 describe.skipIf(programs.Redis === undefined)("three relays and a Redis", () => {
@@ -73,6 +83,9 @@ describe.skipIf(programs.Redis === undefined)("three relays and a Redis", () => 
             ), { concurrency: 4, discard: true })
         yield* answersAll(last.http)
         yield* answersAll(drained.http)
+        expect((yield* nodesOf(drained.admin)).map(([, isUp]) => isUp)).toEqual([true, true, true])
+        const { code, stdout } = yield* run(["status", last.admin])
+        expect([code, stdout.split("\n").filter((line) => / up /.test(line)).length]).toEqual([0, 3])
 
         const killing = { stopped: false }
         const underKill = yield* Effect.fork(Effect.all(
@@ -81,6 +94,12 @@ describe.skipIf(programs.Redis === undefined)("three relays and a Redis", () => 
         ))
         yield* Effect.sleep(500)
         yield* killed.signal("SIGKILL")
+        // within its time to live the directory still tells of the node
+        expect(Object.fromEntries(yield* nodesOf(last.admin))).toEqual({
+          [killed.ws]: false,
+          [drained.ws]: true,
+          [last.ws]: true
+        })
         yield* answersAll(last.http)
         killing.stopped = true
         const outcomes = (yield* underKill.pipe(within(patience, "the answers under the kill"))).flat()

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type Browser, chromium } from "playwright-core"
 import { programs } from "../../../support/programs.js"
+import { secret as relaySecret, serveAgent } from "../../../support/relay.js"
 import * as Tcp from "../tcp.js"
 import { connect, run, serve, start, type Wsmux } from "../wsmux.js"
 
@@ -224,6 +225,21 @@ describe("the status page in Chromium", () => {
       yield* shows("#last-end", /closed/)
       yield* server.signal("SIGKILL")
       yield* shows("#readiness.bad", /^no answer for /)
+      expect(complaints).toEqual([])
+    }))
+
+  it.scopedLive("status page shows the nodes and names of a relay", () =>
+    Effect.gen(function*() {
+      const file = join(yield* folder, "secret")
+      writeFileSync(file, relaySecret)
+      const relay = yield* start(["relay", "--listen", "127.0.0.1:0", "--secret-file", file, ...withPage])
+      const [, ws] = yield* relay.awaitLine(/^listening on (ws:\S+),/)
+      const { complaints, shows } = yield* open(yield* pageOf(relay))
+      yield* shows("#names.empty .none", /No agent is connected/)
+      yield* serveAgent(`${ws}/`, "web", (_request, response) => response.end(), { program: "p" })
+      yield* shows("#names td", /^web$/)
+      yield* shows("#nodes td", /^up$/)
+      yield* shows("#total-agents", /^1$/)
       expect(complaints).toEqual([])
     }))
 

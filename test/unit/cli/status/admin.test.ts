@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Admin from "effect-wsmux/cli/status/admin"
+import * as Page from "effect-wsmux/cli/status/page"
 import * as Effect from "effect/Effect"
 
 const source: Admin.Source = {
@@ -60,13 +61,16 @@ describe("Admin", () => {
 
   it.effect("Admin.answer has one page without requests to other servers and without inline handlers", () =>
     Effect.gen(function*() {
-      const { body, headers, status } = yield* ask("/")
-      expect(status).toBe(200)
-      expect(headers["content-security-policy"]).toMatch(
-        /^default-src 'none'; script-src 'sha256-[^']+'; style-src 'sha256-[^']+'; connect-src 'self'; /
-      )
-      expect(headers["content-security-policy"]).not.toContain("unsafe")
-      expect(body).not.toMatch(/https?:\/\/|\son\w+=|innerHTML|@import/)
+      for (const page of [Page.tunnel, Page.relay]) {
+        const { body, headers, status } = yield* ask("/", {}, { ...source, page })
+        expect(status).toBe(200)
+        expect(headers["content-security-policy"]).toMatch(
+          /^default-src 'none'; script-src 'sha256-[^']+'; style-src 'sha256-[^']+'; connect-src 'self'; /
+        )
+        expect(headers["content-security-policy"]).not.toContain("unsafe")
+        expect(body).toBe(page.html)
+        expect(body).not.toMatch(/https?:\/\/|\son\w+=|innerHTML|@import/)
+      }
     }))
 
   it.effect("Admin.answer has no page and no status where its source has none", () =>
