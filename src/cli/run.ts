@@ -4,6 +4,7 @@ import { constants } from "node:os"
 import * as Environment from "./environment.js"
 import { wasHandled } from "./hangup.js"
 import { main, work } from "./main.js"
+import * as Systemd from "./systemd.js"
 import * as Tcp from "./tcp.js"
 
 // A reader of the output that closes its end stops the printing. The tunnel goes on.
@@ -44,7 +45,7 @@ NodeRuntime.runMain(worker === undefined ? main(process.argv) : work(worker), {
   // Ctrl-C is the usual end of a command, and no failure.
   teardown: (exit, onExit) => {
     const code = Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : 0
-    if (worker === undefined) onExit(code)
+    if (worker === undefined) void Systemd.sent().then(() => onExit(code))
     else process.exit(code) // the channel to the parent would keep the process alive
   }
 })

@@ -37,6 +37,9 @@ const send = (states: ReadonlyArray<string>): Promise<string | undefined> =>
     )
   )
 
+/** Completes when no message is on its way. The exit of the process would drop those that wait for their turn. */
+export const sent = (): Promise<unknown> => sending
+
 /** Tells systemd that the command does its work. */
 export const ready: Effect.Effect<void> = notify("READY=1")
 

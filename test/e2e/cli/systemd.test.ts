@@ -1,38 +1,67 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  watch,
+  writeFileSync,
+  writeSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
+import { within } from "../../support/within.js"
 import * as Tcp from "./tcp.js"
+import { makeWaits } from "./waits.js"
 import { connect, serve } from "./wsmux.js"
 
-/** A folder with a stand-in for `systemd-notify`, which writes its arguments to a file. */
-const standIn = (exitCode = 0) =>
+/**
+ * A folder with a stand-in for `systemd-notify`, which writes its arguments to a file and then runs the lines of
+ * `rest`.
+ */
+const standIn = (rest = "") =>
+  Effect.gen(function*() {
+    const folder = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "wsmux-"))),
+      (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+    )
+    const { until, wake } = makeWaits()
+    yield* Effect.acquireRelease(
+      Effect.sync(() => watch(folder, wake)),
+      (watcher) => Effect.sync(() => watcher.close())
+    )
+    const told = join(folder, "told")
+    const program = join(folder, "systemd-notify")
+    writeFileSync(program, `#!/bin/sh\necho "$NOTIFY_SOCKET $*" >> '${told}'\n${rest}\n`)
+    chmodSync(program, 0o755)
+    const lines = () => existsSync(told) ? readFileSync(told, "utf8").split("\n").slice(0, -1) : []
+    return {
+      folder,
+      env: { NOTIFY_SOCKET: "@wsmux/test", PATH: `${folder}${delimiter}${process.env.PATH}` },
+      /** Awaits as many messages, and completes with all of them. */
+      until: (count: number) =>
+        until(() => lines().length < count ? undefined : Effect.sync(lines)).pipe(
+          within("30 seconds", `${count} messages to systemd`)
+        )
+    }
+  })
+
+/** A pipe from which a stand-in reads. `open` lets a stand-in go on that waits for a line. */
+const gate = (path: string) =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "wsmux-"))),
-      (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
+      Effect.sync(() => {
+        spawnSync("mkfifo", [path])
+        return openSync(path, "r+") // a reader never waits for a writer then
+      }),
+      (fd) => Effect.sync(() => closeSync(fd))
     ),
-    (folder) => {
-      const told = join(folder, "told")
-      const program = join(folder, "systemd-notify")
-      writeFileSync(program, `#!/bin/sh\necho "$NOTIFY_SOCKET $*" >> '${told}'\nexit ${exitCode}\n`)
-      chmodSync(program, 0o755)
-      const env = { NOTIFY_SOCKET: "@wsmux/test", PATH: `${folder}${delimiter}${process.env.PATH}` }
-      const lines = () => existsSync(told) ? readFileSync(told, "utf8").trim().split("\n") : []
-      const until = (count: number) =>
-        Effect.sync(lines).pipe(
-          Effect.repeat(
-            Schedule.addDelay(Schedule.recurUntil((lines: Array<string>) => lines.length >= count), () => 20)
-          ),
-          Effect.timeoutFail({
-            duration: "15 seconds",
-            onTimeout: () => new Error(`${count} messages did not come within 15 s: ${lines()}`)
-          })
-        )
-      return { folder, env, until }
-    }
+    (fd) => ({ open: Effect.sync(() => writeSync(fd, "\n")) })
   )
 
 describe.skipIf(process.platform !== "linux")("wsmux and systemd", () => {
@@ -56,6 +85,19 @@ describe.skipIf(process.platform !== "linux")("wsmux and systemd", () => {
       }))
   }
 
+  it.scopedLive("wsmux serve tells systemd of its end when the last message is still on its way", () =>
+    Effect.gen(function*() {
+      const { env, folder, until } = yield* standIn("test $1 = STOPPING=1 || read line < \"${0%/*}/gate\"")
+      const { open } = yield* gate(join(folder, "gate"))
+      const server = yield* serve(yield* Tcp.echo, [], { env, last: "SIGTERM" })
+      yield* until(1)
+      yield* server.signal("SIGTERM")
+      yield* server.awaitLine(/taking no more clients/)
+      yield* open
+      expect(yield* until(2)).toEqual(["@wsmux/test READY=1", "@wsmux/test STOPPING=1"])
+      expect(yield* server.exit).toBe(0)
+    }))
+
   it.scopedLive("wsmux connect tells systemd when its first session is up, and when it ends", () =>
     Effect.gen(function*() {
       const { env, until } = yield* standIn()
@@ -68,7 +110,7 @@ describe.skipIf(process.platform !== "linux")("wsmux and systemd", () => {
 
   it.scopedLive("wsmux serve goes on with a warning when systemd-notify fails", () =>
     Effect.gen(function*() {
-      const { env } = yield* standIn(1)
+      const { env } = yield* standIn("exit 1")
       const server = yield* serve(yield* Tcp.echo, [], { env })
       yield* server.awaitLine(/level=WARN message="cannot tell systemd READY=1: /)
       const { port } = yield* connect(server.url)
