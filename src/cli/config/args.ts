@@ -1,8 +1,12 @@
+import * as HelpDoc from "@effect/cli/HelpDoc"
+import * as ValidationError from "@effect/cli/ValidationError"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Argv from "../argv.js"
 import { usage } from "../options.js"
+import { plain } from "../plainText.js"
+import { type Origin, place } from "./fault.js"
 import { type Config, parse } from "./file.js"
 
 /** Reads a configuration file. Fails with its faults, each in one line. */
@@ -10,14 +14,21 @@ export const read = (path: string, subcommand: Argv.Subcommand) =>
   Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(path)).pipe(
     Effect.mapError(() => [`${path}: cannot be read`]),
     Effect.flatMap((text) =>
-      Either.mapLeft(
-        parse(text, [...new Set(Argv.declared(subcommand).values())], isClient(subcommand)),
-        (faults) => faults.map((fault) => `${path}:${fault}`)
-      )
+      Either.mapBoth(parse(text, [...new Set(Argv.declared(subcommand).values())], isClient(subcommand)), {
+        onLeft: (faults) => faults.map((fault) => `${path}:${fault}`),
+        onRight: (config): Origin => ({ path, text, config, options: Argv.declared(subcommand) })
+      })
     )
   )
 
 const isClient = ({ name }: Argv.Subcommand): boolean => name === "connect"
+
+/** Arguments with those of a configuration file. */
+export interface Expanded {
+  readonly args: ReadonlyArray<string>
+  /** Undefined without `--config`. Its values are those among the arguments. */
+  readonly origin: Origin | undefined
+}
 
 /**
  * Puts the values of the file of `--config` before the arguments, as if they had been typed. The command line wins: an
@@ -28,25 +39,39 @@ export const expand = (subcommands: ReadonlyArray<Argv.Subcommand>, args: Readon
     const [command, ...own] = args
     const subcommand = subcommands.find(({ name }) => name === command)
     const options = subcommand === undefined ? new Map<string, Argv.Declared>() : Argv.declared(subcommand)
-    if (subcommand === undefined || !options.has("--config")) return args
+    const asTyped: Expanded = { args, origin: undefined }
+    if (subcommand === undefined || !options.has("--config")) return asTyped
     const { path, positional, seen } = survey(own, options)
-    if (path === undefined) return args
-    const config = yield* Effect.catchAll(read(path, subcommand), ([fault]) => usage(`--config: ${fault}`))
-    return [command!, ...toArgs(config, seen, positional), ...own]
+    if (path === undefined) return asTyped
+    const origin = yield* Effect.catchAll(read(path, subcommand), ([fault]) => usage(`--config: ${fault}`))
+    const config = unseen(origin.config, seen, positional)
+    return { args: [command!, ...toArgs(config), ...own], origin: { ...origin, config } } satisfies Expanded
   })
 
-/** Returns the arguments for the values of a file, but for those that the command line has itself. */
-export const toArgs = (
-  config: Config,
-  seen: ReadonlySet<string> = new Set(),
-  hasPositional = false
-): ReadonlyArray<string> => {
-  const { remotes, url, ...options } = config
-  const args = Object.entries(options).filter(([name]) => !seen.has(name)).flatMap(([name, value]) => {
+/** Runs the parser of a command. Its faults tell the place of a value in the configuration file. */
+export const placing = ({ origin }: Expanded) => <A, E, R>(parser: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  origin === undefined ? parser : Effect.mapError(parser, (error) => {
+    if (!ValidationError.isValidationError(error)) return error
+    const fault = plain(error.error)
+    const placed = place(fault, origin)
+    return placed === fault ? error : ValidationError.invalidValue(HelpDoc.p(`--config: ${placed}`)) as E & typeof error
+  })
+
+/** Leaves out what the command line has. */
+const unseen = (config: Config, seen: ReadonlySet<string>, hasPositional: boolean): Config =>
+  Object.fromEntries(
+    Object.entries(config).filter(([name]) => !seen.has(name) && !(hasPositional && positionals.includes(name)))
+  )
+
+const positionals = ["url", "remotes"]
+
+/** Returns the arguments for the values of a file. */
+export const toArgs = ({ remotes, url, ...options }: Config): ReadonlyArray<string> => {
+  const args = Object.entries(options).flatMap(([name, value]) => {
     if (typeof value === "boolean") return value ? [`--${name}`] : []
     return [value].flat().flatMap((text) => [`--${name}`, text])
   })
-  return hasPositional ? args : [...args, ...[url ?? []].flat(), ...[remotes ?? []].flat()].map(String)
+  return [...args, ...[url ?? []].flat(), ...[remotes ?? []].flat()].map(String)
 }
 
 /** Finds the file, the options that the command line has, and whether there are other arguments. */

@@ -11,6 +11,7 @@ import { plain, withPlainOutput } from "../plainText.js"
 import { serve } from "../serve.js"
 import { version } from "../version.js"
 import { read, toArgs } from "./args.js"
+import { place } from "./fault.js"
 
 /** Both commands take their options, and do nothing. */
 const idle = {
@@ -35,14 +36,18 @@ const check = Command.make("check", { file }, ({ file }) =>
     const client = yield* Effect.either(read(file, subcommands.connect))
     const server = yield* Effect.either(read(file, subcommands.serve))
     // the command with fewer faults is meant
-    const isOfClient = faultsOf(client) < faultsOf(server) || (Either.isRight(client) && "url" in client.right)
+    const isOfClient = faultsOf(client) < faultsOf(server) || (Either.isRight(client) && "url" in client.right.config)
     const name = isOfClient ? "connect" : "serve"
-    const content = isOfClient ? client : server
-    if (Either.isLeft(content)) return yield* complainAll(content.left)
-    const args = Argv.prepare([subcommands[name]], [name, ...toArgs(content.right)])
-    if (Either.isLeft(args)) return yield* complainAll([`${file}: ${args.left}`])
+    const origin = isOfClient ? client : server
+    if (Either.isLeft(origin)) return yield* complainAll(origin.left)
+    const complainOf = (fault: string) => {
+      const placed = place(fault, origin.right)
+      return complainAll([placed === fault ? `${file}: ${fault}` : placed])
+    }
+    const args = Argv.prepare([subcommands[name]], [name, ...toArgs(origin.right.config)])
+    if (Either.isLeft(args)) return yield* complainOf(args.left)
     yield* withPlainOutput(run(["node", "wsmux", ...args.right])).pipe(
-      Effect.catchIf(ValidationError.isValidationError, ({ error }) => complainAll([`${file}: ${plain(error)}`]))
+      Effect.catchIf(ValidationError.isValidationError, ({ error }) => complainOf(plain(error)))
     )
     yield* Console.log(`${file}: options of wsmux ${name}`)
   })).pipe(Command.withDescription("Check a configuration file. The exit code is 0 without a fault, else 2."))

@@ -1,9 +1,9 @@
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { LineCounter, parseDocument } from "yaml"
 import { redacted } from "../../Address.js"
 import type { Declared } from "../argv.js"
+import * as Yaml from "../yaml.js"
 
 /** The content of a configuration file: values by the long names of their options. */
 export type Config = Readonly<Record<string, boolean | string | ReadonlyArray<string>>>
@@ -51,40 +51,40 @@ export const parse = (
   options: ReadonlyArray<Declared>,
   isClient: boolean
 ): Either.Either<Config, ReadonlyArray<string>> => {
-  const lines = new LineCounter()
-  const document = parseDocument(text, { prettyErrors: false, lineCounter: lines })
-  const at = (offset: number) => {
-    const { col, line } = lines.linePos(offset)
-    return `${line}:${col}`
-  }
-  const [broken] = [...document.errors, ...document.warnings]
-  if (broken !== undefined) return Either.left([`${at(broken.pos[0])}: ${broken.message}`])
+  const document = Yaml.parse(text)
+  if (Either.isLeft(document)) return Either.left([document.left])
+  const { content, keyAt, valueAt } = document.right
   const fields = fieldsOf(options, isClient)
   const schema = Schema.Struct(
     Object.fromEntries(fields.map(({ kind, name }) => [name, Schema.optional(values[kind])]))
   )
-  const content: unknown = document.toJS({ maxAliasCount: 100 }) ?? {}
   return Schema.decodeUnknownEither(schema)(content, { errors: "all", onExcessProperty: "error" }).pipe(
     Either.map((config) => config as Config),
     Either.mapLeft((error) => {
-      const faults = new Map<string, readonly [offset: number, fault: string]>()
+      const faults = new Map<string, string>()
       for (const { message, path } of ParseResult.ArrayFormatter.formatErrorSync(error)) {
         const [key] = path
         const name = key === undefined ? "" : String(key)
         if (faults.has(name)) continue // the members of a union have a fault each
         const field = fields.find((field) => field.name === name)
-        const fault = key === undefined
-          ? "expected keys with values"
-          : field === undefined
-          ? unknown(name, fields)
-          : /^expected an address/.test(message)
-          ? `${name}: ${message}`
-          : `${name}: expected ${expected[field.kind]}`
-        faults.set(name, [offsetOf(document, name), fault])
+        faults.set(
+          name,
+          key === undefined
+            ? `${valueAt([])}: expected keys with values`
+            : field === undefined
+            ? `${keyAt([key])}: ${unknown(name, fields)}`
+            : `${valueAt(path)}: ${name}: ${/^expected an address/.test(message) ? message : `expected ${expected[field.kind]}`}`
+        )
       }
-      return [...faults.values()].sort(([a], [b]) => a - b).map(([offset, fault]) => `${at(offset)}: ${fault}`)
+      return [...faults.values()].sort(byPlace)
     })
   )
+}
+
+const byPlace = (a: string, b: string): number => {
+  const [lineA = 0, columnA = 0] = a.split(":").map(Number)
+  const [lineB = 0, columnB = 0] = b.split(":").map(Number)
+  return lineA - lineB || columnA - columnB
 }
 
 const unknown = (name: string, fields: ReadonlyArray<Declared>): string => {
@@ -94,17 +94,6 @@ const unknown = (name: string, fields: ReadonlyArray<Declared>): string => {
   return `unknown key '${name.slice(0, 40)}'${
     nearest !== undefined && nearest.steps <= 3 ? `; did you mean '${nearest.name}'?` : ""
   }`
-}
-
-/** The offset of a key in the text. */
-const offsetOf = (document: ReturnType<typeof parseDocument>, name: string): number => {
-  const { contents } = document
-  const items = contents !== null && "items" in contents ? contents.items as ReadonlyArray<Item> : []
-  return items.find(({ key }) => String(key?.value) === name)?.key?.range?.[0] ?? 0
-}
-
-interface Item {
-  readonly key?: { readonly value?: unknown; readonly range?: ReadonlyArray<number> }
 }
 
 /** The least number of characters to insert, delete or replace (Levenshtein), for names of at most 40 characters. */

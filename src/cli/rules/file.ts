@@ -2,9 +2,9 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { parseDocument } from "yaml"
 import type { Rules } from "../policy/policy.js"
 import * as Rule from "../policy/rule.js"
+import * as Yaml from "../yaml.js"
 
 /** A rule as its option takes it. */
 export const rule = (
@@ -77,25 +77,23 @@ const RulesFile = Schema.Struct({
 /** The users of a server, and what each may do. */
 export type RulesFile = typeof RulesFile.Type
 
-/** Returns the content of a rules file, or its first fault in one line. Secrets of the file stand in no fault. */
-export const parse = (text: string): Either.Either<RulesFile, string> => {
-  const document = parseDocument(text, { prettyErrors: false })
-  const [fault] = [...document.errors, ...document.warnings]
-  if (fault !== undefined) return Either.left(`line ${lineOf(text, fault.pos[0])}: ${fault.message}`)
-  const content: unknown = document.toJS({ maxAliasCount: 100 }) ?? {}
-  return Schema.decodeUnknownEither(RulesFile, { onExcessProperty: "error" })(content).pipe(
-    Either.mapLeft((error) => {
-      const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
-      const path = issue!.path.map(String).join(".")
-      const fault = issue!.message.replace(/, actual .*$/s, "") // the value may be a secret
-      return path === "" ? fault : `${path}: ${fault}`
-    })
-  )
-}
+/**
+ * Returns the content of a rules file, or its first fault in one line, with line and column. Secrets of the file stand
+ * in no fault.
+ */
+export const parse = (text: string): Either.Either<RulesFile, string> =>
+  Either.flatMap(Yaml.parse(text), ({ content, keyAt, valueAt }) =>
+    Schema.decodeUnknownEither(RulesFile, { onExcessProperty: "error" })(content).pipe(
+      Either.mapLeft((error) => {
+        const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
+        const { _tag, message, path } = issue!
+        const fault = message.replace(/, actual .*$/s, "") // the value may be a secret
+        const name = path.map(String).join(".")
+        return `${_tag === "Unexpected" ? keyAt(path) : valueAt(path)}: ${name === "" ? fault : `${name}: ${fault}`}`
+      })
+    ))
 
 export const rulesOf = (permissions: {
   readonly allow: ReadonlyArray<Rule.Rule>
   readonly "allow-remote": ReadonlyArray<Rule.Rule>
 }): Rules => ({ connect: permissions.allow, listen: permissions["allow-remote"] })
-
-const lineOf = (text: string, at: number): number => text.slice(0, at).split("\n").length

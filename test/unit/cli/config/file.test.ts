@@ -36,8 +36,8 @@ describe("Config", () => {
     expect(faults("listen: 8080\nalow: [a]\nsomething-else: 1\nreconnect: maybe\nallow: {a: 1}")).toEqual([
       "2:1: unknown key 'alow'; did you mean 'allow'?",
       "3:1: unknown key 'something-else'",
-      "4:1: reconnect: expected true or false",
-      "5:1: allow: expected a list of texts"
+      "4:12: reconnect: expected true or false",
+      "5:8: allow: expected a list of texts"
     ])
     expect(faults("listen: 1\nlisten: 2")).toEqual([expect.stringMatching(/^2:1: Map keys must be unique/)])
     expect(faults("listen: [")).toEqual([expect.stringMatching(/^1:\d+: /)])
@@ -55,18 +55,26 @@ describe("Config", () => {
       ...faults(`proxy: http://${secret}@host`),
       ...faults("config: other.yaml")
     ]
-    expect(found.map((fault) => fault.slice(0, 24))).toEqual([
-      ...["1:1: token: expected no s", "1:1: header: expected no s", "1:1: url: expected an ad"].map((t) =>
-        t.slice(0, 24)
-      ),
-      "1:1: url: expected an ad",
-      "1:1: proxy: expected an ",
-      "1:1: config: expected no"
+    expect(found.map((fault) => fault.replace(/(?<= expected).*/, ""))).toEqual([
+      "1:1: token: expected",
+      "1:1: header: expected",
+      "1:6: url: expected",
+      "1:6: url: expected",
+      "1:8: proxy: expected",
+      "1:1: config: expected"
     ])
     expect(found.join()).not.toContain(secret)
   })
 
-  it("Config.toArgs leaves out what the command line has", () => {
+  it("Config.parse tells the place of a part when one part of a list has a fault", () => {
+    expect(faults("allow:\n  - db:1\n  - {a: 1}\n")).toEqual(["3:5: allow: expected a list of texts"])
+    expect(faults("remotes: [\"1:db:2\",\n  \"ws://a:b@c\"]")).toEqual([
+      "2:3: remotes: expected an address without user, password and query"
+    ])
+    expect(faults("listen: *nowhere")).toEqual([expect.stringContaining("nowhere")])
+  })
+
+  it("Config.toArgs writes flags, texts and lists, then the arguments without a name", () => {
     const config = {
       listen: "1",
       allow: ["a", "b"],
@@ -76,6 +84,5 @@ describe("Config", () => {
       remotes: ["r"]
     }
     expect(toArgs(config)).toEqual(["--listen", "1", "--allow", "a", "--allow", "b", "--reconnect", "u", "r"])
-    expect(toArgs(config, new Set(["allow", "reconnect"]), true)).toEqual(["--listen", "1"])
   })
 })

@@ -5,13 +5,13 @@ import * as Either from "effect/Either"
 const hash = "sha256:9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08"
 
 const faults: ReadonlyArray<readonly [name: string, text: string, fault: string]> = [
-  ["is no YAML", "users: [", "line 1: "],
-  ["has a key twice", "users: {}\nusers: {}", "line 2: Map keys must be unique"],
-  ["is a list", "- ada", "Expected"],
-  ["has an unknown part", "user: {}", "user: "],
-  ["has an unknown part of a user", "users: {ada: {allows: []}}", "users.ada.allows: "],
+  ["is no YAML", "users: [", "1:9: "],
+  ["has a key twice", "users: {}\nusers: {}", "2:1: Map keys must be unique"],
+  ["is a list", "- ada", "1:1: Expected"],
+  ["has an unknown part", "user: {}", "1:1: user: "],
+  ["has an unknown part of a user", "users: {ada: {allows: []}}", "1:14: users.ada.allows: "],
   ["names a user with a colon", "users: {\"jwt:ada\": {}}", "users.jwt:ada: "],
-  ["has a token without a digest", "users: {ada: {tokens: [secret]}}", "users.ada.tokens.0: expected sha256:"],
+  ["has a token without a digest", "users: {ada: {tokens: [secret]}}", "1:23: users.ada.tokens.0: expected sha256:"],
   [
     "has a rule without a port",
     "users: {ada: {allow: [db]}}",

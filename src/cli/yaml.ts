@@ -1,0 +1,48 @@
+import * as Either from "effect/Either"
+import { isMap, isNode, isScalar, LineCounter, parseDocument } from "yaml"
+
+/** The path of a part of a document: keys of maps, and indexes of lists. */
+export type Path = ReadonlyArray<PropertyKey>
+
+/** A document of YAML, with the places of its parts as `line:column`. */
+export interface Document {
+  readonly content: unknown
+  /** The place of a value, or of the nearest part around it that has a place of its own. */
+  readonly valueAt: (path: Path) => string
+  /** The place of the last key of a path. */
+  readonly keyAt: (path: Path) => string
+}
+
+/** Aliases that repeat each other could make a small file large. */
+const maxAliasCount = 100
+
+/** Parses YAML. Returns the first fault with its place when the text is malformed. */
+export const parse = (text: string): Either.Either<Document, string> => {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { prettyErrors: false, lineCounter: lines })
+  const at = (offset: number) => {
+    const { col, line } = lines.linePos(offset)
+    return `${line}:${col}`
+  }
+  const [broken] = [...document.errors, ...document.warnings]
+  if (broken !== undefined) return Either.left(`${at(broken.pos[0])}: ${broken.message}`)
+  const nodeAt = (path: Path) => path.length === 0 ? document.contents : document.getIn(path, true)
+  const valueAt = (path: Path): string => {
+    for (let length = path.length; length > 0; length--) {
+      const node = nodeAt(path.slice(0, length))
+      if (isNode(node) && node.range != null) return at(node.range[0])
+    }
+    return at(document.contents?.range?.[0] ?? 0)
+  }
+  const keyAt = (path: Path): string => {
+    const parent = nodeAt(path.slice(0, -1))
+    const pair = isMap(parent)
+      ? parent.items.find(({ key }) => isScalar(key) && String(key.value) === String(path.at(-1)))
+      : undefined
+    return isNode(pair?.key) && pair.key.range != null ? at(pair.key.range[0]) : valueAt(path.slice(0, -1))
+  }
+  return Either.try({
+    try: () => ({ content: document.toJS({ maxAliasCount }) ?? {}, valueAt, keyAt }),
+    catch: (error) => `1:1: ${error instanceof Error ? error.message : String(error)}`
+  })
+}
