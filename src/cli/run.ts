@@ -2,7 +2,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Exit from "effect/Exit"
 import { constants } from "node:os"
 import * as Environment from "./environment.js"
-import { wasHandled } from "./hangup.js"
+import * as Hangup from "./hangup.js"
 import { main, work } from "./main.js"
 import * as Systemd from "./systemd.js"
 import * as Tcp from "./tcp.js"
@@ -22,7 +22,7 @@ let signalledAt: number | undefined
 // signal would kill the process, and the kernel would end its connections with FIN.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
-    if (signal === "SIGHUP" && wasHandled()) return
+    if (signal === "SIGHUP" && Hangup.ofProcess.wasHandled()) return
     const now = performance.now()
     if (signalledAt === undefined) {
       signalledAt = now

@@ -72,7 +72,8 @@ export const serving = (
   Effect.scoped(Effect.gen(function*() {
     const { target } = task
     const users = Option.isSome(task.rules) ? yield* watch(task.rules.value) : undefined
-    const policy = users ?? (yield* policyOf(task))
+    const ofOptions = yield* policyOf(task)
+    const policy = users ?? ofOptions
     const transports = yield* NodeTransportServer.make<never, string | void>({
       ...task.listen,
       server,
@@ -132,19 +133,22 @@ export const serving = (
   })).pipe(Effect.provide(Layer.merge(settings(task), limits)))
 
 /** The policy with the rules of the options, or of the configuration file as it is now. */
-const policyOf = ({ allow, allowRemote, config, target }: Task) =>
+const policyOf = ({ allow, allowRemote, config, rules, target }: Task) =>
   Effect.gen(function*() {
     const given = { connect: allow, listen: allowRemote }
-    const rules = Option.isSome(config) ? yield* ConfigFile.follow(config.value, given) : () => given
+    const current = Option.isSome(config)
+      ? yield* ConfigFile.follow(config.value, Option.isNone(rules) ? Option.some(given) : Option.none())
+      : () => given
     const fixed = Option.toArray(Option.map(target, Rule.only))
     const policy: Policy = {
       decide: (_user, target) => {
-        const { connect, listen } = rules()
+        const { connect, listen } = current()
         return decide({ connect: [...connect, ...fixed], listen }, target)
       }
     }
     return policy
   })
+
 /** Whether clients may resume their sessions at a server of one process. */
 export const isResuming = ({ resume }: Pick<Task, "resume">): boolean => !Duration.equals(resume, Duration.zero)
 

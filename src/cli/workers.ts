@@ -39,7 +39,7 @@ export const supervise = (
     if (monitor !== undefined) monitor.others = rota.reports
     // systemd and users know this process only
     if (Option.isSome(task.rules) || Option.isSome(task.config)) {
-      yield* Hangup.handle(Systemd.reloading(Effect.sync(() => rota.hangUp())))
+      yield* Hangup.handle(Effect.sync(() => rota.hangUp()))
     }
     const server = Net.createServer({ pauseOnConnect: true, noDelay: true }, (socket) => rota.hand(socket))
     const { host, port } = yield* Tcp.listen(server, task.listen)

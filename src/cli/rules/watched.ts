@@ -1,16 +1,11 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Hangup from "../hangup.js"
+import * as Followed from "../followed.js"
 import { usage } from "../options.js"
-import * as Systemd from "../systemd.js"
 import { parse, type RulesFile } from "./file.js"
 import { make, type Users } from "./users.js"
-
-/** How often the file is looked at. A watch on a file misses editors that replace the file. */
-const interval = "1 second"
 
 /** Reads a rules file. Fails with a fault of the command line. */
 export const read = (path: string) =>
@@ -18,7 +13,7 @@ export const read = (path: string) =>
     const files = yield* FileSystem.FileSystem
     const text = yield* Effect.catchAll(files.readFileString(path), () => usage(`--rules: ${path} cannot be read`))
     return yield* Either.match(parse(text), {
-      onLeft: (fault) => usage(`--rules: ${path}: ${fault}`),
+      onLeft: (fault) => usage(`--rules: ${path}:${fault}`),
       onRight: (file) => Effect.succeed({ file, text })
     })
   })
@@ -34,23 +29,16 @@ export const watch = (path: string): Effect.Effect<
 > =>
   Effect.gen(function*() {
     const first = yield* read(path)
-    let text = first.text
     let users = make(first.file)
-    const files = yield* FileSystem.FileSystem
     const use = (file: RulesFile) => {
       users = make(file)
       return Effect.logInfo(`read ${path} again: ${Object.keys(file.users).length} users`)
     }
-    const reload = Effect.flatMap(files.readFileString(path), (current) => {
-      if (current === text) return Effect.void
-      text = current
-      return Either.match(parse(current), {
-        onLeft: (fault) => Effect.logWarning(`${path}: ${fault}; the former rules stay in force`),
+    yield* Followed.follow(path, first.text, (text) =>
+      Either.match(parse(text), {
+        onLeft: (fault) => Effect.logWarning(`${path}:${fault}; the former rules stay in force`),
         onRight: use
-      })
-    }).pipe(Effect.catchAll(() => Effect.void)) // an editor may be replacing the file
-    yield* Effect.forkScoped(Effect.repeat(Effect.delay(reload, interval), Schedule.forever))
-    yield* Hangup.handle(Systemd.reloading(reload))
+      }))
     return {
       authenticate: (request) => users.authenticate(request),
       decide: (user, target) => users.decide(user, target)

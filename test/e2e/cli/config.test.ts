@@ -1,15 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { createHash } from "node:crypto"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { ask, connectWith, folder, portFor } from "./forwards/commands.js"
 import * as Tcp from "./tcp.js"
 import { run, start } from "./wsmux.js"
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "wsmux-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true }))
-)
 
 /** Writes a file of the folder, and returns its path. */
 const written = (folder: string, name: string, text: string): string => {
@@ -57,6 +53,74 @@ describe("wsmux --config", () => {
       })
     }))
 
+  it.scopedLive("wsmux tells file, line, column and option when a value of the file has a fault", () =>
+    Effect.gen(function*() {
+      const files = yield* folder
+      const rules = written(files, "rules.yaml", "users:\n  ada: {allow: [db]}\n")
+      const serving: ReadonlyArray<readonly [text: string, fault: string]> = [
+        ["listen: nonsense\ntarget: 1", "1:9: listen: expected host:port"],
+        ["listen: 0\nallow:\n  - db:1\n  - db\n", "4:5: allow: expected host:port"],
+        ["listen: 0\ntarget: 1\nkeep-alive: 5", "3:13: keep-alive: expected a duration"],
+        ["listen: 0\ntarget: 1\ntoken-file: /nowhere", "3:13: token-file: /nowhere does not exist"],
+        ["listen: 0.0.0.0:0\ntarget: 1", "1:9: listen: other machines can reach"],
+        [`listen: 0\nrules: ${rules}`, `2:8: rules: ${rules}:2:16: users.ada.allow.0: expected`],
+        ["listen: 0\ntarget: 1\nlog-level: loud", "3:12: log-level: expected one of"],
+        ["listen: ''\ntarget: 1", "1:9: listen: expected host:port"],
+        ["listen: [1]\ntarget: 1", "1:9: listen: expected a text"]
+      ]
+      const connecting: ReadonlyArray<readonly [text: string, fault: string]> = [
+        ["url: host\nlocal: [\"1:db:2\"]", "1:6: url: cannot connect to host: not a ws:// or wss:// address"],
+        ["url: ws://host\nlocal: [\"1:db:2\", \"1:db\"]", "2:19: local: expected [bind:]port:host:port"],
+        ["url: ws://host\nremotes:\n- x/y\n", "3:3: remotes: expected a forward"],
+        ["url: ws://host\ndynamic: 1\nsni: a", "3:6: sni: expected a wss:// address beside it"],
+        ["url: ws://host\nlocal: [\"0.0.0.0:1:db:2\"]", "2:9: local: other machines can reach 0.0.0.0:1"]
+      ]
+      const faulty = [
+        ...serving.map((one) => ["serve", ...one] as const),
+        ...connecting.map((one) => ["connect", ...one] as const)
+      ]
+      yield* Effect.forEach(
+        faulty,
+        ([command, text, fault], i) =>
+          Effect.gen(function*() {
+            const path = written(files, `${i}.yaml`, text)
+            const { code, stderr, stdout } = yield* run([command, "--config", path])
+            const line = stderr.slice(0, `wsmux: --config: ${path}:${fault}`.length)
+            expect({ code, stdout, line, lines: stderr.split("\n").length }).toEqual({
+              code: 2,
+              stdout: "",
+              line: `wsmux: --config: ${path}:${fault}`,
+              lines: 2
+            })
+          }),
+        { concurrency: 2 }
+      )
+    }))
+
+  it.scopedLive("wsmux serve follows the rules file that its configuration file names, at SIGHUP and by itself", () =>
+    Effect.gen(function*() {
+      const files = yield* folder
+      const echo = yield* Tcp.echo
+      const digest = createHash("sha256").update("ada-token").digest("hex")
+      const ruling = (port: number) => `users: {ada: {tokens: ["sha256:${digest}"], allow: ["127.0.0.1:${port}"]}}\n`
+      const rules = written(files, "rules.yaml", ruling(1))
+      const config = written(files, "serve.yaml", `listen: 127.0.0.1:0\nrules: ${rules}\ngrace: 1s\n`)
+      const server = yield* start(["serve", "--config", config])
+      const [, url] = yield* server.awaitLine(/^listening on (ws:\/\/\S+), forwarding to where /)
+      const client = yield* connectWith(url!, ["-L", `0:127.0.0.1:${echo}`], { env: { WSMUX_TOKEN: "ada-token" } })
+      const port = yield* portFor(client, `127.0.0.1:${echo}`)
+      expect((yield* ask(port, "hello")).how).toBe("ECONNRESET")
+      written(files, "rules.yaml", ruling(echo))
+      written(files, "serve.yaml", `listen: 127.0.0.1:0\nrules: ${rules}\ngrace: 2s\n`)
+      yield* server.signal("SIGHUP")
+      yield* server.awaitLine(/read \S+rules\.yaml again: 1 users/)
+      yield* server.awaitLine(/serve\.yaml: grace: changed at a restart only/)
+      expect(yield* ask(port, "hello")).toEqual({ how: "end", said: "hello" })
+      written(files, "rules.yaml", "users: {ada: {allow: [db]}}\n")
+      yield* server.awaitLine(/rules\.yaml:1:22: users\.ada\.allow\.0: .*the former rules stay in force/)
+      expect(yield* ask(port, "hello")).toEqual({ how: "end", said: "hello" })
+    }))
+
   it.scopedLive("wsmux config check exits with 0, or prints a line for each fault and exits with 2", () =>
     Effect.gen(function*() {
       const files = yield* folder
@@ -76,12 +140,12 @@ describe("wsmux --config", () => {
         code: 2,
         stdout: "",
         stderr: `wsmux: ${keys}:2:1: unknown key 'locl'; did you mean 'local'?\n` +
-          `wsmux: ${keys}:3:1: reconnect: expected true or false\n`
+          `wsmux: ${keys}:3:12: reconnect: expected true or false\n`
       })
       const value = written(files, "value.yaml", "listen: 8080\nallow: [db]\n")
       expect(yield* run(["config", "check", value])).toMatchObject({
         code: 2,
-        stderr: expect.stringMatching(/^wsmux: \S+value\.yaml: --allow: expected host:port, .*, not 'db'\n$/)
+        stderr: expect.stringMatching(/^wsmux: \S+value\.yaml:2:9: allow: expected host:port, .*, not 'db'\n$/)
       })
     }))
 })

@@ -11,13 +11,13 @@ const target: Target = { _tag: "Host", protocol: "tcp", host: "db.example", port
 const allowing = "users: {ada: {allow: [\"db.example:5432\"]}}"
 
 /** The users of a file in memory, whose content the test changes. */
-const watched = (content: { text: string }) =>
-  Effect.provideService(
-    watch("rules.yaml"),
-    FileSystem.FileSystem,
-    FileSystem.makeNoop({
-      readFileString: () => Effect.sync(() => content.text)
-    })
+const watched = (content: { text: string }, hangup = new Hangup.Hangup()) =>
+  watch("rules.yaml").pipe(
+    Effect.provideService(
+      FileSystem.FileSystem,
+      FileSystem.makeNoop({ readFileString: () => Effect.sync(() => content.text) })
+    ),
+    Effect.provideService(Hangup.Current, hangup)
   )
 
 describe("Rules", () => {
@@ -46,19 +46,20 @@ describe("Rules", () => {
   it.effect("watch reads the file at SIGHUP, until its scope closes", () =>
     Effect.gen(function*() {
       const content = { text: allowing }
+      const hangup = new Hangup.Hangup()
       yield* Effect.scoped(Effect.gen(function*() {
-        const users = yield* watched(content)
+        const users = yield* watched(content, hangup)
         content.text = "users: {}"
-        expect(Hangup.wasHandled()).toBe(true)
+        expect(hangup.wasHandled()).toBe(true)
         yield* settle
         expect(users.decide("ada", target)._tag).toBe("Refused")
       }))
-      expect(Hangup.wasHandled()).toBe(false)
+      expect(hangup.wasHandled()).toBe(false)
     }))
 
   it.scoped("watch fails with the fault of the first file", () =>
     Effect.gen(function*() {
       const failure = yield* Effect.flip(watched({ text: "user: {}" }))
-      expect(JSON.stringify(failure)).toContain("--rules: rules.yaml: user: ")
+      expect(JSON.stringify(failure)).toContain("--rules: rules.yaml:1:1: user: ")
     }))
 })
