@@ -44,11 +44,14 @@ const run = Command.run(wsmux, { name: "wsmux", version })
 
 /** Runs the command line. Completes with the exit code: 0, 1 after a failure, 2 after a fault of the arguments. */
 export const main = ([node = "", script = "", ...args]: ReadonlyArray<string>): Effect.Effect<number> =>
-  coded(Effect.flatMap(ConfigArgs.expand(subcommands, args), (expanded) =>
-    Either.match(Argv.prepare(subcommands, expanded.args), {
-      onLeft: usage,
-      onRight: (prepared) => withPlainOutput(run([node, script, ...prepared]))
-    }).pipe(ConfigArgs.placing(expanded))))
+  coded(
+    Effect.flatMap(ConfigArgs.expand(subcommands, args), (expanded) =>
+      Either.match(Argv.prepare(subcommands, expanded.args), {
+        onLeft: usage,
+        onRight: (prepared) =>
+          withPlainOutput(run([node, script, ...prepared]))
+      }).pipe(ConfigArgs.placing(expanded)))
+  )
 
 /** Runs a worker of `serve --workers`. Completes with the exit code: 0, or 1 after a failure. */
 export const work = (number: string): Effect.Effect<number> => coded(Worker.work(number))

@@ -67,14 +67,14 @@ export const parse = (
         const name = key === undefined ? "" : String(key)
         if (faults.has(name)) continue // the members of a union have a fault each
         const field = fields.find((field) => field.name === name)
-        faults.set(
-          name,
-          key === undefined
-            ? `${valueAt([])}: expected keys with values`
-            : field === undefined
-            ? `${keyAt([key])}: ${unknown(name, fields)}`
-            : `${valueAt(path)}: ${name}: ${/^expected an address/.test(message) ? message : `expected ${expected[field.kind]}`}`
-        )
+        const fault = key === undefined
+          ? `${valueAt([])}: expected keys with values`
+          : field === undefined
+          ? `${keyAt([key])}: ${unknown(name, fields)}`
+          : /^expected an address/.test(message)
+          ? `${valueAt(path)}: ${name}: ${message}`
+          : `${valueAt(path)}: ${name}: expected ${expected[field.kind]}`
+        faults.set(name, fault)
       }
       return [...faults.values()].sort(byPlace)
     })

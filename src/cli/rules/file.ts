@@ -82,16 +82,19 @@ export type RulesFile = typeof RulesFile.Type
  * in no fault.
  */
 export const parse = (text: string): Either.Either<RulesFile, string> =>
-  Either.flatMap(Yaml.parse(text), ({ content, keyAt, valueAt }) =>
-    Schema.decodeUnknownEither(RulesFile, { onExcessProperty: "error" })(content).pipe(
-      Either.mapLeft((error) => {
-        const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
-        const { _tag, message, path } = issue!
-        const fault = message.replace(/, actual .*$/s, "") // the value may be a secret
-        const name = path.map(String).join(".")
-        return `${_tag === "Unexpected" ? keyAt(path) : valueAt(path)}: ${name === "" ? fault : `${name}: ${fault}`}`
-      })
-    ))
+  Either.flatMap(
+    Yaml.parse(text),
+    ({ content, keyAt, valueAt }) =>
+      Schema.decodeUnknownEither(RulesFile, { onExcessProperty: "error" })(content).pipe(
+        Either.mapLeft((error) => {
+          const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
+          const { _tag, message, path } = issue!
+          const fault = message.replace(/, actual .*$/s, "") // the value may be a secret
+          const name = path.map(String).join(".")
+          return `${_tag === "Unexpected" ? keyAt(path) : valueAt(path)}: ${name === "" ? fault : `${name}: ${fault}`}`
+        })
+      )
+  )
 
 export const rulesOf = (permissions: {
   readonly allow: ReadonlyArray<Rule.Rule>

@@ -63,7 +63,7 @@ describe("wsmux --config", () => {
         ["listen: 0\ntarget: 1\nkeep-alive: 5", "3:13: keep-alive: expected a duration"],
         ["listen: 0\ntarget: 1\ntoken-file: /nowhere", "3:13: token-file: /nowhere does not exist"],
         ["listen: 0.0.0.0:0\ntarget: 1", "1:9: listen: other machines can reach"],
-        [`listen: 0\nrules: ${rules}`, `2:8: rules: ${rules}:2:16: users.ada.allow.0: expected`],
+        [`listen: 0\nrules: ${rules}`, `2:8: rules: ${rules}:2:17: users.ada.allow.0: expected`],
         ["listen: 0\ntarget: 1\nlog-level: loud", "3:12: log-level: expected one of"],
         ["listen: ''\ntarget: 1", "1:9: listen: expected host:port"],
         ["listen: [1]\ntarget: 1", "1:9: listen: expected a text"]
@@ -117,7 +117,7 @@ describe("wsmux --config", () => {
       yield* server.awaitLine(/serve\.yaml: grace: changed at a restart only/)
       expect(yield* ask(port, "hello")).toEqual({ how: "end", said: "hello" })
       written(files, "rules.yaml", "users: {ada: {allow: [db]}}\n")
-      yield* server.awaitLine(/rules\.yaml:1:22: users\.ada\.allow\.0: .*the former rules stay in force/)
+      yield* server.awaitLine(/rules\.yaml:1:23: users\.ada\.allow\.0: .*the former rules stay in force/)
       expect(yield* ask(port, "hello")).toEqual({ how: "end", said: "hello" })
     }))
 

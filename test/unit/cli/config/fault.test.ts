@@ -26,9 +26,9 @@ const placed = (fault: string, ...lines: ReadonlyArray<string>) => {
 
 describe("Fault", () => {
   const faults: ReadonlyArray<readonly [what: string, fault: string, lines: ReadonlyArray<string>, placed: string]> = [
-    ["a text", "--listen: expected host:port", ["# a comment", "listen:  nonsense"], "2:10: listen: expected host:port"],
+    ["a text", "--listen: expected it", ["# a comment", "listen:  nonsense"], "2:10: listen: expected it"],
     ["an empty text", "Expected a value following option: '--listen'", ["listen: ''"], "1:9: listen: expected a value"],
-    ["a part of a list", "--allow: expected it, not 'b'", ["allow:", "  - db:1", "  - b"], "3:5: allow: expected it, not 'b'"],
+    ["a part of a list", "--allow: it, not 'b'", ["allow:", "  - db:1", "  - b"], "3:5: allow: it, not 'b'"],
     ["a text for a list", "--allow: expected it, not 'b'", ["allow: b"], "1:8: allow: expected it, not 'b'"],
     ["a short option", "-L: expected it, not 'x'", ["local: [\"1:a:2\", x]"], "1:18: local: expected it, not 'x'"],
     [

@@ -9,9 +9,9 @@ const faults: ReadonlyArray<readonly [name: string, text: string, fault: string]
   ["has a key twice", "users: {}\nusers: {}", "2:1: Map keys must be unique"],
   ["is a list", "- ada", "1:1: Expected"],
   ["has an unknown part", "user: {}", "1:1: user: "],
-  ["has an unknown part of a user", "users: {ada: {allows: []}}", "1:14: users.ada.allows: "],
+  ["has an unknown part of a user", "users: {ada: {allows: []}}", "1:15: users.ada.allows: "],
   ["names a user with a colon", "users: {\"jwt:ada\": {}}", "users.jwt:ada: "],
-  ["has a token without a digest", "users: {ada: {tokens: [secret]}}", "1:23: users.ada.tokens.0: expected sha256:"],
+  ["has a token without a digest", "users: {ada: {tokens: [secret]}}", "1:24: users.ada.tokens.0: expected sha256:"],
   [
     "has a rule without a port",
     "users: {ada: {allow: [db]}}",
