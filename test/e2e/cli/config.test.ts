@@ -97,7 +97,7 @@ describe("wsmux --config", () => {
       )
     }))
 
-  it.scopedLive("wsmux serve follows the rules file that its configuration file names, at SIGHUP and by itself", () =>
+  it.scopedLive("wsmux serve follows the rules file of its configuration file when either file changes", () =>
     Effect.gen(function*() {
       const files = yield* folder
       const echo = yield* Tcp.echo

@@ -83,7 +83,7 @@ describe("Config", () => {
       expect(current()).toEqual(["web:2"])
     }))
 
-  it.scoped("follow names what changes at a restart only, the rules too when they have a file of their own", () =>
+  it.scoped("follow names what changes at a restart only when the rules have a file of their own", () =>
     Effect.gen(function*() {
       const content = { text: "listen: 1" }
       const { effect, lines } = logging(followed(content))
