@@ -8,7 +8,7 @@ import { pattern } from "../../support/bytes.js"
 import { buildProgram, Child } from "../../support/child.js"
 import { signal, webSocket } from "../../support/transports.js"
 import type { Kind, Options, Question } from "./flooder.js"
-import { full, makeVictim, patience, report } from "./support.js"
+import { full, isFull, makeVictim, patience, report } from "./support.js"
 
 const programs = Promise.all([
   buildProgram(new URL("./flooder.ts", import.meta.url)),
@@ -71,6 +71,7 @@ const kinds: ReadonlyArray<Kind> = [
   "pings"
 ]
 
+/** At full length, a server of the package `ws` is measured, too: the test only prints its figures. */
 describe.sequential("a server under a flood", () => {
   for (const kind of kinds) {
     it.scopedLive(
@@ -105,6 +106,8 @@ describe.sequential("a server under a flood", () => {
             return figures
           }))
           yield* report(`a flood of ${kind}`, ours)
+          expect(ours["ms p50"]).toBeLessThan(bound)
+          if (!isFull) return
           const plain = yield* Effect.scoped(Effect.gen(function*() {
             const child = yield* makeChild(bare)
             const { port } = yield* Effect.promise(() => child.ask<{ readonly port: number }>({ ask: "port" }))
@@ -120,7 +123,6 @@ describe.sequential("a server under a flood", () => {
             )
           }))
           yield* report(`a flood of ${kind}, of a server of the package ws`, plain)
-          expect(ours["ms p50"]).toBeLessThan(bound)
         }),
       patience
     )
