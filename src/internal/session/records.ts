@@ -55,11 +55,12 @@ export class Records {
   #recvReset(record: Record.Reset): void {
     const stream = this.#host.streams.get(record.id)
     const before = stream?.state
+    const isAnswer = stream?.recvHalf.isDiscarding // a RESET that answers our STOP ends a stream that was served
     if (stream === undefined || before === undefined || !stream.recvReset(record)) {
       return this.#ignore("RESET", record.id)
     }
     if (StreamState.isOpening(before)) return this.#own.refused(stream, record)
-    if (!this.#own.isOurs(record.id)) this.#peers.countReset()
+    if (!this.#own.isOurs(record.id) && !isAnswer) this.#peers.countReset()
     // The opener cancelled the stream, and forgets its id at our answer. A refused stream has been sent one already.
     if (StreamState.isAwaitingAccept(before) && this.#peers.cancelled(stream)) {
       this.#host.answer(Record.encodeReset(record.id, record.code, ""))

@@ -558,4 +558,17 @@ describe("MuxStream.reset", () => {
         new PeerFlood({ detail: "more than 1000 streams a second were opened and reset" })
       )
     }))
+
+  it.scoped("Session counts no reset that answers its own STOP as one of its peer", () =>
+    Effect.gen(function*() {
+      const { frames, send, session } = yield* makeNative()
+      yield* Effect.forkScoped(session.run(() => Effect.void)) // the handler leaves, and reads nothing to the end
+      for (let first = 0; first < 2 * 10_100; first += 200) {
+        const ids = Array.from({ length: 100 }, (_, i) => first + 2 * i)
+        yield* send(...ids.map((id) => open(id)))
+        expect(yield* frames).toEqual(ids.flatMap((id) => [ack(id, 0), fin(id), { _tag: "Stop", id, code: 0 }]))
+        yield* send(...ids.map((id) => Record.encodeReset(id, 0, "")))
+      }
+      expect(yield* session.isClosed).toBe(false)
+    }))
 })
