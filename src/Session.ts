@@ -114,7 +114,8 @@ export interface Session<out P = unknown> {
    *
    * - Opens fail with `SessionDraining`, also those that wait in turn. Opens that the peer has not answered go on.
    * - A peer that speaks the dialect is told, and opens no more. Its streams that cross the message are refused, which
-   *   fails their opens with `SessionDraining`. Other peers learn from a FIN for each stream that they open.
+   *   fails their opens with `SessionDraining`. For these, a session without streams stays open for a round trip, at
+   *   most 2 s. Other peers learn from a FIN for each stream that they open.
    * - Streams that wait to be accepted can still be accepted. The session refuses the rest when the grace has passed.
    *
    * Idempotent: a further call can only shorten the grace. Interruption stops the wait, and the session goes on to

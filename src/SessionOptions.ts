@@ -64,7 +64,7 @@ export interface DrainOptions {
    * after a failure. Default true.
    */
   readonly redial?: boolean | undefined
-  /** A code of the program for the peer: an integer from 256 to 2^32-1. Default 0. */
+  /** A code for the peer, from 0 to 2^32-1. Programs take theirs from 256 on. Default 0. */
   readonly code?: number | undefined
   /** A text for the peer. The session sends its first 128 bytes. Default empty. */
   readonly reason?: string | undefined

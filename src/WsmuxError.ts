@@ -171,8 +171,8 @@ export class StreamRefused extends Data.TaggedError("StreamRefused")<{
 }
 
 /**
- * A stream could not be opened, because an end of the session takes no new streams. Nothing was sent, so another
- * session may open the stream without harm.
+ * A stream could not be opened, because an end of the session takes no new streams. None of its bytes were sent, so
+ * another session may open the stream without harm.
  *
  * @since 0.2.0
  * @category errors
@@ -191,7 +191,7 @@ export class SessionDraining extends Data.TaggedError("SessionDraining")<{
 }> {
   override get message(): string {
     const who = this.by === "local" ? "this end" : "the peer"
-    const what = `cannot open a stream: ${who} drains the session; nothing was sent, and another session may open it`
+    const what = `cannot open a stream: ${who} drains the session; another session may open it`
     return detailed(what, plainText(this.reason))
   }
 }

@@ -79,7 +79,7 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
   ],
   [
     new WsmuxError.SessionDraining({ by: "peer", graceMillis: 1000, redial: true, code: 0, reason: "a restart" }),
-    "cannot open a stream: the peer drains the session; nothing was sent, and another session may open it: a restart"
+    "cannot open a stream: the peer drains the session; another session may open it: a restart"
   ],
   [new WsmuxError.TransportFailure({ code: 1006, reason: "" }), "the connection was lost (code 1006)"],
   [

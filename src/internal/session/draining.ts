@@ -4,6 +4,7 @@ import { Notify } from "../sync/notify.js"
 import { plainText } from "../text/plainText.js"
 import { encodeGoAway, Feature, type GoAway } from "../wire/record.js"
 import type { Host } from "./host.js"
+import type { InBandPings } from "./inBandPings.js"
 import type { OwnStreams } from "./ownStreams.js"
 
 /** An announcement, of this end or the peer. */
@@ -24,13 +25,17 @@ export class Draining {
   readonly changes = new Notify()
   readonly #host: Host
   readonly #own: OwnStreams
+  readonly #pings: InBandPings
   readonly #now: () => number
   #local: End | undefined
   #peer: End | undefined
+  /** Until when this end waits for opens that crossed its announcement. Undefined until it has announced. */
+  #crossedBy: number | undefined
 
-  constructor(host: Host, own: OwnStreams, now: () => number) {
+  constructor(host: Host, own: OwnStreams, pings: InBandPings, now: () => number) {
     this.#host = host
     this.#own = own
+    this.#pings = pings
     this.#now = now
   }
 
@@ -49,19 +54,20 @@ export class Draining {
     return this.#local !== undefined
   }
 
-  /** When the grace of this end has passed. */
+  /** When this end closes the session, unless a stream or a message changes that. */
   get until(): number {
-    return this.#local?.until ?? Infinity
+    const crossing = this.#host.streams.size === 0 ? this.#crossedBy ?? 0 : Infinity
+    return Math.min(this.#local?.until ?? Infinity, crossing)
   }
 
-  /** The grace that this end has left, in milliseconds. */
+  /** The time until then, in milliseconds. */
   get left(): number {
-    return this.#left(this.#local)
+    return Math.max(0, this.until - this.#now())
   }
 
-  /** Whether this end drains, and serves no stream any more. */
+  /** Whether this end drains, serves no stream any more, and has refused the opens that crossed its announcement. */
   get isOver(): boolean {
-    return this.#local !== undefined && (this.#host.streams.size === 0 || this.left === 0)
+    return this.#local !== undefined && this.left === 0
   }
 
   /** This end takes no new streams. Returns whether the call was the first. */
@@ -79,7 +85,16 @@ export class Draining {
   /** Tells the peer that this end drains, where the peer understands that. */
   announce(): void {
     if (this.#local === undefined || !this.#host.dialect.has(Feature.goAway)) return
-    this.#host.scheduler.sendControl(encodeGoAway({ ...this.#local.error, graceMillis: Math.ceil(this.left) }))
+    const graceMillis = Math.ceil(this.#left(this.#local))
+    this.#host.scheduler.sendControl(encodeGoAway({ ...this.#local.error, graceMillis }))
+    if (this.#crossedBy !== undefined || !this.#host.dialect.has(Feature.ping)) return
+    this.#crossedBy = this.#now() + maxCrossing
+    this.#awaitCrossing()
+  }
+
+  /** The transport has another WebSocket, and the pings of the former one are lost. */
+  onRenewed(): void {
+    if (this.#now() < (this.#crossedBy ?? 0)) this.#awaitCrossing()
   }
 
   /** The peer takes no new streams. Returns false when that tells nothing new. */
@@ -98,6 +113,14 @@ export class Draining {
 
   snapshot(): { readonly [K in "localDrain" | "peerDrain"]: DrainSnapshot | undefined } {
     return { localDrain: this.#snapshotOf(this.#local), peerDrain: this.#snapshotOf(this.#peer) }
+  }
+
+  /** The peer answers a ping behind all opens that it sent before it read the announcement. */
+  #awaitCrossing(): void {
+    this.#pings.ping(() => {
+      this.#crossedBy = 0
+      this.changes.notifyAll()
+    })
   }
 
   /** Returns undefined when the announcement does not shorten the grace. */
@@ -121,3 +144,6 @@ export class Draining {
     return { remainingMillis: this.#left(end), redial, code, reason }
   }
 }
+
+/** An open that crosses an announcement comes within a round trip. A silent peer holds a drain for so long. */
+const maxCrossing = 2000

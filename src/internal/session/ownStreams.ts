@@ -122,8 +122,8 @@ export class OwnStreams {
     this.#undecided.clear()
   }
 
-  /** Fails all opens, because the session has ended. */
-  fail(error: TerminalError): void {
+  /** Fails all opens, because the session has ended, perhaps by a drain. */
+  fail(error: SessionDraining | TerminalError): void {
     this.failWaiting(error)
     for (const opening of this.#openings.values()) opening.settle(Either.left(error))
     this.#openings.clear()

@@ -106,7 +106,7 @@ export class SessionProtocol implements Listener, Host {
     }
     this.own = new OwnStreams(this)
     this.peers = new PeerStreams(this, limits, now)
-    this.draining = new Draining(this, this.own, now)
+    this.draining = new Draining(this, this.own, this.pings, now)
     this.#records = new Records(this, this.own, this.peers, this.pings, this.draining)
   }
 
@@ -176,6 +176,7 @@ export class SessionProtocol implements Listener, Host {
 
   onRenewed(): void {
     this.pings.reset()
+    this.draining.onRenewed()
     this.#congestion?.onRenewed()
   }
 
@@ -200,7 +201,7 @@ export class SessionProtocol implements Listener, Host {
     if (this.#terminal !== undefined) return
     this.#terminal = error
     this.peers.end()
-    this.own.fail(error)
+    this.own.fail(error._tag === "SessionClosed" && error.by === "peer" ? this.peerDraining ?? error : error)
     const streams = [...this.streams.values()]
     this.streams.clear()
     for (const stream of streams) {

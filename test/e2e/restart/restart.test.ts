@@ -8,6 +8,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { buildProgram, Child } from "../../support/child.js"
+import { connect } from "../../support/rpc.js"
 import { eventually } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
 import type { Question } from "./server.js"
@@ -20,6 +21,7 @@ const host = process.platform === "linux" ? "127.83.119.112" : "127.0.0.1"
 
 const restarts = 3
 const busyUsers = 8
+const callers = 4
 const slowUsers = 4
 
 /** A slow stream lives for half a second: longer than the begin of a drain takes, and shorter than the grace. */
@@ -59,7 +61,7 @@ const exchangeSlowly = (stream: MuxStream) =>
 const slowAnswer = Array.from({ length: pieces }, (_, i) => `${i} `).join("")
 
 describe("a rolling restart", () => {
-  it.scopedLive("ReconnectingSession fails no open and cuts no stream when its server restarts 3 times", () =>
+  it.scopedLive("ReconnectingSession fails no open and no call when its server restarts 3 times", () =>
     Effect.gen(function*() {
       let server = yield* startServer("0")
       const { address } = server
@@ -69,16 +71,21 @@ describe("a rolling restart", () => {
       })
       const faults: Array<string> = []
       const sessions = new Set<unknown>()
-      let [exchanges, slowExchanges] = [0, 0]
-      /** Uses a stream, and notes each failure and each wrong answer. */
-      const use = <E>(expected: string, exchange: (stream: MuxStream) => Effect.Effect<string, E>) =>
-        Session.withStream(session, exchange).pipe(
+      let [exchanges, calls, slowExchanges] = [0, 0, 0]
+      const api = yield* connect(session)
+      /** Asks, and notes each failure and each wrong answer. */
+      const use = <E>(expected: string, ask: Effect.Effect<string, E>) =>
+        ask.pipe(
           Effect.map((answer) => answer === expected || faults.push(`${answer} in place of ${expected}`)),
           Effect.catchAllCause((cause) => Effect.sync(() => faults.push(Cause.pretty(cause))))
         )
-      const busy = Effect.suspend(() => use(`message ${exchanges}`, exchange(`message ${exchanges++}`)))
-      const slow = Effect.map(use(slowAnswer, exchangeSlowly), () => slowExchanges++)
+      const over = (exchange: (stream: MuxStream) => Effect.Effect<string, unknown>) =>
+        Session.withStream(session, exchange, { label: "echo" })
+      const busy = Effect.suspend(() => use(`message ${exchanges}`, over(exchange(`message ${exchanges++}`))))
+      const calling = Effect.suspend(() => use(`call ${calls}`, api.Echo({ text: `call ${calls++}` })))
+      const slow = Effect.map(use(slowAnswer, over(exchangeSlowly)), () => slowExchanges++)
       yield* Effect.forEach(Array(busyUsers), () => Effect.forkScoped(Effect.forever(busy)))
+      yield* Effect.forEach(Array(callers), () => Effect.forkScoped(Effect.forever(calling)))
       yield* Effect.forEach(Array(slowUsers), () => Effect.forkScoped(Effect.forever(slow)))
 
       for (let i = 0; i < restarts; i++) {
@@ -87,8 +94,8 @@ describe("a rolling restart", () => {
         const old = server
         yield* old.drain
         server = yield* startServer(address.split(":")[1]!)
-        const begun = exchanges
-        yield* eventually(() => exchanges >= begun + 10 * busyUsers)
+        const [begun, called] = [exchanges, calls]
+        yield* eventually(() => exchanges >= begun + 10 * busyUsers && calls >= called + 10 * callers)
         yield* old.drained
       }
       sessions.add(yield* session.current)

@@ -5,6 +5,7 @@ import * as ByteStream from "effect-wsmux/ByteStream"
 import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as MuxRpc from "effect-wsmux/MuxRpc"
 import { type MuxStream, ResetCode } from "effect-wsmux/MuxStream"
+import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
 import * as Session from "effect-wsmux/Session"
 import * as StreamRouter from "effect-wsmux/StreamRouter"
 import * as WebStreams from "effect-wsmux/WebStreams"
@@ -16,7 +17,8 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { bytes, concat } from "../../support/bytes.js"
-import { expectWaiting, failureOf, plainly, quietly as natively, start } from "../../support/observe.js"
+import { expectWaiting, failureOf, plainly, quiet, quietly as natively, start } from "../../support/observe.js"
+import * as Redialled from "../../support/redialledServer.js"
 import { connect, layerServer, makeServed, serve } from "../../support/rpc.js"
 import { makeSessions, readAll, settle } from "../../support/sessions.js"
 
@@ -249,6 +251,25 @@ describe.each([["native", natively], ["plain", plainly]] as const)("%s", (_mode,
           )
           expect(yield* api.Echo({ text: "here" })).toBe("here")
           expect(refused).toBe(2)
+        }))
+
+      it.scoped("MuxRpc client calls on the next session when its call crosses the drain of an idle one", () =>
+        Effect.gen(function*() {
+          const server = yield* Redialled.makeServer({ ...quiet, dialect: "auto" })
+          const session = yield* ReconnectingSession.make({
+            transport: server.dial,
+            settings: { ...quiet, dialect: "auto" }
+          })
+          const first = yield* server.link
+          yield* settle
+          const api = yield* connect(session)
+          yield* first.pair.stall("client")
+          const call = yield* start(api.Echo({ text: "crossing" }))
+          const drain = yield* start(first.server.drain())
+          yield* first.pair.resume("client")
+          yield* serve((yield* server.link).server)
+          expect(yield* Fiber.join(call)).toBe("crossing")
+          yield* Fiber.join(drain)
         }))
     }
 

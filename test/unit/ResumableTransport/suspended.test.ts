@@ -11,7 +11,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/TestClock"
 import { bytes, text } from "../../support/bytes.js"
 import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
-import { makeResumableStream, makeServer } from "../../support/resumable.js"
+import { makeResumable, makeResumableStream, makeServer } from "../../support/resumable.js"
 import { auto, readAll, readSome, settle } from "../../support/sessions.js"
 
 const calm = { client: quiet, server: quiet }
@@ -83,6 +83,17 @@ describe("a suspended session", () => {
       yield* settle
       yield* Fiber.join(draining)
       expect(yield* peer.awaitClosed).toMatchObject({ _tag: "SessionClosed", code: 1001 })
+    }))
+
+  it.scoped("Session.drain of an idle session asks again when its announcement was lost with the WebSocket", () =>
+    Effect.gen(function*() {
+      const { client, cut, links, peer } = yield* makeResumable(calm)
+      yield* links[0]!.stall("client")
+      const draining = yield* start(client.drain())
+      yield* expectWaiting(draining)
+      yield* cut
+      yield* Fiber.join(draining)
+      expect(yield* peer.awaitClosed).toMatchObject({ _tag: "SessionClosed", by: "peer", code: 1001 })
     }))
 
   it.scoped("Session.drain ends the session when its grace passes while the session is suspended", () =>

@@ -158,6 +158,48 @@ describe("Session.drain", () => {
       expect((yield* server.snapshot).counters.refused).toBe(2)
     }))
 
+  it.scoped("Session.drain of an idle session refuses the opens that cross its announcement", () =>
+    Effect.gen(function*() {
+      const { client, pair, server } = yield* makeSessions(quietly())
+      yield* settle
+      yield* pair.stall("client")
+      const crossing = yield* start(client.open())
+      const early = yield* client.open({ early: true })
+      const drain = yield* start(server.drain())
+      yield* expectWaiting(drain)
+      yield* pair.resume("client")
+      yield* Fiber.join(drain)
+      expect(yield* failureOf(crossing)).toEqual(drainingBy("peer"))
+      expect(yield* Effect.flip(early.read)).toMatchObject({
+        _tag: "StreamReset",
+        by: "peer",
+        code: ResetCode.Draining
+      })
+      expect(yield* client.awaitClosed).toEqual(closedBy("peer"))
+    }))
+
+  it.scoped("Session.drain of an idle session closes it after 2 s when its peer answers nothing", () =>
+    Effect.gen(function*() {
+      const { pair, server } = yield* makeSessions(quietly())
+      yield* settle
+      yield* pair.stall("client")
+      const drain = yield* start(server.drain())
+      yield* TestClock.adjust(1999)
+      yield* expectWaiting(drain)
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(drain)
+    }))
+
+  it.scoped("Session.open fails with SessionDraining when its peer drains without a grace", () =>
+    Effect.gen(function*() {
+      const { client, pair, server } = yield* makeSessions(quietly())
+      yield* settle
+      yield* pair.stall("client")
+      const crossing = yield* start(client.open())
+      yield* server.drain({ grace: 0 })
+      expect(yield* failureOf(crossing)).toEqual(drainingBy("peer", { graceMillis: 0 }))
+    }))
+
   it.scoped("Session.drain of both ends refuses an open that crossed with SessionDraining", () =>
     Effect.gen(function*() {
       const { client, pair, server } = yield* makeStreams(quietly())

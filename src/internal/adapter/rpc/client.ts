@@ -63,8 +63,9 @@ export const makeClient = (
       const unanswered = (reason: string) =>
         refused(reason || `the server left the stream before it answered; does it serve the label "${label}"?`)
 
-      const call = (request: RequestEncoded): Effect.Effect<ResponseExitEncoded, unknown> =>
-        Effect.suspend(() => {
+      const call = (request: RequestEncoded): Effect.Effect<ResponseExitEncoded, unknown> => {
+        let isLabelled = false
+        const attempt = Effect.suspend(() => {
           const parser = serialization.unsafeMake()
           const message = toBytes(parser.encode(request)!)
           if (message.byteLength > maxMessageSize) return Effect.fail(tooLarge(message.byteLength))
@@ -72,7 +73,8 @@ export const makeClient = (
           return withStream(
             opener,
             (stream): Effect.Effect<ResponseExitEncoded, unknown> => {
-              const bytes = stream.label === label ? messageRecord(message) : messageRecord(message, preamble)
+              isLabelled = stream.label === label
+              const bytes = isLabelled ? messageRecord(message) : messageRecord(message, preamble)
               return Effect.raceFirst(
                 readAnswer(stream, parser, request),
                 Effect.zipRight(stream.write(bytes), Effect.never) as Effect.Effect<never, ReadError | WriteError>
@@ -81,6 +83,8 @@ export const makeClient = (
             { label, labelFallback: true, early: true }
           )
         })
+        return Effect.retry(attempt, { times: maxRepeats, while: (cause) => isUnheard(cause, isLabelled) })
+      }
 
       /**
        * `RpcClient` keeps the entry of a call whose `send` has failed, until an exit arrives (version 0.76.2). This
@@ -97,7 +101,6 @@ export const makeClient = (
           request._tag !== "Request"
             ? Effect.void // the call has left its stream, and chunks are acknowledged by their credit
             : call(request).pipe(
-              Effect.retry({ times: 1, while: isUnheard }),
               Effect.mapError((cause) => {
                 if (isResetByPeer(cause)) return failed(request, unanswered(cause.reason))
                 return failed(request, Predicate.isTagged(cause, "UnexpectedEnd") ? unanswered("") : cause)
@@ -130,8 +133,11 @@ const isResetByPeer = (cause: unknown): cause is StreamReset =>
  * `ReconnectingSession` has the next session. Or the call left without its label before the server had said that it
  * speaks the dialect, which the refusal has told by now.
  */
-const isUnheard = (cause: unknown): boolean =>
-  isResetByPeer(cause) && (cause.code === ResetCode.Draining || cause.code === ResetCode.NoHandler)
+const isUnheard = (cause: unknown, isLabelled: boolean): boolean =>
+  isResetByPeer(cause) && (cause.code === ResetCode.Draining || (cause.code === ResetCode.NoHandler && !isLabelled))
+
+/** A restart may refuse a call for each of the two reasons. The others are for servers that restart at once again. */
+const maxRepeats = 5
 
 const malformed = (cause: unknown): Error => new Error("the answer is malformed", { cause })
 
