@@ -85,7 +85,7 @@ describe("a suspended session", () => {
       expect(yield* peer.awaitClosed).toMatchObject({ _tag: "SessionClosed", code: 1001 })
     }))
 
-  it.scoped("Session.drain of an idle session asks again when its announcement was lost with the WebSocket", () =>
+  it.scoped("Session.drain of an idle session asks again when its GOAWAY was lost with the WebSocket", () =>
     Effect.gen(function*() {
       const { client, cut, links, peer } = yield* makeResumable(calm)
       yield* links[0]!.stall("client")
