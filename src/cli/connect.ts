@@ -1,8 +1,10 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
@@ -11,17 +13,21 @@ import * as ReconnectingSession from "../ReconnectingSession.js"
 import type { Session } from "../Session.js"
 import * as SessionConfig from "../SessionConfig.js"
 import { ConnectFailure } from "../WsmuxError.js"
+import * as Argv from "./argv.js"
+import * as Reload from "./config/reload.js"
 import * as Dialling from "./dialling.js"
 import { ForwardFailure } from "./forwards/failure.js"
 import * as Forwards from "./forwards/options.js"
 import * as Stdio from "./forwards/stdio.js"
 import * as Wanted from "./forwards/wanted.js"
 import * as Shared from "./options.js"
+import { withPlainOutput } from "./plainText.js"
 import { Redial } from "./redial.js"
 import { attend, report, settings } from "./session.js"
 import * as Admin from "./status/admin.js"
 import * as Monitor from "./status/monitor.js"
 import * as Systemd from "./systemd.js"
+import { version } from "./version.js"
 import * as Websocktunnel from "./websocktunnel.js"
 
 const options = {
@@ -53,8 +59,34 @@ const options = {
   stats: Shared.stats
 }
 
+const parser = Command.make("connect", options)
+
+type Given = Effect.Effect.Success<typeof parser>
+
+/** Parses the arguments of this command. */
+const parse = (args: ReadonlyArray<string>) =>
+  Effect.gen(function*() {
+    const prepared = yield* Either.match(Argv.prepare([subcommand], args), {
+      onLeft: Shared.usage,
+      onRight: Effect.succeed
+    })
+    const parsed = yield* Deferred.make<Given>()
+    const capturing = Command.withHandler(parser, (given) => Deferred.succeed(parsed, given))
+    const run = Command.run(Command.make("wsmux").pipe(Command.withSubcommands([capturing])), {
+      name: "wsmux",
+      version
+    })
+    yield* withPlainOutput(run(["node", "wsmux", ...prepared]))
+    return yield* Deferred.await(parsed)
+  })
+
+const subcommand: Argv.Subcommand = { name: "connect", usage: Command.getUsage(parser) }
+
+/** The keys of a configuration file that change at run time. */
+const changing = ["local", "remote", "dynamic", "remotes", "listen", "allow-anonymous"]
+
 /** Accepts connections, and opens a stream of one WebSocket for each. */
-export const connect = Command.make("connect", options, (given) =>
+export const connect = Command.withHandler(parser, (given) =>
   Effect.scoped(Effect.gen(function*() {
     const url = redacted(given.url)
     const { websocktunnel } = given
@@ -91,16 +123,18 @@ export const connect = Command.make("connect", options, (given) =>
     const listeners = yield* wanted.listeners(tunnel, () => redial.hurry())
     const working = Effect.gen(function*() {
       yield* tunnel.current // the ports open after the first session has begun
-      yield* Effect.forEach(listeners, ({ listen }) => listen)
+      yield* listeners.listen
       yield* Systemd.ready
       if (Option.isSome(wanted.stdio)) return yield* Stdio.join(tunnel, wanted.stdio.value)
+      if (Option.isNone(websocktunnel)) {
+        yield* Reload.follow({ subcommand, changing, parse, change: listeners.change })
+      }
       return yield* Effect.zipLeft(tunnel.awaitClosed, drained(tunnel))
     }).pipe(
       Effect.catchTag("NotConnected", Effect.succeed),
       Effect.onInterrupt(() => Systemd.stopping)
     )
-    const awaitEmpty = Effect.forEach(listeners, ({ awaitEmpty }) => awaitEmpty, { concurrency: "unbounded" })
-    const lost = yield* attend(working, tunnel, awaitEmpty)
+    const lost = yield* attend(working, tunnel, listeners.awaitEmpty)
     if (lost === undefined) return
     const { cause, defect } = lost
     if (!(cause instanceof ConnectFailure)) return yield* Effect.fail(cause ?? defect)

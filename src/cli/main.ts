@@ -12,6 +12,7 @@ import * as Argv from "./argv.js"
 import { check } from "./check.js"
 import * as ConfigArgs from "./config/args.js"
 import { config } from "./config/command.js"
+import * as Reload from "./config/reload.js"
 import { connect } from "./connect.js"
 import { demo } from "./demo.js"
 import { doctor } from "./doctor.js"
@@ -50,7 +51,7 @@ export const main = ([node = "", script = "", ...args]: ReadonlyArray<string>): 
         onLeft: usage,
         onRight: (prepared) =>
           withPlainOutput(run([node, script, ...prepared]))
-      }).pipe(ConfigArgs.placing(expanded)))
+      }).pipe(Effect.provideService(Reload.Typed, expanded), ConfigArgs.placing(expanded)))
   )
 
 /** Runs a worker of `serve --workers`. Completes with the exit code: 0, or 1 after a failure. */

@@ -87,6 +87,11 @@ export const wanted = ({ target, tcpKeepAlive, ...others }: Given) =>
     return {
       stdio: Option.none(),
       prepare: (session) => Effect.asVoid(Effect.forkIn(Effect.ignore(TcpTunnel.serve(session, options)), scope)),
-      listeners: () => Effect.succeed([])
+      listeners: () =>
+        Effect.succeed({
+          listen: Effect.void,
+          awaitEmpty: Effect.void,
+          change: () => usage("--websocktunnel: its options change at a restart only")
+        })
     } satisfies Wanted
   })

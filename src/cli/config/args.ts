@@ -25,6 +25,8 @@ const isClient = ({ name }: Argv.Subcommand): boolean => name === "connect"
 
 /** Arguments with those of a configuration file. */
 export interface Expanded {
+  /** The arguments as they were typed. */
+  readonly typed: ReadonlyArray<string>
   readonly args: ReadonlyArray<string>
   /** Undefined without `--config`. Its values are those among the arguments. */
   readonly origin: Origin | undefined
@@ -39,13 +41,17 @@ export const expand = (subcommands: ReadonlyArray<Argv.Subcommand>, args: Readon
     const [command, ...own] = args
     const subcommand = subcommands.find(({ name }) => name === command)
     const options = subcommand === undefined ? new Map<string, Argv.Declared>() : Argv.declared(subcommand)
-    const asTyped: Expanded = { args, origin: undefined }
+    const asTyped: Expanded = { typed: args, args, origin: undefined }
     if (subcommand === undefined || !options.has("--config")) return asTyped
     const { path, positional, seen } = survey(own, options)
     if (path === undefined) return asTyped
     const origin = yield* Effect.catchAll(read(path, subcommand), ([fault]) => usage(`--config: ${fault}`))
     const config = unseen(origin.config, seen, positional)
-    return { args: [command!, ...toArgs(config), ...own], origin: { ...origin, config } } satisfies Expanded
+    return {
+      typed: args,
+      args: [command!, ...toArgs(config), ...own],
+      origin: { ...origin, config }
+    } satisfies Expanded
   })
 
 /** Runs the parser of a command. Its faults tell the place of a value in the configuration file. */

@@ -16,7 +16,7 @@ export interface Origin {
 
 /**
  * Puts the place in the file before a fault that the parser of the command line has found in a value of the file, and
- * names the key in place of the option. Returns other faults as they are.
+ * names the key in place of a single option. Returns other faults as they are.
  */
 export const place = (fault: string, { config, options, path, text }: Origin): string => {
   const { names, rest } = split(fault)
@@ -24,7 +24,8 @@ export const place = (fault: string, { config, options, path, text }: Origin): s
   const found = keys.map((key) => ({ key, index: mentioned(fault, valuesOf(config, key)) }))
   const best = found.find(({ index }) => index !== undefined) ?? found[0]
   if (best === undefined) return fault
-  return `${path}:${placeOf(text, best.key, best.index)}: ${best.key}: ${rest}`
+  const told = names.length === 1 || rest === fault ? `${best.key}: ${rest}` : fault
+  return `${path}:${placeOf(text, best.key, best.index)}: ${told}`
 }
 
 /** The place of a value as `line:column`, or with an index that of a part of a list. */

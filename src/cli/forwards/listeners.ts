@@ -82,6 +82,7 @@ export const make = (context: Context): (stream: MuxStream) => Effect.Effect<unk
         if (ending.unsafePoll() === null) at = yield* listenAt(at)
       }
       yield* end
+      yield* stream.end // tells that the place is free
       yield* awaitEmpty
     })
   const listenUdp = (stream: MuxStream, name: string, place: Place.Port) =>
@@ -92,7 +93,7 @@ export const make = (context: Context): (stream: MuxStream) => Effect.Effect<unk
       yield* Udp.serve(listener, open, () => Effect.void)
       yield* tell(stream, listener.address)
       yield* awaitEnd(stream).pipe(showing(listener.address))
-    })
+    }).pipe(Effect.scoped, Effect.zipRight(stream.end))
   const listen = (stream: MuxStream, { name, place, protocol }: Labels.Located & { readonly name: string }) =>
     (protocol === "udp" && place._tag === "Port" ? listenUdp(stream, name, place) : listenTcp(stream, name, place))
       .pipe(

@@ -6,7 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import type * as Session from "../../Session.js"
 import * as TcpTunnel from "../../TcpTunnel.js"
@@ -34,9 +34,13 @@ export interface Context<E> {
 
 /** A listener that is not listening yet. */
 export interface Listener {
+  /** Completes once no connection is left. */
   readonly awaitEmpty: Effect.Effect<void>
-  /** Listens, and prints the address. */
-  readonly listen: Effect.Effect<void, ListenFailure, Scope.Scope>
+  /**
+   * Listens, prints the address, and completes with the address. The scope ends the listening, and with it datagrams,
+   * but no connection.
+   */
+  readonly listen: Effect.Effect<string, ListenFailure, Scope.Scope>
 }
 
 /**
@@ -70,6 +74,7 @@ export const make = <E>(
         const address = Place.format(yield* Tcp.listen(server, place))
         yield* Monitor.forward({ ...shown(target), listen: address })
         yield* Console.log(`listening on ${address}, ${destination} through ${context.url}`)
+        return address
       })
     }
   })
@@ -87,10 +92,9 @@ export const makeUdp = <E>(
   { hurry, tunnel, url }: Context<E>,
   place: Place.Port,
   target: Place.Port
-): Effect.Effect<Listener, never, Scope.Scope> =>
-  Effect.gen(function*() {
+): Effect.Effect<Listener> =>
+  Effect.sync(() => {
     const warn = RareWarning.make()
-    const scope = yield* Effect.scope
     const name = `udp:${Place.format(target)}`
     const open = () => {
       hurry()
@@ -107,8 +111,9 @@ export const makeUdp = <E>(
       yield* Udp.serve(listener, open, onEnd)
       yield* Monitor.forward({ option: "-L", listen: `udp:${listener.address}`, target: name })
       yield* Console.log(`listening on udp:${listener.address}, forwarding to ${name} through ${url}`)
+      return `udp:${listener.address}`
     })
-    return { awaitEmpty: Effect.void, listen: Scope.extend(listen, scope) }
+    return { awaitEmpty: Effect.void, listen }
   })
 
 /**

@@ -1,10 +1,13 @@
 import * as Console from "effect/Console"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import * as ByteStream from "../../ByteStream.js"
 import { plainText } from "../../internal/text/plainText.js"
@@ -37,13 +40,13 @@ export interface Context {
 /** Connects the streams of a session that the server forwards to the targets of their listeners. */
 export const serve = (
   session: Session.Session,
-  forwards: ReadonlyArray<Forward>,
+  forwardOfName: (name: string) => Forward | undefined,
   { keepAlive, proxyProtocol }: Context
 ): Effect.Effect<never, TerminalError> =>
   Effect.gen(function*() {
     const fork = Runtime.runFork(yield* Effect.runtime<never>())
     const warn = RareWarning.make()
-    const forwardOf = ({ metadata }: MuxStream) => forwards[Number(metadata.listener ?? NaN)]
+    const forwardOf = ({ metadata }: MuxStream) => forwardOfName(metadata.listener ?? "")
     const connect = (stream: MuxStream): Net.Socket | Effect.Effect<unknown, unknown> => {
       const { protocol, target } = forwardOf(stream) ?? {}
       if (stream.label !== Labels.Label.forwarded || target === undefined) {
@@ -71,9 +74,15 @@ export const serve = (
 const peerOf = ({ metadata }: MuxStream): ProxyProtocol.End | undefined =>
   Option.getOrUndefined(Endpoint.parse(metadata.peer ?? ""))
 
+/** A listener at the server. */
+export interface Listening {
+  /** Ends the listener, and completes once the server listens no more. Its connections go on. */
+  readonly end: Effect.Effect<void>
+}
+
 /**
  * Asks the server for a listener, and prints its address. Completes once the server listens. The scope ends the
- * listener. Fails when the server refuses.
+ * listener with its connections. Fails when the server refuses.
  *
  * @param name tells the listeners of a session apart
  */
@@ -82,7 +91,7 @@ export const listen = (
   forward: Forward,
   name: string,
   { url }: Context
-): Effect.Effect<void, ForwardFailure | TerminalError, Scope.Scope> =>
+): Effect.Effect<Listening, ForwardFailure | TerminalError, Scope.Scope> =>
   Effect.gen(function*() {
     const where = Labels.located(forward.protocol, forward.listen)
     const stream = yield* session.open({ label: Labels.Label.listen, metadata: Labels.toListener(where, name) })
@@ -95,9 +104,15 @@ export const listen = (
     const { target } = forward
     const destination = target === "proxy" ? "where clients ask" : Place.format(target)
     yield* Console.log(`listening on ${address} at ${url}, forwarding to ${destination}`)
-    yield* Monitor.forward({ option: "-R", listen: `${address} at the server`, target: destination })
-    const warnOfEnd = (why: string) => Effect.logWarning(`listening on ${address} at ${url} no more: ${why}`)
-    yield* lines.read.pipe(
+    const shown = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+    yield* Scope.extend(
+      Monitor.forward({ option: "-R", listen: `${address} at the server`, target: destination }),
+      shown
+    )
+    let isEnding = false
+    const warnOfEnd = (why: string) =>
+      isEnding ? Effect.void : Effect.logWarning(`listening on ${address} at ${url} no more: ${why}`)
+    const reading = yield* lines.read.pipe(
       Effect.matchEffect({
         // the loss of the session has its own message
         onFailure: (error) => error._tag === "BrokenPipe" ? Effect.void : warnOfEnd(error.message),
@@ -105,6 +120,14 @@ export const listen = (
       }),
       Effect.forkScoped
     )
+    const end = Effect.gen(function*() {
+      isEnding = true
+      yield* Scope.close(shown, Exit.void)
+      yield* Effect.ignore(stream.end)
+      yield* Fiber.await(reading)
+      yield* Effect.logInfo(`listening on ${address} at ${url} no more`)
+    })
+    return { end }
   }).pipe(orForwardFailure(written(forward)))
 
 /**
@@ -113,7 +136,7 @@ export const listen = (
  */
 export const listenAgain = (
   ...[session, forward, name, context]: Parameters<typeof listen>
-): Effect.Effect<void, ForwardFailure | TerminalError, Scope.Scope> =>
+): Effect.Effect<Listening, ForwardFailure | TerminalError, Scope.Scope> =>
   listen(session, forward, name, context).pipe(
     Effect.tapError((failure) => failure._tag === "ForwardFailure" ? Effect.logWarning(failure.message) : Effect.void),
     Effect.retry({

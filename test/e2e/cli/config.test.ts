@@ -1,15 +1,16 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { createHash } from "node:crypto"
-import { writeFileSync } from "node:fs"
+import { renameSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { ask, connectWith, folder, portFor } from "./forwards/commands.js"
 import * as Tcp from "./tcp.js"
 import { run, start } from "./wsmux.js"
 
-/** Writes a file of the folder, and returns its path. */
+/** Writes a file of the folder in one step, since a command may follow the file, and returns its path. */
 const written = (folder: string, name: string, text: string): string => {
-  writeFileSync(join(folder, name), text)
+  writeFileSync(join(folder, "new"), text)
+  renameSync(join(folder, "new"), join(folder, name))
   return join(folder, name)
 }
 

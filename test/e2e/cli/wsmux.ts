@@ -12,6 +12,8 @@ export interface Wsmux {
   readonly stderr: () => string
   /** Awaits the first whole line of either output that matches. Dies when the process ends without such a line. */
   readonly awaitLine: (pattern: RegExp) => Effect.Effect<RegExpExecArray>
+  /** Awaits an output after which the condition holds. */
+  readonly awaitOutput: (holds: () => boolean) => Effect.Effect<void>
   readonly signal: (name: NodeJS.Signals) => Effect.Effect<void>
   /** Closes the reading ends of both outputs. */
   readonly stopReading: Effect.Effect<void>
@@ -128,6 +130,7 @@ const launch = (given: ReadonlyArray<string>, { cwd, env, executable }: Options)
         }
         return ended && Effect.dieMessage(`wsmux ${args.join(" ")} ended without ${pattern}: ${stdout}${stderr}`)
       }),
+    awaitOutput: (holds) => until(() => holds() ? Effect.void : undefined),
     signal: (name) => Effect.sync(() => child.kill(name)),
     stopReading: Effect.sync(() => {
       child.stdout.destroy()

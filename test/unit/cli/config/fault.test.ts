@@ -45,7 +45,12 @@ describe("Fault", () => {
       ["url: ws://a", "fallback-url: [ws://b, foo]"],
       "2:24: fallback-url: cannot connect to foo: not a ws://"
     ],
-    ["an option beside others", "--tls-cert, --listen: expected both", ["listen: 1"], "1:9: listen: expected both"]
+    [
+      "an option beside others",
+      "--tls-cert, --listen: expected both",
+      ["listen: 1"],
+      "1:9: --tls-cert, --listen: expected both"
+    ]
   ]
   for (const [what, fault, lines, expected] of faults) {
     it(`Fault.place tells the place in the file when ${what} has a fault`, () => {
