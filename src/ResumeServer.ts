@@ -35,9 +35,9 @@ export interface Options<in P = unknown> {
    */
   readonly maxKeptBytesInAll?: number | undefined
   /**
-   * The most suspended sessions. Beyond it, the one that was suspended first is given up. Suspended sessions count as
-   * connections: beyond the `maxConnections` of the `SharedLimits`, a session that begins takes the place of the one
-   * that was suspended first. Default 1,000.
+   * The most suspended sessions. Beyond it, the one that was suspended first is given up, and before it those whose
+   * client was never heard. Suspended sessions count as connections: beyond the `maxConnections` of the `SharedLimits`,
+   * a session that begins takes the place of such a one. Default 1,000.
    */
   readonly maxSuspended?: number | undefined
   /** The same for each principal. Has no effect on sessions without a principal. Default 100. */

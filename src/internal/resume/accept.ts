@@ -18,7 +18,9 @@ import type { ResumeOffer } from "../wire/record.js"
 import * as Record from "../wire/resumeRecord.js"
 import { Carrier } from "./carrier.js"
 import { lost } from "./loss.js"
-import { ResumableTransport, type ResumeOwner } from "./transport.js"
+import type { ResumeOwner } from "./owner.js"
+import { type Suspended, SuspendedSessions } from "./suspended.js"
+import { ResumableTransport } from "./transport.js"
 
 export interface Settings<P> {
   readonly graceMillis: number
@@ -42,17 +44,17 @@ export class ResumableSessions<P> {
   readonly #fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
   /** The sessions that can be resumed, by their ids. */
   readonly #sessions = new Map<string, AcceptedSession<P>>()
-  /** Those without a carrier, the longest suspended first. */
-  readonly #suspended = new Set<AcceptedSession<P>>()
+  /** Those without a carrier. */
+  readonly #suspended = new SuspendedSessions<AcceptedSession<P>>()
   /** Those of all servers with the same budget of connections. */
-  readonly #suspendedInAll: SuspendedSessions
+  readonly #suspendedInAll: SuspendedSessions<Suspended>
   #kept = 0
 
   constructor(settings: Settings<P>, fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>) {
     this.#settings = settings
     this.#fork = fork
     const { connections } = settings
-    this.#suspendedInAll = suspendedOf.get(connections) ?? new Set()
+    this.#suspendedInAll = suspendedOf.get(connections) ?? new SuspendedSessions()
     suspendedOf.set(connections, this.#suspendedInAll)
   }
 
@@ -182,7 +184,7 @@ export class ResumableSessions<P> {
 
   // What the sessions tell.
 
-  /** Books kept bytes. Beyond the limit in all, the sessions that were suspended first are given up. */
+  /** Books kept bytes. Beyond the limit in all, suspended sessions are given up. */
   book(bytes: number): void {
     this.#kept += bytes
     if (bytes <= 0) return
@@ -204,8 +206,8 @@ export class ResumableSessions<P> {
 
   suspend(session: AcceptedSession<P>, isPeerHeard: boolean): void {
     const { graceMillis, maxSuspended, maxSuspendedPerPrincipal, samePrincipal } = this.#settings
-    this.#suspended.add(session)
-    this.#suspendedInAll.add(session)
+    this.#suspended.add(session, isPeerHeard)
+    this.#suspendedInAll.add(session, isPeerHeard)
     const grace = isPeerHeard ? graceMillis : Math.min(graceMillis, unheardGraceMillis)
     session.grace = this.#fork(Effect.delay(Effect.sync(() => session.giveUp("GraceExpired", "")), grace))
     const { principal } = session
@@ -215,8 +217,8 @@ export class ResumableSessions<P> {
     if (ofPrincipal.length > maxSuspendedPerPrincipal) {
       ofPrincipal[0]!.giveUp("Limit", `${maxSuspendedPerPrincipal} sessions of one principal are suspended`)
     }
-    const [oldest] = this.#suspended
-    if (this.#suspended.size > maxSuspended) oldest!.giveUp("Limit", `${maxSuspended} sessions are suspended`)
+    const [first] = this.#suspended
+    if (this.#suspended.size > maxSuspended) first!.giveUp("Limit", `${maxSuspended} sessions are suspended`)
   }
 
   /** The session has a carrier again, or has ended. */
@@ -241,10 +243,8 @@ export class ResumableSessions<P> {
 export const makeSessions = <P>(settings: Settings<P>): Effect.Effect<ResumableSessions<P>, never, Scope.Scope> =>
   Effect.map(makeFork, (fork) => new ResumableSessions(settings, fork))
 
-type SuspendedSessions = Set<Pick<AcceptedSession<unknown>, "giveUp">>
-
-/** The suspended sessions of each budget of connections, the longest suspended first. */
-const suspendedOf = new WeakMap<Budget, SuspendedSessions>()
+/** The suspended sessions of each budget of connections. */
+const suspendedOf = new WeakMap<Budget, SuspendedSessions<Suspended>>()
 
 /** A session of the accepting end, with the secret by which its client resumes it. */
 class AcceptedSession<P> implements ResumeOwner {

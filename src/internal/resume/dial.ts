@@ -17,7 +17,8 @@ import type { ResumeOffer } from "../wire/record.js"
 import * as Record from "../wire/resumeRecord.js"
 import { Carrier } from "./carrier.js"
 import { lost } from "./loss.js"
-import { ResumableTransport, type ResumeOwner } from "./transport.js"
+import type { ResumeOwner } from "./owner.js"
+import { ResumableTransport } from "./transport.js"
 
 export interface Settings {
   readonly schedule: Schedule.Schedule<unknown, unknown>

@@ -3,40 +3,14 @@ import * as Effect from "effect/Effect"
 import type { ResumptionSnapshot } from "../../SessionSnapshot.js"
 import type { CloseInfo, Listener, Transport } from "../../Transport.js"
 import { TypeId } from "../../Transport.js"
-import type { ResumeFailure } from "../../WsmuxError.js"
 import { Notify } from "../sync/notify.js"
 import { ListenerBuffer } from "../transport/listenerBuffer.js"
-import { addResume, decodeRecord, Feature, HELLO, recordHeaderSize, type ResumeOffer } from "../wire/record.js"
+import { addResume, decodeRecord, Feature, HELLO, recordHeaderSize } from "../wire/record.js"
 import * as Record from "../wire/resumeRecord.js"
 import type { Carrier, CarrierUser } from "./carrier.js"
 import { KeptMessages } from "./keptMessages.js"
 import { isLoss, lost } from "./loss.js"
-
-/** What a resumable transport asks of the end that owns it. */
-export interface ResumeOwner {
-  /** The offer of an accepting end. Undefined at the dialling end. */
-  readonly offer: ResumeOffer | undefined
-  /** The bytes of unacknowledged messages at which the transport takes no more. */
-  readonly maxKept: number
-  /** Books kept bytes at the limit of the server. A negative number gives bytes back. */
-  readonly book: (bytes: number) => void
-  /** Calls back after a second. */
-  readonly afterSecond: (task: () => void) => void
-  /** The time in milliseconds. */
-  readonly now: () => number
-  /** The peer can resume; `offer` is that of an accepting peer. */
-  readonly onNative: (offer: ResumeOffer | undefined) => void
-  /** The first message asks to resume another session. The owner takes the carrier away. */
-  readonly onResume: (record: Record.Resume, carrier: Carrier) => void
-  /** The carrier is lost. The owner attaches another or ends the transport. A peer that was not heard may be plain. */
-  readonly onSuspended: (loss: CloseInfo, isPeerHeard: boolean) => void
-  /** The carrier has proven that its peer has the newest token. */
-  readonly onProven: () => void
-  /** The transport has ended. */
-  readonly onEnd: () => void
-  /** Makes the failure of a transport whose peer lies about its counts. */
-  readonly countFailure: (detail: string) => ResumeFailure
-}
+import type { ResumeOwner } from "./owner.js"
 
 /** Whether the session survives the loss of its carrier. */
 type Phase =
@@ -187,7 +161,7 @@ export class ResumableTransport implements Transport, CarrierUser {
 
   /** Drops a carrier whose peer shows no sign of life. Returns false where the session cannot go on over another. */
   renew(): boolean {
-    if (this.#phase === "Connected") this.#suspend({ code: 1006, reason: "", cause: new Error("the peer was silent") })
+    if (this.#mayGoOn) this.#suspend(lost(new Error("the peer was silent")))
     return this.#phase === "Suspended"
   }
 
@@ -293,11 +267,17 @@ export class ResumableTransport implements Transport, CarrierUser {
   }
 
   onClose(end: CloseInfo): void {
-    const isAccepting = this.#owner.offer !== undefined
-    // The client may have got an offer although its own first message was lost.
-    const mayGoOn = this.#phase === "Connected" || (this.#phase === "Undecided" && isAccepting && this.#ownOffers)
-    if (mayGoOn && !this.#isClosing && isLoss(end, isAccepting)) this.#suspend(end)
+    if (this.#mayGoOn && !this.#isClosing && isLoss(end, this.#isAccepting)) this.#suspend(end)
     else this.end(end)
+  }
+
+  get #isAccepting(): boolean {
+    return this.#owner.offer !== undefined
+  }
+
+  /** Whether another carrier may come. The client may have got an offer although its own first message is missing. */
+  get #mayGoOn(): boolean {
+    return this.#phase === "Connected" || (this.#phase === "Undecided" && this.#isAccepting && this.#ownOffers === true)
   }
 
   /** Sends the first message. A `Hello` also tells that this end can resume. */
@@ -309,13 +289,13 @@ export class ResumableTransport implements Transport, CarrierUser {
   /** Decides by the peer's first message whether it can resume. Returns whether the owner has taken the carrier. */
   #decide(kind: number | undefined, message: Uint8Array): boolean {
     const record = kind === undefined ? undefined : Record.decode(message)
-    if (record?._tag === "Resume" && this.#owner.offer !== undefined) {
+    if (record?._tag === "Resume" && this.#isAccepting) {
       this.#owner.onResume(record, this.#carrier!)
       return true
     }
     const hello = kind === HELLO ? decodeRecord(message.subarray(recordHeaderSize - 1)) : undefined
     this.#peerOffers = hello?._tag === "Hello" && (hello.features & Feature.resume) !== 0 &&
-      (this.#owner.offer !== undefined || hello.resume !== undefined)
+      (this.#isAccepting || hello.resume !== undefined)
     if (this.#peerOffers) this.#owner.onNative(hello?._tag === "Hello" ? hello.resume : undefined)
     this.#settle()
     return false

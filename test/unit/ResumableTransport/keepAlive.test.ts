@@ -1,9 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import * as TestClock from "effect/TestClock"
 import { bytes, text } from "../../support/bytes.js"
-import { makeResumableStream } from "../../support/resumable.js"
+import { makeResumableStream, makeServer } from "../../support/resumable.js"
+import { syn } from "../../support/scriptedPeer.js"
 import { readSome, settle } from "../../support/sessions.js"
+import { makeStranger, resumableHello } from "../../support/stranger.js"
 
 const beat = { keepAliveInterval: "1 second" } as const
 const beating = { client: beat, server: beat }
@@ -86,6 +89,29 @@ describe("ResumableTransport", () => {
       yield* links[0]!.stall("server")
       yield* seconds(3)
       expect((yield* client.awaitClosed)._tag).toBe("KeepAliveExpired")
+    }))
+
+  it.scoped("the keep-alive suspends an accepting end for 10 s when its silent client was never heard", () =>
+    Effect.gen(function*() {
+      const server = yield* makeServer({ server: beat, link: { ping: false } })
+      const old = yield* makeStranger(server)
+      const session = yield* Queue.take(server.accepted)
+      yield* seconds(2)
+      expect((yield* session.snapshot).resumption).toMatchObject({ state: "suspended", resumed: 0 })
+      yield* seconds(8)
+      const next = yield* makeStranger(server)
+      yield* next.resume(old.offer())
+      yield* next.send(resumableHello, syn(1))
+      expect((yield* session.snapshot).streams.map(({ id }) => id)).toEqual([1])
+    }))
+
+  it.scoped("the keep-alive gives an accepting end up when nobody claims it within 10 s", () =>
+    Effect.gen(function*() {
+      const server = yield* makeServer({ server: beat, link: { ping: false } })
+      yield* makeStranger(server)
+      const session = yield* Queue.take(server.accepted)
+      yield* seconds(13)
+      expect(yield* session.awaitClosed).toMatchObject({ _tag: "TransportFailure", cause: { reason: "GraceExpired" } })
     }))
 
   it.scoped("ResumableTransport.renew counts once when it is called twice", () =>

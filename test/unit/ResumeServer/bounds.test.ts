@@ -32,6 +32,17 @@ const makeHolders = (
 
 type Holders = Effect.Effect.Success<ReturnType<typeof makeHolders>>["holders"]
 
+/** Sessions whose clients were lost before they said that they can resume. */
+const makeUnheard = (server: Effect.Effect.Success<ReturnType<typeof makeServer>>, count: number) =>
+  Effect.replicateEffect(
+    Effect.gen(function*() {
+      yield* makeStranger(server)
+      yield* server.cut
+      return { session: yield* Queue.take(server.accepted) }
+    }),
+    count
+  )
+
 /** Opens a stream to a client that reads without acknowledging, and writes. */
 const fill = ({ session, stranger }: Holders[number], size: number, id = 0) =>
   Effect.gen(function*() {
@@ -77,6 +88,41 @@ describe("ResumeServer", () => {
         givenUp("2 sessions of one principal are suspended")
       )
       expect(yield* resuming.suspended).toBe(6)
+    }))
+
+  it.scoped("ResumeServer gives up those that were never heard first when maxSuspended is exceeded", () =>
+    Effect.gen(function*() {
+      const { holders, resuming, server } = yield* makeHolders(3, { resume: { maxSuspended: 3 } })
+      yield* holders[0]!.cut
+      const unheard = yield* makeUnheard(server, 3)
+      expect(yield* unheard[0]!.session.awaitClosed).toMatchObject(givenUp("3 sessions are suspended"))
+      for (const { cut } of holders.slice(1)) yield* cut
+      expect(yield* closedOf([...unheard, ...holders])).toEqual([true, true, true, false, false, false])
+      yield* makeUnheard(server, 1)
+      expect(yield* closedOf(holders)).toEqual([false, false, false])
+      expect(yield* resuming.suspended).toBe(3)
+    }))
+
+  it.scoped("ResumeServer gives up those of a principal that were never heard first", () =>
+    Effect.gen(function*() {
+      const { holders, server } = yield* makeHolders(2, { resume: { maxSuspendedPerPrincipal: 2 } }, () => "Ann")
+      yield* holders[0]!.cut
+      const unheard = yield* makeUnheard(server, 1)
+      yield* holders[1]!.cut
+      expect(yield* closedOf([...holders, ...unheard])).toEqual([false, false, true])
+    }))
+
+  it.scoped("ResumeServer gives up those that were never heard first when maxKeptBytesInAll is exceeded", () =>
+    Effect.gen(function*() {
+      const big = { ...quiet, streamBufferSize: 1 << 20 }
+      const { holders, server } = yield* makeHolders(2, { server: big, resume: { maxKeptBytesInAll: 100_000 } })
+      yield* fill(holders[0]!, 60_000)
+      yield* holders[0]!.cut
+      const unheard = yield* makeUnheard(server, 1)
+      const { keptBytes } = (yield* unheard[0]!.session.snapshot).resumption!
+      const left = 100_000 - (yield* keptBy(holders[0]!)) - (yield* keptBy(holders[1]!))
+      yield* fill(holders[1]!, left - keptBytes / 2)
+      expect(yield* closedOf([...holders, ...unheard])).toEqual([false, false, true])
     }))
 
   it.scoped("ResumeServer suspends no session when maxSuspended is 0", () =>
@@ -212,4 +258,14 @@ describe("ResumeServer", () => {
       // a memory transport takes no connection, so the session that was suspended last is beyond the limit
       expect(yield* resuming.suspended).toBe(11)
     }).pipe(Effect.provide(SharedLimits.layer({ maxConnections: 10 }))))
+
+  it.scoped("ResumeServer gives a new session the place of one that was never heard first", () =>
+    Effect.gen(function*() {
+      const { holders, server } = yield* makeHolders(1)
+      yield* holders[0]!.cut
+      const unheard = yield* makeUnheard(server, 2)
+      yield* makeStranger(server)
+      // a memory transport takes no connection, so one session of the three is beyond the limit
+      expect(yield* closedOf([...holders, ...unheard])).toEqual([false, true, false])
+    }).pipe(Effect.provide(SharedLimits.layer({ maxConnections: 2 }))))
 })
