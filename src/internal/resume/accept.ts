@@ -187,10 +187,11 @@ export class ResumableSessions<P> {
   /** Books kept bytes. Beyond the limit in all, suspended sessions are given up. */
   book(bytes: number): void {
     this.#kept += bytes
-    if (bytes <= 0) return
+    const { maxKeptBytesInAll } = this.#settings
+    if (bytes <= 0 || this.#kept <= maxKeptBytesInAll) return
     for (const session of this.#suspended) {
-      if (this.#kept <= this.#settings.maxKeptBytesInAll) return
-      session.giveUp("Limit", `${this.#settings.maxKeptBytesInAll} bytes of all sessions are kept`)
+      if (this.#kept <= maxKeptBytesInAll) return
+      session.giveUp("Limit", `${maxKeptBytesInAll} bytes of all sessions are kept`)
     }
   }
 

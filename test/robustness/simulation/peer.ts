@@ -57,6 +57,8 @@ export interface Peer {
   running: AnyFiber | undefined
   /** The causes that the close callback has got. */
   readonly callbacks: ReadonlyArray<TerminalError>
+  /** Whether the session had ended before its callback was set. */
+  readonly isOverEarly: boolean
   /** The running closes of the session. */
   readonly closing: Array<Started>
 }

@@ -2,18 +2,19 @@ import * as MemoryTransport from "effect-wsmux/MemoryTransport"
 import * as ResumableTransport from "effect-wsmux/ResumableTransport"
 import * as ResumeServer from "effect-wsmux/ResumeServer"
 import type { Transport } from "effect-wsmux/Transport"
-import { ConnectFailure } from "effect-wsmux/WsmuxError"
+import { ConnectFailure, ResumeFailure } from "effect-wsmux/WsmuxError"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import { abandonedCode } from "../../../src/internal/transport/closeCode.js"
 import type { Random } from "../../support/random.js"
 import { encodeMessage, hello } from "../../support/records.js"
 import { withParts } from "../../support/withParts.js"
 
 /** Two joined transports. */
 export interface Pair extends MemoryTransport.Pair {
-  /** Whether the sessions may end with a loss: it came before both ends were ready, or they speak plain wsmux. */
+  /** Whether the sessions may end with a loss: it came before the client was ready, or they speak plain wsmux. */
   readonly mayEnd: () => boolean
   readonly cuts: () => number
   readonly resumed: () => number
@@ -43,27 +44,32 @@ export const makeResumablePairs = (random: Random): Effect.Effect<MakePair, neve
       let cuts = 0
       let resumed = 0
       let mayEnd = false
+      let isHeard = false
       let ends: ReadonlyArray<Transport> = []
 
-      /** A session whose ends do not know of each other ends with its first connection, or with the silence of it. */
+      const stateOf = (end: Transport | undefined) => end?.resumption?.()?.state
+      /** A client that does not know whether its server can resume gives the session up, also when that is silent. */
       const harm = () => {
-        const isReady = ends.length === 2 && ends.every((end) => end.resumption?.() !== undefined)
-        mayEnd ||= !isReady
+        mayEnd ||= ends.length < 2 || stateOf(ends[0]) === undefined
       }
+      /** Loses the carrier, by the end of TCP or by close frames from between. In a handshake any code is a loss. */
       const cut = (carrier: MemoryTransport.Pair) =>
         Effect.suspend(() => {
           harm()
-          if (ends.some((end) => end.resumption?.()?.state === "connected")) cuts++
-          return carrier.cut
+          if (ends.some((end) => stateOf(end) === "connected")) cuts++
+          if (random.chance(0.6)) return carrier.cut
+          const isResuming = ends.length === 2 && ends.every((end) => stateOf(end) === "suspended")
+          return carrier.close(isResuming ? random.pick([1000, 1001, 1005, 1011]) : abandonedCode, "from between")
         })
       /** Loses the carrier behind a number of messages. */
       const ambush = (carrier: MemoryTransport.Pair) => {
-        let left = cuts < maxAmbushes && random.chance(ambushes) ? random.int(1, 30) : Infinity
+        let left = cuts < maxAmbushes && random.chance(ambushes) ? random.pick([1, random.int(1, 30)]) : Infinity
         const watch = (end: Transport): Transport =>
           withParts(end, {
             listen: (listener) =>
               end.listen({
                 onMessage: (message) => {
+                  isHeard ||= end === carrier.server
                   listener.onMessage(message)
                   if (--left === 0) Effect.runSync(cut(carrier))
                 },
@@ -123,6 +129,9 @@ export const makeResumablePairs = (random: Random): Effect.Effect<MakePair, neve
                 listener.onRenewed?.()
               },
               onClose: (info) => {
+                // it waits a shorter time for a client that was never heard
+                const isExpired = info.cause instanceof ResumeFailure && info.cause.reason === "GraceExpired"
+                mayEnd ||= isExpired && !isHeard
                 Deferred.unsafeDone(over, Effect.void)
                 listener.onClose(info)
               }

@@ -232,7 +232,8 @@ const close = (world: World) =>
       if (cause._tag !== "KeepAliveExpired" && cause._tag !== "SessionClosed" && cause._tag !== "TransportFailure") {
         throw new Fault(`${peer.name}: ${cause.message}`)
       }
-      if (peer.callbacks.length !== 1) {
+      const isTold = peer.callbacks.length === 1 || (peer.callbacks.length === 0 && peer.isOverEarly)
+      if (!isTold) {
         throw new Fault(`${peer.name}: ${peer.callbacks.length} calls of the close callback`)
       }
       const { backlog, streams, waitingOpens } = snapshotOf(peer)

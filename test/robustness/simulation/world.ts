@@ -126,6 +126,7 @@ export const makeWorld = (
         Scope.extend(clientScope)
       )
       const [served, dispose] = yield* Deferred.await(given)
+      const isOverEarly = yield* served.isClosed
       yield* served.setCloseCallback(told("server"))
       const peers = [
         newPeer(name, "client", {
@@ -134,6 +135,7 @@ export const makeWorld = (
           session: client,
           dispose: Scope.close(clientScope, Exit.void),
           callbacks: callbacks.client,
+          isOverEarly: false,
           running: undefined
         }),
         newPeer(name, "server", {
@@ -142,6 +144,7 @@ export const makeWorld = (
           session: served,
           dispose,
           callbacks: callbacks.server,
+          isOverEarly,
           running: undefined
         })
       ] as const

@@ -18,6 +18,8 @@ export interface Settings {
   readonly capacity: number
   /** Decides whether a message that has not left is extended. */
   readonly mayExtend: () => boolean
+  /** The code that the other end gets when an end gives the link up: pages cannot do so without a close frame. */
+  readonly givesUp: Readonly<Record<Side, number>>
   /** The number of delivered messages in one direction after which the link is lost, and how. */
   readonly ambush: { readonly from: Side; readonly after: number; readonly lose: (link: Link) => void } | undefined
 }
@@ -67,6 +69,12 @@ export class Link {
     }
     for (const side of noticing) this[side].end({ code: 1006, reason: "" })
     for (const side of ["client", "server"] as const) this[side].wake()
+  }
+
+  /** Loses what is under way. Each end gets a close frame with its code, as from a proxy. */
+  loseByFrames(codes: Readonly<Record<Side, number>>): void {
+    this.lose()
+    for (const side of ["client", "server"] as const) this[side].end({ code: codes[side], reason: "from between" })
   }
 }
 
@@ -175,7 +183,7 @@ export class LinkEnd implements Transport {
   /** Ends this end at once. The other end notices behind what is under way. */
   terminate(): void {
     if (this.isOver) return
-    this.outbound.push({ _tag: "Close", code: 1006 })
+    this.outbound.push({ _tag: "Close", code: this.link.settings.givesUp[this.side] })
     this.end({ code: 1006, reason: "" })
   }
 

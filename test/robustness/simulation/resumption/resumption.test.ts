@@ -48,6 +48,8 @@ describe.sequential("the simulation of resumptions", { timeout: 300_000 }, () =>
       "noticed by client\n",
       "noticed by server\n",
       "noticed by none",
+      "is closed with 1000 and",
+      "is closed with 4006 and 4006",
       "link 9 is dialled",
       "GraceExpired",
       "Limit",

@@ -108,7 +108,7 @@ const weights = {
   up: 4,
   delay: 2,
   ambush: 3,
-  proxyClose: 1,
+  proxyClose: 4,
   connect: 1
 }
 
@@ -198,7 +198,9 @@ const takeStep = (world: World, step: Step): Effect.Effect<unknown> => {
         if (end === undefined || end.closed !== undefined) return
         counts.cuts++
         world.onLoss(client)
-        end.transport.renew?.()
+        const goesOn = end.transport.renew?.() === true || end.closed !== undefined // by a limit
+        // the keep-alive ends a session that does not go on
+        if (!goesOn && client.mayEnd === undefined) throw new Fault(`${end.name} ends when its peer is silent`)
       })
     case "wait":
       return wait(random.pick([0, 1, random.int(0, 100), random.int(0, 1100), 1000, random.int(0, 12_000)]))
@@ -221,9 +223,7 @@ const takeStep = (world: World, step: Step): Effect.Effect<unknown> => {
       return Effect.sync(() => {
         if (link === undefined || link.isBroken) return
         counts.cuts++
-        world.onLoss(client)
-        link.lose("server")
-        link.client.end({ code: random.pick([1001, 1005, 1011, 1012]), reason: "the proxy restarts" })
+        world.loseByFrames(client, link)
       })
     case "connect":
       return world.clients.length < 3 ? world.connect : Effect.void
@@ -310,7 +310,8 @@ const heal = (world: World) =>
         }
       }
     }
-    for (let round = 0; round < 300; round++) {
+    // an end that keeps one byte sends a message each second, since that often its peer acknowledges
+    for (let round = 0; round < 1000; round++) {
       yield* deliverAll(world)
       yield* idle
       world.checkAtRest()

@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import { abandonedCode } from "../../../../src/internal/transport/closeCode.js"
 import { idle, type Timers } from "../../../support/deterministic.js"
 import { Random } from "../../../support/random.js"
 import { End } from "./end.js"
@@ -30,7 +31,7 @@ export interface Client {
   near: End | undefined
   far: End | undefined
   connecting: Fiber.RuntimeFiber<unknown, unknown> | undefined
-  /** Why the session may end: the program closed an end, or a loss came before both ends were ready. */
+  /** Why the session may end: the program closed an end, or a loss came before the client was ready. */
   mayEnd: string | undefined
   /** Since when each end is suspended. */
   readonly since: Record<Side, number | undefined>
@@ -97,24 +98,46 @@ export const makeWorld = (random: Random, timers: Timers, tell: (text: string) =
 
     const ambush = () => {
       if (!random.chance(network.ambushes)) return undefined
-      const noticing = random.pick<ReadonlyArray<Side>>([["client", "server"], ["client"], ["server"], []])
+      const noticing = random.pick<ReadonlyArray<Side> | undefined>([
+        ["client", "server"],
+        ["client"],
+        ["server"],
+        [],
+        undefined
+      ])
       return {
         from: random.pick(["client", "server"] as const),
         after: random.int(1, 4),
         lose: (link: Link) => {
           counts.cuts++
+          const client = clients.find(({ links }) => links.includes(link))!
+          if (noticing === undefined) return loseByFrames(client, link)
           say(`${link.name} is lost, noticed by ${noticing.join(" and ") || "none"}`)
-          for (const client of clients) if (client.links.includes(link)) onLoss(client)
+          onLoss(client)
           link.lose(...noticing)
         }
       }
     }
 
-    /** A session whose ends do not know of each other ends with its first link. */
+    /**
+     * A client that does not know whether its server can resume gives the session up. Each other session goes on,
+     * though the server may not have heard its client.
+     */
     const onLoss = (client: Client) => {
-      const isReady = (end: End | undefined) => end?.transport.resumption?.() !== undefined
+      const isReady = client.near?.transport.resumption?.() !== undefined
       const isOver = client.near?.closed !== undefined || client.far?.closed !== undefined
-      if (!isOver && !(isReady(client.near) && isReady(client.far))) client.mayEnd ??= "an early loss"
+      if (!isOver && !isReady) client.mayEnd ??= "an early loss"
+    }
+
+    /** Something between the ends closes a link, each end by the code of a loss. In a handshake any code is one. */
+    const loseByFrames = (client: Client, link: Link) => {
+      onLoss(client)
+      const codes = {
+        client: random.pick(client.near?.isSuspended === true ? allCodes : lossCodes.client),
+        server: random.pick(client.far?.isSuspended === true ? allCodes : lossCodes.server)
+      }
+      say(`${link.name} is closed with ${codes.client} and ${codes.server}`)
+      link.loseByFrames(codes)
     }
 
     const serve = (client: Client, link: Link) => {
@@ -168,6 +191,7 @@ export const makeWorld = (random: Random, timers: Timers, tell: (text: string) =
           const link = new Link(`${client.name} link ${client.links.length}`, {
             capacity: settings.capacity,
             mayExtend: () => random.chance(settings.extends),
+            givesUp: { client: random.pick([1006, abandonedCode]), server: random.pick([1006, abandonedCode]) },
             ambush: ambush()
           })
           client.links.push(link)
@@ -248,7 +272,11 @@ export const makeWorld = (random: Random, timers: Timers, tell: (text: string) =
       const other = end === client.near ? client.far : client.near
       if (!client.isNative && end.closed.code === 1006) client.mayEnd = "plain"
       else if (why === "GraceExpired") {
-        const grace = side === "client" ? Math.min(settings.grace.client, settings.grace.server) : settings.grace.server
+        const grace = side === "client"
+          ? Math.min(settings.grace.client, settings.grace.server)
+          : end.receivedCount + client.resumed > 0
+          ? settings.grace.server
+          : Math.min(settings.grace.server, unheardGrace)
         const since = client.since[side]
         if (since === undefined || now() - since < grace) {
           fault(`${end.name} is given up after ${now() - (since ?? NaN)} ms`)
@@ -293,6 +321,7 @@ export const makeWorld = (random: Random, timers: Timers, tell: (text: string) =
       checkAtRest,
       isWhole,
       onLoss,
+      loseByFrames,
       scope,
       suspended: resuming.suspended,
       stopServer: Effect.suspend(() => {
@@ -311,6 +340,13 @@ const reasonOf = (end: End): string | undefined =>
 
 const noise = new Random(0)
 const filler = Buffer.from(Uint32Array.from({ length: 80_000 }, () => noise.uint32()).buffer)
+
+/** The codes by which an end that has a session takes the end of its link for a loss. */
+const lossCodes = { client: [1001, 1005, 1006, 1011, 1012, abandonedCode], server: [1006, abandonedCode] }
+const allCodes = [...lossCodes.client, 1000, 3000]
+
+/** How long a session waits for a client that was never heard. */
+const unheardGrace = 10_000
 
 const keptSizes = [1, 1000, 64 * 1024, 4 * 1024 * 1024]
 
