@@ -105,7 +105,7 @@ describe("ResumableTransport", () => {
       expect((yield* session.snapshot).streams.map(({ id }) => id)).toEqual([1])
     }))
 
-  it.scoped("the keep-alive gives an accepting end up when nobody claims it within 10 s", () =>
+  it.scoped("the keep-alive gives an accepting end up when its client does not come within 10 s", () =>
     Effect.gen(function*() {
       const server = yield* makeServer({ server: beat, link: { ping: false } })
       yield* makeStranger(server)
