@@ -79,7 +79,10 @@ export interface Service {
   readonly claim: (name: string, epoch: number, id: string) => Effect.Effect<number, DirectoryFailure>
   /** Removes a node from a name, where that epoch rules it. */
   readonly release: (name: string, epoch: number, id: string) => Effect.Effect<void, DirectoryFailure>
-  /** Completes with the nodes of a name that are known. */
+  /**
+   * Completes with the nodes of a name that are known. A name whose last node has left or died is known for some
+   * seconds more, without nodes: its agent may be about to dial another node.
+   */
   readonly find: (name: string) => Effect.Effect<Option.Option<Entry>, DirectoryFailure>
   /** Completes with all nodes that are known. */
   readonly nodes: Effect.Effect<ReadonlyArray<Node>, DirectoryFailure>
@@ -95,6 +98,9 @@ export interface Service {
  */
 export class RelayDirectory extends Context.Tag("effect-wsmux/RelayDirectory")<RelayDirectory, Service>() {}
 
+/** How long a name stays known after its last node in milliseconds: longer than a request waits for an agent. */
+const memoryMillis = 15_000
+
 /**
  * Makes a directory in memory, for nodes of one process.
  *
@@ -106,8 +112,17 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
   const now = () => clock.unsafeCurrentTimeMillis()
   const changes = yield* PubSub.unbounded<Change>()
   const alive = new Map<string, { readonly url: string; readonly until: number }>()
-  const names = new Map<string, { readonly epoch: number; readonly ids: ReadonlySet<string> }>()
+  interface Name {
+    readonly epoch: number
+    readonly ids: ReadonlySet<string>
+    /** When a name without nodes is forgotten. */
+    readonly until: number
+  }
+  const names = new Map<string, Name>()
   const isAlive = (id: string) => (alive.get(id)?.until ?? -Infinity) > now()
+  const forget = () => {
+    for (const [name, { until }] of names) if (until <= now()) names.delete(name)
+  }
   const publish = (change: Change) => PubSub.publish(changes, change)
   return {
     renew: ({ id, url }, ttlMillis) =>
@@ -122,7 +137,7 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
         const known = names.get(name)
         const ids = [...known?.ids ?? []].filter(isAlive)
         if (known !== undefined && ids.length > 0 && known.epoch > epoch) return Effect.succeed(known.epoch)
-        names.set(name, { epoch, ids: new Set([...(known?.epoch === epoch ? ids : []), id]) })
+        names.set(name, { epoch, ids: new Set([...(known?.epoch === epoch ? ids : []), id]), until: Infinity })
         return Effect.as(publish({ name, epoch }), epoch)
       }),
     release: (name, epoch, id) =>
@@ -131,15 +146,19 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
         if (known?.epoch !== epoch) return Effect.void
         const ids = new Set(known.ids)
         ids.delete(id)
-        if (ids.size === 0) names.delete(name)
-        else names.set(name, { epoch, ids })
+        names.set(name, { epoch, ids, until: ids.size === 0 ? now() + memoryMillis : Infinity })
+        forget()
         return publish({ name, epoch })
       }),
     find: (name) =>
       Effect.sync(() => {
         const known = names.get(name)
-        const nodes = [...known?.ids ?? []].filter(isAlive).map((id) => ({ id, url: alive.get(id)!.url }))
-        return nodes.length === 0 ? Option.none() : Option.some({ epoch: known!.epoch, nodes })
+        if (known === undefined || known.until <= now()) return Option.none()
+        const nodes = [...known.ids].filter(isAlive).map((id) => ({ id, url: alive.get(id)!.url }))
+        if (nodes.length === 0 && known.ids.size > 0) {
+          names.set(name, { epoch: known.epoch, ids: new Set(), until: now() + memoryMillis })
+        }
+        return Option.some({ epoch: known.epoch, nodes })
       }),
     nodes: Effect.sync(() => [...alive].filter(([id]) => isAlive(id)).map(([id, { url }]) => ({ id, url }))),
     changes: Stream.fromPubSub(changes)

@@ -68,6 +68,7 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
             if (found.size >= maxFound) found.clear()
             if (seen.size >= maxFound) seen.clear()
             seen.set(name, now())
+            if (entry.value.nodes.length === 0) return
             found.set(name, { entry: entry.value, until: now() + ttlMillis })
           })
         )
@@ -124,6 +125,7 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
         Effect.gen(function*() {
           const entry = yield* find(name)
           if (Option.isNone(entry)) return yield* absent(name)
+          if (entry.value.nodes.length === 0) return yield* Failure.noAgent
           const first = yield* Effect.either(openAtAny(entry.value, name, purpose))
           if (first._tag === "Right") return Option.some(first.right)
           if (!isElsewhere(first.left)) return yield* Effect.fail(first.left)

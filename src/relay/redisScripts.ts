@@ -3,8 +3,12 @@
  * step. `KEYS[1]` is the key of the node or the name, and `ARGV[1]` the prefix of all keys.
  *
  * A name is a JSON text with its epoch and the ids of its nodes. A name lives for a day after its last claim, and nodes
- * claim their names twice a day: so names that nothing releases do not stay.
+ * claim their names twice a day: so names that nothing releases do not stay. A name whose last node has left or died
+ * stays for some seconds, without ids.
  */
+
+/** How long a name without nodes is known in seconds: longer than a request waits for an agent. */
+const memory = 15
 
 /** Lists the nodes that live. `PREFIX:nodes` has their ids, and those of nodes that died since the last look. */
 const list = `
@@ -71,16 +75,19 @@ local others = {}
 for _, id in ipairs(ids) do
   if id ~= ARGV[4] then table.insert(others, id) end
 end
-if #others == 0 then redis.call("DEL", KEYS[1])
-else redis.call("SET", KEYS[1], cjson.encode({ epoch = epoch, ids = others }), "EX", 86400) end
+redis.call("SET", KEYS[1], cjson.encode({ epoch = epoch, ids = others }), "EX", #others == 0 and ${memory} or 86400)
 publish(ARGV[2], epoch)
 return 1`
 
-/** Returns the entry as JSON, or nothing where no node of the name lives. */
+/** Returns the entry as JSON, or nothing for an unknown name. */
 export const find = `${read}
-if #ids == 0 then return nil end
+if not epoch then return nil end
 local nodes = {}
 for _, id in ipairs(ids) do
   table.insert(nodes, { id = id, url = redis.call("GET", ARGV[1] .. ":node:" .. id) })
 end
-return cjson.encode({ epoch = epoch, nodes = nodes })`
+if #nodes > 0 then return cjson.encode({ epoch = epoch, nodes = nodes }) end
+if redis.call("TTL", KEYS[1]) > ${memory} then
+  redis.call("SET", KEYS[1], cjson.encode({ epoch = epoch, ids = {} }), "EX", ${memory})
+end
+return cjson.encode({ epoch = epoch }):sub(1, -2) .. ',"nodes":[]}'`

@@ -90,6 +90,19 @@ describe("the nodes of a relay", () => {
       expect((yield* ask(`${second.http}/site`)).body).toBe("here")
     }))
 
+  it.scopedLive("a node that has never heard of a name waits when its agent is about to dial another node", () =>
+    Effect.gen(function*() {
+      const { directory, first, nodes, second } = yield* startNodes(3)
+      const agent = yield* serveAgent(first.ws, "site", saying("before"), { program: "p" })
+      yield* known(directory, "site")
+      yield* agent.session.close
+      yield* known(directory, "site", 0)
+      const asked = yield* Effect.fork(ask(`${second.http}/site`))
+      yield* serveAgent(nodes[2]!.ws, "site", saying("after"), { program: "p" })
+      expect((yield* asked).body).toBe("after")
+      expect((yield* ask(`${second.http}/other`)).status).toBe(404)
+    }))
+
   it.scopedLive("no request fails when a node under load drains", () =>
     Effect.gen(function*() {
       const { directory, first, second } = yield* startNodes(2)
