@@ -65,6 +65,12 @@ export class Child {
     clearTimeout(timer)
   }
 
+  /** Sends a signal, and completes when the child has ended. */
+  async kill(signal: NodeJS.Signals): Promise<void> {
+    this.#child.kill(signal)
+    await this.exited
+  }
+
   #giveUp(how: string): void {
     for (const { reject } of this.#askers.splice(0)) reject(new Error(`${how} ${this.#complaints}`.trim()))
   }

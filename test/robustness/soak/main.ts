@@ -9,6 +9,9 @@ import { client } from "./client.js"
 import { judge, line, megabytes, type Sample } from "./judge.js"
 import { type Options, parse, usage } from "./options.js"
 import { type Fault, makeProxy } from "./proxy.js"
+import { soakRelay } from "./relay.js"
+import { relayClients } from "./relayClients.js"
+import { relayAgents, relayNode } from "./relayNode.js"
 import { soakResumed } from "./resume.js"
 import { resumedClient } from "./resumedClient.js"
 import { resumingServer } from "./resumingServer.js"
@@ -101,9 +104,13 @@ const chosen = (): Options | undefined => {
 const [role, told] = process.argv.slice(2)
 if (role === "server") server()
 else if (role === "client") client(JSON.parse(told!))
+else if (role === "relay-node") relayNode(JSON.parse(told!))
+else if (role === "relay-agents") relayAgents(JSON.parse(told!))
+else if (role === "relay-clients") relayClients(JSON.parse(told!))
 else if (role === "resuming-server") resumingServer()
 else if (role === "resumed-client") resumedClient(JSON.parse(told!))
 else {
   const options = chosen()
-  if (options !== undefined && !await (options.resume ? soakResumed : soak)(options)) process.exitCode = 1
+  const run = options?.relay ? soakRelay : options?.resume ? soakResumed : soak
+  if (options !== undefined && !await run(options)) process.exitCode = 1
 }

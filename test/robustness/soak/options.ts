@@ -8,12 +8,21 @@ export interface Options {
   readonly seed: number
   /** Cuts the connections of sessions that resume, in place of those of sessions that end. */
   readonly resume: boolean
+  /** Kills and drains the nodes of a relay in place of all that. */
+  readonly relay: boolean
+  /** The agents of the relay, the requests that run at a time, and the seconds between two kills. */
+  readonly agents: number
+  readonly streams: number
+  readonly every: number
 }
 
 const flags = {
   minutes: ["how long to run", 5, 10_000],
   clients: ["processes that dial", 2, 64],
   workers: ["tasks at a time in each of them", 16, 1000],
+  agents: ["with --relay: names", 100, 10_000],
+  streams: ["with --relay: requests at a time", 1000, 10_000],
+  every: ["with --relay: seconds between two kills", 20, 1000],
   seed: ["of the choices that are made", 1, 0xffff_ffff]
 } as const
 
@@ -23,6 +32,7 @@ export const usage = (): string =>
     ...Object.entries(flags).map(([flag, [text, standard]]) => `  --${flag.padEnd(8)} N  ${text} (${standard})`),
     "  --duration D  how long to run, such as 15s or 10m, in place of --minutes",
     "  --resume       sessions that survive cuts every 0.2 to 5 s under mixed load: no byte lost, no stream failed",
+    "  --relay        three nodes and a Redis: kills one node after the other under load, then drains each",
     "  --help         this"
   ].join("\n")
 
@@ -32,6 +42,7 @@ export const parse = (args: ReadonlyArray<string>): Options | undefined => {
   const known = {
     help: { type: "boolean" as const },
     resume: { type: "boolean" as const },
+    relay: { type: "boolean" as const },
     duration: { type: "string" as const }
   }
   const { values } = parseArgs({
@@ -57,5 +68,17 @@ export const parse = (args: ReadonlyArray<string>): Options | undefined => {
   }
   const minutes = duration() ?? number("minutes")
   const resume = given.resume === true
-  return { resume, minutes, clients: number("clients"), workers: number("workers"), seed: number("seed") }
+  const relay = given.relay === true
+  if (resume && relay) throw new Error("--resume, --relay: give one or the other")
+  return {
+    resume,
+    relay,
+    minutes,
+    clients: number("clients"),
+    workers: number("workers"),
+    agents: number("agents"),
+    streams: number("streams"),
+    every: number("every"),
+    seed: number("seed")
+  }
 }

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { execFile, spawnSync } from "node:child_process"
 import { promisify } from "node:util"
 import { buildProgram } from "../../support/child.js"
+import { programs } from "../../support/programs.js"
 import { judge, type Sample } from "./judge.js"
 import { parse } from "./options.js"
 
@@ -32,8 +33,12 @@ describe("the soak", () => {
       minutes: 30,
       clients: 2,
       workers: 16,
+      agents: 100,
+      streams: 1000,
+      every: 20,
       seed: 7,
-      resume: false
+      resume: false,
+      relay: false
     })
     expect(parse(["--resume", "--duration", "15s"])).toMatchObject({ minutes: 0.25, resume: true })
     expect(parse(["--duration", "10m"])).toMatchObject({ minutes: 10, resume: false })
@@ -50,6 +55,7 @@ describe("the soak", () => {
     "--hours 1": "Unknown option '--hours'",
     "--minutes": "Option '--minutes <value>' argument missing",
     "--minutes -1": "Option '--minutes' argument is ambiguous. Did you forget to specify the option argument",
+    "--relay --resume": "--resume, --relay: give one or the other",
     "5": "Unexpected argument '5'"
   }
   for (const [args, complaint] of Object.entries(mistakes)) {
@@ -83,6 +89,19 @@ describe("the soak", () => {
       expect(stderr).toBe("")
       expect(stdout).toMatch(/ [1-9]\d* cuts, [1-9]\d* times resumed, .*, 0 streams failed or bytes lost$/m)
     }), 300_000)
+
+  it.skipIf(programs.Redis === undefined).concurrent(
+    "soak finds each request of a relay answered or failed in time when nodes die and drain",
+    async () => {
+      const args = [await built, "--relay", ..."--duration 10s --every 5 --agents 20 --streams 60".split(" ")]
+      const { stderr, stdout } = await soak(process.execPath, args)
+      console.log(stdout)
+      expect(stderr).toBe("")
+      expect(stdout).toMatch(/^3 drains: [1-9]\d* requests answered, 0 failed$/m)
+      expect(stdout).toMatch(/^0\.2 min, [1-9]\d* kills, [1-9]\d* answered, .*, 0 faults$/m)
+    },
+    300_000
+  )
 
   it("judge finds no fault when memory rises and falls", () => {
     const samples = Array.from({ length: 90 }, (_, i) => sample(30e6 + (i % 7) * 1e6))
