@@ -93,9 +93,10 @@ describe("ResumableTransport", () => {
 
   it.scoped("the keep-alive suspends an accepting end for 10 s when its silent client was never heard", () =>
     Effect.gen(function*() {
-      const server = yield* makeServer({ server: beat, link: { ping: false } })
+      const server = yield* makeServer({ server: beat })
       const old = yield* makeStranger(server)
       const session = yield* Queue.take(server.accepted)
+      yield* server.links[0]!.stall("client")
       yield* seconds(2)
       expect((yield* session.snapshot).resumption).toMatchObject({ state: "suspended", resumed: 0 })
       yield* seconds(8)
@@ -107,9 +108,10 @@ describe("ResumableTransport", () => {
 
   it.scoped("the keep-alive gives an accepting end up when its client does not come within 10 s", () =>
     Effect.gen(function*() {
-      const server = yield* makeServer({ server: beat, link: { ping: false } })
+      const server = yield* makeServer({ server: beat })
       yield* makeStranger(server)
       const session = yield* Queue.take(server.accepted)
+      yield* server.links[0]!.stall("client")
       yield* seconds(13)
       expect(yield* session.awaitClosed).toMatchObject({ _tag: "TransportFailure", cause: { reason: "GraceExpired" } })
     }))
