@@ -15,13 +15,15 @@ import type { Metadata } from "./internal/wire/metadata.js"
 export interface OpenOptions {
   /**
    * Tells the peer what the stream is for, in at most 256 bytes. The open fails with `LabelsUnsupported` when the peer
-   * does not speak the dialect. A longer label is a defect.
+   * does not speak the dialect. A longer label is a defect. A lone surrogate arrives as U+FFFD.
    *
    * @since 0.2.0
    */
   readonly label?: string | undefined
   /**
-   * Named texts for the peer, in at most 4,096 bytes. The rules are those of `label`.
+   * Named texts for the peer, in at most 4,096 bytes, with names of at most 255 bytes. The rules are those of `label`.
+   * The span of the open goes with them as `traceparent`, unless the peer's first message has not come, or they leave
+   * no room for its 69 bytes.
    *
    * @since 0.2.0
    */
