@@ -16,7 +16,10 @@ export interface Document {
 /** Aliases that repeat each other could make a small file large. */
 const maxAliasCount = 100
 
-/** Parses YAML. Returns the first fault with its place when the text is malformed. */
+/** A text of the file may stand behind a colon, and may be a secret. */
+const withoutText = (message: string): string => message.replace(/:\s.*$/s, "")
+
+/** Parses YAML. Returns the first fault with its place when the text is malformed. The fault shows no text of it. */
 export const parse = (text: string): Either.Either<Document, string> => {
   const lines = new LineCounter()
   const document = parseDocument(text, { prettyErrors: false, lineCounter: lines })
@@ -25,7 +28,7 @@ export const parse = (text: string): Either.Either<Document, string> => {
     return `${line}:${col}`
   }
   const [broken] = [...document.errors, ...document.warnings]
-  if (broken !== undefined) return Either.left(`${at(broken.pos[0])}: ${broken.message}`)
+  if (broken !== undefined) return Either.left(`${at(broken.pos[0])}: ${withoutText(broken.message)}`)
   const nodeAt = (path: Path) => path.length === 0 ? document.contents : document.getIn(path, true)
   const valueAt = (path: Path): string => {
     for (let length = path.length; length > 0; length--) {
@@ -43,6 +46,6 @@ export const parse = (text: string): Either.Either<Document, string> => {
   }
   return Either.try({
     try: () => ({ content: document.toJS({ maxAliasCount }) ?? {}, valueAt, keyAt }),
-    catch: (error) => `1:1: ${error instanceof Error ? error.message : String(error)}`
+    catch: (error) => `1:1: ${withoutText(error instanceof Error ? error.message : String(error))}`
   })
 }

@@ -2,6 +2,7 @@ import * as Args from "@effect/cli/Args"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { redacted } from "../../Address.js"
 import { plainText } from "../../internal/text/plainText.js"
 import * as Endpoint from "../endpoint.js"
 import { usage } from "../options.js"
@@ -39,7 +40,7 @@ const parseAll = <A>(
   )
 
 const wrong = (name: string, expected: string, text: string) =>
-  usage(`${name}: expected ${expected}, not '${plainText(text).slice(0, 80)}'`)
+  usage(`${name}: expected ${expected}, not '${plainText(redacted(text)).slice(0, 80)}'`) // may be an address
 
 const twoPlaces =
   "[bind:]port:host:port, or a path of a unix socket for either side, such as 8080:db:80 or 8080:/run/db"
