@@ -147,11 +147,17 @@ export const forward = <E, E2 = never>(
     /**
      * Opens the stream of a connection in place of `session.open`, and may speak with the connection before, as a proxy
      * does. The two are joined afterwards. A fiber runs this effect, and none runs during the join. When the effect
-     * fails, the connection is reset, unless the effect has ended both of its directions.
+     * fails, the connection is reset, unless the effect has ended both of its directions. The socket is there to ask
+     * for addresses.
      *
      * @since 0.2.0
      */
-    readonly open?: ((connection: ByteStream<DuplexFailure>) => Effect.Effect<MuxStream, E2, Scope.Scope>) | undefined
+    readonly open?:
+      | ((
+        connection: ByteStream<DuplexFailure>,
+        socket: Net.Socket
+      ) => Effect.Effect<MuxStream, E2, Scope.Scope>)
+      | undefined
     /** A connection was accepted, and its stream is about to be opened. */
     readonly onConnection?: ((connection: Net.Socket) => void) | undefined
     /** The stream of a connection could not be opened. The connection is reset. */
@@ -170,7 +176,7 @@ export const forward = <E, E2 = never>(
       const onFailure = (cause: Cause.Cause<E | E2 | LabelsUnsupported>) => options.onRefused?.(socket, cause)
       forward.call(() => options.onConnection?.(socket))
       if (negotiate !== undefined) {
-        const open = Effect.suspend(() => negotiate(makeByteStream(forward.operations)))
+        const open = Effect.suspend(() => negotiate(makeByteStream(forward.operations), socket))
         return forward.open(forkOpen({ open: () => open }, fork), onFailure)
       }
       const open = opener ?? forward.call(() => opening((metadata as (connection: Net.Socket) => Metadata)(socket)))

@@ -18,6 +18,7 @@ import * as Tcp from "../tcp.js"
 import * as Codes from "./codes.js"
 import * as Labels from "./labels.js"
 import * as Place from "./place.js"
+import { Associated } from "./proxy/associate.js"
 import { ProxyRefusal } from "./proxy/negotiate.js"
 import { throughSession } from "./proxy/reach.js"
 import * as Udp from "./udp/sockets.js"
@@ -58,7 +59,7 @@ export const make = <E>(
     const { remember, ...told } = yield* tellRefusals(isFixed ? ` to ${Place.format(target)}` : "")
     const { awaitEmpty } = yield* TcpTunnel.forward(context.tunnel, server, {
       ...told,
-      ...(target === "proxy" ? { open: throughSession(context.tunnel) } : {}),
+      ...(target === "proxy" ? { open: throughSession(context.tunnel, tellDatagrams(RareWarning.make())) } : {}),
       ...(isFixed ? { ...Labels.toTarget(Labels.located("tcp", target)), early: true } : {}),
       onConnection: (connection) => {
         if (target === "proxy") remember(connection)
@@ -100,12 +101,8 @@ export const makeUdp = <E>(
       hurry()
       return tunnel.open({ ...Labels.toTarget(Labels.located("udp", target)), early: true })
     }
-    const onEnd = (peer: string, exit: Exit.Exit<void, unknown>) =>
-      Exit.isSuccess(exit) || exit.cause._tag !== "Fail" || isLocalClose(exit.cause.error)
-        ? Effect.void
-        : warn(() =>
-          `cannot forward ${peer} to ${name}: ${describe(exit.cause, (exit.cause as Cause.Fail<unknown>).error)}`
-        )
+    const tell = tellDatagrams(warn)
+    const onEnd = (peer: string, exit: Exit.Exit<void, unknown>) => tell(peer, Place.format(target), exit)
     const listen = Effect.gen(function*() {
       const listener = yield* Udp.listen(place)
       yield* Udp.serve(listener, open, onEnd)
@@ -115,6 +112,15 @@ export const makeUdp = <E>(
     })
     return { awaitEmpty: Effect.void, listen }
   })
+
+/** Returns what logs why datagrams are not forwarded. */
+const tellDatagrams =
+  (warn: ReturnType<typeof RareWarning.make>) =>
+  (peer: string, target: string, exit: Exit.Exit<void, unknown>): Effect.Effect<void> => {
+    if (Exit.isSuccess(exit) || exit.cause._tag !== "Fail" || isLocalClose(exit.cause.error)) return Effect.void
+    const { cause } = exit
+    return warn(() => `cannot forward ${peer} to udp:${target}: ${describe(cause, cause.error)}`)
+  }
 
 /**
  * The options that log why connections are not forwarded: at most one warning a second. `where` follows the address in
@@ -135,7 +141,7 @@ export const tellRefusals = (where: string) =>
       /** Keeps the address of a client that may have gone when it is refused. */
       remember: (connection: Net.Socket) => void peers.set(connection, Tcp.addressesOf(connection).peer),
       onRefused: (connection: Net.Socket, cause: Cause.Cause<unknown>) => {
-        if (cause._tag !== "Fail" || isLocalClose(cause.error)) return
+        if (cause._tag !== "Fail" || isLocalClose(cause.error) || cause.error instanceof Associated) return
         const { error } = cause
         if (!(error instanceof ProxyRefusal)) return tell(connection, describe(cause, error))
         tell(connection, error.reason, error.target && ` to ${Place.format(error.target)}`)

@@ -11,6 +11,9 @@ export const parse = (text: string): Address | undefined =>
 /** Returns the text of an address of 4 or 16 bytes. */
 export const format = (bytes: Uint8Array): string => ipaddr.fromByteArray([...bytes]).toString()
 
+/** The bytes of an address, without its zone. */
+export const bytesOf = (text: string): ReadonlyArray<number> => ipaddr.parse(text.replace(/%.*$/, "")).toByteArray()
+
 /** A block of addresses, such as `10.0.0.0/8`. */
 export interface Block {
   readonly address: Address

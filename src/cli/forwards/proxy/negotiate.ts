@@ -38,16 +38,21 @@ export interface Reached<O, W> {
  * Serves the beginning of a connection as a proxy: SOCKS 5 and 4a, HTTP CONNECT, and HTTP requests for `http://`, told
  * apart by the first byte. Completes with the other side once the target is reached and the client knows. Fails when
  * the client asks for nothing known, or `reach` fails.
+ *
+ * @param associate serves a connection whose client wants to send datagrams, to its end. Without it, such clients are
+ * refused.
  */
-export const negotiate = <O, E, W, W2, R>(
+export const negotiate = <O, E, W, W2, R, E3 = never, R3 = never>(
   connection: ByteStream.Operations<E, W>,
-  reach: (target: Place.Port) => Effect.Effect<Reached<O, W2>, Refusal, R>
-): Effect.Effect<O, E | W | W2 | ProxyRefusal, R> =>
+  reach: (target: Place.Port) => Effect.Effect<Reached<O, W2>, Refusal, R>,
+  associate?: (association: Socks.Association) => Effect.Effect<never, E3, R3>
+): Effect.Effect<O, E | W | W2 | E3 | ProxyRefusal, R | R3> =>
   Effect.gen(function*() {
-    const request = yield* Effect.timeoutFail(readRequest(connection), {
+    const request = yield* Effect.timeoutFail(readRequest(connection, associate !== undefined), {
       duration: handshakeTimeout,
       onTimeout: () => new ProxyRefusal({ target: undefined, reason: "the client has not asked in time" })
     })
+    if ("from" in request) return yield* associate!(request)
     const { accept, refuse, rest, target } = request
     const { first, other, write } = yield* Effect.catchAll(reach(target), ({ code, reason }) =>
       Effect.zipRight(dismiss(connection, refuse(code, reason)), new ProxyRefusal({ target, reason })))
@@ -62,7 +67,7 @@ export const negotiate = <O, E, W, W2, R>(
   })
 
 /** Answers, ends, and waits for the end of the client, which might lose the answer by a reset. */
-const dismiss = <E, W>(
+export const dismiss = <E, W>(
   connection: ByteStream.Operations<E, W>,
   answer: Uint8Array
 ): Effect.Effect<void, E | W> =>
@@ -73,13 +78,14 @@ const dismiss = <E, W>(
   })
 
 const readRequest = <E, W>(
-  connection: ByteStream.Operations<E, W>
-): Effect.Effect<Request, E | W | ProxyRefusal> =>
+  connection: ByteStream.Operations<E, W>,
+  canAssociate: boolean
+): Effect.Effect<Request | Socks.Association, E | W | ProxyRefusal> =>
   Effect.gen(function*() {
     const first = yield* parseNext(connection, nothing, begin)
     if (first._tag === "Request") return first.request
     yield* connection.write(first.answer)
-    return yield* parseNext(connection, first.rest, Socks.parseRequest)
+    return yield* parseNext(connection, first.rest, Socks.parseRequest(canAssociate))
   })
 
 type Begun =

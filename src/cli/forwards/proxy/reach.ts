@@ -2,6 +2,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import type * as Net from "node:net"
 import * as ByteStream from "../../../ByteStream.js"
 import type { MuxStream } from "../../../MuxStream.js"
 import * as NodeDuplex from "../../../NodeDuplex.js"
@@ -11,12 +12,23 @@ import * as Tcp from "../../tcp.js"
 import * as Codes from "../codes.js"
 import * as Labels from "../labels.js"
 import type * as Place from "../place.js"
+import { associate, type Way } from "./associate.js"
 import { negotiate, type Reached } from "./negotiate.js"
 import { nothing } from "./request.js"
 
 /** Returns the stream for a connection to a local proxy, once the server has connected the target. */
-export const throughSession = <E>(tunnel: Session.Opener<E>) => (connection: ByteStream.ByteStream<DuplexFailure>) =>
-  negotiate(connection, (target) => throughServer(tunnel, target))
+export const throughSession =
+  <E>(tunnel: Session.Opener<E>, onEnd: Way<unknown>["onEnd"]) =>
+  (connection: ByteStream.ByteStream<DuplexFailure>, socket: Net.Socket) =>
+    negotiate(
+      connection,
+      (target) => throughServer(tunnel, target),
+      (association) =>
+        associate(connection, socket, association, {
+          open: (target) => tunnel.open({ ...Labels.toTarget(Labels.located("udp", target)), early: true }),
+          onEnd
+        })
+    )
 
 const throughServer = <E>(
   tunnel: Session.Opener<E>,

@@ -24,11 +24,19 @@ const commandNotSupported = 7
 const addressNotSupported = 8
 
 const commandConnect = 1
+const commandAssociate = 3
 
 /** The address in a reply. Clients ignore the address of CONNECT. */
 const anyAddress = [1, 0, 0, 0, 0, 0, 0]
 
 const reply5 = (code: number): Uint8Array => Uint8Array.of(version5, code, 0, ...anyAddress)
+
+/** The answers to UDP ASSOCIATE: where to send datagrams, or that there is no such place. */
+export const associated = ({ host, port }: Place.Port): Uint8Array => {
+  const bytes = Address.bytesOf(host)
+  return Uint8Array.of(version5, 0, 0, bytes.length === 4 ? 1 : 4, ...bytes, port >> 8, port & 255)
+}
+export const notAssociated = reply5(generalFailure)
 
 const reply4 = (code: number): Uint8Array => Uint8Array.of(0, code, 0, 0, 0, 0, 0, 0)
 
@@ -46,24 +54,60 @@ export const parseGreeting = (bytes: Buffer): Parsed<Greeting> => {
   return complete({ answer: Uint8Array.of(version5, 0), rest: bytes.subarray(2 + count) })
 }
 
-/** Parses the request behind the greeting. */
-export const parseRequest = (bytes: Buffer): Parsed<Request> => {
+/** A client that wants to send datagrams. */
+export interface Association {
+  /** The port that the client sends from, or 0 where it does not know. */
+  readonly from: number
+}
+
+/** Parses the request behind the greeting. A proxy may be unable to `associate`. */
+export const parseRequest = (canAssociate: boolean) => (bytes: Buffer): Parsed<Request | Association> => {
   if (bytes.length < 5) return incomplete
   if (bytes[0] !== version5) return malformed(reply5(generalFailure))
-  const end = { 1: 4 + 4, 3: 5 + bytes[4]!, 4: 4 + 16 }[bytes[3]!]
-  if (end === undefined) return malformed(reply5(addressNotSupported))
-  if (bytes.length < end + 2) return incomplete
+  const address = parseAddress(bytes)
+  if (address === "unknown") return malformed(reply5(addressNotSupported))
+  if (address === "incomplete") return incomplete
+  const { end, host, port } = address
+  if (bytes[1] === commandAssociate && canAssociate) return complete({ from: port })
   if (bytes[1] !== commandConnect) return malformed(reply5(commandNotSupported))
-  const host = bytes[3] === 3 ? hostOf(bytes.toString("latin1", 5, end)) : Option.some(textOf(bytes.subarray(4, end)))
-  const port = bytes.readUInt16BE(end)
   if (Option.isNone(host) || port === 0) return malformed(reply5(replies5[Code.NameNotFound]!))
   const refuse: Refuse = (code) => reply5(replies5[code] ?? generalFailure)
   return complete({
     target: Place.port(host.value, port),
     accept: reply5(0),
-    rest: bytes.subarray(end + 2),
+    rest: bytes.subarray(end),
     refuse
   })
+}
+
+/** The kind, address and port behind the first three bytes of a request or a datagram. */
+const parseAddress = (bytes: Buffer) => {
+  const end = { 1: 4 + 4, 3: 5 + (bytes[4] ?? 0), 4: 4 + 16 }[bytes[3]!]
+  if (end === undefined) return "unknown"
+  if (bytes.length < end + 2) return "incomplete"
+  const host = bytes[3] === 3 ? hostOf(bytes.toString("latin1", 5, end)) : Option.some(textOf(bytes.subarray(4, end)))
+  return { host, port: bytes.readUInt16BE(end), end: end + 2 }
+}
+
+/** A datagram between a client and the proxy. */
+export interface Datagram {
+  readonly target: Place.Port
+  /** What precedes the datagrams that come back: the target as the client has written it. */
+  readonly header: Uint8Array
+  readonly payload: Uint8Array
+}
+
+/** Parses a datagram of a client. Fragments are dropped, as RFC 1928 allows, and so is what is malformed. */
+export const parseDatagram = (bytes: Buffer): Datagram | undefined => {
+  if (bytes.length < 5 || bytes[2] !== 0) return undefined
+  const address = parseAddress(bytes)
+  if (typeof address === "string" || Option.isNone(address.host) || address.port === 0) return undefined
+  const { end, host, port } = address
+  return {
+    target: Place.port(host.value, port),
+    header: Uint8Array.from(bytes.subarray(0, end)), // outlives the datagram
+    payload: bytes.subarray(end)
+  }
 }
 
 /** Parses a request of version 4. In 4a the address 0.0.0.x announces a name behind the user id. */

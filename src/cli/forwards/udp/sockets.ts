@@ -74,6 +74,51 @@ export interface Listener {
   readonly address: string
 }
 
+/** Datagrams by the name of their association, each of which has a stream. */
+export interface Associations<A, E> {
+  /** The associations at once. The one that was silent longest gives way to a further one. */
+  readonly max: number
+  readonly open: (name: string) => Effect.Effect<MuxStream, E, Scope.Scope>
+  /** Sends a datagram of the stream on. `of` belongs to the datagram that began the association. */
+  readonly send: (datagram: Uint8Array, of: A) => void
+  readonly onEnd: (name: string, exit: Exit.Exit<void, unknown>) => Effect.Effect<void>
+}
+
+/** Returns what takes a datagram for an association. The scope ends them all. */
+export const associate = <A, E>(
+  { max, onEnd, open, send }: Associations<A, E>
+): Effect.Effect<(name: string, datagram: Uint8Array, of: A) => void, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const outboxes = new Map<string, Outbox>()
+    const run = yield* FiberMap.runtime(yield* FiberMap.make<string>())()
+    const begin = (name: string, of: A) => {
+      const outbox = new Outbox()
+      const forget = Effect.sync(() => {
+        if (outboxes.get(name) === outbox) outboxes.delete(name)
+      })
+      const association = Effect.flatMap(open(name), (stream) => join(stream, outbox, (datagram) => send(datagram, of)))
+      run(
+        name,
+        Effect.scoped(association).pipe(
+          Effect.ensuring(forget),
+          Effect.exit,
+          Effect.flatMap((exit) => onEnd(name, exit))
+        )
+      )
+      return outbox
+    }
+    return (name, datagram, of) => {
+      const outbox = outboxes.get(name) ?? begin(name, of)
+      outboxes.delete(name)
+      outboxes.set(name, outbox) // the last one is the latest
+      outbox.offer(datagram)
+      if (outboxes.size <= max) return
+      const [oldest] = outboxes.keys()
+      outboxes.delete(oldest!)
+      run(oldest!, Effect.void) // takes the place of the association, which is interrupted
+    }
+  })
+
 /** Opens a stream for each address that sends to the listener. The scope ends them. */
 export const serve = <E>(
   { socket }: Listener,
@@ -81,47 +126,23 @@ export const serve = <E>(
   onEnd: (peer: string, exit: Exit.Exit<void, unknown>) => Effect.Effect<void>
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const outboxes = new Map<string, Outbox>()
-    const fibers = yield* FiberMap.make<string>()
-    const run = yield* FiberMap.runtime(fibers)()
-    const begin = (peer: string, sender: Dgram.RemoteInfo) => {
-      const outbox = new Outbox()
-      const { address, port } = sender
-      const association = Effect.flatMap(open(peer), (stream) =>
-        join(stream, outbox, (datagram) => socket.send(datagram, port, address, ignoreError)))
-      run(
-        peer,
-        Effect.scoped(association).pipe(
-          Effect.onExit(() =>
-            Effect.sync(() => {
-              if (outboxes.get(peer) === outbox) {
-                outboxes.delete(peer)
-              }
-            })
-          ),
-          Effect.exit,
-          Effect.flatMap((exit) =>
-            onEnd(peer, exit)
-          )
-        )
-      )
-      return outbox
-    }
-    const onMessage = (datagram: Buffer, sender: Dgram.RemoteInfo) => {
-      const peer = Place.formatPort(sender.address, sender.port)
-      const outbox = outboxes.get(peer) ?? begin(peer, sender)
-      outboxes.delete(peer)
-      outboxes.set(peer, outbox) // the last one is the latest
-      outbox.offer(datagram)
-      if (outboxes.size <= maxAssociations) return
-      const [oldest] = outboxes.keys()
-      outboxes.delete(oldest!)
-      run(oldest!, Effect.void) // takes the place of the association, which is interrupted
-    }
-    yield* Effect.acquireRelease(
-      Effect.sync(() => socket.on("message", onMessage)),
-      () => Effect.sync(() => socket.off("message", onMessage))
+    const send = (datagram: Uint8Array, { address, port }: Dgram.RemoteInfo) =>
+      socket.send(datagram, port, address, ignoreError)
+    const take = yield* associate({ max: maxAssociations, open, send, onEnd })
+    yield* onMessage(
+      socket,
+      (datagram, sender) => take(Place.formatPort(sender.address, sender.port), datagram, sender)
     )
   })
+
+/** Calls a function for each datagram that arrives, until the scope closes. */
+export const onMessage = (
+  socket: Dgram.Socket,
+  handle: (datagram: Buffer, sender: Dgram.RemoteInfo) => void
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.asVoid(Effect.acquireRelease(
+    Effect.sync(() => socket.on("message", handle)),
+    () => Effect.sync(() => socket.off("message", handle))
+  ))
 
 const ignoreError = (): void => {}
