@@ -181,9 +181,10 @@ describe("wsmux doctor", () => {
   it.scopedLive("wsmux doctor tells that a WebSocket is cut when it idles and --idle is given", () =>
     Effect.gen(function*() {
       const server = Http.createServer()
+      let dials = 0
       new WebSocketServer({ server }).on("connection", (ws) => {
         ws.on("message", (data) => ws.send(data))
-        setTimeout(() => ws.terminate(), 500)
+        if (++dials === 2) setTimeout(() => ws.terminate(), 500) // the one that idles comes behind all other checks
       })
       const port = yield* listen(server)
       const { of } = yield* examine(`ws://127.0.0.1:${port}`, ["--idle", "20s"])

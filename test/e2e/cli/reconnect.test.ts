@@ -57,6 +57,7 @@ describe("wsmux connect", () => {
       yield* serveAt(first.address, target)
       expect(yield* fate(early)).toEqual({ how: "end", said: "while no server runs" })
       expect(yield* ask(client.port, "after")).toEqual({ how: "end", said: "after" })
+      yield* client.awaitOutput(() => logged(client, "INFO").length >= 2)
       expect(logged(client, "INFO")).toEqual(Array(2).fill(`connected to ws://${first.address}`))
       const [reason, ...attempts] = logged(client, "WARN").map((line) =>
         line.split(/; the next attempt is in \d+\.\d s$/)

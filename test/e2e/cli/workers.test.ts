@@ -58,9 +58,12 @@ describe.skipIf(process.platform !== "linux")("wsmux serve --workers", () => {
       const server = yield* serve(yield* Tcp.echo, [...twoWorkers, "--token", secret])
       const clients = yield* Effect.all([1, 2, 3, 4].map(() => connect(server.url, ["--token", secret])))
       for (const { port } of clients) expect(yield* echoed(port)).toBe("hello")
-      const lines = server.stderr().split("\n").filter((line) => line.includes("client connected"))
-      const workers = lines.map((line) => /worker=(\d+)/.exec(line)![1])
-      expect(workers.sort()).toEqual(["1", "1", "2", "2"])
+      const workers = () =>
+        server.stderr().split("\n").filter((line) => line.includes("client connected")).flatMap((line) =>
+          /worker=(\d+)/.exec(line)?.[1] ?? []
+        )
+      yield* server.awaitOutput(() => workers().length === clients.length)
+      expect(workers().sort()).toEqual(["1", "1", "2", "2"])
       expect(server.stdout()).toMatch(/^listening on \S+, forwarding to \S+\n$/)
       yield* server.awaitLine(/resuming is off: with --workers/)
     }))

@@ -75,6 +75,7 @@ describe("wsmux connect --config", () => {
       )
       expect(proxied.said).toMatch(/^HTTP\/1\.1 200 [^]*hello$/)
       expect(client.stdout().match(new RegExp(`forwarding to ${to(stays)} `, "g"))).toHaveLength(1)
+      yield* server.awaitLine(/client connected/)
       expect(logged(server, "INFO").filter((line) => line === "client connected")).toHaveLength(1)
       expect(logged(client, "WARN")).toEqual([])
     }))
@@ -161,6 +162,7 @@ describe("wsmux connect --config", () => {
       yield* client.signal("SIGHUP")
       yield* client.awaitLine(/read \S+connect\.yaml again/)
       expect(yield* ask(yield* portFor(client, `127.0.0.1:${echo}`), "hello")).toEqual(hello)
+      yield* awaitWarnings(client, 3)
       expect(logged(client, "WARN")).toEqual([
         `cannot listen on 127.0.0.1:${taken}: address already in use (EADDRINUSE)`,
         `cannot forward -R 127.0.0.1:${taken}:db:2: the server cannot listen there (EADDRINUSE)`,

@@ -94,6 +94,7 @@ describe("wsmux connect -L udp:", () => {
       )
       socket.send("hello", port, "127.0.0.1")
       yield* client.awaitLine(/cannot forward 127\.0\.0\.1:\d+ to udp:127\.0\.0\.1:9: the server does not allow it/)
+      yield* server.awaitLine(/refused a stream/)
       expect(logged(server, "WARN")).toEqual(["refused a stream to udp:127.0.0.1:9: the server does not allow it"])
     }))
 })
