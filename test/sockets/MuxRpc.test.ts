@@ -94,7 +94,7 @@ describe("MuxRpc.layerProtocolSessionServer", () => {
         Array.from({ length: 500 }, (_, i) => i + 1),
         (to) => Stream.runSum(api.Count({ to })),
         { concurrency: "unbounded" }
-      ).pipe(within(patience, "500 answers"))
+      ).pipe(within("100 seconds", "500 answers")) // 4 s of computing on an idle machine
       expect(sums).toEqual(Array.from({ length: 500 }, (_, i) => (i + 1) * (i + 2) / 2))
     }))
 })
