@@ -29,8 +29,8 @@ interface Setting {
   readonly tlsPort: number
   /** The lines of the page for users. */
   readonly lines: string
-  /** The time-out of idle connections in seconds, in the place of the default. */
-  readonly idle: number
+  /** The time-out of idle connections in seconds, in the place of the default. Undefined for the default. */
+  readonly idle: number | undefined
 }
 
 interface Kind {
@@ -62,8 +62,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
         fastcgi_temp_path ${folder}/fastcgi;
         uwsgi_temp_path ${folder}/uwsgi;
         scgi_temp_path ${folder}/scgi;
-        proxy_read_timeout ${idle}s;
-        proxy_send_timeout ${idle}s;
+        ${idle === undefined ? "" : `proxy_read_timeout ${idle}s; proxy_send_timeout ${idle}s;`}
         ssl_certificate ${certificate};
         ssl_certificate_key ${key};
         server { listen 127.0.0.1:${port}; listen 127.0.0.1:${tlsPort} ssl http2; ${lines} }
@@ -75,7 +74,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
     args: (folder) => ["-f", join(folder, "config")],
     defaultIdle: "50 s in Debian's configuration",
     speaksHttp2: true,
-    config: ({ idle, folder, lines, port, tlsPort }) => {
+    config: ({ idle = 50, folder, lines, port, tlsPort }) => {
       writeFileSync(join(folder, "both.pem"), readFileSync(certificate, "utf8") + readFileSync(key, "utf8"))
       return [
         "defaults",
@@ -107,7 +106,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
         `PidFile ${folder}/pid`,
         `ErrorLog ${folder}/error.log`,
         `DefaultRuntimeDir ${folder}`,
-        `Timeout ${idle}`,
+        ...(idle === undefined ? [] : [`Timeout ${idle}`]),
         `Listen 127.0.0.1:${port}`,
         `Listen 127.0.0.1:${tlsPort}`,
         "Protocols h2 http/1.1",
@@ -160,7 +159,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
         "access_log none",
         "cache deny all",
         "shutdown_lifetime 0 seconds",
-        `read_timeout ${idle} seconds`,
+        ...(idle === undefined ? [] : [`read_timeout ${idle} seconds`]),
         lines,
         ""
       ].join("\n")
@@ -200,7 +199,7 @@ const listens = (port: number): Promise<boolean> =>
   })
 
 /** Starts a proxy before a server. Completes when the proxy listens. */
-export const startProxy = async (name: string, server: number, idle: number): Promise<Proxy> => {
+export const startProxy = async (name: string, server: number, idle?: number): Promise<Proxy> => {
   const kind = kinds[name]!
   const folder = mkdtempSync(join(tmpdir(), `wsmux-${name}-`))
   chmodSync(folder, 0o777) // Squid writes there as another user
