@@ -84,6 +84,13 @@ export interface Service {
    * seconds more, without nodes: its agent may be about to dial another node.
    */
   readonly find: (name: string) => Effect.Effect<Option.Option<Entry>, DirectoryFailure>
+  /**
+   * Takes up to so many units from a budget that all nodes share. The budget has so many units a second, and at most a
+   * second's worth, or one unit. Completes with the number of whole units that were taken.
+   */
+  readonly take: (budget: string, units: number, perSecond: number) => Effect.Effect<number, DirectoryFailure>
+  /** Takes units from a budget even where it has fewer. Completes with what is left, which may be below zero. */
+  readonly owe: (budget: string, units: number, perSecond: number) => Effect.Effect<number, DirectoryFailure>
   /** Completes with all nodes that are known. */
   readonly nodes: Effect.Effect<ReadonlyArray<Node>, DirectoryFailure>
   /** Emits claims and releases from the moment of subscription on. Never ends. */
@@ -119,6 +126,14 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
     readonly until: number
   }
   const names = new Map<string, Name>()
+  const budgets = new Map<string, { left: number; at: number }>()
+  const refilled = (budget: string, perSecond: number) => {
+    const most = Math.max(1, perSecond)
+    const known = budgets.get(budget) ?? { left: most, at: now() }
+    const filled = { left: Math.min(most, known.left + (now() - known.at) * perSecond / 1000), at: now() }
+    budgets.set(budget, filled)
+    return filled
+  }
   const isAlive = (id: string) => (alive.get(id)?.until ?? -Infinity) > now()
   const forget = () => {
     for (const [name, { until }] of names) if (until <= now()) names.delete(name)
@@ -160,6 +175,14 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
         }
         return Option.some({ epoch: known.epoch, nodes })
       }),
+    take: (budget, units, perSecond) =>
+      Effect.sync(() => {
+        const filled = refilled(budget, perSecond)
+        const taken = Math.max(0, Math.min(units, Math.floor(filled.left)))
+        filled.left -= taken
+        return taken
+      }),
+    owe: (budget, units, perSecond) => Effect.sync(() => refilled(budget, perSecond).left -= units),
     nodes: Effect.sync(() => [...alive].filter(([id]) => isAlive(id)).map(([id, { url }]) => ({ id, url }))),
     changes: Stream.fromPubSub(changes)
   }

@@ -43,7 +43,7 @@ export interface Options {
 
 /**
  * Makes a directory in one Redis, or in one with replicas. The keys are `PREFIX:node:ID`, which expire,
- * `PREFIX:nodes` and `PREFIX:name:NAME`; the channel is `PREFIX:changes`. The scripts touch several keys, which a Redis
+ * `PREFIX:nodes`, `PREFIX:name:NAME` and `PREFIX:budget:...`, which expire; the channel is `PREFIX:changes`. The scripts touch several keys, which a Redis
  * Cluster refuses.
  *
  * @since 0.2.0
@@ -73,6 +73,10 @@ export const make = (
       find: (name) =>
         Effect.map(run(Scripts.find, `name:${name}`), (found) =>
           typeof found === "string" ? Option.some(JSON.parse(found) as Entry) : Option.none()),
+      take: (budget, units, perSecond) =>
+        Effect.map(run(Scripts.budget, `budget:${budget}`, String(units), String(perSecond), "take"), Number),
+      owe: (budget, units, perSecond) =>
+        Effect.map(run(Scripts.budget, `budget:${budget}`, String(units), String(perSecond), "owe"), Number),
       nodes: Effect.map(run(Scripts.nodes, "nodes"), (found) =>
         JSON.parse(String(found)) as ReadonlyArray<Node>),
       changes: Stream.asyncPush<Change>((emit) =>

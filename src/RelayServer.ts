@@ -172,7 +172,8 @@ export interface Timeouts {
 }
 
 /**
- * The limits of a node, and of each name on the node.
+ * The limits of a node, and of each name. Nodes that share a directory share `requestsPerSecond` and `bytesPerSecond`.
+ * While the directory is away, they hold at each node.
  *
  * @since 0.2.0
  * @category models
@@ -305,6 +306,32 @@ export const agentToken = ({ audience, expiresAt, issuedAt, name }: TokenOptions
   }, secret)
 
 /**
+ * What all clients with one token may use, beside the limits of the name.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface TokenLimits {
+  /** The streams that run through one node. A further one is refused. */
+  readonly maxStreams?: number | undefined
+  /** The streams that are opened in a second, and in a burst. */
+  readonly requestsPerSecond?: number | undefined
+  /** The bytes in a second. While the token is above, its streams are refused. */
+  readonly bytesPerSecond?: number | undefined
+}
+
+/**
+ * The claims of a token for a client.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ClientTokenOptions extends Omit<TokenOptions, "audience"> {
+  readonly user: string
+  readonly limits?: TokenLimits | undefined
+}
+
+/**
  * Returns a token for a client that opens streams to the agents of a name. The agents are told the user in the
  * metadata `relay-user`. A client dials `/NAME` with the subprotocol `wsmux-relay` first, and shows the token as
  * bearer, or as the subprotocol `wsmux-token.TOKEN`, since pages can choose no headers.
@@ -313,10 +340,18 @@ export const agentToken = ({ audience, expiresAt, issuedAt, name }: TokenOptions
  * @category tokens
  */
 export const clientToken = (
-  { expiresAt, issuedAt, name, user }: Omit<TokenOptions, "audience"> & { readonly user: string },
+  { expiresAt, issuedAt, limits, name, user }: ClientTokenOptions,
   secret: string
 ): string =>
-  Token.sign({ aud: clientAudience, tid: name, sub: user, iat: issuedAt, nbf: issuedAt, exp: expiresAt }, secret)
+  Token.sign({
+    aud: clientAudience,
+    tid: name,
+    sub: user,
+    iat: issuedAt,
+    nbf: issuedAt,
+    exp: expiresAt,
+    ...(limits === undefined ? {} : { limits })
+  }, secret)
 
 /**
  * Returns the headers with which an agent of this package dials the relay. Agents with the same token and different

@@ -27,6 +27,17 @@ const whole = (name: string, description: string, byDefault: number) =>
     Options.filterMap((value) => value >= 1 ? Option.some(value) : Option.none(), `--${name}: expected 1 or more`)
   )
 
+/** A limit that is off by default. */
+const perSecond = (name: string, description: string) =>
+  Options.integer(name).pipe(
+    Options.withDescription(`${description}; default unlimited.`),
+    Options.optional,
+    Options.filterMap(
+      (value) => Option.isNone(value) || value.value >= 1 ? Option.some(Option.getOrUndefined(value)) : Option.none(),
+      `--${name}: expected 1 or more`
+    )
+  )
+
 const options = {
   listen: Shared.endpoint("listen", "Address to accept agents and requests at. Port 0 takes a free port."),
   secrets: Shared.textFile(
@@ -70,6 +81,8 @@ const options = {
   ),
   maxAgents: whole("max-agents", "Agents, clients and relays that may be connected", 20_000),
   maxStreams: whole("max-streams", "Requests that may run through one name", 1000),
+  requestsPerSecond: perSecond("requests-per-second", "Requests for one name in a second, at all relays together"),
+  bytesPerSecond: perSecond("bytes-per-second", "Bytes for one name in a second, at all relays together"),
   admin: Options.withDescription(Shared.admin, "Show a page over all nodes, /metrics and /healthz at this address."),
   allowAnonymous: Shared.allowAnonymous,
   tlsCert: Shared.textFile("tls-cert", "Certificate chain (PEM) to listen with TLS."),
@@ -88,7 +101,12 @@ export const relay = Command.make("relay", options, (given) =>
     const server = yield* RelayServer.make({
       cluster,
       onServed: log,
-      limits: { maxAgents: given.maxAgents, maxStreamsPerName: given.maxStreams },
+      limits: {
+        maxAgents: given.maxAgents,
+        maxStreamsPerName: given.maxStreams,
+        requestsPerSecond: given.requestsPerSecond,
+        bytesPerSecond: given.bytesPerSecond
+      },
       ...given.listen,
       secrets,
       domain: Option.getOrUndefined(given.domain),

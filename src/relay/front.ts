@@ -9,7 +9,7 @@ import { parse, pathOf } from "./address.js"
 import * as exchange from "./exchange.js"
 import * as Failure from "./failure.js"
 import { requestHeaders } from "./headers.js"
-import type { Limits } from "./limits.js"
+import type { Limits, Rates } from "./limits.js"
 import { joinRaw, responseOn, writeAnswer } from "./upgrade.js"
 import type { Ways } from "./ways.js"
 
@@ -29,6 +29,8 @@ interface FrontSettings {
   readonly timeouts: exchange.Timeouts
   readonly isDraining: () => boolean
   readonly limits: Limits
+  /** What each name may use. */
+  readonly rates: Rates
   readonly onServed: (request: Http.IncomingMessage, served: Served) => void
   /** The monotonic time in milliseconds. */
   readonly now: () => number
@@ -61,7 +63,7 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
       let status = 0
       const relayed = Effect.gen(function*() {
         if (asked === undefined) return yield* Failure.unknownName
-        yield* settings.limits.admit(asked.name)
+        yield* settings.limits.admit(asked.name, settings.rates)
         const { stream } = yield* openUnlessGone(ways, asked.name, response)
         const duplex = yield* NodeDuplex.fromMuxStream(stream)
         duplex.on("error", () => {}) // Node takes its listener away between two owners
@@ -107,9 +109,8 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
             Effect.sync(() => void response.destroy())
           )
         ),
-        Effect.ensuring(Effect.sync(() => {
+        Effect.ensuring(Effect.suspend(() => {
           running.delete(request)
-          if (asked !== undefined) settings.limits.spend(asked.name, passed.in + passed.out)
           settings.onServed(request, {
             name: asked?.name,
             status: status || (response.headersSent ? response.statusCode : 499),
@@ -117,6 +118,9 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
             isWhole: status === 101 || response.writableFinished,
             millis: settings.now() - started
           })
+          return asked === undefined
+            ? Effect.void
+            : settings.limits.spend(asked.name, settings.rates, passed.in + passed.out)
         }))
       )
     }

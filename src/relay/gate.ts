@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import type * as Http from "node:http"
 import type { Rejection } from "../TransportServer.js"
 import { isName, parse, pathOf } from "./address.js"
+import type { Rates } from "./limits.js"
 import type { Names } from "./names.js"
 import { clientAudience, type Settings } from "./settings.js"
 import * as Token from "./token.js"
@@ -18,8 +19,16 @@ export type Principal =
     readonly kind: "client"
     readonly name: string
     readonly user: string
+    /** A text that no other token has, and what the token may use. */
+    readonly token: string
+    readonly limits: TokenLimits
   }
   | { readonly kind: "node"; readonly id: string }
+
+/** What the clients with one token may use. */
+export interface TokenLimits extends Rates {
+  readonly maxStreams: number
+}
 
 /** The header by which an agent of websocktunnel tells its name. */
 export const nameHeader = "x-websocktunnel-id"
@@ -75,12 +84,30 @@ export const admit = (
     return Effect.fail({ status: 400, message: `${clientProtocol} must be the first subprotocol` })
   }
   const shown = protocols.map((protocol) => tokenProtocol.exec(protocol)?.[1]).find((token) => token !== undefined)
-  const claims = Token.verify(shown ?? bearer(headers), settings.secrets, now)
+  const token = shown ?? bearer(headers)
+  const claims = Token.verify(token, settings.secrets, now)
   if (claims === undefined || !Token.isFor(claims, clientAudience)) return unauthorized
-  const { sub, tid } = claims
+  const { limits, sub, tid } = claims
   const allowed = Array.isArray(tid) ? tid : [tid]
   if (!allowed.includes(asked.name)) return Effect.fail({ status: 403, message: "the token is for another name" })
-  return Effect.succeed({ kind: "client", name: asked.name, user: typeof sub === "string" ? sub.slice(0, 256) : "" })
+  return Effect.succeed({
+    kind: "client",
+    name: asked.name,
+    user: typeof sub === "string" ? sub.slice(0, 256) : "",
+    token: token.slice(token.lastIndexOf(".") + 1), // its signature
+    limits: limitsOf(limits)
+  })
+}
+
+/** What a token says of its limits. */
+const limitsOf = (claim: unknown): TokenLimits => {
+  const given = (typeof claim === "object" && claim !== null ? claim : {}) as Readonly<Record<string, unknown>>
+  const positive = (value: unknown): number => typeof value === "number" && value > 0 ? value : Infinity
+  return {
+    maxStreams: positive(given.maxStreams),
+    requestsPerSecond: positive(given.requestsPerSecond),
+    bytesPerSecond: positive(given.bytesPerSecond)
+  }
 }
 
 /** The checks and answers of websocktunnel, whose clients give up at 4xx and dial again at other failures. */

@@ -49,7 +49,7 @@ export const make = (
       settings.limits.maxStreamsPerName,
       now
     )
-    const limits = new Limits(settings.limits.requestsPerSecond, settings.limits.bytesPerSecond, now)
+    const limits = new Limits(now, settings.cluster?.directory)
     let isDraining = false
     const counters = { requests: 0, bytesIn: 0, bytesOut: 0 }
     const front = yield* Front.make(ways, {
@@ -57,6 +57,7 @@ export const make = (
       timeouts: { answerMillis: millis(settings.answerTimeout), stallMillis: millis(settings.stallTimeout) },
       isDraining: () => isDraining,
       limits,
+      rates: settings.limits,
       onServed: (request, served) => {
         counters.requests++
         counters.bytesIn += served.in
@@ -132,13 +133,14 @@ export const make = (
       release: (name: string, epoch: number) => membership?.release(name, epoch) ?? Effect.void
     }
     const open = new Sessions()
+    const clientLimits = { limits, ofName: settings.limits, streams: new Map<string, number>() }
     const serve = (session: Session<Gate.Principal>): Effect.Effect<unknown, unknown, Scope.Scope> => {
       const { principal } = session
       switch (principal.kind) {
         case "agent":
           return serveAgent(session, principal, owner)
         case "client":
-          return serveClient(session, principal, ways, (name) => limits.admit(name))
+          return serveClient(session, principal, ways, clientLimits)
         case "node":
           return Nodes.serve(session, ways, Effect.map(told, Report.encode))
       }

@@ -78,6 +78,21 @@ export const directorySuite = (
         expect(yield* directory.nodes).toEqual([one])
       }))
 
+    it.scopedLive(`a directory in ${kind} grants no more units of a budget than it has, and lets it be owed`, () =>
+      Effect.gen(function*() {
+        const directory = yield* make
+        const hardlyAny = 0.001 // units a second: no test lasts until the next one
+        expect(yield* directory.take("a", 5, hardlyAny)).toBe(1)
+        expect(yield* directory.take("a", 5, hardlyAny)).toBe(0)
+        expect(yield* directory.take("b", 3, 4)).toBe(3)
+        expect(yield* directory.owe("b", 0, 4)).toBeLessThanOrEqual(4)
+        const left = yield* directory.owe("c", 5000, 3)
+        expect([Math.floor(left), yield* directory.take("c", 1, 3)]).toEqual([-4997, 0])
+        const again = Effect.repeat(Effect.delay(directory.take("d", 1000, 1000), 10), { until: (n) => n > 0 })
+        expect(yield* directory.take("d", 1000, 1000)).toBe(1000)
+        expect(yield* again.pipe(within(patience, "units by time"))).toBeLessThan(1000)
+      }))
+
     it.scopedLive(`a directory in ${kind} tells of claims and releases`, () =>
       Effect.gen(function*() {
         const directory = yield* known

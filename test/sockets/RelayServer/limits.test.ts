@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as ByteStream from "effect-wsmux/ByteStream"
+import type * as RelayServer from "effect-wsmux/RelayServer"
 import * as Session from "effect-wsmux/Session"
 import * as Effect from "effect/Effect"
 import {
@@ -12,7 +13,7 @@ import {
   startRelay,
   tokenOf
 } from "../../support/relay.js"
-import { saying } from "../../support/relayNodes.js"
+import { known, saying, startNodes } from "../../support/relayNodes.js"
 import { patience, within } from "../../support/within.js"
 
 /** So slow that no test lasts until a name has its next request or byte. */
@@ -28,7 +29,7 @@ describe("the limits of the relay", () => {
       expect(yield* ask(`${relay.http}/site`)).toMatchObject({
         status: 429,
         headers: { "retry-after": "1000" },
-        body: "the name has too many requests in a second\n"
+        body: "too many requests in a second\n"
       })
       expect((yield* ask(`${relay.http}/other`)).status).toBe(200)
     }))
@@ -41,7 +42,7 @@ describe("the limits of the relay", () => {
       expect(yield* ask(`${relay.http}/site`)).toMatchObject({
         status: 429,
         headers: { "retry-after": expect.stringMatching(/^(499\d|5000)$/) },
-        body: "the name has passed too many bytes\n"
+        body: "too many bytes in a second\n"
       })
     }))
 
@@ -54,8 +55,65 @@ describe("the limits of the relay", () => {
       const read = Session.withStream(client, ByteStream.readText, { label: "tcp" })
       expect(yield* read.pipe(within(patience, "the first stream"))).toBe("")
       expect(yield* Effect.flip(read).pipe(within(patience, "the refusal"))).toMatchObject({
-        reason: "the name has too many requests in a second"
+        reason: "too many requests in a second"
       })
+    }))
+
+  it.scopedLive("the relay refuses streams of a token when the token has used up its own limits", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const agent = yield* dialAgent(relay.ws, "site", { program: "p" })
+      yield* Effect.forkScoped(agent.session.run((stream) =>
+        stream.label === "held" ? Effect.never : ByteStream.writeEnd(stream, "x".repeat(5000))
+      ))
+      const dial = (token: string) => dialClient(relay.ws, "site", token)
+      const read = (client: Session.Session) =>
+        Session.withStream(client, ByteStream.readText, { label: "text" }).pipe(
+          within(patience, "the answer of a stream")
+        )
+
+      const rare = clientToken("site", "rare", { requestsPerSecond: hardlyAny })
+      const [first, second] = [yield* dial(rare), yield* dial(rare)]
+      expect(yield* read(first)).toHaveLength(5000)
+      expect(yield* Effect.flip(read(second))).toMatchObject({ reason: "too many requests in a second" })
+
+      const small = yield* dial(clientToken("site", "small", { bytesPerSecond: 1 }))
+      expect(yield* read(small)).toHaveLength(5000)
+      expect(yield* Effect.flip(read(small))).toMatchObject({ reason: "too many bytes in a second" })
+
+      const narrow = yield* dial(clientToken("site", "narrow", { maxStreams: 1 }))
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* narrow.open({ label: "held" })
+        expect(yield* Effect.flip(read(narrow))).toMatchObject({ reason: "the token has too many streams" })
+      }))
+      expect(yield* read(yield* dial(clientToken("site", "free")))).toHaveLength(5000)
+    }))
+
+  it.scopedLive("the relay refuses requests at all nodes when a name has used up its limits at one of them", () =>
+    Effect.gen(function*() {
+      const options = { limits: { requestsPerSecond: hardlyAny } }
+      const { directory, first, second } = yield* startNodes(2, { options })
+      yield* serveAgent(first.ws, "site", saying("here"), { program: "p" })
+      yield* serveAgent(first.ws, "other", saying("other"), { program: "p" })
+      yield* known(directory, "site")
+      yield* known(directory, "other")
+      expect((yield* ask(`${first.http}/site`)).status).toBe(200)
+      expect((yield* ask(`${second.http}/site`)).status).toBe(429)
+      expect((yield* ask(`${second.http}/other`)).status).toBe(200)
+    }))
+
+  it.scopedLive("the relay refuses bytes at all nodes when a name has used up its limits at one of them", () =>
+    Effect.gen(function*() {
+      const { directory, first, second } = yield* startNodes(2, { options: { limits: { bytesPerSecond: 1 } } })
+      yield* serveAgent(first.ws, "site", saying("x".repeat(5000)), { program: "p" })
+      yield* known(directory, "site")
+      expect((yield* ask(`${first.http}/site`)).status).toBe(200)
+      const refused = Effect.repeat(Effect.delay(ask(`${second.http}/site`), 20), {
+        until: ({ status }) => status === 429
+      })
+      expect((yield* refused.pipe(within(patience, "a refusal of the second node"))).body).toBe(
+        "too many bytes in a second\n"
+      )
     }))
 
   it.scopedLive("the relay refuses an agent with 503 when the node has maxAgents", () =>

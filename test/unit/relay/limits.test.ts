@@ -1,13 +1,34 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { Limits } from "../../../src/relay/limits.js"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/TestClock"
+import { type Budgets, Limits } from "../../../src/relay/limits.js"
+import * as RelayDirectory from "../../../src/RelayDirectory.js"
 
 const make = (requestsPerSecond: number, bytesPerSecond: number) => {
   const clock = { now: 0 }
-  const limits = new Limits(requestsPerSecond, bytesPerSecond, () => clock.now)
-  const admit = (name: string) => Effect.runSync(Effect.either(limits.admit(name)))
-  return { clock, limits, admits: (name: string) => admit(name)._tag === "Right", admit }
+  const limits = new Limits(() => clock.now)
+  const rates = { requestsPerSecond, bytesPerSecond }
+  const admit = (name: string) => Effect.runSync(Effect.either(limits.admit(name, rates)))
+  const spend = (name: string, bytes: number) => Effect.runSync(limits.spend(name, rates, bytes))
+  return { clock, spend, admits: (name: string) => admit(name)._tag === "Right", admit }
 }
+
+/** The limits of two nodes that share budgets, and their clock. */
+const makeTwo = (change: (budgets: Budgets) => Budgets = (budgets) => budgets) =>
+  Effect.gen(function*() {
+    const clock = yield* Effect.clock
+    const budgets = change(yield* RelayDirectory.makeMemory)
+    const now = () => clock.unsafeCurrentTimeMillis()
+    return [new Limits(now, budgets), new Limits(now, budgets)] as const
+  })
+
+/** How many of so many requests are admitted. */
+const admitted = (limits: Limits, rates: Parameters<Limits["admit"]>[1], count: number) =>
+  Effect.map(
+    Effect.forEach(Array.from({ length: count }), () => Effect.option(limits.admit("a", rates))),
+    (results) => results.filter(({ _tag }) => _tag === "Some").length
+  )
 
 describe("Limits", () => {
   it("Limits admits a second's requests at once, and then as many as time has passed", () => {
@@ -20,8 +41,8 @@ describe("Limits", () => {
   })
 
   it("Limits refuses a name until its bytes are paid back when an answer was large", () => {
-    const { admit, admits, clock, limits } = make(Infinity, 100)
-    limits.spend("a", 350)
+    const { admit, admits, clock, spend } = make(Infinity, 100)
+    spend("a", 350)
     expect(admit("a")).toMatchObject({ left: { status: 429, retryAfter: 3 } })
     expect(admits("b")).toBe(true)
     clock.now = 2500
@@ -31,8 +52,58 @@ describe("Limits", () => {
   })
 
   it("Limits keeps nothing when it is unlimited", () => {
-    const { admits, limits } = make(Infinity, Infinity)
-    limits.spend("a", 1e12)
+    const { admits, spend } = make(Infinity, Infinity)
+    spend("a", 1e12)
     expect(admits("a")).toBe(true)
   })
+
+  it.effect("Limits of two nodes together admit a second's requests when they share budgets", () =>
+    Effect.gen(function*() {
+      const [one, two] = yield* makeTwo()
+      const rates = { requestsPerSecond: 100, bytesPerSecond: Infinity }
+      const first = yield* admitted(one, rates, 60)
+      const second = yield* admitted(two, rates, 60)
+      expect([first, second]).toEqual([60, 40])
+      yield* TestClock.adjust("1 second")
+      expect(yield* admitted(two, rates, 200)).toBe(100)
+      expect(yield* admitted(one, rates, 200)).toBe(0)
+    }))
+
+  it.effect("Limits of each node refuse a name when its bytes at both nodes are too many", () =>
+    Effect.gen(function*() {
+      const [one, two] = yield* makeTwo()
+      const rates = { requestsPerSecond: Infinity, bytesPerSecond: 100 }
+      yield* one.spend("a", rates, 60)
+      yield* two.spend("a", rates, 90) // each node alone is below
+      yield* TestClock.adjust("250 millis")
+      expect(yield* Effect.flip(one.admit("a", rates))).toMatchObject({ status: 429, retryAfter: 1 })
+      expect(yield* Effect.flip(two.admit("a", rates))).toMatchObject({ status: 429 })
+      yield* TestClock.adjust("1 second")
+      yield* one.admit("a", rates)
+      yield* two.admit("a", rates)
+    }))
+
+  it.effect("Limits admit what the node itself allows when the shared budgets fail or are silent", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      let answer: Effect.Effect<never, RelayDirectory.DirectoryFailure> = Effect.fail(
+        new RelayDirectory.DirectoryFailure({ cause: "away" })
+      )
+      const away = Effect.suspend(() => {
+        asked++
+        return answer
+      })
+      const [limits] = yield* makeTwo(() => ({ take: () => away, owe: () => away }))
+      const rates = { requestsPerSecond: 10, bytesPerSecond: 1000 }
+      expect(yield* admitted(limits, rates, 20)).toBe(10)
+      expect(asked).toBe(1) // no other request has waited
+      yield* limits.spend("a", rates, 2000)
+      yield* TestClock.adjust("1 second")
+      expect(yield* Effect.flip(limits.admit("a", rates))).toMatchObject({ message: "too many bytes in a second" })
+      yield* TestClock.adjust("2 seconds")
+      answer = Effect.never
+      const silent = yield* Effect.fork(admitted(limits, rates, 10))
+      yield* TestClock.adjust("250 millis")
+      expect(yield* Fiber.join(silent)).toBe(10)
+    }))
 })
