@@ -129,9 +129,12 @@ export class Limits {
     })
   }
 
-  /** Completes with nothing where the budgets do not answer in time. Then nobody asks them for a second. */
+  /**
+   * Completes with nothing where the budgets do not answer in time. Then nobody asks them for a second. The wait is
+   * interruptible by itself, since bytes are booked in a finalizer, where a time-out cannot end another wait.
+   */
   #timely<A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A | undefined> {
-    return effect.pipe(
+    return Effect.interruptible(effect).pipe(
       Effect.timeout(patienceMillis),
       Effect.catchAll(() =>
         Effect.sync(() => {
