@@ -71,6 +71,20 @@ describe("wsmux relay", () => {
       expect((yield* ask(`${admin}/metrics`)).body).toMatch(/^wsmux_relay_agents 0$/m)
     }))
 
+  it.scopedLive("wsmux relay answers 429 when a name has used up --requests-per-second", () =>
+    Effect.gen(function*() {
+      const file = yield* secretFile
+      const args = ["relay", "--listen", "127.0.0.1:0", "--secret-file", file, "--requests-per-second", "1"]
+      const relay = yield* start(args)
+      const [, http] = yield* relay.awaitLine(/agents are reached at (http:.*)\/NAME$/)
+      const answers = yield* Effect.all(Array.from({ length: 20 }, () => ask(`${http}/none`)), {
+        concurrency: "unbounded"
+      })
+      expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([404, 429]))
+      const { code, stderr } = yield* run([...args.slice(0, -1), "0"])
+      expect([code, stderr]).toEqual([2, expect.stringContaining("--requests-per-second: expected 1 or more")])
+    }))
+
   it.scopedLive("wsmux relay ends with 2 when no file has its secret", () =>
     Effect.gen(function*() {
       const { code, stderr } = yield* run(["relay", "--listen", "0"])
