@@ -1,6 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as ByteStream from "effect-wsmux/ByteStream"
-import type * as RelayServer from "effect-wsmux/RelayServer"
 import * as Session from "effect-wsmux/Session"
 import * as Effect from "effect/Effect"
 import {
