@@ -130,7 +130,7 @@ export class Limits {
   }
 
   /**
-   * Completes with nothing where the budgets do not answer in time. Then nobody asks them for a second. The wait is
+   * Completes with nothing where the budgets do not answer in time. Then no request asks them for a second. The wait is
    * interruptible by itself, since bytes are booked in a finalizer, where a time-out cannot end another wait.
    */
   #timely<A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A | undefined> {

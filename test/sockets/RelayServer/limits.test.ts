@@ -62,9 +62,11 @@ describe("the limits of the relay", () => {
     Effect.gen(function*() {
       const relay = yield* startRelay()
       const agent = yield* dialAgent(relay.ws, "site", { program: "p" })
-      yield* Effect.forkScoped(agent.session.run((stream) =>
-        stream.label === "held" ? Effect.never : ByteStream.writeEnd(stream, "x".repeat(5000))
-      ))
+      yield* Effect.forkScoped(
+        agent.session.run((stream) =>
+          stream.label === "held" ? Effect.never : ByteStream.writeEnd(stream, "x".repeat(5000))
+        )
+      )
       const dial = (token: string) => dialClient(relay.ws, "site", token)
       const read = (client: Session.Session) =>
         Session.withStream(client, ByteStream.readText, { label: "text" }).pipe(
