@@ -43,8 +43,8 @@ export interface Options {
 
 /**
  * Makes a directory in one Redis, or in one with replicas. The keys are `PREFIX:node:ID`, which expire,
- * `PREFIX:nodes`, `PREFIX:name:NAME` and `PREFIX:budget:...`, which expire; the channel is `PREFIX:changes`. The scripts
- * touch several keys, which a Redis Cluster refuses.
+ * `PREFIX:nodes`, `PREFIX:name:NAME` and `PREFIX:budget:...`, which expire; the channel is `PREFIX:changes`. The
+ * scripts touch several keys, which a Redis Cluster refuses.
  *
  * @since 0.2.0
  * @category constructors
