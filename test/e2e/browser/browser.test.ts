@@ -135,6 +135,16 @@ describe.each(browsers)("a page in %s", { timeout: 300_000 }, (_name, launch) =>
       expect(closed).toBe("KeepAliveExpired")
     }))
 
+  it("page keeps fewer bytes in flight when its peer speaks the dialect", () =>
+    inPage(async (page) => {
+      const [limited, unlimited] = await Promise.all([
+        page.evaluate(() => window.page.stroke("auto")),
+        page.evaluate(() => window.page.stroke("off"))
+      ])
+      console.log(`key stroke beside an upload: ${Math.round(limited)} ms, plain ${Math.round(unlimited)} ms`)
+      expect(limited).toBeLessThan(unlimited / 2)
+    }))
+
   it("page loses no byte and no stream when its WebSocket is reset again and again", () =>
     inPage(async (page) => {
       // a page gets no arguments

@@ -11,3 +11,6 @@ export const content = (size: number, seed: number): Uint8Array => {
 
 /** The settings of both ends. */
 export const settings = { streamBufferSize: 64 * 1024, dialect: "auto" } as const
+
+/** A window of as much as the slow way carries in 4 s. */
+export const wideWindow = 4 * 1024 * 1024

@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import { content, settings } from "./content.js"
+import { content, settings, wideWindow } from "./content.js"
 
 /** The tasks of the page, each over a session of its own. */
 export interface Page {
@@ -31,6 +31,11 @@ export interface Page {
   readonly lose: () => Promise<Readonly<Record<string, string>>>
   /** Reads a long answer, then asks the server to freeze. Answers with the grown window, and how the session ended. */
   readonly freeze: () => Promise<{ readonly window: number; readonly features: unknown; readonly closed: string }>
+  /**
+   * Sends key strokes beside a long upload over a way of 1 MiB/s. Answers with the time in milliseconds from the third
+   * second's key stroke to its echo.
+   */
+  readonly stroke: (dialect: "auto" | "off") => Promise<number>
   /** Exchanges bytes on 22 streams of one session for a time, while the server resets its WebSocket again and again. */
   readonly survive: (seconds: number) => Promise<{
     readonly resumed: number
@@ -157,6 +162,29 @@ const freeze: Page["freeze"] = () =>
     return { window, features: dialect.state === "native" ? dialect.features : [], closed }
   })))
 
+const stroke: Page["stroke"] = (dialect) =>
+  Effect.runPromise(Effect.scoped(Effect.gen(function*() {
+    const port = yield* Effect.promise(() => fetch("/slow-port").then((answer) => answer.text()))
+    const transport = yield* Effect.provide(
+      WebSocketTransport.connect(`ws://127.0.0.1:${port}/strokes`),
+      Socket.layerWebSocketConstructorGlobal
+    )
+    const session = yield* Effect.provideService(
+      Session.makeClient({ ...settings, dialect, streamBufferSize: wideWindow, keepAliveInterval: "1 minute" }),
+      Transport.Transport,
+      transport
+    )
+    const keys = yield* session.open()
+    const upload = yield* session.open()
+    yield* Effect.forkScoped(Stream.runDrain(upload.readable))
+    yield* Effect.forkScoped(Effect.forever(upload.write(content(64_000, 1))))
+    yield* Effect.sleep("3 seconds")
+    const begin = performance.now()
+    yield* keys.write(Uint8Array.of(1))
+    yield* keys.read
+    return performance.now() - begin
+  })))
+
 const survive: Page["survive"] = (seconds) =>
   Effect.runPromise(Effect.scoped(Effect.gen(function*() {
     const dial = Effect.provide(WebSocketTransport.connect(url("resume")), Socket.layerWebSocketConstructorGlobal)
@@ -191,4 +219,4 @@ const survive: Page["survive"] = (seconds) =>
     return { resumed: state._tag === "Ended" ? 0 : state.resumed, echoes, bytes, faults }
   })))
 
-Object.assign(window, { page: { transfer, accept, readSlowly, lose, freeze, survive } satisfies Page })
+Object.assign(window, { page: { transfer, accept, readSlowly, lose, freeze, stroke, survive } satisfies Page })

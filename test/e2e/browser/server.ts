@@ -15,8 +15,8 @@ import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import * as Http from "node:http"
-import type * as Net from "node:net"
-import { content, settings } from "./content.js"
+import * as Net from "node:net"
+import { content, settings, wideWindow } from "./content.js"
 
 /**
  * The server of the browser suite, which serves the page and its sessions. A test kills this process.
@@ -70,31 +70,59 @@ const tasks: Readonly<Record<string, (session: Session.Session) => Effect.Effect
       })
     ),
   "/resume": (session) => session.run(echo),
+  "/strokes": (session) => session.run(echo),
   "/kill": (session) => session.run((stream) => Effect.map(stream.read, () => process.kill(process.pid, "SIGKILL")))
 }
 
 const html = "<!doctype html><title>effect-wsmux</title><script src='/page.js'></script>"
 
+/** Passes what a page sends to this server at `slowRate` bytes a second, and what it receives at once. */
+const slowWay = Net.createServer((socket) => {
+  const onward = Net.connect(mainPort, "127.0.0.1")
+  for (const end of [socket, onward]) end.on("error", () => [socket, onward].forEach((other) => other.destroy()))
+  onward.pipe(socket)
+  socket.on("data", (data) => {
+    onward.write(data)
+    socket.pause()
+    setTimeout(() => socket.resume(), data.byteLength / slowRate * 1000)
+  })
+  socket.on("end", () => onward.end())
+}).listen(0, "127.0.0.1")
+const slowRate = 1024 * 1024
+let mainPort = 0
+
 const pages = HttpRouter.empty.pipe(
   HttpRouter.get("/", HttpServerResponse.html(html)),
+  HttpRouter.get(
+    "/slow-port",
+    Effect.sync(() => HttpServerResponse.text(`${(slowWay.address() as Net.AddressInfo).port}`))
+  ),
   HttpRouter.get("/page.js", HttpServerResponse.text(readFileSync(script, "utf8"), { contentType: "text/javascript" }))
 )
 const resume = Effect.runSync(Scope.extend(ResumeServer.make(), Effect.runSync(Scope.make())))
+const optionsOf = (path: string) => {
+  if (path === "/strokes") {
+    return { settings: { ...settings, streamBufferSize: wideWindow }, allowedOrigins: "*" } as const
+  }
+  return path === "/resume" ? { settings, resume } : { settings }
+}
 const routes = Object.entries(tasks).reduce(
   (router, [path, task]) =>
     HttpRouter.get(
       router,
       path as `/${string}`,
-      SessionRoute.make(task, path === "/resume" ? { settings, resume } : { settings })
+      SessionRoute.make(task, optionsOf(path))
     ),
   pages as HttpRouter.HttpRouter<unknown, never>
 )
 
 /** Resets the WebSocket of each session that can be resumed, every 0.2 to 1.5 s. */
-const makeServer = () =>
-  Http.createServer().on("upgrade", ({ url }, socket: Net.Socket) => {
+const makeServer = () => {
+  const server = Http.createServer().on("upgrade", ({ url }, socket: Net.Socket) => {
     if (url === "/resume") setTimeout(() => socket.resetAndDestroy(), 200 + Math.random() * 1300)
   })
+  return server.on("listening", () => mainPort = (server.address() as Net.AddressInfo).port)
+}
 
 HttpServer.serve(routes).pipe(
   HttpServer.withLogAddress,

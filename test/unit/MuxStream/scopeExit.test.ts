@@ -135,6 +135,32 @@ describe("MuxStream.writable whose input fails", () => {
     }))
 })
 
+describe("MuxStream whose reader leaves", () => {
+  it.scoped("writer of 1 GiB stops within a round trip when its reader leaves after 1 MiB", () =>
+    Effect.gen(function*() {
+      const window = { ...quiet, dialect: "auto", streamBufferSize: 64 * 1024 } as const
+      const { client, server } = yield* makeSessions({ client: window, server: window, link: { latency: 10 } })
+      yield* TestClock.adjust(10)
+      let written = 0
+      const chunk = new Uint8Array(32 * 1024)
+      const writing = yield* start(Effect.scoped(Effect.flatMap(server.accept, (stream) =>
+        Effect.repeatN(
+          Effect.tap(stream.write(chunk), () => Effect.sync(() => written += chunk.length)),
+          2 ** 30 / chunk.length - 1
+        ))))
+      const scope = yield* Scope.make()
+      const opening = yield* start(Scope.extend(client.open(), scope))
+      yield* TestClock.adjust(20)
+      const stream = yield* Fiber.join(opening)
+      const reading = yield* start(Stream.runDrain(Stream.take(stream.readable, 32)))
+      while ((yield* Fiber.poll(reading))._tag === "None") yield* TestClock.adjust(10)
+      yield* Scope.close(scope, Exit.void)
+      yield* TestClock.adjust(20)
+      expect(yield* failureOf(writing)).toMatchObject({ _tag: "StreamReset", by: "peer", operation: "write" })
+      expect(written).toBeLessThan(2 * 2 ** 20)
+    }))
+})
+
 describe("MuxStream.end behind a write that is left out", () => {
   const cuts = {
     "is interrupted": (write: Fiber.RuntimeFiber<void, unknown>) => Fiber.interrupt(write),
