@@ -255,7 +255,7 @@ export class ResumableTransport implements Transport, CarrierUser {
     this.#listeners.receiver.onMessage(message)
     if (this.#phase !== "Connected") return
     if (this.#unconfirmedBytes >= confirmBytes) this.#confirm()
-    else if (!this.#isTimed) this.#startTimer()
+    else this.#confirmSoon()
   }
 
   onText(): void {
@@ -308,7 +308,10 @@ export class ResumableTransport implements Transport, CarrierUser {
       this.#phase = "Plain"
       this.#forget()
       this.#wake()
-    } else if (this.#ownOffers && this.#peerOffers) this.#phase = "Connected"
+    } else if (this.#ownOffers && this.#peerOffers) {
+      this.#phase = "Connected"
+      if (this.#unconfirmed > 0) this.#confirmSoon()
+    }
   }
 
   #onRecord(message: Uint8Array): void {
@@ -338,7 +341,8 @@ export class ResumableTransport implements Transport, CarrierUser {
     this.#carrier.transport.send([Record.encodeReceived(this.#received)])
   }
 
-  #startTimer(): void {
+  #confirmSoon(): void {
+    if (this.#isTimed) return
     this.#isTimed = true
     this.#owner.afterSecond(() => {
       this.#isTimed = false

@@ -1,12 +1,16 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as ResumableTransport from "effect-wsmux/ResumableTransport"
+import * as Session from "effect-wsmux/Session"
+import { Transport } from "effect-wsmux/Transport"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/TestClock"
 import { bytes, text } from "../../support/bytes.js"
 import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
-import { makeResumableStream } from "../../support/resumable.js"
-import { readAll, readSome, settle } from "../../support/sessions.js"
+import { makeResumableStream, makeServer } from "../../support/resumable.js"
+import { auto, readAll, readSome, settle } from "../../support/sessions.js"
 
 const calm = { client: quiet, server: quiet }
 
@@ -54,6 +58,20 @@ describe("ResumableTransport", () => {
       yield* Fiber.join(write)
       expect(text(yield* readSome(far))).toBe("late")
       expect(yield* SubscriptionRef.get(transport.state)).toEqual({ _tag: "Connected", resumed: 1 })
+    }))
+
+  it.scoped("ResumableTransport acknowledges a first message that came before its session", () =>
+    Effect.gen(function*() {
+      const server = yield* makeServer({ server: quiet })
+      const transport = yield* ResumableTransport.connect(server.dial)
+      const peer = yield* Queue.take(server.accepted)
+      yield* settle
+      yield* Effect.provideService(Session.makeClient({ ...auto, ...quiet }), Transport, transport)
+      yield* settle
+      expect((yield* peer.snapshot).resumption?.keptBytes).toBeGreaterThan(0)
+      yield* TestClock.adjust("1 second")
+      yield* settle
+      expect((yield* peer.snapshot).resumption?.keptBytes).toBe(0)
     }))
 
   it.scoped("the session ends with the first loss and the reason when its grace has passed", () =>
