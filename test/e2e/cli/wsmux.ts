@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { within } from "../../support/within.js"
 import { makeWaits } from "./waits.js"
 
 /** A process of the command line. */
@@ -129,7 +130,7 @@ const launch = (given: ReadonlyArray<string>, { cwd, env, executable }: Options)
           }
         }
         return ended && Effect.dieMessage(`wsmux ${args.join(" ")} ended without ${pattern}: ${stdout}${stderr}`)
-      }),
+      }).pipe(within("1 minute", `a line like ${pattern} of wsmux ${args.join(" ")}`)),
     awaitOutput: (holds) => until(() => holds() ? Effect.void : undefined),
     signal: (name) => Effect.sync(() => child.kill(name)),
     stopReading: Effect.sync(() => {

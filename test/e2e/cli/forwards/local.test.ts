@@ -73,7 +73,9 @@ describe("wsmux connect -L", () => {
         "--allow",
         "127.0.0.1:1",
         "--allow",
-        "*.invalid:80"
+        "*.invalid:80",
+        "--log-level",
+        "debug" // refusals within a second of another are logged at this level
       ])
       const targets: Readonly<Record<string, string>> = {
         [`127.0.0.1:${port}`]: "the server does not allow it",
