@@ -94,21 +94,18 @@ export class Remotes {
 
   /**
    * Wants a forward, and asks the sessions that live for it. Fails, and wants it no more, when the server refuses. A
-   * session that is lost meanwhile is no failure: the next one asks.
+   * session that ends or drains is no failure: the next one asks.
    */
   add(key: string, forward: Forward, written: string): Effect.Effect<void, ForwardFailure> {
-    return Effect.gen(this, function*() {
+    return Effect.suspend(() => {
       this.want(key, forward)
       const wanted = this.#wanted.get(key)!
-      for (const live of this.#live) {
-        yield* this.#check(live, written)
-        yield* Effect.flatMap(this.#ask(live, key, wanted, Remote.listen), Fiber.join)
-      }
-    }).pipe(
-      Effect.catchAll((failure) =>
-        failure._tag === "ForwardFailure" ? Effect.zipRight(this.remove(key), failure) : Effect.void
-      )
-    )
+      const asking = Effect.forEach([...this.#live], (live) => this.#askLive(live, key, wanted, written), {
+        concurrency: "unbounded",
+        discard: true
+      })
+      return Effect.tapError(asking, () => this.remove(key))
+    })
   }
 
   /** Ends the listeners of a forward. Connections go on. */
@@ -126,8 +123,24 @@ export class Remotes {
     })
   }
 
+  /** Asks a session for a listener. Does nothing where the session ends or drains meanwhile. */
+  #askLive(live: Live, key: string, wanted: Wanted, written: string): Effect.Effect<void, ForwardFailure> {
+    return this.#check(live, written).pipe(
+      Effect.zipRight(Effect.flatMap(this.#ask(live, key, wanted, Remote.listen), Fiber.join)),
+      Effect.catchAll((failure) =>
+        Effect.flatMap(live.session.snapshot, ({ localDrain, peerDrain }) => {
+          const isLeaving = localDrain !== undefined || peerDrain !== undefined
+          return failure._tag === "ForwardFailure" && !isLeaving ? Effect.fail(failure) : Effect.void
+        })
+      ),
+      Effect.asVoid
+    )
+  }
+
   #ask(live: Live, key: string, { forward, name }: Wanted, ask: typeof Remote.listen) {
     return Effect.gen(this, function*() {
+      const known = live.asked.get(key)
+      if (known !== undefined) return known.asking
       if (!live.isServed) {
         live.isServed = true
         const forwardOf = (name: string) => this.#byName.get(name)
