@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
+import { sweep } from "./relay/sweep.js"
 
 /**
  * A node, and the URL at which other nodes dial it.
@@ -108,6 +109,17 @@ export class RelayDirectory extends Context.Tag("effect-wsmux/RelayDirectory")<R
 /** How long a name stays known after its last node in milliseconds: longer than a request waits for an agent. */
 const memoryMillis = 15_000
 
+/** A budget as it was at a time in milliseconds. */
+interface Budget {
+  left: number
+  readonly most: number
+  readonly perSecond: number
+  readonly at: number
+}
+
+const leftOf = ({ at, left, most, perSecond }: Budget, now: number): number =>
+  Math.min(most, left + (now - at) * perSecond / 1000)
+
 /**
  * Makes a directory in memory, for nodes of one process.
  *
@@ -126,18 +138,18 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
     readonly until: number
   }
   const names = new Map<string, Name>()
-  const budgets = new Map<string, { left: number; at: number }>()
-  const refilled = (budget: string, perSecond: number) => {
+  const sweepNames = sweep(names, ({ until }) => until <= now())
+  const budgets = new Map<string, Budget>()
+  const sweepBudgets = sweep(budgets, (budget) => leftOf(budget, now()) >= budget.most)
+  const refilled = (key: string, perSecond: number) => {
+    const known = budgets.get(key)
     const most = Math.max(1, perSecond)
-    const known = budgets.get(budget) ?? { left: most, at: now() }
-    const filled = { left: Math.min(most, known.left + (now() - known.at) * perSecond / 1000), at: now() }
-    budgets.set(budget, filled)
+    const left = known === undefined ? most : leftOf({ ...known, most, perSecond }, now())
+    const filled: Budget = { left, most, perSecond, at: now() }
+    budgets.set(key, filled)
     return filled
   }
   const isAlive = (id: string) => (alive.get(id)?.until ?? -Infinity) > now()
-  const forget = () => {
-    for (const [name, { until }] of names) if (until <= now()) names.delete(name)
-  }
   const publish = (change: Change) => PubSub.publish(changes, change)
   return {
     renew: ({ id, url }, ttlMillis) =>
@@ -162,7 +174,7 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
         const ids = new Set(known.ids)
         ids.delete(id)
         names.set(name, { epoch, ids, until: ids.size === 0 ? now() + memoryMillis : Infinity })
-        forget()
+        sweepNames()
         return publish({ name, epoch })
       }),
     find: (name) =>
@@ -180,9 +192,16 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
         const filled = refilled(budget, perSecond)
         const taken = Math.max(0, Math.min(units, Math.floor(filled.left)))
         filled.left -= taken
+        sweepBudgets()
         return taken
       }),
-    owe: (budget, units, perSecond) => Effect.sync(() => refilled(budget, perSecond).left -= units),
+    owe: (budget, units, perSecond) =>
+      Effect.sync(() => {
+        const filled = refilled(budget, perSecond)
+        filled.left -= units
+        sweepBudgets()
+        return filled.left
+      }),
     nodes: Effect.sync(() => [...alive].filter(([id]) => isAlive(id)).map(([id, { url }]) => ({ id, url }))),
     changes: Stream.fromPubSub(changes)
   }
