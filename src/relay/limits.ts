@@ -3,7 +3,7 @@ import { TokenBucket } from "../internal/budget/tokenBucket.js"
 import type { Service } from "../RelayDirectory.js"
 import { Unanswered } from "./failure.js"
 
-/** What a name or a token may use in a second. A second's worth may come at once. */
+/** The limits of a name or a token in a second. A second's worth may come at once. */
 export interface Rates {
   readonly requestsPerSecond: number
   readonly bytesPerSecond: number
@@ -17,9 +17,12 @@ interface Share {
   /** The bytes that the name may still pass on; below zero after a large answer. */
   bytes: number
   filledAt: number
-  /** Requests that the shared budget has granted to this node, until a time. */
+  /** The requests that the shared budget granted at last, when it did, and those of them that are left. */
+  batch: number
+  grantedAt: number
   granted: number
-  grantedUntil: number
+  /** The requests that wait for the shared budgets. */
+  waiting: number
   /** Until when the shared budgets of requests and of bytes are known to be empty. */
   requestsEmptyUntil: number
   bytesEmptyUntil: number
@@ -30,8 +33,8 @@ interface Share {
 }
 
 /**
- * What each name and each token may use in a second: at this node, and with shared budgets at all nodes together. While
- * the shared budgets are away, the limits of this node hold.
+ * Holds each name and each token to its limits: at this node, and with shared budgets at all nodes together. While the
+ * shared budgets are away, the limits of this node hold.
  */
 export class Limits {
   readonly #now: () => number
@@ -54,14 +57,20 @@ export class Limits {
       const now = this.#now()
       if (share.bytes <= 0) return Effect.fail(tooManyBytes(-share.bytes / bytesPerSecond))
       if (share.bytesEmptyUntil > now) return Effect.fail(tooManyBytes((share.bytesEmptyUntil - now) / 1000))
-      if (requestsPerSecond !== Infinity && (share.requestsEmptyUntil > now || !share.requests.take())) {
+      const isEmpty = share.requestsEmptyUntil > now && share.granted === 0
+      if (requestsPerSecond !== Infinity && (isEmpty || !share.requests.take())) {
         return Effect.fail(tooManyRequests(1 / requestsPerSecond))
       }
       const budgets = this.#budgets
-      if (budgets === undefined) return Effect.void
+      if (budgets === undefined || now < this.#askAgainAt) return Effect.void
+      if (this.#knowsBytes(share, rates) && this.#useGrant(share, rates)) return Effect.void
+      share.waiting++
       // one request of a key at a time, so that those behind it use what the first one was granted
       return share.asking.withPermits(1)(
         Effect.zipRight(this.#askForBytes(key, share, rates, budgets), this.#askForRequest(key, share, rates, budgets))
+      ).pipe(
+        Effect.timeoutTo({ duration: patienceMillis, onSuccess: () => {}, onTimeout: () => this.#pause() }),
+        Effect.ensuring(Effect.sync(() => share.waiting--))
       )
     })
   }
@@ -77,10 +86,22 @@ export class Limits {
     })
   }
 
+  /** Whether the shared budget of bytes was asked a short time ago. */
+  #knowsBytes({ toldAt }: Share, { bytesPerSecond }: Rates): boolean {
+    return bytesPerSecond === Infinity || this.#now() - toldAt < maxAge
+  }
+
+  /** Whether a request needs no grant, or has one that came before. */
+  #useGrant(share: Share, { requestsPerSecond }: Rates): boolean {
+    if (requestsPerSecond === Infinity) return true
+    if (share.granted === 0 || this.#now() - share.grantedAt >= 1000) return false
+    share.granted--
+    return true
+  }
+
   #askForBytes(key: string, share: Share, rates: Rates, budgets: Budgets): Effect.Effect<void, Unanswered> {
     return Effect.suspend(() => {
-      const { bytesPerSecond } = rates
-      if (bytesPerSecond === Infinity || this.#now() - share.toldAt < maxAge) return Effect.void
+      if (this.#knowsBytes(share, rates)) return Effect.void
       return Effect.zipRight(
         this.#tell(key, share, rates, budgets),
         Effect.suspend(() => {
@@ -101,48 +122,44 @@ export class Limits {
       return Effect.map(this.#timely(owe(`bytes:${key}`, owed, bytesPerSecond)), (left) => {
         if (left === undefined) share.owed += owed
         else if (left <= 0) share.bytesEmptyUntil = this.#now() + 1000 * Math.max(1, -left) / bytesPerSecond
-      })
+      }).pipe(Effect.onInterrupt(() => Effect.sync(() => share.owed += owed)))
     })
   }
 
-  #askForRequest(
-    key: string,
-    share: Share,
-    { requestsPerSecond }: Rates,
-    { take }: Budgets
-  ): Effect.Effect<void, Unanswered> {
+  #askForRequest(key: string, share: Share, rates: Rates, { take }: Budgets): Effect.Effect<void, Unanswered> {
     return Effect.suspend(() => {
-      if (requestsPerSecond === Infinity || this.#now() < this.#askAgainAt) return Effect.void
-      if (share.granted > 0 && this.#now() < share.grantedUntil) {
-        share.granted--
-        return Effect.void
-      }
-      const wanted = Math.max(1, Math.floor(requestsPerSecond / batches))
+      if (this.#now() < this.#askAgainAt || this.#useGrant(share, rates)) return Effect.void
+      const { requestsPerSecond } = rates
+      if (share.requestsEmptyUntil > this.#now()) return Effect.fail(tooManyRequests(1 / requestsPerSecond))
+      const pace = (share.batch - share.granted) / Math.max(1, this.#now() - share.grantedAt)
+      const ahead = Math.floor(Math.min(pace * 1000, requestsPerSecond) / batches)
+      const wanted = Math.max(1, share.waiting, ahead)
       return Effect.flatMap(this.#timely(take(`requests:${key}`, wanted, requestsPerSecond)), (granted) => {
         if (granted === undefined) return Effect.void
+        share.batch = granted
         share.granted = Math.max(0, granted - 1)
-        share.grantedUntil = this.#now() + 1000
-        if (granted > 0) return Effect.void
-        share.requestsEmptyUntil = this.#now() + Math.min(1000 / requestsPerSecond, maxAge)
-        return Effect.fail(tooManyRequests(1 / requestsPerSecond))
+        share.grantedAt = this.#now()
+        if (granted < wanted) share.requestsEmptyUntil = this.#now() + Math.min(1000 / requestsPerSecond, maxAge)
+        return granted > 0 ? Effect.void : Effect.fail(tooManyRequests(1 / requestsPerSecond))
       })
     })
   }
 
   /**
-   * Completes with nothing where the budgets do not answer in time. Then no request asks them for a second. The wait is
-   * interruptible by itself, since bytes are booked in a finalizer, where a time-out cannot end another wait.
+   * Completes with nothing where the budgets do not answer in time. The wait is interruptible by itself, since bytes
+   * are booked in a finalizer, where a time-out cannot end another wait.
    */
   #timely<A>(effect: Effect.Effect<A, unknown>): Effect.Effect<A | undefined> {
     return Effect.interruptible(effect).pipe(
       Effect.timeout(patienceMillis),
-      Effect.catchAll(() =>
-        Effect.sync(() => {
-          this.#askAgainAt = this.#now() + 1000
-          return undefined
-        })
-      )
+      Effect.catchAll(() => Effect.sync(() => this.#pause()))
     )
+  }
+
+  /** The budgets are away: no request asks them for a second. */
+  #pause(): undefined {
+    this.#askAgainAt = this.#now() + 1000
+    return undefined
   }
 
   #share(key: string, { bytesPerSecond, requestsPerSecond }: Rates): Share {
@@ -155,8 +172,10 @@ export class Limits {
         requests: new TokenBucket(burst, requestsPerSecond, this.#now),
         bytes: bytesPerSecond,
         filledAt: now,
+        batch: 0,
+        grantedAt: -Infinity,
         granted: 0,
-        grantedUntil: -Infinity,
+        waiting: 0,
         requestsEmptyUntil: -Infinity,
         bytesEmptyUntil: -Infinity,
         owed: 0,
@@ -175,10 +194,13 @@ export class Limits {
 const isUnlimited = ({ bytesPerSecond, requestsPerSecond }: Rates): boolean =>
   requestsPerSecond === Infinity && bytesPerSecond === Infinity
 
-/** A node takes the requests of a twentieth of a second at once, so that few requests wait for the directory. */
+/**
+ * A node takes the requests of a twentieth of a second at once, at the pace of its last ones, so that few requests wait
+ * for the directory. A batch by the limit alone would take the requests of other nodes, and use few of them.
+ */
 const batches = 20
 
-/** How long a request waits for the shared budgets. */
+/** How long a request waits for the shared budgets, with its turn. */
 const patienceMillis = 250
 
 /** How long an answer of the shared budgets counts in milliseconds. */

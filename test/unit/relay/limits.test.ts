@@ -61,12 +61,40 @@ describe("Limits", () => {
     Effect.gen(function*() {
       const [one, two] = yield* makeTwo()
       const rates = { requestsPerSecond: 100, bytesPerSecond: Infinity }
-      const first = yield* admitted(one, rates, 60)
+      const first = yield* admitted(one, rates, 61) // one, and twelve times the requests of a twentieth of a second
       const second = yield* admitted(two, rates, 60)
-      expect([first, second]).toEqual([60, 40])
+      expect([first, second]).toEqual([61, 39])
       yield* TestClock.adjust("1 second")
       expect(yield* admitted(two, rates, 200)).toBe(100)
       expect(yield* admitted(one, rates, 200)).toBe(0)
+    }))
+
+  it.effect("Limits refuse no request below the limit when many nodes have a few each", () =>
+    Effect.gen(function*() {
+      const clock = yield* Effect.clock
+      const budgets = yield* RelayDirectory.makeMemory
+      const nodes = Array.from({ length: 40 }, () => new Limits(() => clock.unsafeCurrentTimeMillis(), budgets))
+      const rates = { requestsPerSecond: 100, bytesPerSecond: Infinity }
+      for (let second = 0; second < 3; second++) {
+        const counts = yield* Effect.forEach(nodes, (node) => admitted(node, rates, 1))
+        expect(counts.reduce((sum, count) => sum + count)).toBe(40)
+        yield* TestClock.adjust("1 second")
+      }
+    }))
+
+  it.effect("Limits let no request wait longer than 250 ms when the shared budgets are slow", () =>
+    Effect.gen(function*() {
+      const slowly = Effect.delay("200 millis")
+      const [limits] = yield* makeTwo(({ owe, take }) => ({
+        take: (...args) => slowly(take(...args)),
+        owe: (...args) => slowly(owe(...args))
+      }))
+      const rates = { requestsPerSecond: 10, bytesPerSecond: 1000 }
+      const requests = Array.from({ length: 10 }, () => limits.admit("a", rates))
+      const asking = yield* Effect.fork(Effect.all(requests, { concurrency: "unbounded" }))
+      yield* TestClock.adjust("250 millis")
+      expect(asking.unsafePoll()).not.toBe(null)
+      yield* Fiber.join(asking)
     }))
 
   it.effect("Limits of each node refuse a name when its bytes at both nodes are too many", () =>
