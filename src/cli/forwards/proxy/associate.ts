@@ -1,6 +1,4 @@
-import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -10,7 +8,7 @@ import type * as ByteStream from "../../../ByteStream.js"
 import type { MuxStream } from "../../../MuxStream.js"
 import type { DuplexFailure } from "../../../WsmuxError.js"
 import * as Place from "../place.js"
-import { idleTimeout } from "../udp/association.js"
+import { watchSilence } from "../udp/association.js"
 import * as Udp from "../udp/sockets.js"
 import { dismiss, ProxyRefusal } from "./negotiate.js"
 import * as Socks from "./socks.js"
@@ -46,25 +44,17 @@ export const associate = <E>(
     const refused = (reason: string) =>
       Effect.zipRight(dismiss(connection, Socks.notAssociated), new ProxyRefusal({ target: undefined, reason }))
     if (here === undefined || client === undefined) return yield* refused("a unix socket has no way for datagrams")
-    const clock = yield* Effect.clock
-    let last = clock.unsafeCurrentTimeMillis()
-    const touch = () => {
-      last = clock.unsafeCurrentTimeMillis()
-    }
+    const { silent, touch } = yield* watchSilence
     const listener = yield* Effect.catchAll(Udp.listen(Place.port(plain(here), 0)), ({ message }) => refused(message))
     let port = from
-    const targets = new Map<string, Place.Port>()
-    const take = yield* Udp.associate<Uint8Array, E>({
+    const take = yield* Udp.associate<Omit<Socks.Datagram, "payload">, E>({
       max: maxTargets,
-      open: (name) => way.open(targets.get(name)!),
-      send: (datagram, header) => {
+      open: (_name, { target }) => way.open(target),
+      send: (datagram, { header }) => {
         touch()
         listener.socket.send([header, datagram], port, plain(client), () => {})
       },
-      onEnd: (name, exit) => {
-        targets.delete(name)
-        return way.onEnd(Place.formatPort(plain(client), port), name, exit)
-      }
+      onEnd: (name, exit) => way.onEnd(Place.formatPort(plain(client), port), name, exit)
     })
     yield* Udp.onMessage(listener.socket, (bytes, sender) => {
       const datagram = Socks.parseDatagram(bytes)
@@ -72,17 +62,11 @@ export const associate = <E>(
       if (port === 0) port = sender.port
       if (port !== sender.port) return
       touch()
-      const name = Place.format(datagram.target)
-      targets.set(name, datagram.target)
-      take(name, datagram.payload, datagram.header)
+      const { header, payload, target } = datagram
+      take(Place.format(target), payload, { header, target })
     })
     yield* connection.write(Socks.associated(Place.port(plain(here), listener.socket.address().port)))
-    const limit = Duration.toMillis(idleTimeout)
-    const idle: Effect.Effect<void> = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const left = last + limit - now
-      return left <= 0 ? Effect.void : Effect.zipRight(Effect.sleep(left), idle)
-    })
-    yield* Effect.raceFirst(Effect.repeat(connection.read, { until: Option.isNone }), idle)
+    yield* Effect.raceFirst(Effect.repeat(connection.read, { until: Option.isNone }), silent)
     yield* connection.end
     return yield* new Associated()
   })

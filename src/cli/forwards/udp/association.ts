@@ -1,4 +1,3 @@
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ByteStream from "../../../ByteStream.js"
@@ -10,7 +9,25 @@ import { Decoder, encode } from "./frames.js"
 export const maxWaiting = 256 * 1024
 
 /** An association ends after this time without a datagram. */
-export const idleTimeout = Duration.seconds(60)
+const idleTimeout = Duration.seconds(60)
+
+/** Tells when an association has been silent for too long. */
+export const watchSilence = Effect.map(Effect.clock, (clock) => {
+  const now = () => clock.unsafeCurrentTimeMillis()
+  let last = now()
+  const silent: Effect.Effect<void> = Effect.suspend(() => {
+    const left = last + Duration.toMillis(idleTimeout) - now()
+    return left <= 0 ? Effect.void : Effect.zipRight(Effect.sleep(left), silent)
+  })
+  return {
+    /** A datagram passes. */
+    touch: () => {
+      last = now()
+    },
+    /** Completes when no datagram has passed for a minute. */
+    silent
+  }
+})
 
 /** The datagrams that wait to be sent through a stream. */
 export class Outbox {
@@ -45,11 +62,7 @@ export const join = (
   outbox: Outbox,
   send: (datagram: Uint8Array) => void
 ): Effect.Effect<void, ReadError | WriteError> =>
-  Effect.flatMap(Effect.clock, (clock) => {
-    let last = clock.unsafeCurrentTimeMillis()
-    const touch = () => {
-      last = clock.unsafeCurrentTimeMillis()
-    }
+  Effect.flatMap(watchSilence, ({ silent, touch }) => {
     const decoder = new Decoder()
     const outbound = Effect.forever(Effect.flatMap(outbox.takeAll, (frames) => {
       touch()
@@ -59,10 +72,5 @@ export const join = (
       touch()
       for (const datagram of decoder.push(chunk)) send(datagram)
     })
-    const limit = Duration.toMillis(idleTimeout)
-    const idle: Effect.Effect<void> = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const left = last + limit - now
-      return left <= 0 ? Effect.void : Effect.zipRight(Effect.sleep(left), idle)
-    })
-    return Effect.raceFirst(Effect.raceFirst(outbound, inbound), idle)
+    return Effect.raceFirst(Effect.raceFirst(outbound, inbound), silent)
   })

@@ -78,8 +78,9 @@ export interface Listener {
 export interface Associations<A, E> {
   /** The associations at once. The one that was silent longest gives way to a further one. */
   readonly max: number
-  readonly open: (name: string) => Effect.Effect<MuxStream, E, Scope.Scope>
-  /** Sends a datagram of the stream on. `of` belongs to the datagram that began the association. */
+  /** Opens the stream. `of` belongs to the datagram that begins the association. */
+  readonly open: (name: string, of: A) => Effect.Effect<MuxStream, E, Scope.Scope>
+  /** Sends a datagram of the stream on. */
   readonly send: (datagram: Uint8Array, of: A) => void
   readonly onEnd: (name: string, exit: Exit.Exit<void, unknown>) => Effect.Effect<void>
 }
@@ -96,7 +97,8 @@ export const associate = <A, E>(
       const forget = Effect.sync(() => {
         if (outboxes.get(name) === outbox) outboxes.delete(name)
       })
-      const association = Effect.flatMap(open(name), (stream) => join(stream, outbox, (datagram) => send(datagram, of)))
+      const sendOn = (datagram: Uint8Array) => send(datagram, of)
+      const association = Effect.flatMap(open(name, of), (stream) => join(stream, outbox, sendOn))
       run(
         name,
         Effect.scoped(association).pipe(
