@@ -5,14 +5,14 @@ import type { Subcommand } from "../argv.js"
 import * as Followed from "../followed.js"
 import { plain } from "../plainText.js"
 import { expand, type Expanded, placing } from "./args.js"
-import type { Config } from "./file.js"
+import * as Changes from "./changes.js"
 
 /** The command line of the running command, with its configuration file. */
 export class Typed extends Context.Reference<Typed>()("effect-wsmux/cli/Typed", {
   defaultValue: (): Expanded | undefined => undefined
 }) {}
 
-/** What a command does with its configuration file when the file has changed. */
+/** How a command takes its configuration file when the file has changed. */
 export interface Reload<A, R> {
   readonly subcommand: Subcommand
   /** The keys whose values change at run time. */
@@ -37,10 +37,8 @@ export const follow = <A, R>({ change, changing, parse, subcommand }: Reload<A, 
       const expanded = yield* expand([subcommand], typed.typed)
       yield* placing(expanded)(Effect.flatMap(parse(expanded.args), change))
       const next = expanded.origin?.config ?? {}
-      const names = changed(config, next).filter((name) => !changing.includes(name))
+      yield* Changes.tell(path, config, next, changing)
       config = next
-      yield* Effect.logInfo(`read ${path} again`)
-      if (names.length > 0) yield* Effect.logWarning(`${path}: ${names.join(", ")}: changed at a restart only`)
     })
     yield* Followed.follow(path, text, () =>
       Effect.catchAll(reload, (error) => {
@@ -48,8 +46,3 @@ export const follow = <A, R>({ change, changing, parse, subcommand }: Reload<A, 
         return Effect.logWarning(`${fault.replace(/^--config: /, "")}; the former forwards stay`)
       }))
   })
-
-const changed = (a: Config, b: Config): ReadonlyArray<string> =>
-  [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((name) =>
-    JSON.stringify(a[name]) !== JSON.stringify(b[name])
-  )

@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import * as Followed from "../followed.js"
 import type { Rules } from "../policy/policy.js"
 import * as Rule from "../policy/rule.js"
+import * as Changes from "./changes.js"
 import { placeOf } from "./fault.js"
 import { type Config, parse } from "./file.js"
 
@@ -50,16 +51,9 @@ export const follow = (
         return warn(`${path}:${placeOf(text, name, index)}: ${name}: expected host:ports or a path`)
       }
       for (const [name, of] of read.value) rules = { ...rules, [changing[name][0]]: of }
-      const changed = [...new Set([...Object.keys(config), ...Object.keys(next)])].filter((name) =>
-        !names.some((other) => other === name) && JSON.stringify(config[name]) !== JSON.stringify(next[name])
-      )
+      const telling = Changes.tell(path, config, next, names)
       config = next
-      return Effect.zipRight(
-        Effect.logInfo(`read ${path} again`),
-        changed.length === 0
-          ? Effect.void
-          : Effect.logWarning(`${path}: ${changed.join(", ")}: changed at a restart only`)
-      )
+      return telling
     }
     const warn = (fault: string) => Effect.logWarning(`${fault}; the former rules stay in force`)
     yield* Followed.follow(path, text, (current) =>

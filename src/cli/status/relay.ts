@@ -5,9 +5,9 @@ import type * as RelayServer from "../../RelayServer.js"
 import { version } from "../version.js"
 import { bytes, span } from "./human.js"
 import { maxListed } from "./status.js"
-import { type Column, counted, table, wrap } from "./terminal.js"
+import { age, type Column, counted, table, wrap } from "./terminal.js"
 
-/** A node of a relay. What the node tells is null where it did not answer in time. */
+/** A node of a relay. `told` is null where the node did not answer in time. */
 export const NodeStatus = Schema.Struct({
   id: Schema.String,
   url: Schema.String,
@@ -25,7 +25,7 @@ export const NodeStatus = Schema.Struct({
 
 export type NodeStatus = typeof NodeStatus.Type
 
-/** A name, with its agents and streams at all nodes that answered. */
+/** A name, with its agents and streams at the nodes that tell the name among their busiest. */
 export const NameStatus = Schema.Struct({
   name: Schema.String,
   agents: Schema.Number,
@@ -36,7 +36,7 @@ export const NameStatus = Schema.Struct({
 
 export type NameStatus = typeof NameStatus.Type
 
-/** What `wsmux relay` tells of all its nodes: the page, `wsmux status` and `/status.json` of each node show it. */
+/** The status of all nodes of a relay: the page, `wsmux status` and `/status.json` of each node show it. */
 export const RelayStatus = Schema.Struct({
   command: Schema.Literal("relay"),
   version: Schema.String,
@@ -136,7 +136,7 @@ const number = (title: string, count: (told: NonNullable<NodeStatus["told"]>) =>
 const nodeColumns = (at: number): ReadonlyArray<Column<NodeStatus>> => [
   { title: "NODE", text: ({ url }) => url, isCut: true },
   { title: "STATE", text: ({ told }) => told === null ? "no answer" : told.draining ? "draining" : "up" },
-  number("AGE", ({ startedAt }) => span(at - startedAt).split(" ").slice(0, 2).join(" ")),
+  number("AGE", ({ startedAt }) => age(at - startedAt)),
   number("AGENTS", ({ agents }) => String(agents)),
   number("NAMES", ({ names }) => String(names)),
   number("RUNNING", ({ running }) => String(running)),

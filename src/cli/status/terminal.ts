@@ -44,7 +44,7 @@ export const render = (status: Status): string => {
 export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
 
 /** The largest unit of a time span. */
-const age = (millis: number): string => span(millis).split(" ").slice(0, 2).join(" ")
+export const age = (millis: number): string => span(millis).split(" ").slice(0, 2).join(" ")
 
 const numberOf = (number: number, worker: number | null): string =>
   worker === null ? `${number}` : `${worker}.${number}`
