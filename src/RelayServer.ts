@@ -131,7 +131,7 @@ export interface NameSnapshot {
 }
 
 /**
- * What a node of the relay tells.
+ * The report of a node of the relay.
  *
  * @since 0.2.0
  * @category models
@@ -144,7 +144,7 @@ export interface NodeReport extends RelayDirectory.Node {
 }
 
 /**
- * What all nodes of the relay tell.
+ * The reports of all nodes of the relay.
  *
  * @since 0.2.0
  * @category models
@@ -306,7 +306,7 @@ export const agentToken = ({ audience, expiresAt, issuedAt, name }: TokenOptions
   }, secret)
 
 /**
- * What all clients with one token may use, beside the limits of the name.
+ * The limits of all clients with one token, beside those of the name.
  *
  * @since 0.2.0
  * @category models

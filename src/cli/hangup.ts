@@ -5,7 +5,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as Systemd from "./systemd.js"
 
-/** What a command does at SIGHUP. */
+/** The effects that a command runs at SIGHUP. */
 export class Hangup {
   readonly #handlers = new Set<{ readonly runtime: Runtime.Runtime<never>; readonly effect: Effect.Effect<void> }>()
 

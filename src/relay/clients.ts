@@ -7,7 +7,7 @@ import type { Principal } from "./gate.js"
 import type { Limits, Rates } from "./limits.js"
 import type { Ways } from "./ways.js"
 
-/** What clients may use: by their names and by their tokens. */
+/** The limits of clients: by their names and by their tokens. */
 interface ClientLimits {
   readonly limits: Limits
   readonly ofName: Rates

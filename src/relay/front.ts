@@ -29,7 +29,7 @@ interface FrontSettings {
   readonly timeouts: exchange.Timeouts
   readonly isDraining: () => boolean
   readonly limits: Limits
-  /** What each name may use. */
+  /** The limits of each name. */
   readonly rates: Rates
   readonly onServed: (request: Http.IncomingMessage, served: Served) => void
   /** The monotonic time in milliseconds. */

@@ -19,13 +19,13 @@ export type Principal =
     readonly kind: "client"
     readonly name: string
     readonly user: string
-    /** A text that no other token has, and what the token may use. */
+    /** A text that no other token has, and the limits of the token. */
     readonly token: string
     readonly limits: TokenLimits
   }
   | { readonly kind: "node"; readonly id: string }
 
-/** What the clients with one token may use. */
+/** The limits of the clients with one token. */
 export interface TokenLimits extends Rates {
   readonly maxStreams: number
 }
@@ -99,7 +99,7 @@ export const admit = (
   })
 }
 
-/** What a token says of its limits. */
+/** Returns the limits that a token names. */
 const limitsOf = (claim: unknown): TokenLimits => {
   const given = (typeof claim === "object" && claim !== null ? claim : {}) as Readonly<Record<string, unknown>>
   const positive = (value: unknown): number => typeof value === "number" && value > 0 ? value : Infinity

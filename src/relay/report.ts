@@ -11,13 +11,13 @@ interface Busy {
   readonly streams: number
 }
 
-/** What a node tells of itself. The values of the snapshot are numbers and flags. */
+/** The report of a node about itself. The values of the snapshot are numbers and flags. */
 interface Told<S> {
   readonly snapshot: S
   readonly busiest: ReadonlyArray<Busy>
 }
 
-/** What a node has told, if it has answered. */
+/** A node, with its report where it has answered. */
 interface Report<S> extends Node {
   readonly snapshot: S | undefined
   readonly busiest: ReadonlyArray<Busy>

@@ -2,7 +2,7 @@ import type { RelayStatus } from "./relay.js"
 import type { SessionStatus, Status, StreamStatus } from "./status.js"
 import type { Cell, Tools } from "./watch.js"
 
-/** What each page shows of its command. The pages embed these functions as text, so they use nothing around them. */
+// The pages embed the functions below as text, so the functions use nothing around them.
 
 /** Shows sessions, forwards and streams. */
 export const showTunnel = (status: Status, { bytes, put, right, span, table }: Tools): void => {

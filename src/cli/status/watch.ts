@@ -7,7 +7,7 @@ export interface Human {
 /** A cell is a text, or a number with the text that shows it. */
 export type Cell = string | { readonly right: string }
 
-/** What the pages of the commands show their status with. */
+/** The tools by which the pages of the commands show their status. */
 export interface Tools extends Human {
   /** Sets the text of an element. */
   readonly put: (id: string, text: string) => void
@@ -16,7 +16,7 @@ export interface Tools extends Human {
   readonly right: (text: string) => Cell
 }
 
-/** What the status of each command has. */
+/** The part that the status of each command has. */
 interface Told {
   readonly command: string
   readonly version: string

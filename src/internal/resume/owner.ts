@@ -4,7 +4,7 @@ import type { ResumeOffer } from "../wire/record.js"
 import type * as Record from "../wire/resumeRecord.js"
 import type { Carrier } from "./carrier.js"
 
-/** What a resumable transport asks of the end that owns it. */
+/** The end that owns a resumable transport, as the transport uses that end. */
 export interface ResumeOwner {
   /** The offer of an accepting end. Undefined at the dialling end. */
   readonly offer: ResumeOffer | undefined

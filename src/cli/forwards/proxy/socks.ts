@@ -92,7 +92,7 @@ const parseAddress = (bytes: Buffer) => {
 /** A datagram between a client and the proxy. */
 export interface Datagram {
   readonly target: Place.Port
-  /** What precedes the datagrams that come back: the target as the client has written it. */
+  /** The bytes before the datagrams that come back: the target as the client has written it. */
   readonly header: Uint8Array
   readonly payload: Uint8Array
 }
