@@ -47,7 +47,8 @@ const optionsOf = (usage: Usage.Usage, isRepeatable = false): ReadonlyArray<read
   switch (usage._tag) {
     case "Named": {
       const kind = Option.isNone(usage.acceptedValues) ? "flag" : isRepeatable ? "texts" : "text"
-      const long = usage.names.find((name) => name.startsWith("--")) ?? ""
+      const long = usage.names.find((name) => name.startsWith("--"))
+      if (long === undefined) return [] // the command itself
       return usage.names.map((name) => [name, { name: long.slice(2), kind }])
     }
     case "Optional":

@@ -2,7 +2,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { describe, expect, it } from "@effect/vitest"
 import * as Either from "effect/Either"
-import { prepare } from "../../../src/cli/argv.js"
+import { declared, prepare } from "../../../src/cli/argv.js"
 
 const options = {
   local: Options.repeated(Options.withAlias(Options.text("local"), "L")),
@@ -15,6 +15,19 @@ const options = {
 const subcommands = [{ name: "connect", usage: Command.getUsage(Command.make("connect", options)) }]
 
 const arranged = (...args: ReadonlyArray<string>) => prepare(subcommands, args)
+
+describe("declared", () => {
+  it("declared returns the options of a command, and not the command itself", () => {
+    expect([...declared(subcommands[0]!)].map(([name, option]) => [name, option.name, option.kind])).toEqual([
+      ["-L", "local", "texts"],
+      ["--local", "local", "texts"],
+      ["--listen", "listen", "text"],
+      ["--tries", "tries", "text"],
+      ["--header", "header", "texts"],
+      ["--stats", "stats", "flag"]
+    ])
+  })
+})
 
 describe("prepare", () => {
   it("prepare moves built-in options directly behind the name of the command", () => {
