@@ -22,7 +22,8 @@ const withoutText = (message: string): string => message.replace(/:\s.*$/s, "")
 /** Parses YAML. Returns the first fault with its place when the text is malformed. The fault shows no text of it. */
 export const parse = (text: string): Either.Either<Document, string> => {
   const lines = new LineCounter()
-  const document = parseDocument(text, { prettyErrors: false, lineCounter: lines })
+  // the package would warn of odd keys by a process warning, with their text
+  const document = parseDocument(text, { prettyErrors: false, lineCounter: lines, logLevel: "error" })
   const at = (offset: number) => {
     const { col, line } = lines.linePos(offset)
     return `${line}:${col}`

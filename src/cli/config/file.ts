@@ -19,7 +19,8 @@ const Text = Schema.transform(Schema.Union(Schema.String, Schema.Number), Schema
 }).pipe(
   Schema.filter((text) =>
     !text.includes("://") || redacted(text) === text || "expected an address without user, password and query"
-  )
+  ),
+  Schema.filter((text) => !/^--?[a-z]/i.test(text) || "expected a value, which an option is not")
 )
 
 const Texts = Schema.Union(
@@ -71,7 +72,7 @@ export const parse = (
           ? `${valueAt([])}: expected keys with values`
           : field === undefined
           ? `${keyAt([key])}: ${unknown(name, fields)}`
-          : /^expected an address/.test(message)
+          : /^expected (an address|a value)/.test(message)
           ? `${valueAt(path)}: ${name}: ${message}`
           : `${valueAt(path)}: ${name}: expected ${expected[field.kind]}`
         faults.set(name, fault)
@@ -88,6 +89,7 @@ const byPlace = (a: string, b: string): number => {
 }
 
 const unknown = (name: string, fields: ReadonlyArray<Declared>): string => {
+  if (name === "config") return "config: expected on the command line, and not in its own file"
   if (unfit.includes(name)) return `${name}: expected no secret in this file, so give token-file or the option`
   const [nearest] = fields.map((field) => ({ name: field.name, steps: distance(name, field.name) }))
     .sort((a, b) => a.steps - b.steps)

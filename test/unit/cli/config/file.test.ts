@@ -1,4 +1,4 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import type { Declared } from "effect-wsmux/cli/argv"
 import { toArgs } from "effect-wsmux/cli/config/args"
 import { parse } from "effect-wsmux/cli/config/file"
@@ -74,6 +74,22 @@ describe("Config", () => {
       "2:3: remotes: expected an address without user, password and query"
     ])
     expect(faults("listen: *nowhere")).toEqual([expect.stringMatching(/^1:\d+: \w/)])
+  })
+
+  it("Config.parse refuses values that the command line would take for options", () => {
+    expect(faults("allow: [db:1, --help]\nurl: -h\nlisten: --wizard")).toEqual([
+      "1:15: allow: expected a value, which an option is not",
+      "2:6: url: expected a value, which an option is not",
+      "3:9: listen: expected a value, which an option is not"
+    ])
+    expect(Either.isRight(parse("listen: -5", options, false))).toBe(true) // the option itself refuses numbers below 0
+  })
+
+  it("Config.parse warns of no key by its text when the key is a map", () => {
+    const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {})
+    expect(faults("? {secret: correct-horse}\n: b")).toHaveLength(1)
+    expect(warn.mock.calls).toEqual([])
+    warn.mockRestore()
   })
 
   it("Config.toArgs writes flags, texts and lists, then the arguments without a name", () => {
