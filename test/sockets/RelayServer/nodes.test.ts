@@ -3,6 +3,7 @@ import * as RelayDirectory from "effect-wsmux/RelayDirectory"
 import * as Effect from "effect/Effect"
 import { ask, serveAgent, startRelay } from "../../support/relay.js"
 import { known, saying, startNodes } from "../../support/relayNodes.js"
+import { eventually } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
 
 describe("RelayServer.nodes", () => {
@@ -12,7 +13,9 @@ describe("RelayServer.nodes", () => {
       yield* serveAgent(nodes[0]!.ws, "site", saying("here"), { program: "p" })
       yield* serveAgent(nodes[1]!.ws, "other", saying("here"), { program: "p" })
       yield* known(directory, "site")
+      yield* known(directory, "other")
       expect((yield* ask(`${nodes[2]!.http}/site`)).status).toBe(200)
+      yield* eventually(() => Effect.runSync(nodes[2]!.snapshot).requests === 1) // counted behind the answer
       for (const node of nodes) {
         const { isDirectoryAway, nodes: reports } = yield* node.nodes.pipe(within(patience, "the reports of 3 nodes"))
         expect(isDirectoryAway).toBe(false)
