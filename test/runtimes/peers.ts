@@ -3,6 +3,7 @@ import { once } from "node:events"
 import { createInterface } from "node:readline"
 import { Readable } from "node:stream"
 import type { ReadableStream } from "node:stream/web"
+import { fileURLToPath } from "node:url"
 import { nodeProgram, workerConfig } from "./build.js"
 import { commandOf } from "./runtimes.mjs"
 
@@ -107,4 +108,16 @@ export const startClient = async (
   read(child.stdout)
   read(child.stderr)
   return { ...peer, over: once(child, "close") }
+}
+
+/** Starts `wsmux` in a runtime. */
+export const startCommand = (runtime: string, args: ReadonlyArray<string>): Peer => {
+  const child = spawnIn(
+    `${runtime}/wsmux`,
+    () => [fileURLToPath(new URL("../../dist/cli/bin.js", import.meta.url)), ...args]
+  )
+  const { peer, read } = peerOf(child)
+  read(child.stdout)
+  read(child.stderr)
+  return peer
 }

@@ -108,8 +108,9 @@ export class NodeTransport implements Transport {
       reader?.finish()
       this.#cause ??= error
     })
-    // An extension transforms every message.
-    if (this.#ws.extensions === "") {
+    // An extension transforms every message. Where the parser is unknown, such as on Bun, so is what `ws` does behind
+    // it: Bun's socket takes part of a large message, and never tells that it can take more.
+    if (reader !== undefined && this.#ws.extensions === "") {
       this.#writer = new FrameWriter(this.#ws, socket, this.#end === "client", this.#onSent)
     }
     const isShared = reader !== undefined && readIntoSharedBuffer(socket, (bytes) => reader.take(bytes))
