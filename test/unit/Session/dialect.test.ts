@@ -145,6 +145,19 @@ describe("Session with the dialect", () => {
       }
     }))
 
+  it.scoped("Session ignores an OPEN and counts a duplicate SYN when its id is that of a living stream", () =>
+    Effect.gen(function*() {
+      const { frames, send, session } = yield* makeNative()
+      yield* send(open(0, 5, "first"), open(0, 9, "second"))
+      expect((yield* session.snapshot).backlog).toBe(1)
+      const stream = yield* session.accept
+      yield* send(open(0, 9, "third"))
+      expect([stream.label, yield* frames]).toEqual(["first", [ack(0, 0)]])
+      const { backlog, closed, counters, streams } = yield* session.snapshot
+      expect(streams).toMatchObject([{ id: 0, label: "first", sendCredit: 5 }])
+      expect([backlog, closed, counters.duplicateSyns, counters.ignoredFrames]).toEqual([0, false, 2, 0])
+    }))
+
   it.scoped("Session requiring the dialect ends with DialectMissing when the first message is no HELLO", () =>
     Effect.gen(function*() {
       const { ended, send, session } = yield* makePeer("server", { ...quiet, dialect: "required" })
