@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import { ResetCode } from "effect-wsmux/MuxStream"
 import type { Session } from "effect-wsmux/Session"
 import * as SharedLimits from "effect-wsmux/SharedLimits"
 import { BrokenPipe, SessionClosed, TransportFailure } from "effect-wsmux/WsmuxError"
@@ -14,7 +15,8 @@ import { encode } from "../../../src/internal/wire/frame.js"
 import { bytes, text } from "../../support/bytes.js"
 import { interruptAt } from "../../support/interruptAt.js"
 import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
-import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
+import { open, reset, stop } from "../../support/records.js"
+import { ack, dat, fin, makeNativePeer, makePeer, syn } from "../../support/scriptedPeer.js"
 import { readAll, readSome, settle } from "../../support/sessions.js"
 import { makeTracer } from "../../support/spans.js"
 
@@ -183,6 +185,22 @@ describe("Session.accept", () => {
       yield* Effect.zipRight(latch.open, settle)
       yield* send(syn(7))
       expect(yield* frames).toEqual([ack(7, 1024), fin(7)])
+    }))
+
+  it.scoped("Session counts a stream until its handler has ended when the peer has reset both halves", () =>
+    Effect.gen(function*() {
+      const { frames, send, session } = yield* makeNativePeer("server", { ...quiet, maxStreams: 1 })
+      const latch = yield* Effect.makeLatch()
+      yield* Effect.fork(session.run(() => latch.await))
+      yield* send(open(1))
+      yield* send(reset(1, 300), stop(1, 300))
+      expect(yield* frames).toEqual([ack(1, 0), reset(1, 300)])
+      expect((yield* session.snapshot).streams).toEqual([])
+      yield* send(open(3))
+      expect(yield* frames).toEqual([reset(3, ResetCode.Refused, "the session has maxStreams streams")])
+      yield* Effect.zipRight(latch.open, settle)
+      yield* send(open(5))
+      expect(yield* frames).toEqual([ack(5, 0), fin(5), stop(5, 0)])
     }))
 
   it.scoped("Session.accept refuses streams by FIN when acceptBacklog of them wait", () =>
