@@ -4,7 +4,7 @@ import * as HashMap from "effect/HashMap"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as TestClock from "effect/TestClock"
-import { ack, makePeer, syn } from "../../../support/scriptedPeer.js"
+import { ack, makeNativePeer, makePeer, syn } from "../../../support/scriptedPeer.js"
 import { makeStreams, settle } from "../../../support/sessions.js"
 
 /** Runs an effect and returns each logged line as level, text and annotations. */
@@ -40,6 +40,22 @@ describe("SessionLog", () => {
         `WARN ignored a frame: the peer opened a stream twice ${about} streamId=1`,
         `DEBUG accepted a stream ${about} streamId=1`,
         `DEBUG the session ends cause=the session was closed by this side (code 1000) ${about}`
+      ])
+    }))
+
+  it.effect("SessionLog writes the features and limits of the peer when both ends speak the dialect", () =>
+    Effect.gen(function*() {
+      const meet = Effect.scoped(
+        makeNativePeer("server", { log: true }, {
+          software: "other",
+          window: 7000,
+          earlyCredit: { perStream: 40, inAll: 80 },
+          backlog: 3
+        })
+      )
+      expect((yield* logged(meet)).filter((line) => line.includes("dialect"))).toEqual([
+        "DEBUG negotiated the dialect backlog=3 earlyCredit=40 features=open,reset peer=memory:client role=server " +
+        "software=other state=native window=7000"
       ])
     }))
 
