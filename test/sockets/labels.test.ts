@@ -1,6 +1,8 @@
+import * as Socket from "@effect/platform/Socket"
 import { describe, expect, it } from "@effect/vitest"
+import * as MuxSocket from "effect-wsmux/MuxSocket"
 import * as NodeDuplex from "effect-wsmux/NodeDuplex"
-import type { Session } from "effect-wsmux/Session"
+import { type Session, StreamOpener } from "effect-wsmux/Session"
 import * as TcpTunnel from "effect-wsmux/TcpTunnel"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -18,6 +20,13 @@ const options = { label: "inside" }
 type Open = (session: Session) => Effect.Effect<unknown, unknown, Scope.Scope>
 
 const adapters: Readonly<Record<string, Open>> = {
+  "MuxSocket.fromSession": (session) =>
+    Effect.flatMap(MuxSocket.fromSession(session, options), (socket) => socket.run(() => {})),
+  "MuxSocket.layer": (session) =>
+    Effect.flatMap(Socket.Socket, (socket) => socket.run(() => {})).pipe(
+      Effect.provide(MuxSocket.layer(options)),
+      Effect.provideService(StreamOpener, session)
+    ),
   "NodeDuplex.open": (session) => NodeDuplex.open(session, options),
   "NodeDuplex.connector": (session) => Effect.map(NodeDuplex.connector(session, options), (connect) => connect()),
   "NodeDuplex.agent": (session) =>
