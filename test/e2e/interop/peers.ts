@@ -5,6 +5,7 @@ import * as Session from "effect-wsmux/Session"
 import type * as SessionConfig from "effect-wsmux/SessionConfig"
 import { Transport } from "effect-wsmux/Transport"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Released from "../../fixtures/released/wsmux-0.1.0.js"
 import { firstOf } from "../../support/transports.js"
@@ -71,10 +72,17 @@ export const connectTo = (ours: keyof typeof versions, role: Role, theirs: keyof
       streamBufferSize: buffer
     })
     if (isService(serve)) yield* Effect.forkScoped(peer.run(services[serve]))
-    const load = isService(open) ? openMany(peer, open, streams, bytes) : Effect.never
+    const load = isService(open) ? yield* Effect.forkScoped(openMany(peer, open, streams, bytes)) : Fiber.never
     const result = { event: "result", streams, bytes: streams * bytes, ok: true, failed: 0, errors: [], rounds: 1 }
-    const next = () => Effect.as(Effect.orDie(load), { ...result, seconds: 0 })
+    const next = () => Effect.as(Effect.orDie(Fiber.join(load)), { ...result, seconds: 0 })
     return { session, peer, go: { next, signal: () => Effect.void } as unknown as GoProcess }
   })
+
+/** How many frames of its peer a session has ignored. The count has another name in version 0.1.0. */
+export const ignoredBy = (session: Session.Session): Effect.Effect<number> =>
+  Effect.map(
+    session.snapshot,
+    ({ counters }) => "ignored" in counters ? Number(counters.ignored) : counters.ignoredFrames
+  )
 
 const isService = (service: string): service is Service => Object.hasOwn(services, service)

@@ -21,12 +21,12 @@ const services = ["echo", "sink", "source"] as const
 export const plainly = (connect: Connect): Connect => (options, flags) => connect({ ...options, dialect: "off" }, flags)
 
 /** Runs every service with small and large windows, one and many streams, opened by either end. */
-export const carriesEverything = (connect: Connect): void => {
+export const carriesEverything = (connect: Connect, peer?: string): void => {
   for (const service of services) {
     for (const buffer of buffers) {
       for (const streams of [1, 100]) {
         const size = streams === 1 ? buffer * 16 : buffer * 4
-        carries(connect, service, buffer, streams, size)
+        carries(connect, service, buffer, streams, size, peer)
       }
     }
   }
@@ -60,7 +60,7 @@ export const carries = (
 }
 
 /** One end ends its half, and the other half carries far more than a window. */
-export const halfCloses = (connect: Connect): void => {
+export const halfCloses = (connect: Connect, peer = "Go"): void => {
   const content = pattern(100_000)
 
   it.scopedLive("opened stream reads all bytes when it ends its half first", () =>
@@ -71,7 +71,7 @@ export const halfCloses = (connect: Connect): void => {
       expect((yield* readAll(stream)).subarray(0, content.byteLength)).toEqual(content)
     }))
 
-  it.scopedLive("opened stream writes all bytes when Go ends its half first", () =>
+  it.scopedLive(`opened stream writes all bytes when ${peer} ends its half first`, () =>
     Effect.gen(function*() {
       const { session } = yield* connect({}, { serve: "source" })
       const stream = yield* session.open()
@@ -91,7 +91,7 @@ export const halfCloses = (connect: Connect): void => {
       expect(yield* go.next("result")).toMatchObject({ ok: true, bytes: content.byteLength })
     }))
 
-  it.scopedLive("accepted stream writes all bytes when Go ends its half first", () =>
+  it.scopedLive(`accepted stream writes all bytes when ${peer} ends its half first`, () =>
     Effect.gen(function*() {
       const { go, session } = yield* connect({}, { open: "echo", bytes: content.byteLength })
       const stream = yield* session.accept

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { connectTo } from "./peers.js"
-import { carries } from "./suites.js"
+import { connectTo, ignoredBy } from "./peers.js"
+import { carries, carriesEverything, halfCloses } from "./suites.js"
 import { openMany } from "./traffic.js"
 
 // Every pair of versions and settings of this package, in both roles. The suites with Go peers hold the other pairs.
@@ -28,6 +28,16 @@ for (const [ours, theirs, wire] of pairs) {
           expect((yield* peer.snapshot).closed).toBe(false)
         }))
 
+      const ignored = ours !== "plain" && wire === "plain" ? 1 : 0
+      it.scopedLive(`Session as ${role}, ${ours}, has ${ignored} messages ignored when its peer is ${theirs}`, () =>
+        Effect.gen(function*() {
+          const { peer, session } = yield* connect({}, { serve: "sink" })
+          yield* session.open() // the answer to the open follows all that the session sent before
+          expect(yield* ignoredBy(peer)).toBe(ignored)
+        }))
+
+      halfCloses(connect, theirs)
+      if (ours === "native" && theirs !== "plain") return carriesEverything(connect, theirs)
       for (const service of ["echo", "sink", "source"] as const) {
         carries(connect, service, 4096, 10, 40_000, theirs)
       }
