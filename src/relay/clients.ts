@@ -4,7 +4,7 @@ import { ResetCode } from "../MuxStream.js"
 import type { Session } from "../Session.js"
 import { Unanswered } from "./failure.js"
 import type { Principal } from "./gate.js"
-import type { Limits, Rates } from "./limits.js"
+import { bookingInterval, type Limits, type Rates } from "./limits.js"
 import type { Ways } from "./ways.js"
 
 /** The limits of clients: by their names and by their tokens. */
@@ -24,7 +24,9 @@ export const serveClient = (
 ): Effect.Effect<never, unknown> => {
   const { name, user } = client
   const { admit, book } = limiting(session, client, clientLimits)
-  return session.run((stream) =>
+  const isUnlimited = clientLimits.ofName.bytesPerSecond === Infinity && client.limits.bytesPerSecond === Infinity
+  const booking = isUnlimited ? Effect.never : Effect.forever(Effect.delay(book, bookingInterval))
+  const serving = session.run((stream) =>
     Effect.gen(function*() {
       const { label, metadata } = stream
       if (JSON.stringify(metadata).length > maxMetadata) {
@@ -39,7 +41,8 @@ export const serveClient = (
       }
       yield* ByteStream.join(stream, opened.right.bytes)
     })
-  ).pipe(Effect.ensuring(book))
+  )
+  return Effect.raceFirst(serving, booking).pipe(Effect.ensuring(book))
 }
 
 /** Admits streams of a client, and books its bytes: each session has one name and one token. */

@@ -9,7 +9,7 @@ import { parse, pathOf } from "./address.js"
 import * as exchange from "./exchange.js"
 import * as Failure from "./failure.js"
 import { requestHeaders } from "./headers.js"
-import type { Limits, Rates } from "./limits.js"
+import { bookingInterval, type Limits, type Rates } from "./limits.js"
 import { joinRaw, responseOn, writeAnswer } from "./upgrade.js"
 import type { Ways } from "./ways.js"
 
@@ -49,7 +49,11 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
   Effect.gen(function*() {
     const fibers = yield* FiberSet.make<void>()
     const fork = yield* FiberSet.runtime(fibers)()
-    const running = new Map<Http.IncomingMessage, string>()
+    const running = new Map<Http.IncomingMessage, Running>()
+    if (settings.rates.bytesPerSecond !== Infinity) {
+      // An answer without an end must use up the limit, too.
+      yield* bookAll(running, settings).pipe(Effect.delay(bookingInterval), Effect.forever, Effect.forkScoped)
+    }
 
     const serve = (
       request: Http.IncomingMessage,
@@ -59,7 +63,8 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
       const started = settings.now()
       const passed: exchange.Passed = { in: 0, out: 0 }
       const asked = parse(request, settings.domain)
-      running.set(request, asked?.name ?? "")
+      const run: Running = { name: asked?.name ?? "", passed, booked: 0 }
+      running.set(request, run)
       let status = 0
       const relayed = Effect.gen(function*() {
         if (asked === undefined) return yield* Failure.unknownName
@@ -120,7 +125,7 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
           })
           return asked === undefined
             ? Effect.void
-            : settings.limits.spend(asked.name, settings.rates, passed.in + passed.out)
+            : settings.limits.spend(asked.name, settings.rates, unbooked(run))
         }))
       )
     }
@@ -135,9 +140,34 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
         socket.setTimeout(0)
         fork(serve(request, responseOn(request, socket), { socket, head }))
       },
-      running: () => [...running.values()],
+      running: () => Array.from(running.values(), ({ name }) => name),
       awaitEmpty: FiberSet.awaitEmpty(fibers)
     }
+  })
+
+/** A request that runs, and those of its bytes that are booked. */
+interface Running {
+  readonly name: string
+  readonly passed: exchange.Passed
+  booked: number
+}
+
+/** Returns the bytes of a request that are not booked yet. The caller books them. */
+const unbooked = (run: Running): number => {
+  const bytes = run.passed.in + run.passed.out - run.booked
+  run.booked += bytes
+  return bytes
+}
+
+/** Books the bytes of all requests that run, with one call for each name. */
+const bookAll = (
+  running: ReadonlyMap<Http.IncomingMessage, Running>,
+  { limits, rates }: FrontSettings
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const sums = new Map<string, number>()
+    for (const run of running.values()) sums.set(run.name, (sums.get(run.name) ?? 0) + unbooked(run))
+    return Effect.forEach(sums, ([name, bytes]) => limits.spend(name, rates, bytes), { concurrency: 16, discard: true })
   })
 
 /** Opens a stream for a request, and gives up when its client goes. */

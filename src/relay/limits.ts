@@ -1,3 +1,4 @@
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { TokenBucket } from "../internal/budget/tokenBucket.js"
 import type { Service } from "../RelayDirectory.js"
@@ -202,6 +203,9 @@ const batches = 20
 
 /** How long a request waits for the shared budgets, with its turn. */
 const patienceMillis = 250
+
+/** How often the bytes of what runs are booked. */
+export const bookingInterval = Duration.seconds(1)
 
 /** How long an answer of the shared budgets counts in milliseconds. */
 const maxAge = 250

@@ -79,7 +79,10 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
       const key = JSON.stringify(at)
       return Effect.gen(function*() {
         const session = yield* RcMap.get(sessions, key)
-        const stream = yield* session.open({ label, metadata: encode({ name, epoch, purpose }) })
+        // A living node accepts at once. One that vanished without ending TCP must not hold the request.
+        const stream = yield* session.open({ label, metadata: encode({ name, epoch, purpose }) }).pipe(
+          Effect.timeoutFail({ duration: acceptTimeout, onTimeout: () => unreachable })
+        )
         const bytes = ByteStream.buffered(stream)
         yield* Effect.mapError(bytes.readExactly(1), (error) => decodeReset(error))
         // an agent of HTTP sends nothing before the request, so the stream has nothing else to read
@@ -242,8 +245,14 @@ const decodeReset = (error: { readonly _tag: string }): Failure.Unanswered => {
   if (error._tag !== "StreamReset") return unreachable
   const { code, reason } = error as { readonly code?: number; readonly reason?: string }
   const status = Failure.statuses.find((status) => code === Failure.notHere + status)
-  return status === undefined ? notThere : new Failure.Unanswered({ status, message: reason ?? "" })
+  if (status === undefined) return notThere
+  // the other node's own number of seconds does not pass
+  const retryAfter = status === 429 || status === 503 ? 1 : undefined
+  return new Failure.Unanswered({ status, message: reason ?? "", retryAfter })
 }
+
+/** How long another node may take to accept a stream. */
+const acceptTimeout = Duration.seconds(3)
 
 /** Names whose nodes are remembered, so that the directory is asked rarely. */
 const maxFound = 100_000

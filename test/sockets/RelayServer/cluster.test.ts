@@ -4,10 +4,12 @@ import * as RelayDirectory from "effect-wsmux/RelayDirectory"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Http from "node:http"
+import * as Net from "node:net"
 import { pattern } from "../../support/bytes.js"
 import { ask, redialling, refusal, secret, serveAgent, startRelay, tokenOf } from "../../support/relay.js"
 import { known, nodeSecret, saying, startNodes } from "../../support/relayNodes.js"
 import { eventually } from "../../support/transports.js"
+import { within } from "../../support/within.js"
 
 describe("the nodes of a relay", () => {
   it.scopedLive("each node answers for a name when the agent has dialled one of three", () =>
@@ -88,6 +90,34 @@ describe("the nodes of a relay", () => {
       expect((yield* ask(`${second.http}/site`)).body).toBe("here")
       yield* first.crash
       expect((yield* ask(`${second.http}/site`)).body).toBe("here")
+    }))
+
+  it.scopedLive("a request fails within 10 s when the node of its agent has vanished without ending TCP", () =>
+    Effect.gen(function*() {
+      const directory = yield* RelayDirectory.makeMemory
+      let hasVanished = false
+      let port = 0
+      const way = Net.createServer((near) => {
+        const far = Net.connect(port, "127.0.0.1")
+        for (const [from, to] of [[near, far], [far, near]] as const) {
+          from.on("data", (data) => void (hasVanished || to.write(data)))
+          from.on("error", () => {})
+          from.on("close", () => to.destroy())
+        }
+      })
+      yield* Effect.async<void>((resume) => void way.listen(0, "127.0.0.1", () => resume(Effect.void)))
+      yield* Effect.addFinalizer(() => Effect.sync(() => way.close()))
+      const cluster = { directory, secret: nodeSecret }
+      const url = `ws://127.0.0.1:${(way.address() as Net.AddressInfo).port}/`
+      const first = yield* startRelay({ cluster: { ...cluster, url } })
+      port = first.port
+      const second = yield* startRelay({ cluster })
+      yield* serveAgent(first.ws, "site", saying("here"), { program: "p" })
+      yield* known(directory, "site")
+      expect((yield* ask(`${second.http}/site`)).body).toBe("here")
+      hasVanished = true
+      const answer = yield* ask(`${second.http}/site`).pipe(within("10 seconds", "an answer of the other node"))
+      expect(answer.status).toBe(503)
     }))
 
   it.scopedLive("a node that has never heard of a name waits when its agent is about to dial another node", () =>

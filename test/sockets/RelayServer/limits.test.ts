@@ -13,6 +13,7 @@ import {
   tokenOf
 } from "../../support/relay.js"
 import { known, saying, startNodes } from "../../support/relayNodes.js"
+import { eventually } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
 
 /** So slow that no test lasts until a name has its next request or byte. */
@@ -42,6 +43,41 @@ describe("the limits of the relay", () => {
         status: 429,
         headers: { "retry-after": expect.stringMatching(/^(499\d|5000)$/) },
         body: "too many bytes in a second\n"
+      })
+    }))
+
+  it.scopedLive("the relay answers 429 while an answer without an end uses up bytesPerSecond", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ limits: { bytesPerSecond: 1000 } })
+      yield* serveAgent(relay.ws, "site", (request, response) => {
+        if (request.url === "/short") return void response.end("short")
+        response.write("x".repeat(5000)) // and no end
+      }, { program: "p" })
+      yield* Effect.forkScoped(ask(`${relay.http}/site/endless`))
+      const refused = Effect.repeat(Effect.delay(ask(`${relay.http}/site/short`), 20), {
+        until: ({ status }) => status === 429
+      })
+      expect((yield* refused.pipe(within(patience, "a refusal beside the answer"))).body).toBe(
+        "too many bytes in a second\n"
+      )
+    }))
+
+  it.scopedLive("the relay refuses a client's stream while another one uses up the bytes of its token", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const agent = yield* dialAgent(relay.ws, "site", { program: "p" })
+      yield* Effect.forkScoped(agent.session.run((stream) =>
+        stream.label === "short"
+          ? ByteStream.writeEnd(stream, "short")
+          : Effect.zipRight(stream.write(new Uint8Array(5000)), Effect.never)
+      ))
+      const token = clientToken("site", "small", { bytesPerSecond: 1000 })
+      const [first, second] = [yield* dialClient(relay.ws, "site", token), yield* dialClient(relay.ws, "site", token)]
+      yield* Effect.forkScoped(Session.withStream(first, ByteStream.readText, { label: "endless" }))
+      const read = Session.withStream(second, ByteStream.readText, { label: "short" })
+      const refused = Effect.repeat(Effect.delay(Effect.either(read), 20), { until: ({ _tag }) => _tag === "Left" })
+      expect(yield* refused.pipe(within(patience, "a refusal beside the stream"))).toMatchObject({
+        left: { reason: "too many bytes in a second" }
       })
     }))
 
@@ -101,6 +137,19 @@ describe("the limits of the relay", () => {
       expect((yield* ask(`${first.http}/site`)).status).toBe(200)
       expect((yield* ask(`${second.http}/site`)).status).toBe(429)
       expect((yield* ask(`${second.http}/other`)).status).toBe(200)
+    }))
+
+  it.scopedLive("the relay answers 503 with retry-after when another node has no room for the name", () =>
+    Effect.gen(function*() {
+      const { directory, first, second } = yield* startNodes(2, { options: { limits: { maxStreamsPerName: 1 } } })
+      let served = 0
+      yield* serveAgent(first.ws, "site", () => void served++, { program: "p" }) // answers nothing
+      yield* known(directory, "site")
+      yield* Effect.forkScoped(ask(`${first.http}/site`))
+      yield* eventually(() => served === 1)
+      const refused = { status: 503, headers: { "retry-after": "1" }, body: "the agent has too many requests\n" }
+      expect(yield* ask(`${first.http}/site`)).toMatchObject(refused)
+      expect(yield* ask(`${second.http}/site`)).toMatchObject(refused)
     }))
 
   it.scopedLive("the relay refuses bytes at all nodes when a name has used up its limits at one of them", () =>
