@@ -49,6 +49,8 @@ const proxy = (allow: ReadonlyArray<string>, args: ReadonlyArray<string> = ["-D"
     return { server, client, port: yield* portFor(client, "where clients ask") }
   })
 
+const established = "HTTP/1.1 200 Connection established\r\n\r\n"
+
 describe("wsmux connect -D", () => {
   it.scopedLive("wsmux connect serves curl by SOCKS and HTTP on one port, and names resolve at the server", () =>
     Effect.gen(function*() {
@@ -93,6 +95,8 @@ describe("wsmux connect -D", () => {
         yield* near.write(`CONNECT 127.0.0.1:${target.port} HTTP/1.1\r\n\r\nhello`)
         const far = yield* target.accept
         expect(text(yield* far.received(5))).toBe("hello")
+        // A target that resets before the client knows of it could not be reached, for the client: 502, and the end.
+        expect(text(yield* near.received(established.length))).toBe(established)
         return { near, far }
       })
       const first = yield* begin
@@ -101,7 +105,7 @@ describe("wsmux connect -D", () => {
       yield* first.far.write("bye")
       yield* first.far.end
       const { bytes, how } = yield* first.near.over
-      expect([text(bytes), how]).toEqual(["HTTP/1.1 200 Connection established\r\n\r\nbye", "end"])
+      expect([text(bytes), how]).toEqual([`${established}bye`, "end"])
       const second = yield* begin
       yield* second.near.reset
       expect((yield* second.far.over).how).toBe("ECONNRESET")
