@@ -63,9 +63,16 @@ export const launchFirefox = async (program: string): Promise<Browser> => {
     })
   await send("session.new", { capabilities: {} })
   await send("session.subscribe", { events: ["log.entryAdded"] })
+  // Firefox may lose a tab that is created while another one closes.
+  let turn: Promise<unknown> = Promise.resolve()
+  const inTurn: typeof send = (method, params) => {
+    const answer = turn.then(() => send(method, params))
+    turn = answer.catch(() => {})
+    return answer
+  }
   return {
     open: async () => {
-      const { context } = await send("browsingContext.create", { type: "tab" })
+      const { context } = await inTurn("browsingContext.create", { type: "tab" })
       const errors: Array<string> = []
       complaints.set(context, errors)
       return {
@@ -80,7 +87,7 @@ export const launchFirefox = async (program: string): Promise<Browser> => {
           return JSON.parse(result.value)
         },
         complaints: errors,
-        close: () => send("browsingContext.close", { context })
+        close: () => inTurn("browsingContext.close", { context })
       }
     },
     close: async () => {
