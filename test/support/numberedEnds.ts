@@ -13,6 +13,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Open } from "../../src/internal/wire/record.js"
 import { pattern } from "./bytes.js"
+import { DrainRules } from "./drainRules.js"
 import { decodeMessage } from "./records.js"
 import { WireRules } from "./wireRules.js"
 import { withParts } from "./withParts.js"
@@ -75,6 +76,8 @@ export class Wire {
   readonly #sizes: Record<Side, number>
   readonly #growth: Record<Side, number>
   readonly #rules: WireRules
+  /** The rules of drains, for sessions that the test tells. */
+  readonly drains = new DrainRules()
   readonly #directions = new Map<number, Direction>()
   readonly #accepted = new Set<number>()
   /** The bytes that each end takes before it accepts a stream. */
@@ -153,6 +156,8 @@ export class Wire {
     } catch (error) {
       this.faults.push(String(error))
     }
+    const broken = this.drains.see(from, frame)
+    if (broken !== undefined) this.faults.push(broken)
     if (!("id" in frame)) return
     const direction = this.direction(from, frame.id)
     if (frame._tag === "Open") {
@@ -195,7 +200,9 @@ export class Wire {
 
   arrive(to: Side, message: Uint8Array): void {
     const frame = decodeMessage(message)
-    if (!("id" in frame) || this.isOver[to]()) return
+    if (this.isOver[to]()) return
+    this.drains.arrive(to, frame)
+    if (!("id" in frame)) return
     const direction = this.direction(other(to), frame.id)
     if (frame._tag === "Reset" && !direction.endArrived) direction.resetArrived = frame.code
     if (frame._tag === "Stop") this.direction(to, frame.id).stopArrived = frame.code
@@ -485,6 +492,8 @@ export const makeEnd = (wire: Wire, side: Side, { leave, mayExpire = () => false
         leavesOut() ||
         [outbound.reset, outbound.stopArrived, inbound.reset, ...codes].some((code) => code !== undefined),
       isLeft: () => left,
+      /** Whether both directions have ended. */
+      isOver: () => outbound.ended && inbound.endArrived,
       isUnsure: () => unsure,
       inbound,
       isWhole: () =>

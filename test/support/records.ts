@@ -59,4 +59,12 @@ export const open = (id: number, window = 1024, label = "", metadata: Metadata =
 
 export const reset = (id: number, code: number, reason = ""): Record.Reset => ({ _tag: "Reset", id, code, reason })
 
+export const goAway = (graceMillis: number, code = 0, reason = ""): Record.GoAway => ({
+  _tag: "GoAway",
+  code,
+  graceMillis,
+  redial: true,
+  reason
+})
+
 export const stop = (id: number, code: number): Record.Stop => ({ _tag: "Stop", id, code })

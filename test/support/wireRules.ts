@@ -35,19 +35,22 @@ export class WireRules {
   readonly #streams: Map<number, Stream>
   readonly #hellos: Partial<Sides<Hello>>
   readonly #hasSent: Sides<boolean>
+  readonly #drains: Sides<boolean>
 
   constructor(
     sizes: Sides<number>,
     growth: Sides<number> = { client: 0, server: 0 },
     streams = new Map<number, Stream>(),
     hellos: Partial<Sides<Hello>> = {},
-    hasSent: Sides<boolean> = { client: false, server: false }
+    hasSent: Sides<boolean> = { client: false, server: false },
+    drains: Sides<boolean> = { client: false, server: false }
   ) {
     this.#sizes = sizes
     this.#growth = growth
     this.#streams = streams
     this.#hellos = hellos
     this.#hasSent = hasSent
+    this.#drains = drains
   }
 
   /** Whether both ends speak the dialect. */
@@ -58,7 +61,7 @@ export class WireRules {
   /** Whether an end may send this frame now. */
   allow(from: "client" | "server", frame: Frame.Frame): boolean {
     try {
-      const copy = structuredClone([this.#streams, this.#hellos, this.#hasSent] as const)
+      const copy = structuredClone([this.#streams, this.#hellos, this.#hasSent, this.#drains] as const)
       new WireRules(this.#sizes, this.#growth, ...copy).see(from, frame)
       return true
     } catch {
@@ -82,6 +85,8 @@ export class WireRules {
         this.#hellos[from] = message
         return
       case "GoAway":
+        this.#drains[from] = true
+        return rule(this.isNative, "a record without the dialect")
       case "Ping":
       case "Pong":
         return rule(this.isNative, "a record without the dialect")
@@ -154,6 +159,7 @@ export class WireRules {
   ): void {
     rule((id % 2 === 1 ? "client" : "server") === from, "an id of the other side")
     rule(!this.#streams.has(id), "opened twice")
+    rule(!this.#drains[from], "opened behind its own GOAWAY")
     const early = window === undefined ? 0 : this.#hellos[from === "client" ? "server" : "client"]?.earlyCredit
     const stream = {
       isAccepted: false,

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Frame from "../../../src/internal/wire/frame.js"
+import { Feature } from "../../../src/internal/wire/record.js"
 import { bytes } from "../../support/bytes.js"
+import { encodeMessage, goAway, hello } from "../../support/records.js"
 import { ack, dat, fin, syn } from "../../support/scriptedPeer.js"
 import { type Attacker, connect, forIds, frame, messages } from "./attacker.js"
 import { attacking, full, makeVictim, mebibyte, patience, report, slack } from "./support.js"
@@ -118,8 +120,59 @@ describe.sequential("a server with unread bytes", () => {
   }
 })
 
+describe.sequential("a server with announcements of a drain", () => {
+  const native = encodeMessage(hello({ features: Feature.open | Feature.reset | Feature.goAway | Feature.ping }))
+  const storms: Readonly<Record<string, { readonly grace: (turn: number) => number; readonly isNews: boolean }>> = {
+    "the same GOAWAY": { grace: () => 1000, isNews: false },
+    "a GOAWAY with a longer grace each time": { grace: (turn) => 1000 + turn, isNews: false },
+    "a GOAWAY with a shorter grace each time": { grace: (turn) => Frame.maxUint32 - turn * 4000, isNews: true }
+  }
+  for (const [name, { grace, isNews }] of Object.entries(storms)) {
+    it.scopedLive(`server holds no memory and serves on when a peer sends ${name}`, () =>
+      Effect.gen(function*() {
+        const count = full(1_000_000, 60_000)
+        const victim = yield* makeVictim()
+        yield* attacking(victim, (before) =>
+          Effect.gen(function*() {
+            const attacker = yield* connect(victim.port, { path: "/ignore" })
+            yield* attacker.send(messages(native, syn(1)))
+            for (let sent = 0; sent < count; sent += 2000) {
+              const batch = Array.from({ length: 2000 }, (_, turn) => encodeMessage(goAway(grace(sent + turn))))
+              yield* attacker.send(messages(...batch))
+            }
+            yield* attacker.answered
+            yield* attacker.send(messages(syn(3))) // a peer that drains may open streams
+            yield* attacker.answered
+            const { counters, sessions, streams } = yield* victim.condition
+            const grown = (yield* victim.memory) - before
+            yield* report(name, { records: count, "bytes in all": grown })
+            expect({ sessions, streams }).toEqual({ sessions: 1, streams: 2 })
+            const ignored = counters.ignoredFrames
+            expect(ignored).toBe(isNews ? 0 : count - 1)
+            expect(grown).toBeLessThan(slack)
+          }))
+      }), patience)
+  }
+})
+
 describe.sequential("a server with malformed messages", () => {
-  const bad: Readonly<Record<string, { readonly bytes: Uint8Array; readonly ends: string }>> = {
+  interface Bad {
+    readonly bytes: Uint8Array
+    readonly ends: string
+    /** Whether the peer speaks the dialect. */
+    readonly isNative?: boolean
+  }
+  const bad: Readonly<Record<string, Bad>> = {
+    "a GOAWAY cut short": {
+      bytes: messages(encodeMessage(goAway(5)).subarray(0, 14)),
+      ends: "MalformedFrame",
+      isNative: true
+    },
+    "a GOAWAY with too long a reason": {
+      bytes: messages(Buffer.concat([encodeMessage(goAway(5)), new Uint8Array(129)])),
+      ends: "MalformedFrame",
+      isNative: true
+    },
     "text": { bytes: frame(0x1, bytes("hello")), ends: "UnexpectedText" },
     "without a header": { bytes: messages(new Uint8Array(4)), ends: "MalformedFrame" },
     "empty": { bytes: messages(new Uint8Array(0)), ends: "MalformedFrame" },
@@ -147,10 +200,10 @@ describe.sequential("a server with malformed messages", () => {
         Effect.gen(function*() {
           const expected: Record<string, number> = {}
           for (let round = 0; round < rounds; round++) {
-            yield* Effect.forEach(Object.values(bad), ({ bytes, ends }) =>
+            yield* Effect.forEach(Object.values(bad), ({ bytes, ends, isNative = false }) =>
               Effect.gen(function*() {
                 const attacker = yield* connect(victim.port, { path: "/ignore" })
-                yield* attacker.push(messages(syn(1)))
+                yield* attacker.push(messages(...isNative ? [encodeMessage(hello())] : [], syn(1)))
                 yield* attacker.push(bytes)
                 yield* attacker.closed
                 expected[ends] = (expected[ends] ?? 0) + 1

@@ -9,7 +9,7 @@ import * as Frame from "../../../src/internal/wire/frame.js"
 import { pattern } from "../../support/bytes.js"
 import { count } from "../../support/count.js"
 import { extent } from "../../support/extent.js"
-import { encodeMessage, hello, type Message, open, reset, stop } from "../../support/records.js"
+import { encodeMessage, goAway, hello, type Message, open, reset, stop } from "../../support/records.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import { settle } from "../../support/sessions.js"
 import { type Activity, checkBounds, checkOver, tight, tightHello, whole } from "../../support/withstanding.js"
@@ -58,13 +58,13 @@ const record = (role: Role): FastCheck.Arbitrary<Exclude<Message, Frame.Frame | 
     },
     { weight: 4, arbitrary: FastCheck.tuple(id, code, text).map(([id, code, text]) => reset(id, code, text)) },
     { weight: 3, arbitrary: FastCheck.tuple(id, code).map(([id, code]) => stop(id, code)) },
+    { weight: 1, arbitrary: FastCheck.tuple(credit, code, text).map((parts) => goAway(...parts)) },
     {
       weight: 1,
       arbitrary: FastCheck.constantFrom(
         hello(),
         { _tag: "Ping", payload: new Uint8Array(8) } as const,
         { _tag: "Pong", payload: new Uint8Array(8) } as const,
-        { _tag: "GoAway", code: 1, graceMillis: 5, redial: true, reason: "" } as const,
         { _tag: "Unknown", kind: 200 } as const
       )
     }
@@ -96,6 +96,8 @@ const attacks = FastCheck.constantFrom<Role>("client", "server").chain((role) =>
     capacity: FastCheck.constantFrom(30, 64 * 1024),
     /** The number of messages that come at once. */
     burst: FastCheck.integer({ min: 1, max: 20 }),
+    /** Behind how many messages the session drains, if at all. */
+    drainsAt: FastCheck.option(FastCheck.integer({ min: 40, max: 99 }), { freq: 2 }),
     messages: FastCheck.array(message(role), { minLength: perRun, maxLength: perRun, size: "max" })
   })
 )
@@ -112,24 +114,25 @@ const handlers: Record<Attack["handler"], ((stream: MuxStream) => Effect.Effect<
 /** The number of messages that did not end their session. */
 let survived = 0
 
-const withstand = ({ burst, capacity, handler, isNative, messages, opens, role }: Attack) =>
+const withstand = ({ burst, capacity, drainsAt, handler, isNative, messages, opens, role }: Attack) =>
   Effect.gen(function*() {
     const { pair, session, transport } = yield* makePeer(role, tight, { capacity })
     if (isNative) transport.send([encodeMessage(hello(tightHello))])
     const work = handlers[handler]
     const running = yield* Effect.fork(work === undefined ? Effect.never : session.run(work))
-    const opening = yield* Effect.forEach(Array.from({ length: opens }), () =>
-      Effect.fork(Effect.scoped(Effect.flatMap(session.open({ early: true }), (stream) =>
-        Effect.zipRight(
-          stream.write(pattern(500)),
-          Stream.runDrain(stream.readable)
-        )))))
+    const opening = yield* Effect.forEach(
+      Array.from({ length: opens }),
+      () =>
+        Effect.fork(Effect.scoped(Effect.flatMap(session.open({ early: true }), (stream) =>
+          Effect.zipRight(
+            stream.write(pattern(500)),
+            Stream.runDrain(stream.readable)
+          ))))
+    )
+    let drain: Fiber.RuntimeFiber<void> | undefined
     for (let at = 0; at < messages.length; at += burst) {
-      yield* Effect.sync(() =>
-        messages.slice(at, at + burst).forEach((bytes) =>
-          transport.send([bytes])
-        )
-      )
+      if (drainsAt !== null && at >= drainsAt) drain ??= yield* Effect.fork(session.drain({ grace: "20 seconds" }))
+      yield* Effect.sync(() => messages.slice(at, at + burst).forEach((bytes) => transport.send([bytes])))
       yield* Effect.repeatN(Effect.yieldNow(), 10 + burst)
       const { closed } = yield* session.snapshot
       if (!closed) survived += Math.min(burst, messages.length - at)
@@ -139,6 +142,7 @@ const withstand = ({ burst, capacity, handler, isNative, messages, opens, role }
     yield* TestClock.adjust("1 minute") // every time limit passes
     if (handler === "ignore" || work === undefined) yield* Fiber.interrupt(running)
     yield* settle
+    if (drain !== undefined) yield* checkOver(session, [["drain", drain]])
     yield* checkOver(session, [["run", running], ...opening.map((fiber): Activity => ["open", fiber])])
   })
 

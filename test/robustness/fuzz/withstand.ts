@@ -8,11 +8,13 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
+import assert from "node:assert"
 import * as Frame from "../../../src/internal/wire/frame.js"
+import * as Record from "../../../src/internal/wire/record.js"
 import { pattern } from "../../support/bytes.js"
 import { idle, leavingNothing, runDeterministically, type Timers } from "../../support/deterministic.js"
 import { Random } from "../../support/random.js"
-import { encodeMessage, hello, open, reset, stop } from "../../support/records.js"
+import { encodeMessage, goAway, hello, open, reset, stop } from "../../support/records.js"
 import { ack, dat, fin, makePeer, syn } from "../../support/scriptedPeer.js"
 import {
   type Activity,
@@ -53,6 +55,11 @@ const credits = [1, 0, 2, 50, 63, 64, 65, 128, 129, 1000, 65_536, 2 ** 31, Frame
 const millis = [0, 1, 999, 1000, 29_999, 30_000, 60_000]
 const source = pattern(Math.max(...writes))
 const bytes = (size: number) => source.subarray(0, size)
+/** The HELLO of a peer that takes announcements of a drain and answers pings, or does not answer them. */
+const drainingHello = hello({
+  ...tightHello,
+  features: Record.Feature.open | Record.Feature.reset | Record.Feature.goAway | Record.Feature.ping
+})
 const pick = <A>(values: ReadonlyArray<A>, byte: number): A => values[byte % values.length]!
 
 export interface Withstood {
@@ -115,7 +122,13 @@ const record = (byte: number, peerId: number, id: number): Uint8Array => {
     case 6:
       return encodeMessage({ _tag: rest % 2 === 0 ? "Ping" : "Pong", payload: new Uint8Array(8).fill(rest) })
     default:
-      return encodeMessage(rest % 2 === 0 ? hello() : { _tag: "Unknown", kind: 100 + rest })
+      return encodeMessage(
+        rest % 2 === 0
+          ? hello()
+          : rest % 4 === 1
+          ? goAway(pick(millis, rest >> 2), rest)
+          : { _tag: "Unknown", kind: 100 + rest }
+      )
   }
 }
 
@@ -148,19 +161,20 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
       yield* fork("run", session.run((stream) => head & 4 ? Stream.run(stream.readable, stream.writable) : Effect.void))
     }
     const isNative = (bits & 128) > 0
-    if (isNative) transport.send([encodeMessage(hello(tightHello))])
+    if (isNative) transport.send([encodeMessage(width < 192 ? hello(tightHello) : drainingHello)])
     let messages = 0
     let isOver = false
     let opens = 0
     let reached: Reached = { backlog: 0, unanswered: 0, streams: 0, held: 0 }
+    /** When the session must be over, by its own drain. */
+    let drainedBy = Infinity
     const check = Effect.zipRight(
       idle,
-      Effect.suspend(() =>
-        Effect.map(
-          checkBounds(session, { ...bounds, opens }),
-          (now) => reached = furthest(reached, now)
-        )
-      )
+      Effect.gen(function*() {
+        reached = furthest(reached, yield* checkBounds(session, { ...bounds, opens }))
+        const isLate = (yield* Clock.currentTimeMillis) >= drainedBy && !(yield* session.isClosed)
+        assert(!isLate, "the session lives although the grace of its drain has passed")
+      })
     )
     const send = (message: Frame.Frame | Uint8Array) => {
       if (!isOver) messages++
@@ -239,6 +253,12 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
           if (a < 32 || backlog > 0) yield* fork("accept", own(session.accept))
           break
         case "link": {
+          if (a >= 240) { // the user drains the session
+            const grace = pick(millis, b)
+            drainedBy = Math.min(drainedBy, (yield* Clock.currentTimeMillis) + grace)
+            yield* fork("drain", session.drain({ grace, code: b }))
+            break
+          }
           const side = a & 1 ? "client" : "server"
           yield* a < 64 ? pair.stall(side) : pair.resume(side)
           break

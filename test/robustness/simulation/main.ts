@@ -6,8 +6,14 @@ import * as sessions from "./simulate.js"
 const run = ({ count, from, resumes, sessions: overSessions, shows }: Options): number => {
   let cuts = 0
   let resumed = 0
+  let drains = 0
+  const simulateSessions = (seed: number) => {
+    const report = sessions.simulate(seed, resumes)
+    drains += report.drains
+    return report
+  }
   const simulate = (seed: number) => {
-    const report = resumes && !overSessions ? resumption.simulate(seed) : sessions.simulate(seed, resumes)
+    const report = resumes && !overSessions ? resumption.simulate(seed) : simulateSessions(seed)
     cuts += report.cuts
     resumed += report.resumed
     return report
@@ -32,7 +38,8 @@ const run = ({ count, from, resumes, sessions: overSessions, shows }: Options): 
   }
   const seconds = ((performance.now() - began) / 1000).toFixed(1)
   const losses = resumes ? `, ${cuts} cuts, ${resumed} times resumed` : ""
-  if (!shows) console.log(`${count} seeds from ${from} on in ${seconds} s: ${failed.length} failed${losses}`)
+  const drained = resumes && !overSessions ? "" : `, ${drains} drains`
+  if (!shows) console.log(`${count} seeds from ${from} on in ${seconds} s: ${failed.length} failed${losses}${drained}`)
   return failed.length === 0 ? 0 : 1
 }
 

@@ -2,6 +2,7 @@ import type { SessionSnapshot } from "effect-wsmux/SessionSnapshot"
 import * as Duration from "effect/Duration"
 import { smallFrame } from "../../../src/internal/send/congestion.js"
 import { isAnswered, other } from "../../support/numberedEnds.js"
+import { checkDrain, checkOwners } from "./drains.js"
 import { drainsLittle, isDone, isOver, type Peer, snapshotOf } from "./peer.js"
 
 /** How many opens may be unanswered, and whether that is decided. */
@@ -40,6 +41,8 @@ export const checkAtRest = (peer: Peer, now: number): void => {
   const { wire } = peer.link
   const fault = (text: string) => wire.faults.push(`${peer.name}: ${text}`)
   const over = isOver(peer)
+  checkDrain(peer, now)
+  checkOwners(peer)
   const { backlog, streams, unacknowledgedOpens, waitingOpens } = snapshotOf(peer)
   if (over && streams.length > 0) fault("has streams after its end")
   if (peer.accepting.some((fiber) => !isDone(fiber))) {

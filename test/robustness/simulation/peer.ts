@@ -1,3 +1,4 @@
+import { ResetCode } from "effect-wsmux/MuxStream"
 import type * as Session from "effect-wsmux/Session"
 import * as SessionConfig from "effect-wsmux/SessionConfig"
 import type { SessionSnapshot } from "effect-wsmux/SessionSnapshot"
@@ -7,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { End, Side } from "../../support/numberedEnds.js"
 import type { Random } from "../../support/random.js"
+import { type Drain, mayFailDraining } from "./drains.js"
 import type { Link } from "./link.js"
 
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -59,8 +61,14 @@ export interface Peer {
   readonly callbacks: ReadonlyArray<TerminalError>
   /** Whether the session had ended before its callback was set. */
   readonly isOverEarly: boolean
-  /** The running closes of the session. */
+  /** The running closes and drains of the session, each with the time from which it may take no longer than a close. */
   readonly closing: Array<Started>
+  /** The drain by this end. */
+  drain: Drain | undefined
+  /** The fiber that waits for a drain of either end. */
+  hearing: AnyFiber
+  /** When the peer's first message had told whether it speaks the dialect. */
+  decidedAt: number | undefined
 }
 
 /** A stream that is left takes so few bytes that its writer may wait until the session ends. */
@@ -79,12 +87,13 @@ export const mayOpenFail =
       case "AcceptTimeout":
         return now - since >= Duration.toMillis(peer.settings.streamAcceptDeadline)
       case "StreamRefused":
-        return peer.link.wire.isRefused(error.streamId)
+        return peer.link.wire.isRefused(error.streamId) && error.code !== ResetCode.Draining
       case "LabelsUnsupported":
         return !peer.link.wire.isNative || now - since >= Duration.toMillis(peer.settings.streamAcceptDeadline)
       case "DuplicateStream":
-      case "SessionDraining": // no program drains
         return false
+      case "SessionDraining":
+        return mayFailDraining(peer, error)
       default:
         return peer.link.wire.ends(peer.side, error)
     }

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto"
 import { idle, leavingNothing, type Order, runDeterministically, type Timers } from "../../support/deterministic.js"
 import type { End } from "../../support/numberedEnds.js"
 import { Random } from "../../support/random.js"
+import { endedByDrain } from "./drains.js"
 import { drainsLittle, isDone, isOver, type Peer, snapshotOf } from "./peer.js"
 import { accept, dispose, drawStep, isAlive, open, run, takeStep } from "./steps.js"
 import { Fault, makeWorld, type World } from "./world.js"
@@ -21,6 +22,8 @@ export interface Report {
   /** How often a connection was cut that can be resumed, and how often a session went on over another. */
   readonly cuts: number
   readonly resumed: number
+  /** How many ends have drained their sessions. */
+  readonly drains: number
 }
 
 /** Runs the program of a seed: sessions that end with their connections, or survive the loss of them. */
@@ -33,7 +36,7 @@ export const simulate = (seed: number, resumes = false): Report => {
   const trace = [
     `seed ${seed}: ${order.shuffled ? "any fiber" : "the oldest fiber"} next, preemption ${order.preemption}`
   ]
-  const counts = { cuts: 0, resumed: 0 }
+  const counts = { cuts: 0, resumed: 0, drains: 0 }
   const attempt = () => {
     const exit = runDeterministically(
       (timers) =>
@@ -66,7 +69,7 @@ const describe = (cause: Cause.Cause<unknown>): string => {
 interface Kind {
   readonly preemptive: boolean
   readonly resumes: boolean
-  readonly counts: { cuts: number; resumed: number }
+  readonly counts: { cuts: number; resumed: number; drains: number }
 }
 
 const program = (random: Random, timers: Timers, kind: Kind, tell: (text: string) => void) =>
@@ -78,7 +81,9 @@ const program = (random: Random, timers: Timers, kind: Kind, tell: (text: string
         yield* Effect.gen(function*() {
           yield* live(world)
           yield* finish(world)
-          for (const [{ link }] of world.pairs) {
+          for (const pair of world.pairs) {
+            const [{ link }] = pair
+            kind.counts.drains += pair.filter((peer) => peer.drain !== undefined).length
             kind.counts.cuts += link.pair.cuts()
             kind.counts.resumed += link.pair.resumed()
           }
@@ -117,7 +122,7 @@ const live = (world: World) =>
     }
     for (const pair of world.pairs) {
       // this program has lost connections, and ended no session
-      const mustLive = world.resumes && !mayEnd && !pair[0].link.pair.mayEnd()
+      const mustLive = world.resumes && !mayEnd && !pair[0].link.pair.mayEnd() && pair.every((peer) => !peer.drain)
       if (mustLive && !isAlive(pair)) throw new Fault(`${pair[0].name}: the session ends with its connection`)
     }
   })
@@ -159,7 +164,7 @@ const finish = (world: World) =>
       yield* end.order({ do: world.random.pick(["end", "sink"]), size: world.random.int(0, 20), parts: 2 })
     }
     for (const { end } of held) readers.push(yield* end.readAll)
-    const concerned = () => held.filter(({ pair }) => isAlive(pair))
+    const concerned = () => held.filter(({ pair }) => isAlive(pair) || endedByDrain(pair))
     const isDoneWith = ({ read, end }: ReturnType<End["pending"]>) => !read && !end
     yield* world.until("every stream is read to its end", () =>
       concerned().every(({ end }) =>

@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { type End, getEnd, makeEnd, type Order } from "../../support/numberedEnds.js"
+import { drain, drainServer, knowsOfDrain } from "./drains.js"
 import { isDone, isOver, mayOpenFail, type Peer } from "./peer.js"
 import type { World } from "./world.js"
 
@@ -43,11 +44,16 @@ const weights = {
 /** The steps that end sessions. */
 const fatal = { silence: 2, cut: 2, closeFrame: 1, close: 2, interruptClose: 1, dispose: 2, stopRun: 1, stopServer: 1 }
 
-export type Step = keyof typeof weights | keyof typeof fatal
+/** The steps that end sessions in time. */
+const gentle = { drain: 4, drainServer: 1 }
+
+export type Step = keyof typeof weights | keyof typeof fatal | keyof typeof gentle
 
 export const drawStep = (world: World, mayEnd: boolean): Step =>
   world.resumes && world.random.chance(0.25)
     ? world.random.weighted({ cut: 8, silence: 1 })
+    : world.drains && world.random.chance(0.12)
+    ? world.random.weighted(gentle)
     : mayEnd && world.random.chance(0.06)
     ? world.random.weighted(fatal)
     : world.random.weighted(weights)
@@ -90,13 +96,15 @@ const start = <E>(
   peer: Peer,
   what: string,
   operation: Effect.Effect<unknown, E>,
-  may: (error: E) => boolean
+  may: (error: E) => boolean,
+  mustFail = false
 ) =>
   operation.pipe(
     Effect.onExit((exit) =>
       Effect.sync(() => {
         world.say(`${peer.name}: ${what}: ${describe(exit)}`)
         peer.link.wire.judge(exit, may)
+        peer.link.wire.expect(!mustFail || Exit.isFailure(exit), `${peer.name}: ${what} succeeds`)
       })
     ),
     Effect.fork,
@@ -106,6 +114,7 @@ const start = <E>(
 export const open = (world: World, peer: Peer) => {
   const since = world.now()
   const { random } = world
+  const isTooLate = knowsOfDrain(peer)
   const early = random.chance(0.3)
   const label = random.chance(0.2) ? `label ${random.int(0, 99)}` : undefined
   const metadata = label === undefined ? undefined : { label }
@@ -127,7 +136,8 @@ export const open = (world: World, peer: Peer) => {
       peer,
       "open",
       Effect.provideService(opening, Scope.Scope, world.scope),
-      (error) => mayOpenFail(peer, since, world.now())(error)
+      (error) => mayOpenFail(peer, since, world.now())(error),
+      isTooLate
     ),
     (started) => peer.opening.push(started)
   )
@@ -196,6 +206,8 @@ export const takeStep = (world: World, step: Step): Effect.Effect<unknown, unkno
       if (!random.chance(0.3)) return Effect.void
       say("the server stops")
       return world.stopServer
+    case "drainServer":
+      return drainServer(world)
   }
   say(`${peer.name}: ${step}`)
   switch (step) {
@@ -232,6 +244,8 @@ export const takeStep = (world: World, step: Step): Effect.Effect<unknown, unkno
       )
     case "dispose":
       return dispose(world, peer)
+    case "drain":
+      return drain(world, peer)
   }
   if (peer.ends.length === 0) return Effect.void
   const end = random.pick(interruptible(peer.ends, step))

@@ -17,9 +17,10 @@ import { type Side, Wire } from "../../support/numberedEnds.js"
 import type { Random } from "../../support/random.js"
 import { decodeMessage, type Message } from "../../support/records.js"
 import { withParts } from "../../support/withParts.js"
+import { checkCause, type Drain } from "./drains.js"
 import { drawWeather, type Link, makeLink } from "./link.js"
 import { checkAtRest, checkBounds, checkCredit, checkTurn, type Turns } from "./model.js"
-import { drawSettings, isOver, type Peer } from "./peer.js"
+import { drawSettings, isOver, type Peer, snapshotOf } from "./peer.js"
 import { makePlainPair, makeResumablePairs } from "./resumable.js"
 import { makeMemoryServer } from "./server.js"
 
@@ -36,6 +37,11 @@ export interface World {
   readonly connect: Effect.Effect<void, unknown>
   /** Ends the server with all of its sessions. */
   readonly stopServer: Effect.Effect<unknown>
+  /** Whether sessions are drained. */
+  readonly drains: boolean
+  /** Drains all sessions of the server. */
+  readonly drainServer: (grace: number) => Effect.Effect<void>
+  serverDrain: Drain | undefined
   readonly isStopped: () => boolean
   /** Throws when an invariant does not hold. */
   readonly check: () => void
@@ -61,6 +67,7 @@ export const makeWorld = (
     const network = random.fork()
     const makePair = resumes ? yield* makeResumablePairs(network.fork()) : makePlainPair
     let stopped = false
+    const drained = { serverDrain: undefined as Drain | undefined }
 
     /** Only sessions that speak the dialect can resume. */
     const native = resumes && random.chance(0.9) ? { dialect: "auto" } as const : {}
@@ -85,6 +92,8 @@ export const makeWorld = (
       opening: [],
       accepting: [],
       closing: [],
+      drain: undefined,
+      decidedAt: undefined,
       ...rest
     })
 
@@ -113,8 +122,10 @@ export const makeWorld = (
       const callbacks = { client: new Array<TerminalError>(), server: new Array<TerminalError>() }
       const told = (side: Side) => (cause: TerminalError) =>
         Effect.sync(() => {
-          say(`${side} ${name} is closed: ${cause._tag}`)
+          say(`${side} ${name} is closed: ${String(cause)}`)
           callbacks[side].push(cause)
+          const peer = pairs.flat().find((peer) => peer.link === link && peer.side === side)
+          if (peer !== undefined) checkCause(peer, cause, now())
         })
 
       const given = yield* Deferred.make<readonly [Session.Session, Effect.Effect<unknown>]>()
@@ -136,6 +147,7 @@ export const makeWorld = (
           dispose: Scope.close(clientScope, Exit.void),
           callbacks: callbacks.client,
           isOverEarly: false,
+          hearing: yield* hear(client),
           running: undefined
         }),
         newPeer(name, "server", {
@@ -145,10 +157,15 @@ export const makeWorld = (
           dispose,
           callbacks: callbacks.server,
           isOverEarly,
+          hearing: yield* hear(served),
           running: undefined
         })
       ] as const
-      for (const peer of peers) wire.isOver[peer.side] = () => isOver(peer)
+      for (const peer of peers) {
+        wire.isOver[peer.side] = () => isOver(peer)
+        wire.drains.snapshot[peer.side] = () => snapshotOf(peer)
+      }
+      peers[1].drain = drained.serverDrain && { ...drained.serverDrain }
       pairs.push(peers)
     })
     const sameWindows = { streamBufferSize: serverSettings.streamBufferSize, maxStreamBufferSize: undefined }
@@ -189,7 +206,7 @@ export const makeWorld = (
         }
       })
 
-    return {
+    return Object.assign(drained, {
       random,
       now,
       say,
@@ -202,16 +219,20 @@ export const makeWorld = (
         return Fiber.interruptFork(serving)
       }),
       isStopped: () => stopped,
+      drains: random.chance(0.35),
+      drainServer: (grace: number) => sessions.drain({ grace }),
       check,
       checkAtRest: atRest,
       until
-    } satisfies World
+    }) satisfies World
   })
 
-type PeerLists = "ends" | "opening" | "accepting" | "closing"
+type PeerLists = "ends" | "opening" | "accepting" | "closing" | "drain" | "decidedAt"
 
 /** A time that no operation exceeds on the slowest link, in milliseconds of the TestClock. */
 const patience = 600_000
+
+const hear = (session: Session.Session) => Effect.fork(session.awaitDraining)
 
 const describe = (settings: SessionConfig.Settings): string =>
   Object.entries(settings)

@@ -29,7 +29,18 @@ describe.sequential("the simulation of sessions that resume", { timeout: patienc
   it("simulate cuts and resumes sessions with streams of every kind when 100 seeds run", () => {
     const all = Array.from({ length: 100 }, (_, seed) => reportOf(seed))
     const seen = all.map(({ trace }) => trace.join("\n")).join("\n")
-    const events = ["OPEN", "RESET", "STOP", "SYN", "DAT", "a link is cut", "AcceptTimeout", "TransportFailure"]
+    const events = [
+      "OPEN",
+      "RESET",
+      "STOP",
+      "SYN",
+      "DAT",
+      "GOAWAY",
+      "SessionDraining",
+      "a link is cut",
+      "AcceptTimeout",
+      "TransportFailure"
+    ]
     expect(events.filter((event) => !seen.includes(event))).toEqual([])
     expect(all.reduce((sum, { resumed }) => sum + resumed, 0)).toBeGreaterThan(50)
   })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { pattern } from "../../../../support/bytes.js"
-import { hello, type Message, open, reset, stop } from "../../../../support/records.js"
+import { goAway, hello, type Message, open, reset, stop } from "../../../../support/records.js"
 import { ack, dat, fin, syn } from "../../../../support/scriptedPeer.js"
 import { WireRules } from "../../../../support/wireRules.js"
 
@@ -41,6 +41,7 @@ const nativeViolations: Record<string, ReadonlyArray<Step>> = {
   "ended twice": [...native, ["client", fin(1)], ["client", reset(1, 2)]],
   "more credit than was used": [...native, ["client", ack(1, 1)]],
   "opened twice": [...native, ["client", open(1)]],
+  "opened behind its own GOAWAY": [...native, ["client", goAway(5)], ["server", open(2)], ["client", open(3)]],
   "accepts what it has refused": [...negotiated, ["client", open(1)], ["server", reset(1, 3)], ["server", ack(1, 6)]]
 }
 
