@@ -243,6 +243,46 @@ describe.sequential("the package", { timeout: patience }, () => {
     })
   })
 
+  describe.sequential("the package in a project with Effect 4", () => {
+    let project: string
+    beforeAll(async () => {
+      project = await mkdtemp(join(directory, "four-"))
+      await writeFile(join(project, "package.json"), JSON.stringify({ private: true, type: "module" }))
+      await install(project, "effect@4.1.0")
+    }, patience)
+
+    it("npm names the range of Effect 3 when a project with Effect 4 installs the package", async () => {
+      const answer = await complaints(install(project, tarball))
+      expect(answer).toContain("ERESOLVE")
+      expect(answer).toContain("Found: effect@4.1.0")
+      expect(answer).toContain(`peer effect@"${json(root, "package.json").peerDependencies.effect}"`)
+      expect(answer).toContain("from effect-wsmux@")
+    })
+
+    it("src/README.md lists every module of Effect that the package imports and Effect 4 lacks", async () => {
+      const page = readFileSync(join(root, "src/README.md"), "utf8")
+      const rows = [...page.slice(page.indexOf("## Effect 4")).matchAll(/^\| `(\w+)` \| .* \| (?:`(\w+)`)?.* \|$/gm)]
+      const listed = rows.map(([, name]) => name!)
+      const successors = rows.flatMap(([, , name]) => name === undefined ? [] : [`effect/${name}`])
+      const names = new Set(
+        packed.filter((path) => /^src\/.*\.ts$/.test(path)).flatMap((path) =>
+          [...readFileSync(join(root, path), "utf8").matchAll(/"(effect\/\w+)"/g)].map(([, name]) => name!)
+        )
+      )
+      const answer = await run(
+        project,
+        process.execPath,
+        "--input-type=module",
+        "--eval",
+        imports([...names, ...successors])
+      )
+      const found: ReadonlyArray<readonly [string, string]> = JSON.parse(answer)
+      const missing = found.filter(([, result]) => result !== "found").map(([name]) => name.slice("effect/".length))
+      expect(successors.length).toBeGreaterThan(0)
+      expect(missing.sort()).toEqual(listed.sort())
+    })
+  })
+
   it("the package brings the command wsmux when it is installed globally, without its peers", async () => {
     const prefix = join(directory, "global")
     // The command is bundled. npm leaves out the peers by this option alone.
