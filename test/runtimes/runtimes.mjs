@@ -52,6 +52,9 @@ export const commandOf = (name) => {
 
 export const names = [current, ...Object.keys(downloads).filter((name) => name !== current)]
 
+/** The newest Node. */
+export const newestNode = names.filter((name) => /^node\d+$/.test(name)).sort().at(-1)
+
 /** Fetches a runtime that is missing. Returns why that failed, or undefined. */
 const fetchRuntime = async (name) => {
   if (commandOf(name) !== undefined) return undefined
