@@ -4,13 +4,16 @@ import { readFileSync } from "node:fs"
 import { connect, createServer, type Server, type Socket } from "node:net"
 import type { AddressInfo } from "node:net"
 import { createInterface } from "node:readline"
+import { Readable } from "node:stream"
 import * as Tls from "node:tls"
 import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "vitest"
 import { WebSocket } from "ws"
+import { lossAtEnd } from "../../src/internal/tcp/tcpEnds.js"
 import { conform } from "../runtimes/conform.js"
 import { startServer } from "../runtimes/peers.js"
 import { current } from "../runtimes/runtimes.mjs"
+import { type Bridge, offersWebSockets, startBridge } from "./http2.js"
 import { certificate, kinds, programOf, type Proxy, startProxy } from "./proxies.js"
 
 const bin = fileURLToPath(new URL("../../dist/cli/bin.js", import.meta.url))
@@ -24,7 +27,7 @@ const found = Object.keys(kinds).filter((name) => {
 })
 
 /** Seconds in the place of the default time-outs: less than the sessions of the tasks are idle. */
-const idle = 5
+const idle = 10
 
 const portOf = (url: string): number => Number(new URL(url).port)
 
@@ -92,6 +95,69 @@ const lateEcho = (): Server =>
     socket.on("end", () => socket.end(Buffer.concat(chunks)))
   })
 
+/** Sends bytes back while they come. */
+const echo = (): Server => createServer((socket: Socket) => void socket.on("error", () => {}).pipe(socket))
+
+const endless = function*(): Generator<Buffer> {
+  for (;;) yield Buffer.alloc(64 * 1024, "abc")
+}
+
+/** Completes when so many bytes have arrived. The bytes go on. */
+const arrived = (socket: Socket, bytes: number): Promise<void> =>
+  new Promise((resolve) => {
+    let sum = 0
+    socket.on("data", (chunk) => {
+      sum += chunk.byteLength
+      if (sum >= bytes) resolve()
+    })
+  })
+
+/** How a connection ends: `end`, or the code of an error. Node 20 may say `end` of a reset. */
+const endOf = (socket: Socket): Promise<string> =>
+  new Promise((resolve) => {
+    const fail = (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message)
+    socket.on("error", fail).on("end", () => {
+      const loss = lossAtEnd(socket)
+      if (loss === undefined) resolve("end")
+      else fail(loss)
+    })
+  })
+
+/** A tunnel through a proxy. A WebSocket that is lost ends it. */
+interface Tunnel {
+  readonly serve: ChildProcess
+  readonly proxy: ChildProcess
+  readonly connected: ChildProcess
+  /** The port of this machine that leads to the target. */
+  readonly local: number
+}
+
+const withTunnel = async (name: string, target: Server, use: (tunnel: Tunnel) => Promise<void>): Promise<void> => {
+  target.listen(0, "127.0.0.1")
+  await once(target, "listening")
+  const serve = wsmux(
+    ...["serve", "--listen", "127.0.0.1:0", "--token", "secret"],
+    ...["--target", `127.0.0.1:${(target.address() as AddressInfo).port}`]
+  )
+  const children = [serve]
+  let proxy: Proxy | undefined
+  try {
+    const [, served] = await lineOf(serve, /^listening on ws:\/\/127\.0\.0\.1:(\d+)/)
+    proxy = await startProxy(name, Number(served), idle)
+    const connected = wsmux(
+      ...["connect", `ws://127.0.0.1:${proxy.port}`, "--listen", "127.0.0.1:0", "--token", "secret"],
+      ...["--resume", "off"]
+    )
+    children.push(connected)
+    const [, local] = await lineOf(connected, /^listening on 127\.0\.0\.1:(\d+)/)
+    await use({ serve, proxy: proxy.child, connected, local: Number(local) })
+  } finally {
+    for (const child of children) child.kill("SIGKILL")
+    target.close()
+    await proxy?.stop()
+  }
+}
+
 for (const name of found) {
   describe(name, () => {
     it(`session passes every task when ${name} is between its ends`, async () => {
@@ -125,6 +191,32 @@ for (const name of found) {
       })
     }
 
+    if (kinds[name]!.takesExtendedConnect) {
+      it(`session passes every task when ${name} takes its WebSocket over HTTP/2`, async () => {
+        let proxy: Proxy | undefined
+        let bridge: Bridge | undefined
+        try {
+          await conform(end, end, async (url) => {
+            proxy = await startProxy(name, portOf(url), idle)
+            bridge = await startBridge(proxy.tlsPort)
+            return {
+              url: `ws://127.0.0.1:${bridge.port}`,
+              expected: ["closed 4321 the reason", "ended KeepAliveExpired"]
+            }
+          })
+          expect(bridge?.accepted()).toBeGreaterThan(10)
+        } finally {
+          bridge?.stop()
+          await proxy?.stop()
+        }
+      })
+    } else if (kinds[name]!.speaksHttp2) {
+      it(`${name} offers no WebSockets over HTTP/2 when it speaks HTTP/2`, () =>
+        withProxy(name, async ({ tlsPort }) => {
+          expect(await offersWebSockets(tlsPort)).toBe(false)
+        }))
+    }
+
     if (kinds[name]!.defaultIdle !== undefined) {
       it(`${name} ends a WebSocket when nothing passes for its time-out`, () =>
         withProxy(name, async ({ port }) => {
@@ -149,44 +241,30 @@ for (const name of found) {
         expect(await dial(port, headers)).toBe(tooLarge[name])
       }))
 
-    it(`wsmux carries a connection with its half-close when ${name} is in between`, async () => {
-      const target = lateEcho().listen(0, "127.0.0.1")
-      await once(target, "listening")
-      const serve = wsmux(
-        ...["serve", "--listen", "127.0.0.1:0", "--token", "secret"],
-        ...["--target", `127.0.0.1:${(target.address() as AddressInfo).port}`]
-      )
-      const children = [serve]
-      let proxy: Proxy | undefined
-      try {
-        const [, served] = await lineOf(serve, /^listening on ws:\/\/127\.0\.0\.1:(\d+)/)
-        proxy = await startProxy(name, Number(served), idle)
-        const client = wsmux(
-          ...["connect", `ws://127.0.0.1:${proxy.port}`, "--listen", "127.0.0.1:0", "--token", "secret"],
-          ...["--resume", "off"] // a lost WebSocket ends the session at once
-        )
-        children.push(client)
-        const [, local] = await lineOf(client, /^listening on 127\.0\.0\.1:(\d+)/)
-        const socket = connect({ port: Number(local), host: "127.0.0.1", allowHalfOpen: true })
+    it(`wsmux carries a connection with its half-close when ${name} is in between`, () =>
+      withTunnel(name, lateEcho(), async ({ local }) => {
+        const socket = connect({ port: local, host: "127.0.0.1", allowHalfOpen: true })
         const sent = Buffer.alloc(4 * 1024 * 1024, "abc")
         socket.end(sent)
         const chunks: Array<Buffer> = []
         for await (const chunk of socket) chunks.push(chunk as Buffer)
         expect(Buffer.concat(chunks).equals(sent)).toBe(true)
-        // the end of the proxy in mid-transfer ends the session of the client
-        const lost = once(client, "exit")
-        const next = connect({ port: Number(local), host: "127.0.0.1" })
-        next.on("error", () => {})
-        next.write(sent)
-        await once(next, "connect")
-        proxy.child.kill("SIGKILL")
-        expect((await lost)[0]).toBe(1)
-      } finally {
-        for (const child of children) child.kill("SIGKILL")
-        target.close()
-        await proxy?.stop()
-      }
-    })
+      }))
+
+    for (const killed of ["serve", "proxy"] as const) {
+      const who = killed === "proxy" ? name : `the server behind ${name}`
+      it(`wsmux connect resets connections when ${who} is killed in mid-transfer`, () =>
+        withTunnel(name, echo(), async ({ connected, local, ...processes }) => {
+          const socket = connect({ port: local, host: "127.0.0.1" })
+          const ended = endOf(socket)
+          const exited = once(connected, "exit")
+          Readable.from(endless()).on("error", () => {}).pipe(socket)
+          await arrived(socket, 8 * 1024 * 1024)
+          processes[killed].kill("SIGKILL")
+          expect(await ended).toBe("ECONNRESET")
+          expect((await exited)[0]).toBe(1)
+        }))
+    }
   })
 }
 

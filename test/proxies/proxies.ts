@@ -41,6 +41,8 @@ interface Kind {
   /** The default time-out of idle connections; undefined: none. */
   readonly defaultIdle: string | undefined
   readonly speaksHttp2: boolean
+  /** Whether the proxy takes WebSockets over HTTP/2 (RFC 8441). */
+  readonly takesExtendedConnect: boolean
 }
 
 export const kinds: Readonly<Record<string, Kind>> = {
@@ -50,6 +52,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
     args: (folder) => ["-p", folder, "-e", join(folder, "error.log"), "-c", join(folder, "config")],
     defaultIdle: "60 s",
     speaksHttp2: true,
+    takesExtendedConnect: false,
     config: ({ folder, idle, lines, port, tlsPort }) => `
       daemon off;
       master_process off; # a worker would outlive its killed master
@@ -74,6 +77,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
     args: (folder) => ["-f", join(folder, "config")],
     defaultIdle: "50 s in Debian's configuration",
     speaksHttp2: true,
+    takesExtendedConnect: true,
     config: ({ idle = 50, folder, lines, port, tlsPort }) => {
       writeFileSync(join(folder, "both.pem"), readFileSync(certificate, "utf8") + readFileSync(key, "utf8"))
       return [
@@ -97,6 +101,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
     args: (folder) => ["-X", "-d", folder, "-f", join(folder, "config")],
     defaultIdle: "300 s",
     speaksHttp2: true,
+    takesExtendedConnect: true,
     config: ({ folder, idle, lines, port, tlsPort }) =>
       [
         ...["mpm_event", "authz_core", "proxy", "proxy_http", "ssl", "http2"].map((name) =>
@@ -110,6 +115,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
         `Listen 127.0.0.1:${port}`,
         `Listen 127.0.0.1:${tlsPort}`,
         "Protocols h2 http/1.1",
+        "H2WebSockets on",
         lines,
         `<VirtualHost 127.0.0.1:${port}>`,
         lines,
@@ -128,6 +134,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
     args: (folder) => ["run", "--adapter", "caddyfile", "--config", join(folder, "config")],
     defaultIdle: undefined,
     speaksHttp2: true,
+    takesExtendedConnect: false,
     config: ({ lines, port, tlsPort }) =>
       [
         "{",
@@ -152,6 +159,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
     args: (folder) => ["-N", "-n", serviceOf(folder), "-f", join(folder, "config")],
     defaultIdle: "15 min",
     speaksHttp2: false,
+    takesExtendedConnect: false,
     config: ({ folder, idle, lines }) =>
       [
         `pid_filename ${folder}/pid`,

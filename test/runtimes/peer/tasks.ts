@@ -4,6 +4,7 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 
@@ -91,6 +92,13 @@ const ended = (session: Session.Session, tell: Tell) =>
 
 /** The closes of the task `close`. Scripts may send 1000 and codes from 3000 on. */
 const closing = { code: 4321, reason: "the reason" } as const
+
+/** The bytes after which a transfer is under way: several windows. */
+const enough = 4 * 1024 * 1024
+
+/** The terminal error of the session that a failed operation names. */
+const causeOf = (error: { readonly _tag: string; readonly cause?: unknown }): string | undefined =>
+  (error.cause as { readonly _tag: string } | undefined)?._tag
 
 /** Longer than the largest message that a transport with default settings lets in. */
 const tooLarge = 6 * 1024 * 1024
@@ -194,11 +202,21 @@ export const clientTasks: Tasks = {
       yield* check((yield* session.awaitClosed)._tag, "KeepAliveExpired", "the end")
     }), watchful),
   killedServer: asClient((session, tell) =>
-    Effect.gen(function*() {
-      yield* exchange(session, 1000, 7)
-      tell("kill the server")
-      yield* check((yield* session.awaitClosed)._tag, "TransportFailure", "the end")
-    })
+    Session.withStream(session, (stream) =>
+      Effect.gen(function*() {
+        const writing = yield* Effect.fork(Effect.forever(stream.write(content(100_000, 7))))
+        let arrived = 0
+        const lost = yield* Effect.flip(ByteStream.forEach(stream, (chunk) => {
+          const isBefore = arrived < enough
+          arrived += chunk.byteLength
+          if (isBefore && arrived >= enough) tell("kill the server")
+        }))
+        yield* check(arrived >= enough, true, "whether bytes flowed")
+        for (const error of [lost, yield* Effect.flip(Fiber.join(writing))]) {
+          yield* check(causeOf(error), "TransportFailure", `the cause of ${error._tag}`)
+        }
+        yield* check((yield* session.awaitClosed)._tag, "TransportFailure", "the end")
+      }))
   )
 }
 
