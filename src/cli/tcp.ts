@@ -105,10 +105,15 @@ const watch = (socket: Net.Socket): Net.Socket => {
 
 /** The addresses of both ends of a connection, as text. */
 export const addressesOf = (socket: Net.Socket): { readonly peer: string; readonly local: string } => ({
-  peer: addressOf(socket.remoteAddress, socket.remotePort),
-  local: addressOf(socket.localAddress, socket.localPort)
+  peer: peerOf(socket),
+  local: addressOf(socket, socket.localAddress, socket.localPort)
 })
 
-/** The end of a unix socket has no address. */
-const addressOf = (host: string | undefined, port: number | undefined): string =>
-  host === undefined || port === undefined ? "a unix socket" : Endpoint.format({ host, port })
+/** The address of the other end of a connection, as text. Asks the kernel. */
+export const peerOf = (socket: Net.Socket): string => addressOf(socket, socket.remoteAddress, socket.remotePort)
+
+/** The end of a unix socket has no address. Node forgets the addresses of a socket that it has destroyed. */
+const addressOf = (socket: Net.Socket, host: string | undefined, port: number | undefined): string => {
+  if (host !== undefined && port !== undefined) return Endpoint.format({ host, port })
+  return socket.destroyed ? "a connection that has gone" : "a unix socket"
+}

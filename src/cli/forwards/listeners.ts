@@ -62,7 +62,7 @@ export const make = (context: Context): (stream: MuxStream) => Effect.Effect<unk
       const { awaitEmpty } = yield* TcpTunnel.forward(session, server, {
         ...yield* forwarding,
         label: Labels.Label.forwarded,
-        metadata: (connection) => ({ listener: name, peer: Tcp.addressesOf(connection).peer })
+        metadata: (connection) => ({ listener: name, peer: Tcp.peerOf(connection) })
       })
       const ending = yield* Effect.fork(awaitEnd(stream))
       const end = Fiber.join(ending)

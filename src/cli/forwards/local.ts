@@ -133,13 +133,13 @@ export const tellRefusals = (where: string) =>
     const warn = RareWarning.make()
     const peers = new WeakMap<Net.Socket, string>()
     const tell = (connection: Net.Socket, detail: string, place = where) => {
-      const peer = peers.get(connection) ?? Tcp.addressesOf(connection).peer
+      const peer = peers.get(connection) ?? Tcp.peerOf(connection)
       fork(warn(() => `cannot forward ${peer}${place}: ${detail}`))
     }
     return {
       ...options,
       /** Keeps the address of a client that may have gone when it is refused. */
-      remember: (connection: Net.Socket) => void peers.set(connection, Tcp.addressesOf(connection).peer),
+      remember: (connection: Net.Socket) => void peers.set(connection, Tcp.peerOf(connection)),
       onRefused: (connection: Net.Socket, cause: Cause.Cause<unknown>) => {
         if (cause._tag !== "Fail" || isLocalClose(cause.error) || cause.error instanceof Associated) return
         const { error } = cause
@@ -147,14 +147,11 @@ export const tellRefusals = (where: string) =>
         tell(connection, error.reason, error.target && ` to ${Place.format(error.target)}`)
       },
       onJoined: (...[stream, connection]: Parameters<NonNullable<TcpTunnel.Options["onJoined"]>>) => {
-        const { peer } = Tcp.addressesOf(connection) // gone at the end
         const onEnd = options.onJoined?.(stream, connection)
         return (exit: Exit.Exit<void, TcpTunnel.ForwardError>) => {
           onEnd?.(exit)
           const refusal = Exit.isFailure(exit) ? Codes.refusalOf(exit.cause) : Option.none()
-          if (Option.isNone(refusal) || !Codes.isOfCommand(refusal.value)) return
-          const { reason } = refusal.value
-          fork(warn(() => `cannot forward ${peer}${where}: ${reason}`))
+          if (Option.isSome(refusal) && Codes.isOfCommand(refusal.value)) tell(connection, refusal.value.reason)
         }
       }
     }

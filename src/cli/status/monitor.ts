@@ -124,7 +124,7 @@ export class Monitor {
     if (streams === undefined) return () => {}
     const { id, label, metadata } = stream
     const isOurs = (id % 2 === 1) === (this.#command === "connect") // clients open odd ids
-    const { peer } = Tcp.addressesOf(socket)
+    const peer = Tcp.peerOf(socket)
     const [from, to] = isOurs
       ? [peer, metadata.target ?? (label === "" ? "--target" : format(stream.remoteAddress))]
       : [metadata.peer ?? format(stream.remoteAddress), metadata.target ?? peer]

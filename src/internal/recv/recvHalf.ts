@@ -41,7 +41,7 @@ type State =
   | { readonly _tag: "Ended" }
   | { readonly _tag: "Failed"; readonly error: ReadError }
   | { readonly _tag: "Draining"; budget: number }
-  | { readonly _tag: "Stopped"; readonly error: ReadError }
+  | { readonly _tag: "Stopped"; readonly reset: ResetInfo | undefined }
 
 const receiving: State = { _tag: "Receiving" }
 const ended: State = { _tag: "Ended" }
@@ -170,12 +170,9 @@ export class RecvHalf {
    */
   stop(reset: ResetInfo | undefined): boolean {
     if (this.#state._tag === "Stopped") return false
-    const error = reset === undefined
-      ? this.#abandoned.error
-      : new StreamReset({ ...this.#about, ...reset, written: 0 })
     const isFinal = this.#isFinal
-    if (!isFinal) this.#state = { _tag: "Stopped", error }
-    else if (this.#queue.size > 0) this.#state = { _tag: "Failed", error }
+    if (!isFinal) this.#state = { _tag: "Stopped", reset }
+    else if (this.#queue.size > 0) this.#state = { _tag: "Failed", error: this.#stopError(reset) }
     this.#queue.takeAll()
     this.#settle()
     this.#readers?.notifyAll()
@@ -189,7 +186,7 @@ export class RecvHalf {
     this.#settle() // bytes that arrive from now on are discarded
     this.#readers?.notifyAll()
     if (this.#isFinal) {
-      if (unread > 0) this.#state = this.#abandoned
+      if (unread > 0) this.#state = { _tag: "Failed", error: this.#stopError(undefined) }
       return true
     }
     const draining: State = { _tag: "Draining", budget }
@@ -297,9 +294,9 @@ export class RecvHalf {
       case "Failed":
         return this.#state.error
       case "Draining":
-        return this.#abandoned.error
+        return this.#stopError(undefined)
       case "Stopped":
-        return this.#state.error
+        return this.#stopError(this.#state.reset)
     }
   }
 
@@ -311,12 +308,16 @@ export class RecvHalf {
 
   /** What a reader meets that continues after the owner has left. Undefined while the owner has not. */
   get #left() {
-    if (this.#state._tag === "Draining") return this.#abandoned
-    return this.#state._tag === "Stopped" ? { _tag: "Failed", error: this.#state.error } as const : undefined
+    if (!this.isDiscarding) return undefined
+    const reset = this.#state._tag === "Stopped" ? this.#state.reset : undefined
+    return { _tag: "Failed", error: this.#stopError(reset) } as const
   }
 
-  get #abandoned() {
-    return { _tag: "Failed", error: new BrokenPipe({ ...this.#about, reason: "StreamEnded", written: 0 }) } as const
+  /** What a reader meets after a stop. Most streams have no such reader, and an error with its stack is expensive. */
+  #stopError(reset: ResetInfo | undefined): ReadError {
+    return reset === undefined
+      ? new BrokenPipe({ ...this.#about, reason: "StreamEnded", written: 0 })
+      : new StreamReset({ ...this.#about, ...reset, written: 0 })
   }
 
   get #about() {

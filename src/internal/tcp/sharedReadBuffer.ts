@@ -21,20 +21,44 @@ export const readIntoSharedBuffer = (
   mostBytes?: () => number
 ): boolean => {
   const handle = (socket as unknown as { readonly _handle?: Handle | null })._handle
+  if ("encrypted" in socket || !handle?.useUserBuffer) return false
+  const fields = fieldsOf(socket)
+  if (fields === undefined) return false
+  if (socket.isPaused() || socket.readableLength > 0 || socket.listenerCount("data") > 1) return false
+  const all = shared ??= Buffer.allocUnsafeSlow(sharedSize)
+  const first = mostBytes === undefined ? all : all.subarray(0, mostBytes())
+  let size = first.length
+  const next = () => {
+    const most = mostBytes!()
+    if (most === size) return undefined // Node keeps the buffer
+    size = most
+    return most === sharedSize ? all : all.subarray(0, most)
+  }
+  const internals = socket as unknown as Record<symbol, unknown>
+  internals[fields.buffer] = first
+  internals[fields.callback] = (size: number) => read(all.subarray(0, size))
+  internals[fields.generator] = mostBytes === undefined ? null : next
+  handle.useUserBuffer(first)
+  return true
+}
+
+/** The private fields of a socket for the option `onread`. */
+interface Fields {
+  readonly buffer: symbol
+  readonly callback: symbol
+  readonly generator: symbol
+}
+
+/** Those of the first socket, which all sockets of Node have. */
+let known: Fields | undefined
+
+const fieldsOf = (socket: Net.Socket): Fields | undefined => {
+  if (known !== undefined && known.buffer in socket) return known
   const symbols = Object.getOwnPropertySymbols(socket)
   const named = (name: string) => symbols.find(({ description }) => description === name)
   const [buffer, callback, generator] = [named("kBuffer"), named("kBufferCb"), named("kBufferGen")]
-  if ("encrypted" in socket || !handle?.useUserBuffer) return false
-  if (buffer === undefined || callback === undefined || generator === undefined) return false
-  if (socket.isPaused() || socket.readableLength > 0 || socket.listenerCount("data") > 1) return false
-  const all = shared ??= Buffer.allocUnsafeSlow(sharedSize)
-  Object.assign(socket, {
-    [buffer]: all,
-    [callback]: (size: number) => read(all.subarray(0, size)),
-    [generator]: mostBytes === undefined ? null : () => all.subarray(0, mostBytes())
-  })
-  handle.useUserBuffer(mostBytes === undefined ? all : all.subarray(0, mostBytes()))
-  return true
+  if (buffer === undefined || callback === undefined || generator === undefined) return undefined
+  return known = { buffer, callback, generator }
 }
 
 let shared: Buffer | undefined
