@@ -10,5 +10,7 @@ if (process.argv.length === 3 && process.argv[2] === "--version") {
 } else {
   const { keepCompiledCode } = await import("./compileCache.js")
   keepCompiledCode()
+  const { keepFewYoungObjects } = await import("./youngObjects.js")
+  keepFewYoungObjects()
   await import("./run.js")
 }
