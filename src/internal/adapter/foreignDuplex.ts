@@ -11,7 +11,7 @@ import { SocketReader } from "../tcp/socketReader.js"
 import { lossAtEnd, reset } from "../tcp/tcpEnds.js"
 import { describe } from "../text/describe.js"
 
-const events = ["connect", "end", "drain", "finish"]
+const events = ["end", "drain", "finish"]
 
 /**
  * The operations of a Node duplex. A loss is a failure instead of an end, and a write waits for a slow reader. The
@@ -41,6 +41,7 @@ export class ForeignDuplex implements Callbacks<DuplexFailure, DuplexFailure> {
     this.#reader = duplex instanceof Net.Socket ? SocketReader.attach(duplex, this.#wake) : undefined
     if (this.#reader === undefined) duplex.on("readable", this.#wake)
     for (const event of events) duplex.on(event, this.#wake)
+    if (this.#isConnecting) duplex.once("connect", this.#wake)
     const onError = (cause: Error) => this.#fail(failureOf(cause))
     const onClose = () => {
       duplex.off("error", onError).off("close", onClose)
@@ -107,7 +108,8 @@ export class ForeignDuplex implements Callbacks<DuplexFailure, DuplexFailure> {
   release(done: () => void): void {
     this.#reader?.release()
     for (const event of events) this.#duplex.off(event, this.#wake)
-    this.#duplex.off("readable", this.#wake).off("end", this.#onEnd)
+    if (this.#reader === undefined) this.#duplex.off("readable", this.#wake)
+    this.#duplex.off("connect", this.#wake).off("end", this.#onEnd)
     reset(this.#duplex, this.#notWritable === undefined, done)
   }
 

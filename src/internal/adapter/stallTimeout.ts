@@ -27,7 +27,7 @@ export class StallTimeout {
   #written = 0
 
   constructor(timeout: Duration.DurationInput | undefined, stream?: object) {
-    this.#timeout = Duration.max(unsafeDuration("stallTimeout", timeout ?? defaultTimeout), minTimeout)
+    this.#timeout = decode(timeout)
     this.stream = stream
   }
 
@@ -81,6 +81,16 @@ export class StallTimeout {
     const { peerEnded, waitingBytes } = (this.stream && unsafeProgress(originOf(this.stream))) ?? unknownProgress
     return { peerEnded: peerEnded || this.peerEnded, waitingBytes }
   }
+}
+
+/** Most streams have the time-out of the stream before. */
+let last: { readonly given: Duration.DurationInput | undefined; readonly timeout: Duration.Duration } | undefined
+
+const decode = (given: Duration.DurationInput | undefined): Duration.Duration => {
+  if (last === undefined || last.given !== given) {
+    last = { given, timeout: Duration.max(unsafeDuration("stallTimeout", given ?? defaultTimeout), minTimeout) }
+  }
+  return last.timeout
 }
 
 /** The progress of a stream that another package made. */

@@ -2,6 +2,7 @@ import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { ResetCode } from "../../MuxStream.js"
+import type { ReadError } from "../../WsmuxError.js"
 import type { Callbacks } from "../session/callbacks.js"
 import type { Cancel, Done } from "../sync/later.js"
 
@@ -98,7 +99,8 @@ const reads = <C extends ReadableStreamController<Uint8Array>>(
     pull: (controller: C): void | Promise<void> => {
       const now = stream.unsafeRead()
       if (now !== undefined) return take(controller, valueOf(now))
-      return Promise.resolve(operation.run(stream.read)).then((next) => take(controller, next))
+      const next = operation.run<Option.Option<Uint8Array>, ReadError>((done) => stream.read(done))
+      return Promise.resolve(next).then((next) => take(controller, next))
     },
     cancel: (reason: unknown): void => {
       operation.interrupt(reason)
@@ -118,7 +120,7 @@ export const writableOf = (stream: Callbacks, operation: Operation): WritableStr
       const bytes = [bytesOf(chunk)]
       return operation.run((done) => stream.write(bytes, done))
     },
-    close: () => operation.run(stream.end),
+    close: () => operation.run((done) => stream.end(done)),
     abort: () => stream.resets?.resetSending(cancelled)
   })
 

@@ -67,13 +67,13 @@ export const operations = <E>(state: ConnectionState<E>, openTimeout: Duration.D
   /** Opens without a fiber where there is a session. The fiber waits for the next session, and limits that wait. */
   const unsafeOpen = (fork: Fork, options?: StreamOptions): UnsafeOpen<OpenFailure<E>> => (done) => {
     const session = state.current
-    const waiting = forkOpen<OpenFailure<E>>({ open } as OpenerWithoutId<OpenFailure<E>>, fork, options)
-    if (session === undefined) return waiting(done)
+    const wait = () => forkOpen<OpenFailure<E>>({ open } as OpenerWithoutId<OpenFailure<E>>, fork, options)(done)
+    if (session === undefined) return wait()
     let cancelWaiting: Cancel | undefined
     const cancel = unsafeOpenOf<OpenError>(session as OpenerWithoutId<OpenError>, fork, options)((exit) => {
       if (Exit.isSuccess(exit)) return done(Exit.succeed(exit.value))
       const failure = Cause.failureOption(exit.cause)
-      if (Option.isSome(failure) && isOver(failure.value)) cancelWaiting = waiting(done)
+      if (Option.isSome(failure) && isOver(failure.value)) cancelWaiting = wait()
       else done(exit as Exit.Exit<never, AcceptTimeout | StreamRefused>)
     })
     return () => (cancelWaiting ?? cancel)()

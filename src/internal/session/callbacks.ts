@@ -5,7 +5,9 @@ import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { MuxStream } from "../../MuxStream.js"
 import { type EndError, type ReadError, StreamReset, type WriteError } from "../../WsmuxError.js"
-import { type Cancel, type Done, later } from "../sync/later.js"
+import type { RecvHalf } from "../recv/recvHalf.js"
+import type { SendHalf } from "../send/sendHalf.js"
+import { type Cancel, type Done, inMicrotask, later } from "../sync/later.js"
 import { interruptSoon } from "../sync/unowned.js"
 import { ResetCode } from "../wire/resetCode.js"
 import { MuxStreamHandle } from "./handle.js"
@@ -78,7 +80,9 @@ export interface Operations<R, W = R, E = W> {
  */
 export const toCallbacks = (stream: MuxStream, fork: Fork): Callbacks<ReadError, WriteError, EndError> => {
   // A stream that another package made, such as a wrapper that counts bytes, has only effects.
-  return stream instanceof MuxStreamHandle ? direct(stream) : forkEach<ReadError, WriteError, EndError>(stream, fork)
+  return stream instanceof MuxStreamHandle
+    ? new StreamCallbacks(MuxStreamHandle.stateOf(stream))
+    : forkEach<ReadError, WriteError, EndError>(stream, fork)
 }
 
 /** Runs each operation in a fiber of its own. */
@@ -118,32 +122,58 @@ const lacking = (stream: object, name: string) =>
 export const resetsOf = (stream: object): Resets | undefined => {
   if (!(stream instanceof MuxStreamHandle)) return undefined
   const state = MuxStreamHandle.stateOf(stream)
-  return state.canReset ? makeResets(state) : undefined
+  return state.canReset ? new StreamResets(state) : undefined
 }
 
-const makeResets = (state: StreamProtocol): Resets => {
-  const onReset = (done: (reset: StreamReset) => void) =>
-    later((wake) => {
+/** A class, since a stream of a tunnel has one and uses little of it. */
+class StreamResets implements Resets {
+  readonly #state: StreamProtocol
+
+  constructor(state: StreamProtocol) {
+    this.#state = state
+  }
+
+  reset(cause: ResetCause): void {
+    this.#state.reset(cause)
+  }
+
+  resetSending(cause: ResetCause): void {
+    this.#state.resetSending(cause)
+  }
+
+  stopReading(cause: ResetCause): void {
+    this.#state.stopReading(cause)
+  }
+
+  leave(): void {
+    this.#state.leave()
+  }
+
+  unread(): number {
+    return this.#state.recvHalf.buffered
+  }
+
+  onPeerReset(done: (reset: StreamReset) => void): Cancel {
+    return this.#onReset((reset) => {
+      if (reset.code !== ResetCode.NoError) done(reset)
+    })
+  }
+
+  onPeerLeft(done: () => void): Cancel {
+    return this.#onReset(({ code }) => {
+      if (code === ResetCode.NoError) done()
+    })
+  }
+
+  #onReset(done: (reset: StreamReset) => void): Cancel {
+    const state = this.#state
+    return later((wake) => {
       if (state.sendHalf.hasEnded) wake()
       return state.onPeerReset(wake)
     }, () => {
       const reset = Option.flatMap(Exit.causeOption(state.sendHalf.outcome ?? Exit.void), peerResetOf)
       if (Option.isSome(reset)) done(reset.value)
     })
-  return {
-    reset: (cause) => state.reset(cause),
-    resetSending: (cause) => state.resetSending(cause),
-    stopReading: (cause) => state.stopReading(cause),
-    leave: () => state.leave(),
-    unread: () => state.recvHalf.buffered,
-    onPeerReset: (done) =>
-      onReset((reset) => {
-        if (reset.code !== ResetCode.NoError) done(reset)
-      }),
-    onPeerLeft: (done) =>
-      onReset(({ code }) => {
-        if (code === ResetCode.NoError) done()
-      })
   }
 }
 
@@ -158,40 +188,59 @@ export const peerResetOf = (cause: Cause.Cause<unknown>): Option.Option<StreamRe
 export const isPeerLeft = (cause: Cause.Cause<unknown>): boolean =>
   Option.exists(peerResetOf(cause), ({ code, operation }) => operation === "write" && code === ResetCode.NoError)
 
-const direct = (handle: MuxStreamHandle): Callbacks<ReadError, WriteError, EndError> => {
-  const { recvHalf, sendHalf } = MuxStreamHandle.stateOf(handle)
-  return {
-    resets: resetsOf(handle),
-    unsafeRead: () => recvHalf.readNow(),
-    read: (done) => {
-      let cancel = nothing
-      const look = () => {
-        const exit = recvHalf.readNow()
-        if (exit === undefined) wait()
-        else done(exit)
-      }
-      const wait = () => {
-        cancel = later((wake) => recvHalf.onReadable(wake), look)
-      }
-      wait()
-      return () => cancel()
-    },
-    unsafeWrite: (chunk) => {
-      const begun = sendHalf.begin([chunk])
-      return Exit.isExit(begun) ? begun : undefined
-    },
-    write: (chunks, done) => {
-      const begun = sendHalf.begin(chunks)
-      if (!Exit.isExit(begun)) return later((wake) => sendHalf.enqueue(begun, wake), done)
-      done(begun)
-      return nothing
-    },
-    end: (done) => {
-      const outcome = sendHalf.beginEnd()
-      if (outcome === undefined) return later((wake) => sendHalf.onEnded(wake), () => done(sendHalf.outcome!))
-      done(outcome)
-      return nothing
+/** The operations of a stream without fibers. */
+class StreamCallbacks implements Callbacks<ReadError, WriteError, EndError> {
+  readonly resets: Resets | undefined
+  readonly #recvHalf: RecvHalf
+  readonly #sendHalf: SendHalf
+
+  constructor(state: StreamProtocol) {
+    this.resets = state.canReset ? new StreamResets(state) : undefined
+    this.#recvHalf = state.recvHalf
+    this.#sendHalf = state.sendHalf
+  }
+
+  unsafeRead(): Exit.Exit<Option.Option<Uint8Array>, ReadError> | undefined {
+    return this.#recvHalf.readNow()
+  }
+
+  read(done: Done<Option.Option<Uint8Array>, ReadError>): Cancel {
+    const recvHalf = this.#recvHalf
+    let isCancelled = false
+    let cancel = nothing
+    const look = () => {
+      if (isCancelled) return
+      const exit = recvHalf.readNow()
+      if (exit === undefined) cancel = recvHalf.onReadable(wake)
+      else done(exit)
     }
+    const wake = () => inMicrotask(look)
+    cancel = recvHalf.onReadable(wake)
+    return () => {
+      isCancelled = true
+      cancel()
+    }
+  }
+
+  unsafeWrite(chunk: Uint8Array): Exit.Exit<void, WriteError> | undefined {
+    const begun = this.#sendHalf.begin([chunk])
+    return Exit.isExit(begun) ? begun : undefined
+  }
+
+  write(chunks: ReadonlyArray<Uint8Array>, done: Done<void, WriteError>): Cancel {
+    const begun = this.#sendHalf.begin(chunks)
+    if (!Exit.isExit(begun)) return later((wake) => this.#sendHalf.enqueue(begun, wake), done)
+    done(begun)
+    return nothing
+  }
+
+  end(done: Done<void, EndError>): Cancel {
+    const outcome = this.#sendHalf.beginEnd()
+    if (outcome === undefined) {
+      return later((wake) => this.#sendHalf.onEnded(wake), () => done(this.#sendHalf.outcome!))
+    }
+    done(outcome)
+    return nothing
   }
 }
 

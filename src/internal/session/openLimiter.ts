@@ -91,7 +91,9 @@ export class PendingOpen {
     this.#onOver()
   }
 
-  readonly await: Effect.Effect<StreamProtocol, AnyOpenError> = Effect.async((resume) => this.onSettled(resume))
+  get await(): Effect.Effect<StreamProtocol, AnyOpenError> {
+    return Effect.async((resume) => this.onSettled(resume))
+  }
 
   /** Calls back once with the answer, at once where there is one. */
   onSettled(done: (answer: Either.Either<StreamProtocol, AnyOpenError>) => void): void {
