@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as WsmuxError from "effect-wsmux/WsmuxError"
+import * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 
 const { isTerminalError, ...classes } = WsmuxError
@@ -93,6 +94,10 @@ const messages: ReadonlyArray<readonly [error: AnyError, message: string]> = [
   [
     new WsmuxError.ConnectFailure({ url: "nowhere", reason: "InvalidUrl" }),
     "cannot connect to nowhere: not a ws:// or wss:// address"
+  ],
+  [
+    new WsmuxError.ConnectFailure({ url: "ws://host:99999", reason: "InvalidUrl" }),
+    "cannot connect to ws://host:99999: expected a port from 0 to 65535, not 99999"
   ],
   [new WsmuxError.ConnectFailure({ url, reason: "Timeout" }), `cannot connect to ${url}: no answer in time`],
   [
@@ -192,6 +197,18 @@ describe("WsmuxError", () => {
     for (const { message } of shown) {
       expect(message).toContain("a\ufffd[2J bc")
       expect(message).not.toMatch(/[\p{Cc}\p{Cf}]/u)
+    }
+  })
+
+  it("NotConnected tells its cause when the cause is no Error", () => {
+    const causes: ReadonlyArray<readonly [cause: unknown, told: string]> = [
+      [ConfigError.MissingData(["TOKEN"], "Expected TOKEN"), ": Missing data at TOKEN: \"Expected TOKEN\""],
+      ["no luck", ": no luck"],
+      [{ _tag: "NoLuck" }, ": NoLuck"],
+      [{}, ""]
+    ]
+    for (const [cause, told] of causes) {
+      expect(new WsmuxError.NotConnected({ reason: "GaveUp", cause }).message).toBe(`reconnecting gave up${told}`)
     }
   })
 

@@ -1,10 +1,11 @@
 import type { ConnectFailure, NotConnected, ResumeFailure } from "../../WsmuxError.js"
 import { describe, detailed } from "./describe.js"
+import { portFault } from "./portFault.js"
 
 export const connectFailure = ({ cause, reason, status, url }: ConnectFailure): string => {
   switch (reason) {
     case "InvalidUrl":
-      return `cannot connect to ${url}: not a ws:// or wss:// address`
+      return `cannot connect to ${url}: ${portFault(url) ?? "not a ws:// or wss:// address"}`
     case "Timeout":
       return `cannot connect to ${url}: no answer in time`
     case "Rejected":
