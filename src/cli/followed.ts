@@ -7,9 +7,13 @@ import * as Hangup from "./hangup.js"
 /** How often a file is looked at. A watch on a file misses editors that replace the file. */
 const interval = "1 second"
 
+/** How long a file must stay as it is before its content counts. Editors empty or remove files before they write. */
+const settling = "250 millis"
+
 /**
  * Reads a file again each second and at SIGHUP until the scope closes, and calls `use` with each content that differs
- * from the last one. `use` is never called twice at once.
+ * from the last one. `use` is never called twice at once. At SIGHUP the content counts at once. A file that cannot be
+ * read any more is logged once, and changes nothing.
  *
  * @param text the content that the caller has read
  */
@@ -23,15 +27,31 @@ export const follow = <R>(
     const turn = Effect.unsafeMakeSemaphore(1)
     const context = yield* Effect.context<R>()
     let last = text
-    const reload = Effect.orElseSucceed(files.readFileString(path), () => last).pipe( // an editor may be replacing it
-      Effect.flatMap((current) => {
-        if (current === last) return Effect.void
-        last = current
-        return use(current)
-      }),
-      turn.withPermits(1),
-      Effect.provide(context)
-    )
-    yield* Effect.forkScoped(Effect.repeat(Effect.delay(reload, interval), Schedule.forever))
+    let isMissing = false
+    const read = Effect.orElseSucceed(files.readFileString(path), () => undefined)
+    const take = (current: string | undefined) => {
+      if (current === undefined) {
+        if (isMissing) return Effect.void
+        isMissing = true
+        return Effect.logWarning(`${path} cannot be read any more; its last content stays in force`)
+      }
+      const isBack = isMissing
+      isMissing = false
+      if (current === last) return isBack ? Effect.logInfo(`${path} can be read again, and is unchanged`) : Effect.void
+      last = current
+      return use(current)
+    }
+    const reload = Effect.flatMap(read, take).pipe(turn.withPermits(1), Effect.provide(context))
+    const look = Effect.gen(function*() {
+      let current = yield* read
+      if (current === (isMissing ? undefined : last)) return
+      for (let before: string | undefined | null = null; current !== before;) {
+        before = current
+        yield* Effect.sleep(settling)
+        current = yield* read
+      }
+      yield* reload
+    })
+    yield* Effect.forkScoped(Effect.repeat(Effect.delay(look, interval), Schedule.forever))
     yield* Hangup.handle(reload)
   })
