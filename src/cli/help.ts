@@ -19,18 +19,22 @@ export const compact = (page: string): string => {
   const lines: Array<string> = [synopsis(usage)]
   let section = ""
   let name: string | undefined
+  let [group, groupAt] = ["", 0]
   const flush = (text = "") => {
     if (name !== undefined) lines.push(...item(name, text))
     name = undefined
   }
   for (const block of blocks.slice(blocks.indexOf(usage) + 1)) {
     const text = block.replace(/\s+/g, " ").trim()
-    const command = /^- (\w+) .* {2,}(\S.*)$/s.exec(block.trim())
+    const command = /^- (\w+(?: \w+)*) .* {2,}(\S.*)$/s.exec(block.trim())
     if (/^[A-Z]+$/.test(text)) {
       flush()
       section = text
       lines.push("")
     } else if (command !== null) {
+      if (command[1]!.startsWith(`${group} `)) lines.splice(groupAt) // the commands of a group tell enough
+      group = command[1]!
+      groupAt = lines.length
       lines.push(...item(command[1]!, command[2]!))
     } else if (section === "DESCRIPTION") {
       lines.push(...wrap(text, 0))

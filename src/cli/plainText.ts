@@ -26,10 +26,13 @@ export const messageOf = (error: unknown): string =>
     ? error.message
     : String(error)
 
-/** The text of a parser's error, which is a document of paragraphs with colors. */
-export const plain = (doc: HelpDoc.HelpDoc): string =>
+/** The faults of a parser's error, which is a document of paragraphs with colors. */
+export const faultsOf = (doc: HelpDoc.HelpDoc): ReadonlyArray<string> =>
   HelpDoc.isSequence(doc)
-    ? `${plain(doc.left)}; ${plain(doc.right)}`
-    : onOneLine(stripVTControlCharacters(HelpDoc.toAnsiText(doc)))
+    ? [...faultsOf(doc.left), ...faultsOf(doc.right)]
+    : [onOneLine(stripVTControlCharacters(HelpDoc.toAnsiText(doc)))]
+
+/** The faults of a parser's error as one line. */
+export const plain = (doc: HelpDoc.HelpDoc): string => faultsOf(doc).join("; ")
 
 const onOneLine = (text: string): string => text.replace(/\s+/g, " ").trim()

@@ -50,3 +50,10 @@ export const parse = (text: string): Either.Either<Document, string> => {
     catch: (error) => `1:1: ${withoutText(error instanceof Error ? error.message : String(error))}`
   })
 }
+
+/** Orders texts that begin with `line:column`. */
+export const byPlace = (a: string, b: string): number => {
+  const [lineA = 0, columnA = 0] = a.split(":").map(Number)
+  const [lineB = 0, columnB = 0] = b.split(":").map(Number)
+  return lineA - lineB || columnA - columnB
+}

@@ -5,21 +5,26 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Argv from "../argv.js"
 import { usage } from "../options.js"
-import { plain } from "../plainText.js"
+import { faultsOf } from "../plainText.js"
 import { type Origin, place } from "./fault.js"
 import { type Config, parse } from "./file.js"
 
-/** Reads a configuration file. Fails with its faults, each in one line. */
-export const read = (path: string, subcommand: Argv.Subcommand) =>
+/** Reads the text of a configuration file. Fails with its fault. */
+export const readText = (path: string) =>
   Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(path)).pipe(
-    Effect.mapError(() => [`${path}: cannot be read`]),
-    Effect.flatMap((text) =>
-      Either.mapBoth(parse(text, [...new Set(Argv.declared(subcommand).values())], isClient(subcommand)), {
-        onLeft: (faults) => faults.map((fault) => `${path}:${fault}`),
-        onRight: (config): Origin => ({ path, text, config, options: Argv.declared(subcommand) })
-      })
-    )
+    Effect.mapError(() => [`${path}: cannot be read`])
   )
+
+/** Returns the values of a configuration file for a command, or its faults, each in one line. */
+export const originOf = (
+  path: string,
+  text: string,
+  subcommand: Argv.Subcommand
+): Either.Either<Origin, ReadonlyArray<string>> =>
+  Either.mapBoth(parse(text, [...new Set(Argv.declared(subcommand).values())], isClient(subcommand)), {
+    onLeft: (faults) => faults.map((fault) => `${path}:${fault}`),
+    onRight: (config): Origin => ({ path, text, config, options: Argv.declared(subcommand) })
+  })
 
 const isClient = ({ name }: Argv.Subcommand): boolean => name === "connect"
 
@@ -35,8 +40,10 @@ export interface Expanded {
 /**
  * Puts the values of the file of `--config` before the arguments, as if they had been typed. The command line wins: an
  * option that is given there, and the URL with its remotes, replace those of the file.
+ *
+ * @param text the content of the file, where the caller has read it
  */
-export const expand = (subcommands: ReadonlyArray<Argv.Subcommand>, args: ReadonlyArray<string>) =>
+export const expand = (subcommands: ReadonlyArray<Argv.Subcommand>, args: ReadonlyArray<string>, text?: string) =>
   Effect.gen(function*() {
     const [command, ...own] = args
     const subcommand = subcommands.find(({ name }) => name === command)
@@ -45,7 +52,10 @@ export const expand = (subcommands: ReadonlyArray<Argv.Subcommand>, args: Readon
     if (subcommand === undefined || !options.has("--config")) return asTyped
     const { path, positional, seen } = survey(own, options)
     if (path === undefined) return asTyped
-    const origin = yield* Effect.catchAll(read(path, subcommand), ([fault]) => usage(`--config: ${fault}`))
+    const origin = yield* Effect.flatMap(
+      text === undefined ? readText(path) : Effect.succeed(text),
+      (text) => originOf(path, text, subcommand)
+    ).pipe(Effect.catchAll(([fault]) => usage(`--config: ${fault}`)))
     const config = unseen(origin.config, seen, positional)
     return {
       typed: args,
@@ -58,9 +68,10 @@ export const expand = (subcommands: ReadonlyArray<Argv.Subcommand>, args: Readon
 export const placing = ({ origin }: Expanded) => <A, E, R>(parser: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   origin === undefined ? parser : Effect.mapError(parser, (error) => {
     if (!ValidationError.isValidationError(error)) return error
-    const fault = plain(error.error)
-    const placed = place(fault, origin)
-    return placed === fault ? error : ValidationError.invalidValue(HelpDoc.p(`--config: ${placed}`)) as E & typeof error
+    const faults = faultsOf(error.error)
+    const placed = faults.map((fault) => place(fault, origin))
+    if (placed.every((fault, i) => fault === faults[i])) return error
+    return ValidationError.invalidValue(HelpDoc.p(`--config: ${placed.join("; ")}`)) as E & typeof error
   })
 
 /** Leaves out what the command line has. */

@@ -14,18 +14,31 @@ export interface Origin {
   readonly options: ReadonlyMap<string, Declared>
 }
 
-/**
- * Puts the place in the file before a fault that the parser of the command line has found in a value of the file, and
- * names the key in place of a single option. Returns other faults as they are.
- */
-export const place = (fault: string, { config, options, path, text }: Origin): string => {
+/** A fault of a value, with the place as `line:column`. */
+export interface Located {
+  readonly key: string
+  /** The part of a list. */
+  readonly index: number | undefined
+  readonly place: string
+  /** The fault, with the key in place of a single option. */
+  readonly told: string
+}
+
+/** Finds the value of a fault that the parser of the command line has found. */
+export const locate = (fault: string, { config, options, text }: Origin): Located | undefined => {
   const { names, rest } = split(fault)
   const keys = names.flatMap((name) => keysOf(name, options)).filter((key) => Object.hasOwn(config, key))
   const found = keys.map((key) => ({ key, index: mentioned(fault, valuesOf(config, key)) }))
   const best = found.find(({ index }) => index !== undefined) ?? found[0]
-  if (best === undefined) return fault
+  if (best === undefined) return undefined
   const told = names.length === 1 || rest === fault ? `${best.key}: ${rest}` : fault
-  return `${path}:${placeOf(text, best.key, best.index)}: ${told}`
+  return { ...best, place: placeOf(text, best.key, best.index), told }
+}
+
+/** Puts the place in the file before a fault of a value. Returns other faults as they are. */
+export const place = (fault: string, origin: Origin): string => {
+  const located = locate(fault, origin)
+  return located === undefined ? fault : `${origin.path}:${located.place}: ${located.told}`
 }
 
 /** The place of a value as `line:column`, or with an index that of a part of a list. */

@@ -3,6 +3,8 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { redacted } from "../../Address.js"
 import type { Declared } from "../argv.js"
+import { nearestTo } from "../nearest.js"
+import { keys as rulesKeys } from "../rules/file.js"
 import * as Yaml from "../yaml.js"
 
 /** The content of a configuration file: values by the long names of their options. */
@@ -63,10 +65,14 @@ export const parse = (
     Either.map((config) => config as Config),
     Either.mapLeft((error) => {
       const faults = new Map<string, string>()
-      for (const { message, path } of ParseResult.ArrayFormatter.formatErrorSync(error)) {
+      const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
+      const inParts = new Set(issues.filter(({ path }) => path.length > 1).map(({ path: [key] }) => key))
+      for (const { message, path } of issues) {
         const [key] = path
         const name = key === undefined ? "" : String(key)
-        if (faults.has(name)) continue // the members of a union have a fault each
+        const id = path.map(String).join(" ")
+        // the members of a union have a fault each
+        if (faults.has(id) || (inParts.has(key!) && path.length === 1)) continue
         const field = fields.find((field) => field.name === name)
         const fault = key === undefined
           ? `${valueAt([])}: expected keys with values`
@@ -75,38 +81,17 @@ export const parse = (
           : /^expected (an address|a value)/.test(message)
           ? `${valueAt(path)}: ${name}: ${message}`
           : `${valueAt(path)}: ${name}: expected ${expected[field.kind]}`
-        faults.set(name, fault)
+        faults.set(id, fault)
       }
-      return [...faults.values()].sort(byPlace)
+      return [...faults.values()].sort(Yaml.byPlace)
     })
   )
 }
 
-const byPlace = (a: string, b: string): number => {
-  const [lineA = 0, columnA = 0] = a.split(":").map(Number)
-  const [lineB = 0, columnB = 0] = b.split(":").map(Number)
-  return lineA - lineB || columnA - columnB
-}
-
 const unknown = (name: string, fields: ReadonlyArray<Declared>): string => {
+  if (rulesKeys.has(name)) return `${name}: the key of a rules file, which --rules takes`
   if (name === "config") return "config: expected on the command line, and not in its own file"
   if (unfit.includes(name)) return `${name}: expected no secret in this file, so give token-file or the option`
-  const [nearest] = fields.map((field) => ({ name: field.name, steps: distance(name, field.name) }))
-    .sort((a, b) => a.steps - b.steps)
-  return `unknown key '${name.slice(0, 40)}'${
-    nearest !== undefined && nearest.steps <= 3 ? `; did you mean '${nearest.name}'?` : ""
-  }`
-}
-
-/** The least number of characters to insert, delete or replace (Levenshtein), for names of at most 40 characters. */
-const distance = (a: string, b: string): number => {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (const [i, char] of [...a.slice(0, 40)].entries()) {
-    const next = [i + 1]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (char === b[j - 1] ? 0 : 1)))
-    }
-    row = next
-  }
-  return row.at(-1)!
+  const nearest = nearestTo(name, fields.map(({ name }) => name))
+  return `unknown key '${name.slice(0, 40)}'${nearest === undefined ? "" : `; did you mean '${nearest}'?`}`
 }

@@ -33,15 +33,16 @@ export const follow = <A, R>({ change, changing, parse, subcommand }: Reload<A, 
     if (typed?.origin === undefined) return
     const { path, text } = typed.origin
     let { config } = typed.origin
-    const reload = Effect.gen(function*() {
-      const expanded = yield* expand([subcommand], typed.typed)
-      yield* placing(expanded)(Effect.flatMap(parse(expanded.args), change))
-      const next = expanded.origin?.config ?? {}
-      yield* Changes.tell(path, config, next, changing)
-      config = next
-    })
-    yield* Followed.follow(path, text, () =>
-      Effect.catchAll(reload, (error) => {
+    const reload = (text: string) =>
+      Effect.gen(function*() {
+        const expanded = yield* expand([subcommand], typed.typed, text)
+        yield* placing(expanded)(Effect.flatMap(parse(expanded.args), change))
+        const next = expanded.origin?.config ?? {}
+        yield* Changes.tell(path, config, next, changing)
+        config = next
+      })
+    yield* Followed.follow(path, text, (text) =>
+      Effect.catchAll(reload(text), (error) => {
         const fault = ValidationError.isValidationError(error) ? plain(error.error) : String(error)
         return Effect.logWarning(`${fault.replace(/^--config: /, "")}; the former forwards stay`)
       }))

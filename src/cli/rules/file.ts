@@ -1,3 +1,4 @@
+import * as Arr from "effect/Array"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
@@ -77,21 +78,41 @@ const RulesFile = Schema.Struct({
 /** The users of a server, and what each may do. */
 export type RulesFile = typeof RulesFile.Type
 
+/** The keys of a rules file. None of them is that of a configuration file. */
+export const keys: ReadonlySet<string> = new Set(Object.keys(RulesFile.fields))
+
+/** Whether a text is meant as a rules file: a map with one of its keys. */
+export const isMeant = (text: string): boolean =>
+  Either.match(Yaml.parse(text), {
+    onLeft: () => false,
+    onRight: ({ content }) =>
+      typeof content === "object" && content !== null && Object.keys(content).some((key) => keys.has(key))
+  })
+
 /**
- * Returns the content of a rules file, or its first fault in one line, with line and column. Secrets of the file stand
+ * Returns the content of a rules file, or its faults, each in one line, with line and column. Secrets of the file stand
  * in no fault.
  */
-export const parse = (text: string): Either.Either<RulesFile, string> =>
+export const parse = (text: string): Either.Either<RulesFile, Arr.NonEmptyReadonlyArray<string>> =>
   Either.flatMap(
-    Yaml.parse(text),
+    Either.mapLeft(Yaml.parse(text), Arr.of),
     ({ content, keyAt, valueAt }) =>
-      Schema.decodeUnknownEither(RulesFile, { onExcessProperty: "error" })(content).pipe(
+      Schema.decodeUnknownEither(RulesFile, { errors: "all", onExcessProperty: "error" })(content).pipe(
         Either.mapLeft((error) => {
-          const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
-          const { _tag, message, path } = issue!
-          const fault = message.replace(/, actual .*$/s, "") // the value may be a secret
-          const name = path.map(String).join(".")
-          return `${_tag === "Unexpected" ? keyAt(path) : valueAt(path)}: ${name === "" ? fault : `${name}: ${fault}`}`
+          const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
+          // a part that may be missing has a fault of its own beside the one in it
+          const innermost = issues.filter(({ path }, i) =>
+            !issues.some((other, j) =>
+              path.every((key, k) => key === other.path[k]) && (other.path.length > path.length || j < i)
+            )
+          )
+          const faults = innermost.map(({ _tag, message, path }) => {
+            const fault = message.replace(/, actual .*$/s, "") // the value may be a secret
+            const name = path.map(String).join(".")
+            const place = _tag === "Unexpected" ? keyAt(path) : valueAt(path)
+            return `${place}: ${name === "" ? fault : `${name}: ${fault}`}`
+          })
+          return faults.sort(Yaml.byPlace) as [string, ...Array<string>] // a schema that fails tells why
         })
       )
   )

@@ -143,10 +143,52 @@ describe("wsmux --config", () => {
         stderr: `wsmux: ${keys}:2:1: unknown key 'locl'; did you mean 'local'?\n` +
           `wsmux: ${keys}:3:12: reconnect: expected true or false\n`
       })
-      const value = written(files, "value.yaml", "listen: 8080\nallow: [db]\n")
-      expect(yield* run(["config", "check", value])).toMatchObject({
+    }))
+
+  it.scopedLive("wsmux config check tells the place of each value when several have a fault", () =>
+    Effect.gen(function*() {
+      const files = yield* folder
+      const serving = "listen: nonsense\nlog-level: loud\nallow: [db, \"db:1\", db]\nkeep-alive: 5\ngrace: x\n"
+      const connecting = "url: ws://host\nlocal: [\"1:db\", x]\nremotes: [x/y]\nresume: soon\n"
+      const placesOf = (name: string, text: string) =>
+        Effect.map(run(["config", "check", written(files, name, text)]), ({ code, stderr, stdout }) => {
+          const lines = stderr.trimEnd().split("\n").map((line) => line.replace(`wsmux: ${files}/${name}:`, ""))
+          return { code, stdout, places: lines.map((line) => line.replace(/: expected .*$/, "")) }
+        })
+      expect(yield* placesOf("serve.yaml", serving)).toEqual({
         code: 2,
-        stderr: expect.stringMatching(/^wsmux: \S+value\.yaml:2:9: allow: expected host:port, .*, not 'db'\n$/)
+        stdout: "",
+        places: ["1:9: listen", "2:12: log-level", "3:9: allow", "3:21: allow", "4:13: keep-alive", "5:8: grace"]
+      })
+      expect(yield* placesOf("connect.yaml", connecting)).toEqual({
+        code: 2,
+        stdout: "",
+        places: ["2:9: local", "2:17: local", "3:11: remotes", "4:9: resume"]
+      })
+      const path = written(files, "two.yaml", "listen: nonsense\ntarget: 1\ngrace: x\n")
+      const { stderr } = yield* run(["serve", "--config", path])
+      expect(stderr).toContain(`--config: ${path}:1:9: listen: expected`)
+      expect(stderr).toContain(`; ${path}:3:8: grace: expected`)
+    }))
+
+  it.scopedLive("wsmux config check checks a rules file, and names it where options are expected", () =>
+    Effect.gen(function*() {
+      const files = yield* folder
+      const good = written(files, "good.yaml", "users:\n  ada: {allow: [\"db:1\"]}\n")
+      expect(yield* run(["config", "check", good])).toEqual({
+        code: 0,
+        stdout: `${good}: rules for 1 users\n`,
+        stderr: ""
+      })
+      const wrong = written(files, "wrong.yaml", "users:\n  ada: {allow: [db]}\n  bob: {alow: []}\njwks: a\n")
+      const { code, stderr } = yield* run(["config", "check", wrong])
+      const places = stderr.trimEnd().split("\n").map((line) => line.replace(/^wsmux: \S+wrong\.yaml:(\S+): .*$/, "$1"))
+      expect({ code, places }).toEqual({ code: 2, places: ["2:17", "3:9", "4:1"] })
+      const naming = written(files, "serve.yaml", `listen: 8080\nrules: ${wrong}\n`)
+      expect((yield* run(["config", "check", naming])).stderr).toBe(stderr)
+      expect(yield* run(["serve", "--config", good])).toMatchObject({
+        code: 2,
+        stderr: `wsmux: --config: ${good}:1:1: users: the key of a rules file, which --rules takes\n`
       })
     }))
 })

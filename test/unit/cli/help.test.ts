@@ -56,6 +56,17 @@ describe("compact", () => {
     ])
   })
 
+  it("compact names a command of a group once when the page has both", () => {
+    const commands = "USAGE\n\n$ wsmux\n\nCOMMANDS\n\n  - serve [--a text]     Serve.\n\n" +
+      "  - config               Group.\n\n  - config check <file>  Check.\n\n  - status               Print."
+    expect(compact(commands).split("\n").filter((line) => line !== "")).toEqual([
+      "$ wsmux <command>",
+      "  serve                       Serve.",
+      "  config check                Check.",
+      "  status                      Print."
+    ])
+  })
+
   it("compact keeps a text that is no page of help", () => {
     expect(compact("0.1.0")).toBe("0.1.0")
   })

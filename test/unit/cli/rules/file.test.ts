@@ -50,11 +50,17 @@ default: {allow: ["*.example:443"]}
   })
 
   for (const [name, text, fault] of faults) {
-    it(`parse tells the first fault when the file ${name}`, () => {
-      expect(Either.getLeft(parse(text))).toMatchObject({ value: expect.stringContaining(fault) })
-      expect(Either.getLeft(parse(text))).toMatchObject({ value: expect.not.stringContaining("\n") })
+    it(`parse tells the fault when the file ${name}`, () => {
+      const found = Either.getOrThrow(Either.flip(parse(text)))
+      expect(found).toEqual([expect.stringContaining(fault)])
+      expect(found[0]).not.toContain("\n")
     })
   }
+
+  it("parse tells each fault when the file has several", () => {
+    const faults = Either.getOrThrow(Either.flip(parse("users:\n  ada: {allow: [db, \"db:1\", web]}\njwks: a")))
+    expect(faults.map((fault) => fault.replace(/: .*/, ""))).toEqual(["2:17", "2:29", "3:1"])
+  })
 
   it("parse shows no secret in a fault", () => {
     const fault = Either.getLeft(parse("jwt: {secret: [hidden-secret]}"))
