@@ -4,16 +4,16 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import type * as Http from "node:http"
 import type { ConnectionOptions } from "node:tls"
-import { redacted } from "../Address.js"
+import { portFault } from "../internal/text/portFault.js"
 import * as NodeTransport from "../NodeTransport.js"
 import * as ResumableTransport from "../ResumableTransport.js"
 import type { Transport } from "../Transport.js"
 import type { ConnectFailure } from "../WsmuxError.js"
 import * as Shared from "./options.js"
 import * as Proxy from "./proxy.js"
+import { tell } from "./resumption.js"
 import * as Tls from "./tls.js"
 import { bearer } from "./token.js"
 
@@ -101,24 +101,19 @@ export const dialOf = (given: Given) =>
     ) // the first one is dialled first each time
   })
 
-const resuming = (dial: Dial, grace: Duration.Duration, url: string): Dial =>
-  Duration.equals(grace, Duration.zero)
-    ? dial
-    : Effect.tap(
-      ResumableTransport.connect(dial, { grace }),
-      ({ state }) => Effect.forkScoped(Stream.runForEach(Stream.drop(state.changes, 1), (state) => tell(state, url)))
+const resuming = (dial: Dial, grace: Duration.Duration, url: string): Dial => {
+  if (Duration.equals(grace, Duration.zero)) return dial
+  return Effect.suspend(() => {
+    let last: ConnectFailure | undefined
+    const noting = dial.pipe(
+      Effect.tapError((failure) => Effect.sync(() => last = failure)),
+      Effect.tap(() => last = undefined)
     )
-
-/** Logs that the WebSocket was lost, and that the connections go on. */
-const tell = (state: ResumableTransport.ResumptionState, url: string): Effect.Effect<void> => {
-  switch (state._tag) {
-    case "Suspended":
-      return Effect.logWarning(`lost the WebSocket to ${redacted(url)}; the connections wait while it is dialled again`)
-    case "Connected":
-      return Effect.logInfo(`resumed the connections through ${redacted(url)}`)
-    case "Ended":
-      return Effect.void
-  }
+    return Effect.tap(
+      ResumableTransport.connect(noting, { grace }),
+      ({ state }) => Effect.forkScoped(tell({ changes: state.changes, url, grace, lastFailure: () => last }))
+    )
+  })
 }
 
 const headersOf = ({ headers, token }: GivenWay) => {
@@ -136,8 +131,10 @@ const proxyOf = (given: Option.Option<Redacted.Redacted>, url: string) =>
     if (proxy !== undefined) return Effect.succeed(Option.some(proxy))
     // the address may hold a password
     return Shared.usage(
-      `${Option.isSome(given) ? "--proxy" : "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY"}: expected http://host:port, ` +
-        "https://host:port or socks5://host:port"
+      `${Option.isSome(given) ? "--proxy" : "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY"}: ${
+        portFault(/:\/\//.test(text) ? text : `http://${text}`) ??
+          "expected http://host:port, https://host:port or socks5://host:port"
+      }`
     )
   })
 

@@ -5,6 +5,7 @@ import * as Console from "effect/Console"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { portFault } from "../internal/text/portFault.js"
 import * as NodeTransport from "../NodeTransport.js"
 import * as Dialling from "./dialling.js"
 import * as Answer from "./doctor/answer.js"
@@ -33,7 +34,7 @@ interface Given extends Dialling.GivenWay {
 export const doctor = Command.make("doctor", options, (given) =>
   Effect.gen(function*() {
     if (!/^wss?:\/\/[^/]/.test(given.url) || given.url.includes("#") || !URL.canParse(given.url)) {
-      return yield* Shared.usage("url: expected ws://host:port or wss://host:port")
+      return yield* Shared.usage(`url: ${portFault(given.url) ?? "expected ws://host:port or wss://host:port"}`)
     }
     const way = yield* Dialling.wayOf(given, given.url)
     const failed: Array<string> = []

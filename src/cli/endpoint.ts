@@ -13,6 +13,9 @@ export interface Endpoint {
 /** The host of a port alone: programs of this machine only. */
 const defaultHost = "127.0.0.1"
 
+/** What `parse` expects. */
+export const expected = "host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080"
+
 /** Parses `host:port`, `[address]:port`, `:port` or `port`. */
 export const parse = (text: string): Option.Option<Endpoint> => {
   const match = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d{1,5})$/.exec(text)

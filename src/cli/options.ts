@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { portFault } from "../internal/text/portFault.js"
 import * as Endpoint from "./endpoint.js"
 import * as Environment from "./environment.js"
 import { largestWindow } from "./session.js"
@@ -18,7 +19,7 @@ export const endpoint = (name: string, description: string): Options.Options<End
   Options.text(name).pipe(
     Options.withPseudoName("host:port"),
     Options.withDescription(description),
-    Options.filterMap(Endpoint.parse, `--${name}: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080`)
+    Options.mapEffect(parsed(`--${name}`, Endpoint.parse, Endpoint.expected))
   )
 
 export const bufferSize: Options.Options<number> = Options.text("buffer-size").pipe(
@@ -51,18 +52,22 @@ export const timeSpan = (name: string, description: string, byDefault: string): 
     Options.filterMap(parseDuration, `--${name}: expected a duration such as 500ms, 30s or 5m`)
   )
 
-/** The default is less than the 10 s after which Docker kills a process that it has asked to end. */
-export const grace: Options.Options<Duration.Duration> = Options.text("grace").pipe(
-  Options.withPseudoName("duration"),
-  Options.withDescription(
-    "How long connections may go on after SIGTERM, SIGINT or SIGHUP; default 5s, or 0. The port is free meanwhile. " +
-      "A second signal ends the command at once."
-  ),
-  Options.withDefault("5s"),
-  Options.filterMap(
-    (text) => text === "0" ? Option.some(Duration.zero) : parseDuration(text),
-    "--grace: expected a duration such as 500ms or 10s, or 0"
+export const graceOf = (description: string, byDefault: string): Options.Options<Duration.Duration> =>
+  Options.text("grace").pipe(
+    Options.withPseudoName("duration"),
+    Options.withDescription(description),
+    Options.withDefault(byDefault),
+    Options.filterMap(
+      (text) => text === "0" ? Option.some(Duration.zero) : parseDuration(text),
+      "--grace: expected a duration such as 500ms or 10s, or 0"
+    )
   )
+
+/** The default is less than the 10 s after which Docker kills a process that it has asked to end. */
+export const grace: Options.Options<Duration.Duration> = graceOf(
+  "How long connections may go on after SIGTERM, SIGINT or SIGHUP; default 5s, or 0. The port is free meanwhile. A " +
+    "second signal ends the command at once.",
+  "5s"
 )
 
 /** With a shorter interval a busy machine or a long way would take a living peer for a dead peer. */
@@ -260,6 +265,15 @@ export const stats: Options.Options<Option.Option<Duration.Duration>> = Options.
 /** Fails with a fault of the command line that the parser cannot find. */
 export const usage = (message: string): Effect.Effect<never, ValidationError.ValidationError> =>
   Effect.fail(ValidationError.invalidValue(HelpDoc.p(message)))
+
+/** Returns how to parse a place or an address. The fault tells of a port that is too large, else what is expected. */
+export function parsed<A>(name: string, parse: (text: string) => Option.Option<A>, expected: string) {
+  return (text: string): Effect.Effect<A, ValidationError.ValidationError> =>
+    Option.match(parse(text), {
+      onNone: () => usage(`${name}: ${portFault(text) ?? `expected ${expected}`}`),
+      onSome: Effect.succeed
+    })
+}
 
 /** Fails for a listener that machines beyond this one can reach without authentication, unless the user allows that. */
 export const refuseAnonymous = (

@@ -2,7 +2,6 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import type * as ValidationError from "@effect/cli/ValidationError"
 import * as Console from "effect/Console"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -13,50 +12,66 @@ import * as RelayServer from "../RelayServer.js"
 import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
 import * as Redis from "./redis.js"
+import { formatSpan } from "./span.js"
 import * as Admin from "./status/admin.js"
 import * as Page from "./status/page.js"
 import * as Status from "./status/relay.js"
 import * as Samples from "./status/samples.js"
 import * as Tls from "./tls.js"
 
-/** A whole number from 1 on. */
-const whole = (name: string, description: string, byDefault: number) =>
-  Options.integer(name).pipe(
-    Options.withDescription(`${description}; default ${byDefault}.`),
-    Options.withDefault(byDefault),
-    Options.filterMap((value) => value >= 1 ? Option.some(value) : Option.none(), `--${name}: expected 1 or more`)
-  )
-
-/** A limit that is off by default. */
-const perSecond = (name: string, description: string) =>
-  Options.integer(name).pipe(
-    Options.withDescription(`${description}; default unlimited.`),
-    Options.optional,
+/** A whole number from 1 on. The help of `Options.integer` would leave out the description. */
+const whole = (name: string, unit: string, description: string) =>
+  Options.text(name).pipe(
+    Options.withPseudoName(unit),
+    Options.withDescription(description),
     Options.filterMap(
-      (value) => Option.isNone(value) || value.value >= 1 ? Option.some(Option.getOrUndefined(value)) : Option.none(),
-      `--${name}: expected 1 or more`
+      (text) => /^\d{1,15}$/.test(text) && Number(text) >= 1 ? Option.some(Number(text)) : Option.none(),
+      `--${name}: expected a whole number of ${unit} from 1 on`
     )
   )
 
+const limit = (name: string, unit: string, description: string, byDefault: number) =>
+  Options.withDefault(whole(name, unit, `${description}; default ${byDefault}.`), byDefault)
+
+/** A limit that is off by default. */
+const perSecond = (name: string, unit: string, description: string) =>
+  Options.map(Options.optional(whole(name, unit, `${description}; default unlimited.`)), Option.getOrUndefined)
+
+/** A URL with one of these schemes. */
+const url = (name: string, schemes: ReadonlyArray<string>, description: string) =>
+  Options.text(name).pipe(
+    Options.withPseudoName("url"),
+    Options.withDescription(description),
+    Options.mapEffect(
+      Shared.parsed(`--${name}`, urlOf(schemes), schemes.map((scheme) => `${scheme}://host:port`).join(" or "))
+    ),
+    Options.optional
+  )
+
+const urlOf = (schemes: ReadonlyArray<string>) => (text: string): Option.Option<string> =>
+  URL.canParse(text) && schemes.some((scheme) => text.startsWith(`${scheme}://`)) ? Option.some(text) : Option.none()
+
 const options = {
-  listen: Shared.endpoint("listen", "Address to accept agents and requests at. Port 0 takes a free port."),
+  listen: Options.optional(
+    Shared.endpoint("listen", "Address to accept agents and requests at. Port 0 takes a free port.")
+  ),
   secrets: Shared.textFile(
     "secret-file",
     "File with the secret of tokens in its line; two lines while one replaces it."
   ),
   tokenFor: Options.text("token-for").pipe(
     Options.withPseudoName("name"),
-    Options.withDescription("Print a token for the agent of a name, valid for 30 days, and exit."),
+    Options.withDescription("With --secret-file: print a token for the agent of a name, valid for 30 days, and exit."),
     Options.optional
   ),
   domain: Options.text("domain").pipe(
     Options.withDescription("Domain below which each name is a host, beside the path /NAME."),
     Options.optional
   ),
-  publicUrl: Options.text("public-url").pipe(
-    Options.withPseudoName("url"),
-    Options.withDescription("Beginning of the URLs that agents are told; default the address of the relay."),
-    Options.optional
+  publicUrl: url(
+    "public-url",
+    ["http", "https"],
+    "Beginning of the URLs that agents are told; default the address of the relay."
   ),
   audience: Options.text("audience").pipe(
     Options.withDescription("Audience that tokens of agents may name; default none."),
@@ -69,25 +84,29 @@ const options = {
     Options.optional
   ),
   nodeSecret: Shared.textFile("node-secret-file", "With --directory: file with the secret that all relays share."),
-  nodeUrl: Options.text("node-url").pipe(
-    Options.withPseudoName("url"),
-    Options.withDescription("With --directory: URL at which other relays dial this one; default its address."),
-    Options.optional
+  nodeUrl: url(
+    "node-url",
+    ["ws", "wss"],
+    "With --directory: URL at which other relays dial this one; default its address."
   ),
   accessLog: Options.text("access-log").pipe(
     Options.withPseudoName("file"),
     Options.withDescription("File for a line of JSON for each request; - is the standard output."),
     Options.optional
   ),
-  maxAgents: whole("max-agents", "Agents, clients and relays that may be connected", 20_000),
-  maxStreams: whole("max-streams", "Requests that may run through one name", 1000),
-  requestsPerSecond: perSecond("requests-per-second", "Requests for one name in a second, at all relays together"),
-  bytesPerSecond: perSecond("bytes-per-second", "Bytes for one name in a second, at all relays together"),
+  maxAgents: limit("max-agents", "connections", "Agents, clients and relays that may be connected at once", 20_000),
+  maxStreams: limit("max-streams", "requests", "Requests that may run through one name at once", 1000),
+  requestsPerSecond: perSecond(
+    "requests-per-second",
+    "requests",
+    "Requests for one name in a second, at all relays together"
+  ),
+  bytesPerSecond: perSecond("bytes-per-second", "bytes", "Bytes for one name in a second, at all relays together"),
   admin: Options.withDescription(Shared.admin, "Show a page over all nodes, /metrics and /healthz at this address."),
   allowAnonymous: Shared.allowAnonymous,
   tlsCert: Shared.textFile("tls-cert", "Certificate chain (PEM) to listen with TLS."),
   tlsKey: Shared.textFile("tls-key", "Private key (PEM) of the certificate."),
-  grace: Shared.timeSpan("grace", "How long requests may go on after SIGTERM, SIGINT or SIGHUP", "10s")
+  grace: Shared.graceOf("How long requests may go on after SIGTERM, SIGINT or SIGHUP; default 10s, or 0.", "10s")
 }
 
 /** Relays HTTP requests to agents that dial in. */
@@ -95,6 +114,7 @@ export const relay = Command.make("relay", options, (given) =>
   Effect.scoped(Effect.gen(function*() {
     const secrets = yield* secretsOf(given.secrets)
     if (Option.isSome(given.tokenFor)) return yield* printToken(given.tokenFor.value, secrets[0]!, given.audience)
+    if (Option.isNone(given.listen)) return yield* Shared.usage("--listen, --token-for: expected one of them")
     const tls = yield* Tls.keyPair("--tls-cert, --tls-key", given.tlsCert, given.tlsKey)
     const cluster = yield* clusterOf(given)
     const log = yield* accessLogOf(given.accessLog)
@@ -107,14 +127,19 @@ export const relay = Command.make("relay", options, (given) =>
         requestsPerSecond: given.requestsPerSecond,
         bytesPerSecond: given.bytesPerSecond
       },
-      ...given.listen,
+      ...given.listen.value,
       secrets,
       domain: Option.getOrUndefined(given.domain),
       publicUrl: Option.getOrUndefined(given.publicUrl),
       audience: Option.getOrUndefined(given.audience),
       answerTimeout: given.answerTimeout,
       tls: Option.getOrUndefined(tls)
-    }).pipe(Effect.catchTag("InvalidConfiguration", ({ message }) => Shared.usage(message)))
+    }).pipe(
+      Effect.catchTag("InvalidConfiguration", ({ detail, message, setting }) => {
+        const option = optionsOfSettings[setting]
+        return Shared.usage(option === undefined ? message : `${option}: ${detail}`)
+      })
+    )
     const scheme = Option.isNone(tls) ? "ws" : "wss"
     yield* Console.log(
       `listening on ${scheme}://${format(server.address)}, agents are reached at ${server.urlOf("NAME")}`
@@ -126,12 +151,19 @@ export const relay = Command.make("relay", options, (given) =>
     }
     return yield* Effect.onInterrupt(Effect.never, () =>
       Effect.zipRight(
-        Effect.logInfo(`taking no more agents: requests end within ${Duration.format(given.grace)}`),
+        Effect.logInfo(`taking no more agents: requests end within ${formatSpan(given.grace)}`),
         server.drain({ grace: given.grace })
       ))
   }))).pipe(
     Command.withDescription("Let agents dial in, and relay HTTP requests and WebSockets for /NAME to them.")
   )
+
+/** The options whose values only the server judges. */
+const optionsOfSettings: Readonly<Record<string, string>> = {
+  secrets: "--secret-file",
+  "cluster.secret": "--node-secret-file",
+  audience: "--audience"
+}
 
 /** What a balancer and a monitoring system ask for. */
 const sourceOf = (server: RelayServer.Service, address: string): Admin.Source => ({
@@ -182,7 +214,7 @@ const clusterOf = ({ directory, nodeSecret, nodeUrl }: {
     if (Option.isNone(directory)) return undefined
     if (Option.isNone(nodeSecret)) return yield* Shared.usage("--directory: expected --node-secret-file beside it")
     const url = Redacted.value(directory.value)
-    if (!/^rediss?:\/\/\S+$/.test(url)) return yield* Shared.usage("--directory: expected redis://host:port")
+    yield* Shared.parsed("--directory", urlOf(["redis", "rediss"]), "redis://host:port")(url)
     return {
       directory: yield* RelayRedis.make(yield* Redis.connect(url)),
       secret: nodeSecret.value.text.trim(),

@@ -21,6 +21,7 @@ import * as Refusals from "./refusals.js"
 import { rule } from "./rules/file.js"
 import { watch } from "./rules/watched.js"
 import { attend, maxStreams, report, settings } from "./session.js"
+import { formatSpan } from "./span.js"
 import * as Monitor from "./status/monitor.js"
 import * as Systemd from "./systemd.js"
 import { authorize } from "./token.js"
@@ -127,7 +128,7 @@ export const serving = (
       Effect.all([
         Monitor.draining,
         Systemd.stopping,
-        Effect.logInfo(`taking no more clients: connections end within ${Duration.format(task.grace)}`),
+        Effect.logInfo(`taking no more clients: connections end within ${formatSpan(task.grace)}`),
         sessions.drain({ grace: task.grace })
       ], { discard: true }))
   })).pipe(Effect.provide(Layer.merge(settings(task), limits)))

@@ -4,8 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { redacted } from "../../Address.js"
 import { plainText } from "../../internal/text/plainText.js"
+import { portFault } from "../../internal/text/portFault.js"
 import * as Endpoint from "../endpoint.js"
-import { usage } from "../options.js"
+import { parsed, usage } from "../options.js"
 import * as Rule from "../policy/rule.js"
 import * as Place from "./place.js"
 import * as Spec from "./spec.js"
@@ -39,8 +40,11 @@ const parseAll = <A>(
     (text) => Option.getOrElse(Option.map(parse(text), Effect.succeed), () => wrong(name, expected, text))
   )
 
-const wrong = (name: string, expected: string, text: string) =>
-  usage(`${name}: expected ${expected}, not '${plainText(redacted(text)).slice(0, 80)}'`) // may be an address
+const wrong = (name: string, expected: string, text: string) => {
+  const shown = plainText(redacted(text)).slice(0, 80) // the text may be an address
+  const fault = portFault(text)
+  return usage(`${name}: ${fault === undefined ? `expected ${expected}, not` : `${fault} in`} '${shown}'`)
+}
 
 const twoPlaces =
   "[bind:]port:host:port, or a path of a unix socket for either side, such as 8080:db:80 or 8080:/run/db"
@@ -115,19 +119,18 @@ export const target = (description: string): Options.Options<Option.Option<Place
   Options.text("target").pipe(
     Options.withPseudoName("host:port"),
     Options.withDescription(description),
-    Options.filterMap(
-      (text): Option.Option<Place.Place> =>
-        text.startsWith("/")
-          ? Place.parsePath(text)
-          : Option.map(Endpoint.parse(text), ({ host, port }) => Place.port(host, port)),
-      "--target: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080"
-    ),
+    Options.mapEffect(parsed("--target", placeOf, Endpoint.expected)),
     Options.filterMap(
       (place) => place._tag === "Path" || place.port > 0 ? Option.some(place) : Option.none(),
       "--target: expected a port from 1 on"
     ),
     Options.optional
   )
+
+const placeOf = (text: string): Option.Option<Place.Place> =>
+  text.startsWith("/")
+    ? Place.parsePath(text)
+    : Option.map(Endpoint.parse(text), ({ host, port }) => Place.port(host, port))
 
 export const proxyProtocol = (description: string): Options.Options<boolean> =>
   Options.boolean("proxy-protocol").pipe(Options.withDescription(description))

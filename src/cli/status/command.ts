@@ -7,7 +7,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Endpoint from "../endpoint.js"
-import { usage } from "../options.js"
+import { parsed } from "../options.js"
 import * as Relay from "./relay.js"
 import { Status } from "./status.js"
 import { render } from "./terminal.js"
@@ -26,10 +26,7 @@ const patience = 5000
 /** Prints what a running command tells at its `--admin`. */
 export const status = Command.make("status", options, ({ address, json }) =>
   Effect.gen(function*() {
-    const page = yield* Option.match(parse(address), {
-      onNone: () => usage("address: expected host:port or http://host:port, such as 127.0.0.1:9090"),
-      onSome: Effect.succeed
-    })
+    const page = yield* parsed("address", parse, "host:port or http://host:port, such as 127.0.0.1:9090")(address)
     const told = decode(yield* ask(page))
     if (Either.isLeft(told)) return yield* Effect.fail(new Error(`cannot ask ${page}: no wsmux answers there`))
     const status = told.right

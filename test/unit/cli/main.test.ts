@@ -1,10 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
-import * as ConfigProvider from "effect/ConfigProvider"
-import type * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { tmpdir } from "node:os"
 import { fileURLToPath } from "node:url"
-import { main } from "../../../src/cli/main.js"
+import { run } from "../../support/commandLine.js"
 
 /** A file that holds neither a certificate nor a token. */
 const someFile = fileURLToPath(import.meta.url)
@@ -12,22 +10,13 @@ const someFile = fileURLToPath(import.meta.url)
 const cert = fileURLToPath(new URL("../../fixtures/tls/cert.pem", import.meta.url))
 const key = fileURLToPath(new URL("../../fixtures/tls/key.pem", import.meta.url))
 
+const secret = fileURLToPath(new URL("../../fixtures/cli/secret.txt", import.meta.url))
+const relaying = ["relay", "--listen", "127.0.0.1:0", "--secret-file", secret]
+
 /** No process listens at port 1. */
 const closedPort = "127.0.0.1:1"
 const serving = ["serve", "--listen", "127.0.0.1:0", "--target", closedPort]
 const connecting = ["connect", `ws://${closedPort}`, "--listen", "127.0.0.1:0"]
-
-/** Runs the command line in this process, with these environment variables alone. */
-const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
-  Effect.gen(function*() {
-    const [stdout, stderr]: [Array<string>, Array<string>] = [[], []]
-    const print = (lines: Array<string>): Console.Console["log"] => (...texts) =>
-      Effect.sync(() => void lines.push(`${texts.join(" ")}\n`))
-    const code = yield* Effect.consoleWith((console) =>
-      Effect.withConsole(main(["node", "wsmux", ...args]), { ...console, log: print(stdout), error: print(stderr) })
-    ).pipe(Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(env)))))
-    return { code, stdout: stdout.join(""), stderr: stderr.join("") }
-  })
 
 /** The title of a test: the command and its last arguments, since these contain the fault. */
 const title = (args: ReadonlyArray<string>): string => {
@@ -39,6 +28,7 @@ const title = (args: ReadonlyArray<string>): string => {
 
 const wants = {
   listen: "--listen: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
+  port: "expected a port from 0 to 65535",
   target: "--target: expected host:port, such as 127.0.0.1:8080, [::1]:8080 or 8080",
   remote: "<remote>: expected a forward such as 5432:db:5432, R:8080:web:80 or socks",
   forward: "expected [bind:]port:host:port, or a path of a unix socket for either side, such as 8080:db:80 or " +
@@ -68,8 +58,19 @@ describe("wsmux", () => {
     [["serve", "--target", closedPort, "--listen"], "Expected a value following option: '--listen'"],
     [["serve", "--listen", "here", "--target", closedPort], wants.listen],
     [["serve", "--listen", "127.0.0.1", "--target", closedPort], wants.listen],
-    [["serve", "--listen", ":65536", "--target", closedPort], wants.listen],
-    [["serve", "--listen", "127.0.0.1:65536", "--target", closedPort], wants.listen],
+    [["serve", "--listen", ":65536", "--target", closedPort], `--listen: ${wants.port}, not 65536`],
+    [["serve", "--listen", "127.0.0.1:99999", "--target", closedPort], `--listen: ${wants.port}, not 99999`],
+    [[...serving, "--admin", "[::1]:99999"], `--admin: ${wants.port}, not 99999`],
+    [["serve", "--listen", "127.0.0.1:0", "--target", "db:99999"], `--target: ${wants.port}, not 99999`],
+    [[...serving, "--allow", "db:80-99999"], `--allow: ${wants.port}, not 99999 in 'db:80-99999'`],
+    [[...connecting, "-L", "1:db:99999"], `-L: ${wants.port}, not 99999 in '1:db:99999'`],
+    [[...connecting, "--proxy", "http://secret@host:99999"], `--proxy: ${wants.port}, not 99999`],
+    [
+      ["connect", "ws://host:99999", "--listen", "127.0.0.1:0"],
+      `cannot connect to ws://host:99999: ${wants.port}, not 99999`
+    ],
+    [["doctor", "wss://host:99999/path"], `url: ${wants.port}, not 99999`],
+    [["status", "host:99999"], `address: ${wants.port}, not 99999`],
     [["serve", "--listen", "999.1.1.1:80", "--target", closedPort], wants.listen],
     [["serve", "--listen", "[localhost]:80", "--target", closedPort], wants.listen],
     [["serve", "--listen", "::1:80", "--target", closedPort], wants.listen],
@@ -221,6 +222,18 @@ describe("wsmux", () => {
       ],
       "--header: --websocktunnel gives x-websocktunnel-id"
     ],
+    [["relay", "--secret-file", secret], "--listen, --token-for: expected one of them"],
+    [["relay", "--listen", "0", "--secret-file", "/dev/null"], "--secret-file: expected one or two lines in /dev/null"],
+    [[...relaying, "--max-agents", "0"], "--max-agents: expected a whole number of connections from 1 on"],
+    [[...relaying, "--bytes-per-second", "1K"], "--bytes-per-second: expected a whole number of bytes from 1 on"],
+    [[...relaying, "--grace", "5"], "--grace: expected a duration such as 500ms or 10s, or 0"],
+    [[...relaying, "--public-url", "host"], "--public-url: expected http://host:port or https://host:port"],
+    [[...relaying, "--node-url", "ws://host:99999"], `--node-url: ${wants.port}, not 99999`],
+    [
+      [...relaying, "--directory", "host:6379", "--node-secret-file", secret],
+      "--directory: expected redis://host:port"
+    ],
+    [[...relaying, "--audience", "wsmux-relay-client"], "--audience: wsmux-relay-client is that of clients"],
     [["doctor"], "Missing argument <url>"],
     [["doctor", "nonsense"], "url: expected ws://host:port or wss://host:port"],
     [["doctor", `ws://${closedPort}`, "--idle", "soon"], "--idle: expected a duration such as 60s or 5m"],

@@ -1,0 +1,29 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { fileURLToPath } from "node:url"
+import { run } from "../../support/commandLine.js"
+
+const secret = fileURLToPath(new URL("../../fixtures/cli/secret.txt", import.meta.url))
+
+describe("wsmux relay", () => {
+  it.live("wsmux relay --token-for prints a token when it has a secret alone", () =>
+    Effect.gen(function*() {
+      const { code, stderr, stdout } = yield* run(["relay", "--secret-file", secret, "--token-for", "web"])
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
+      expect(stdout).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/)
+    }))
+
+  it.live("wsmux relay --help tells unit and default of each limit", () =>
+    Effect.gen(function*() {
+      const { stdout } = yield* run(["relay", "--help"])
+      const help = stdout.replace(/\s+/g, " ")
+      const limits = [
+        "--max-agents connections Agents, clients and relays that may be connected at once; default 20000.",
+        "--max-streams requests Requests that may run through one name at once; default 1000.",
+        "--requests-per-second requests Requests for one name in a second, at all relays together; default unlimited.",
+        "--bytes-per-second bytes Bytes for one name in a second, at all relays together; default unlimited."
+      ]
+      expect(limits.filter((line) => !help.includes(line))).toEqual([])
+      expect(help).not.toContain("An integer")
+    }))
+})
