@@ -44,6 +44,8 @@ export const programs = {
   git: findProgram("git"),
   dig: findProgram("dig"),
   prlimit: findProgram("prlimit"),
+  zsh: findProgram("zsh"),
+  fish: findProgram("fish"),
   WebKitWebDriver: findProgram("WebKitWebDriver"),
   MiniBrowser: findProgram("MiniBrowser", webKitFolders()),
   Xvfb: findProgram("Xvfb"),
