@@ -269,7 +269,7 @@ for (const name of found) {
 }
 
 /** Those whose default time-out a test can wait for. */
-const patient = found.filter((name) => ["nginx", "haproxy"].includes(name))
+const patient = found.filter((name) => ["nginx", "haproxy", "apache"].includes(name))
 
 describe.skipIf(process.env.WSMUX_RUNTIMES !== "full").each(patient)("%s with its default time-out", (name) => {
   it(`wsmux keeps a silent connection when ${name} has its default time-out`, async () => {
@@ -307,7 +307,7 @@ describe.skipIf(process.env.WSMUX_RUNTIMES !== "full").each(patient)("%s with it
       target.close()
       await proxy?.stop()
     }
-  }, 200_000)
+  }, 400_000)
 })
 
 /** The answer of each proxy to headers of 70,000 bytes. */
