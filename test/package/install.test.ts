@@ -156,8 +156,18 @@ describe.sequential("the package", { timeout: patience }, () => {
     expect(packed.filter((path) => path.includes("/cli/")).sort()).toEqual([
       "dist/cli/THIRD-PARTY-LICENSES.txt",
       "dist/cli/bin.js",
-      "dist/cli/run.js"
+      "dist/cli/run.js",
+      "src/cli/PROXIES.md",
+      "src/cli/README.md"
     ])
+  })
+
+  it("holds each page that README.md links to, but for the tests and findings of the repository", () => {
+    const text = readFileSync(join(root, "README.md"), "utf8")
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, path]) => path!)
+    expect(links.length).toBeGreaterThan(20)
+    expect(links.filter((path) => !packed.includes(path) && !/^(test|findings)\//.test(path))).toEqual([])
+    expect(text).toMatch(/What lies in `test` and `findings` is in\s+the\s+repository/)
   })
 
   describe.sequential("the package in a project", () => {
