@@ -11,7 +11,7 @@ const source = fileURLToPath(new URL("./src/", import.meta.url))
  * so each number has one digit. The number of workers belongs to the pool: unit tests are threads, all others are
  * processes. Workers without isolation run one project after the other, so one project holds all suites that wait.
  */
-const group = { computing: 1, waiting: 2, searching: 3, measuring: 4, pairing: 5 } as const
+const group = { computing: 1, waiting: 2, searching: 3, measuring: 4, pairing: 5, repeating: 6 } as const
 
 /** The suites that take longest begin first, so that none of them is left over at the end of its group. */
 const slowest = [
@@ -112,13 +112,17 @@ export default defineConfig({
       }),
       // Each test is two or three processes, which wait for two thirds of their time. So both suites run at once.
       ...hasRuntimes
-        ? [project("runtimes", {
-          group: group.pairing,
-          include: ["runtimes", "proxies"],
-          timeout: 300_000,
-          maxConcurrency: 8,
-          globalSetup: ["test/runtimes/globalSetup.ts"]
-        })]
+        ? [
+          project("runtimes", {
+            group: group.pairing,
+            include: ["runtimes/{command,runtimes}*", "proxies"],
+            timeout: 300_000,
+            maxConcurrency: 8,
+            globalSetup: ["test/runtimes/globalSetup.ts"]
+          }),
+          // A second Vitest, which takes all cores: beside it the pairs would not answer in time.
+          project("newest", { group: group.repeating, include: ["runtimes/unit*"], timeout: 600_000 })
+        ]
         : []
     ]
   }

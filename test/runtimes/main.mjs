@@ -9,8 +9,9 @@ const args = process.argv.slice(2)
 const rest = args.filter((arg) => arg !== "--full")
 const WSMUX_RUNTIMES = rest.length < args.length ? "full" : "some"
 
-process.exitCode = spawnSync(process.execPath, [vitest, "run", "--project", "runtimes", ...rest], {
-  cwd: root,
-  stdio: "inherit",
-  env: { ...process.env, WSMUX_RUNTIMES }
-}).status ?? 1
+process.exitCode =
+  spawnSync(process.execPath, [vitest, "run", "--project", "runtimes", "--project", "newest", ...rest], {
+    cwd: root,
+    stdio: "inherit",
+    env: { ...process.env, WSMUX_RUNTIMES }
+  }).status ?? 1

@@ -1,13 +1,8 @@
-import { spawn } from "node:child_process"
-import { once } from "node:events"
-import { setPriority } from "node:os"
-import { text } from "node:stream/consumers"
-import { fileURLToPath } from "node:url"
-import { describe, expect, it } from "vitest"
+import { describe, it } from "vitest"
 import { workerDates } from "./build.js"
 import { conform } from "./conform.js"
 import type { End } from "./peers.js"
-import { commandOf, current, names, newestNode } from "./runtimes.mjs"
+import { commandOf, current, names } from "./runtimes.mjs"
 
 const runtimes = names.filter((name) => commandOf(name) !== undefined)
 const workers: ReadonlyArray<End> = workerDates.map((date): End => `workerd/${date}`)
@@ -40,30 +35,7 @@ const pairs = process.env.WSMUX_RUNTIMES === "full"
     ...clients.includes(stalling[0]) && servers.includes(stalling[1]) ? [stalling] : []
   ]
 
-const root = fileURLToPath(new URL("../../", import.meta.url))
-const vitest = fileURLToPath(new URL("../../node_modules/vitest/vitest.mjs", import.meta.url))
-
-/** The unit suite takes the cores that the pairs leave: those have to answer in time. */
-const lowPriority = 10
-
 describe("runtimes", () => {
-  it.skipIf(newestNode === current || commandOf(newestNode) === undefined)(
-    `unit suite passes when ${newestNode} runs it`,
-    async () => {
-      const [program] = commandOf(newestNode)!
-      const child = spawn(program!, [vitest, "run", "--project", "unit", "--no-color"], { cwd: root })
-      setPriority(child.pid!, lowPriority)
-      const [output, errors, [code]] = await Promise.all([
-        text(child.stdout),
-        text(child.stderr),
-        once(child, "close")
-      ])
-      expect(output, errors).toMatch(/^[1-9]\d* passed, 0 failed/m)
-      expect(code, errors).toBe(0)
-    },
-    600_000
-  )
-
   for (const [client, server] of pairs) {
     it(`${client} passes every task when the server is ${server}`, () => conform(client, server))
   }
