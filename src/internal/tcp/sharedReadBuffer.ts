@@ -27,12 +27,12 @@ export const readIntoSharedBuffer = (
   if (socket.isPaused() || socket.readableLength > 0 || socket.listenerCount("data") > 1) return false
   const all = shared ??= Buffer.allocUnsafeSlow(sharedSize)
   const first = mostBytes === undefined ? all : all.subarray(0, mostBytes())
-  let size = first.length
+  let limit = first.length
   const next = () => {
     const most = mostBytes!()
-    if (most === size) return undefined // Node keeps the buffer
-    size = most
-    return most === sharedSize ? all : all.subarray(0, most)
+    if (most === limit) return undefined // Node keeps the buffer
+    limit = most
+    return all.subarray(0, most)
   }
   const internals = socket as unknown as Record<symbol, unknown>
   internals[fields.buffer] = first
