@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
+import { judge, type Name } from "./relay/ruling.js"
 import { sweep } from "./relay/sweep.js"
 
 /**
@@ -25,6 +26,16 @@ export interface Node {
 }
 
 /**
+ * A node that has agents of a name.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Owner extends Node {
+  readonly agents: number
+}
+
+/**
  * The nodes that have agents of a name. The epoch is the time of the token that rules the name.
  *
  * @since 0.2.0
@@ -32,8 +43,40 @@ export interface Node {
  */
 export interface Entry {
   readonly epoch: number
-  readonly nodes: ReadonlyArray<Node>
+  readonly nodes: ReadonlyArray<Owner>
 }
+
+/**
+ * A connection of an agent that has a name, or asks for one.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Claim {
+  readonly name: string
+  /** The time of its token. The newest token of a name rules. */
+  readonly epoch: number
+  /** The id of its node. */
+  readonly node: string
+  /** The id of the connection, which no other one has. */
+  readonly agent: string
+  /** Which program the agent is, where the agent tells. */
+  readonly program?: string | undefined
+  /** How long ago the agent connected. The directory compares agents by its own clock. */
+  readonly ageMillis: number
+  /** The most agents that the name may have. */
+  readonly maxAgents: number
+}
+
+/**
+ * What becomes of a claim. An agent is superseded where a newer token rules the name, or a later connection of the same
+ * program has come. An agent that does not tell its program is superseded by each later one. Of agents that connected
+ * within 2 s of each other, the last claim counts as the later one, since claims take time on their way.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Ruling = "admitted" | "superseded" | "full"
 
 /**
  * News of a name. Without a name, news may have been missed.
@@ -41,9 +84,10 @@ export interface Entry {
  * @since 0.2.0
  * @category models
  */
-export interface Change {
+export interface Change extends Partial<Entry> {
   readonly name?: string | undefined
-  readonly epoch?: number | undefined
+  /** The ids of the agents that were superseded. */
+  readonly superseded?: ReadonlyArray<string> | undefined
 }
 
 /**
@@ -73,13 +117,12 @@ export interface Service {
   readonly renew: (node: Node, ttlMillis: number) => Effect.Effect<boolean, DirectoryFailure>
   /** Forgets a node at once. */
   readonly leave: (id: string) => Effect.Effect<void, DirectoryFailure>
-  /**
-   * Adds a node to a name, unless a newer epoch rules it. Nodes with an older epoch lose the name. Completes with the
-   * epoch that rules.
-   */
-  readonly claim: (name: string, epoch: number, id: string) => Effect.Effect<number, DirectoryFailure>
-  /** Removes a node from a name, where that epoch rules it. */
-  readonly release: (name: string, epoch: number, id: string) => Effect.Effect<void, DirectoryFailure>
+  /** Adds an agent to a name, and removes those that the agent supersedes. A claim may be repeated. */
+  readonly claim: (claim: Claim) => Effect.Effect<Ruling, DirectoryFailure>
+  /** Completes with what would become of a claim, and changes nothing. */
+  readonly weigh: (claim: Claim) => Effect.Effect<Ruling, DirectoryFailure>
+  /** Removes an agent from a name. */
+  readonly release: (claim: Pick<Claim, "agent" | "name">) => Effect.Effect<void, DirectoryFailure>
   /**
    * Completes with the nodes of a name that are known. A name whose last node has left or died is known for some
    * seconds more, without nodes: its agent may be about to dial another node.
@@ -94,7 +137,7 @@ export interface Service {
   readonly owe: (budget: string, units: number, perSecond: number) => Effect.Effect<number, DirectoryFailure>
   /** Completes with all nodes that are known. */
   readonly nodes: Effect.Effect<ReadonlyArray<Node>, DirectoryFailure>
-  /** Emits claims and releases from the moment of subscription on. Never ends. */
+  /** Emits what claims and releases have changed, from the moment of subscription on. Never ends. */
   readonly changes: Stream.Stream<Change>
 }
 
@@ -131,12 +174,6 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
   const now = () => clock.unsafeCurrentTimeMillis()
   const changes = yield* PubSub.unbounded<Change>()
   const alive = new Map<string, { readonly url: string; readonly until: number }>()
-  interface Name {
-    readonly epoch: number
-    readonly ids: ReadonlySet<string>
-    /** When a name without nodes is forgotten. */
-    readonly until: number
-  }
   const names = new Map<string, Name>()
   const sweepNames = sweep(names, ({ until }) => until <= now())
   const budgets = new Map<string, Budget>()
@@ -150,7 +187,22 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
     return filled
   }
   const isAlive = (id: string) => (alive.get(id)?.until ?? -Infinity) > now()
-  const publish = (change: Change) => PubSub.publish(changes, change)
+  const livingOf = (name: string): Name | undefined => {
+    const known = names.get(name)
+    return known && { ...known, agents: known.agents.filter(({ node }) => isAlive(node)) }
+  }
+  const set = (name: string, epoch: number, agents: Name["agents"], superseded: ReadonlyArray<string>) => {
+    names.set(name, { epoch, agents, until: agents.length === 0 ? now() + memoryMillis : Infinity })
+    sweepNames()
+    return PubSub.publish(changes, { name, epoch, nodes: ownersOf(agents), superseded })
+  }
+  const ownersOf = (agents: Name["agents"]): ReadonlyArray<Owner> =>
+    [...new Set(agents.map(({ node }) => node))].sort().map((id) => ({
+      id,
+      url: alive.get(id)!.url,
+      agents: agents.filter(({ node }) => node === id).length
+    }))
+  const judgeNow = (claim: Claim) => judge(claim, now() - claim.ageMillis, livingOf(claim.name))
   return {
     renew: ({ id, url }, ttlMillis) =>
       Effect.sync(() => {
@@ -159,33 +211,29 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
         return wasAlive
       }),
     leave: (id) => Effect.sync(() => void alive.delete(id)),
-    claim: (name, epoch, id) =>
+    claim: (claim) =>
       Effect.suspend(() => {
-        const known = names.get(name)
-        const ids = [...known?.ids ?? []].filter(isAlive)
-        if (known !== undefined && ids.length > 0 && known.epoch > epoch) return Effect.succeed(known.epoch)
-        names.set(name, { epoch, ids: new Set([...(known?.epoch === epoch ? ids : []), id]), until: Infinity })
-        return Effect.as(publish({ name, epoch }), epoch)
+        const { ruling, others, superseded } = judgeNow(claim)
+        if (ruling !== "admitted") return Effect.succeed(ruling)
+        const { agent, ageMillis, epoch, name, node, program } = claim
+        const agents = [...others, { id: agent, node, program, at: now() - ageMillis }]
+        return Effect.as(set(name, epoch, agents, superseded), ruling)
       }),
-    release: (name, epoch, id) =>
+    weigh: (claim) => Effect.sync(() => judgeNow(claim).ruling),
+    release: ({ agent, name }) =>
       Effect.suspend(() => {
-        const known = names.get(name)
-        if (known?.epoch !== epoch) return Effect.void
-        const ids = new Set(known.ids)
-        ids.delete(id)
-        names.set(name, { epoch, ids, until: ids.size === 0 ? now() + memoryMillis : Infinity })
-        sweepNames()
-        return publish({ name, epoch })
+        const known = livingOf(name)
+        if (known === undefined || !known.agents.some(({ id }) => id === agent)) return Effect.void
+        return set(name, known.epoch, known.agents.filter(({ id }) => id !== agent), [])
       }),
     find: (name) =>
       Effect.sync(() => {
-        const known = names.get(name)
+        const known = livingOf(name)
         if (known === undefined || known.until <= now()) return Option.none()
-        const nodes = [...known.ids].filter(isAlive).map((id) => ({ id, url: alive.get(id)!.url }))
-        if (nodes.length === 0 && known.ids.size > 0) {
-          names.set(name, { epoch: known.epoch, ids: new Set(), until: now() + memoryMillis })
+        if (known.agents.length === 0 && known.until === Infinity) {
+          names.set(name, { ...known, until: now() + memoryMillis })
         }
-        return Option.some({ epoch: known.epoch, nodes })
+        return Option.some({ epoch: known.epoch, nodes: ownersOf(known.agents) })
       }),
     take: (budget, units, perSecond) =>
       Effect.sync(() => {

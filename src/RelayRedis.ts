@@ -9,7 +9,16 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Scripts from "./relay/redisScripts.js"
-import { type Change, DirectoryFailure, type Entry, type Node, RelayDirectory, type Service } from "./RelayDirectory.js"
+import {
+  type Change,
+  type Claim,
+  DirectoryFailure,
+  type Entry,
+  type Node,
+  RelayDirectory,
+  type Ruling,
+  type Service
+} from "./RelayDirectory.js"
 
 /**
  * The part of a Redis client that the directory uses, so that a program takes any client. Each promise should fail
@@ -59,6 +68,12 @@ export const make = (
         try: () => Promise.resolve(client.eval(script, [`${prefix}:${key}`], [prefix, ...args])),
         catch: (cause) => new DirectoryFailure({ cause })
       })
+    const claim = (claim: Claim, mode: "claim" | "weigh") => {
+      const { agent, ageMillis, epoch, maxAgents, name, node, program = "" } = claim
+      const numbers = [ageMillis, maxAgents].map((number) => String(Math.floor(number)))
+      const args = [name, String(epoch), node, agent, program, ...numbers, mode]
+      return Effect.map(run(Scripts.claim, `name:${name}`, ...args), (ruling) => String(ruling) as Ruling)
+    }
     const listeners = new Set<(change: Change) => void>()
     const tell = (change: Change) => listeners.forEach((listener) => listener(change))
     client.subscribe(`${prefix}:changes`, (message) => tell(parse(message)), () => tell({}))
@@ -67,9 +82,9 @@ export const make = (
       renew: ({ id, url }, ttlMillis) =>
         Effect.map(run(Scripts.renew, `node:${id}`, url, String(Math.ceil(ttlMillis)), id), (known) => known === 1),
       leave: (id) => Effect.asVoid(run(Scripts.leave, `node:${id}`)),
-      claim: (name, epoch, id) =>
-        Effect.map(run(Scripts.claim, `name:${name}`, name, String(epoch), id), (ruling) => Number(ruling)),
-      release: (name, epoch, id) => Effect.asVoid(run(Scripts.release, `name:${name}`, name, String(epoch), id)),
+      claim: (given) => claim(given, "claim"),
+      weigh: (given) => claim(given, "weigh"),
+      release: ({ agent, name }) => Effect.asVoid(run(Scripts.release, `name:${name}`, name, agent)),
       find: (name) =>
         Effect.map(run(Scripts.find, `name:${name}`), (found) =>
           typeof found === "string" ? Option.some(JSON.parse(found) as Entry) : Option.none()),
@@ -94,8 +109,8 @@ export const make = (
 /** News that cannot be read count as missed. */
 const parse = (message: string): Change => {
   try {
-    const { epoch, name } = JSON.parse(message) as Change
-    return { name: String(name), epoch: Number(epoch) }
+    const { epoch, name, nodes, superseded } = JSON.parse(message) as Change
+    return { name: String(name), epoch: Number(epoch), nodes: nodes ?? [], superseded: superseded ?? [] }
   } catch {
     return {}
   }

@@ -172,8 +172,8 @@ export interface Timeouts {
 }
 
 /**
- * The limits of a node, and of each name. Nodes that share a directory share `requestsPerSecond` and `bytesPerSecond`.
- * While the directory is away, they hold at each node.
+ * The limits of a node, and of each name. Nodes that share a directory share the limits of names. While the directory
+ * is away, the limits of names hold at each node.
  *
  * @since 0.2.0
  * @category models

@@ -2,6 +2,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { randomUUID } from "node:crypto"
 import type { Session } from "../Session.js"
 import type { Principal } from "./gate.js"
 import type { Agent, Names } from "./names.js"
@@ -9,10 +10,10 @@ import type { Agent, Names } from "./names.js"
 /** What becomes of the names of agents. */
 interface Owner {
   readonly names: Names
-  /** An agent of the name has come. */
-  readonly claim: (name: string, epoch: number) => Effect.Effect<void>
-  /** The last agent of the name has left. */
-  readonly release: (name: string, epoch: number) => Effect.Effect<void>
+  /** An agent has come. */
+  readonly claim: (agent: Agent) => Effect.Effect<void>
+  /** An agent has left. */
+  readonly release: (agent: Agent) => Effect.Effect<void>
   /** The monotonic time in milliseconds. */
   readonly now: () => number
 }
@@ -24,28 +25,39 @@ export const serveAgent = (
   { claim, names, now, release }: Owner
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const superseded = yield* Deferred.make<void>()
+    const superseded = yield* Deferred.make<string>()
     const agent: Agent = {
+      id: randomUUID(),
       name,
       epoch,
       program,
+      at: now(),
       session,
       streams: 0,
       isLeaving: false,
-      supersede: () => Deferred.unsafeDone(superseded, Effect.void)
+      supersede: (reason = "another agent has the name") => Deferred.unsafeDone(superseded, Effect.succeed(reason))
     }
     const isIn = yield* Effect.acquireRelease(
       Effect.sync(() => names.add(agent)),
-      () => Effect.suspend(() => names.remove(agent, now()) ? release(name, epoch) : Effect.void)
+      (isIn) =>
+        Effect.suspend(() => {
+          names.remove(agent, now())
+          return isIn ? release(agent) : Effect.void
+        })
     )
     // in the background: requests at this node need no directory
-    if (isIn) yield* Effect.forkScoped(claim(name, epoch))
+    if (isIn) yield* Effect.forkScoped(claim(agent))
     const leaving = Effect.ignore(session.awaitDraining).pipe(
       Effect.zipRight(Effect.sync(() => agent.isLeaving = true))
     )
     yield* Effect.forkScoped(leaving)
-    if (isIn) yield* Effect.raceFirst(session.awaitClosed, Deferred.await(superseded))
-    yield* session.drain({ grace: supersededGrace, redial: false, reason: "another agent has the name" })
+    const ended = Effect.as(session.awaitClosed, "the session has ended")
+    const reason = isIn
+      ? yield* Effect.raceFirst(ended, Deferred.await(superseded))
+      : "an agent with a newer token has the name"
+    // an agent that has moved from a node that drains has the grace of that drain
+    if (agent.isLeaving) yield* Effect.ignore(session.awaitClosed)
+    else yield* session.drain({ grace: supersededGrace, redial: false, reason })
   })
 
 /** How long the requests of an agent may go on whose place another one has taken. */

@@ -53,10 +53,23 @@ const limiting = (
 ) => {
   const key = `token:${token}`
   let booked = 0
-  const book = Effect.flatMap(session.snapshot, ({ counters: { bytesIn, bytesOut } }) => {
+  const unbooked = Effect.map(session.snapshot, ({ counters: { bytesIn, bytesOut } }) => {
     const bytes = bytesIn + bytesOut - booked
     booked += bytes
-    return Effect.zipRight(limits.spend(name, ofName, bytes), limits.spend(key, ofToken, bytes))
+    return bytes
+  })
+  const book = Effect.flatMap(
+    unbooked,
+    (bytes) =>
+      Effect.all([limits.spend(name, ofName, bytes), limits.spend(key, ofToken, bytes)], {
+        concurrency: 2,
+        discard: true
+      })
+  )
+  /** An open waits for no directory to hear of bytes: the questions of `Limits.admit` tell. */
+  const bookHere = Effect.map(unbooked, (bytes) => {
+    limits.book(name, ofName, bytes)
+    limits.book(key, ofToken, bytes)
   })
   const count = Effect.acquireRelease(
     Effect.suspend(() => {
@@ -72,8 +85,9 @@ const limiting = (
         else streams.delete(key)
       })
   )
-  const admit = book.pipe(
+  const admit = bookHere.pipe(
     Effect.zipRight(count),
+    // in turn: a token that has used up its limits takes nothing from the name
     Effect.zipRight(limits.admit(key, ofToken)),
     Effect.zipRight(limits.admit(name, ofName))
   )

@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import type * as Http from "node:http"
+import type { Ruling } from "../RelayDirectory.js"
 import type { Rejection } from "../TransportServer.js"
 import { isName, parse, pathOf } from "./address.js"
 import type { Rates } from "./limits.js"
@@ -59,24 +60,31 @@ export const isForRelay = ({ headers, url }: Http.IncomingMessage): boolean =>
 const protocolsOf = (headers: Http.IncomingHttpHeaders): ReadonlyArray<string> =>
   (headers["sec-websocket-protocol"] ?? "").split(",").map((protocol) => protocol.trim())
 
-/** How a node lets another node in. */
-export type AdmitNode = (token: string, id: string, now: number) => boolean
+/** What the other nodes know of those who dial. */
+export interface Peers {
+  /** Whether the token is one of another node. */
+  readonly admitsNode: (token: string, id: string, now: number) => boolean
+  /** Tells what the directory thinks of an agent. */
+  readonly weigh: (
+    agent: { readonly epoch: number; readonly name: string; readonly program: string | undefined }
+  ) => Effect.Effect<Ruling>
+}
 
 /** Tells who asks for a session with the relay, or refuses. */
 export const admit = (
   request: Http.IncomingMessage,
   settings: Settings,
   names: Names,
-  admitNode: AdmitNode,
+  peers: Peers,
   now: number
 ): Effect.Effect<Principal, Rejection> => {
   const { headers, url } = request
   const protocols = protocolsOf(headers)
   if (pathOf(url) === "/" && headers[nodeHeader] !== undefined) {
     const id = String(headers[nodeHeader])
-    return admitNode(bearer(headers), id, now) ? Effect.succeed({ kind: "node", id }) : unauthorized
+    return peers.admitsNode(bearer(headers), id, now) ? Effect.succeed({ kind: "node", id }) : unauthorized
   }
-  if (pathOf(url) === "/" && headers[nameHeader] !== undefined) return admitAgent(headers, settings, names, now)
+  if (pathOf(url) === "/" && headers[nameHeader] !== undefined) return admitAgent(headers, settings, names, peers, now)
   const asked = parse(request, settings.domain)
   if (asked === undefined) return Effect.fail({ status: 404 })
   // `ws` answers with the first protocol, which must not be the token
@@ -115,6 +123,7 @@ const admitAgent = (
   headers: Http.IncomingHttpHeaders,
   { audience, limits, secrets }: Settings,
   names: Names,
+  { weigh }: Peers,
   now: number
 ): Effect.Effect<Principal, Rejection> => {
   const name = String(headers[nameHeader])
@@ -124,15 +133,21 @@ const admitAgent = (
   if (claims === undefined || claims.tid !== name || !isAgentAudience(claims, audience) || isTooLong(claims)) {
     return unauthorized
   }
-  const epoch = Token.madeAt(claims)
-  if (epoch < (names.epochOf(name) ?? 0)) {
-    return Effect.fail({ status: 409, message: "an agent with a newer token has the name" })
-  }
   const given = headers[programHeader]
-  const program = given === undefined ? undefined : String(given).slice(0, 128)
-  if (program !== undefined && names.count(name) >= limits.maxAgentsPerName) return Effect.fail(full)
-  return Effect.succeed({ kind: "agent", name, epoch, program })
+  const agent = {
+    name,
+    epoch: Token.madeAt(claims),
+    program: given === undefined ? undefined : String(given).slice(0, 128)
+  }
+  if (agent.epoch < (names.epochOf(name) ?? 0)) return Effect.fail(superseded)
+  if (names.countBeside(agent) >= limits.maxAgentsPerName) return Effect.fail(full)
+  return Effect.flatMap(weigh(agent), (ruling) => {
+    if (ruling === "admitted") return Effect.succeed({ kind: "agent", ...agent } as const)
+    return Effect.fail(ruling === "full" ? full : superseded)
+  })
 }
+
+const superseded: Rejection = { status: 409, message: "an agent with a newer token has the name" }
 
 const full: Rejection = { status: 503, message: "the name has too many agents", headers: { "retry-after": "10" } }
 

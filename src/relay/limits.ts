@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { TokenBucket } from "../internal/budget/tokenBucket.js"
 import type { Service } from "../RelayDirectory.js"
 import { Unanswered } from "./failure.js"
+import { sweep } from "./sweep.js"
 
 /** The limits of a name or a token in a second. A second's worth may come at once. */
 export interface Rates {
@@ -17,6 +18,7 @@ interface Share {
   readonly requests: TokenBucket
   /** The bytes that the name may still pass on; below zero after a large answer. */
   bytes: number
+  readonly bytesPerSecond: number
   filledAt: number
   /** The requests that the shared budget granted at last, when it did, and those of them that are left. */
   batch: number
@@ -41,6 +43,8 @@ export class Limits {
   readonly #now: () => number
   readonly #budgets: Budgets | undefined
   readonly #shares = new Map<string, Share>()
+  /** Forgets shares that are as new ones. A share with a debt stays, however many names are asked for. */
+  readonly #sweep = sweep(this.#shares, (share) => this.#isNew(share))
   #askAgainAt = -Infinity
 
   /** @param now the monotonic time in milliseconds */
@@ -68,7 +72,11 @@ export class Limits {
       share.waiting++
       // one request of a key at a time, so that those behind it use what the first one was granted
       return share.asking.withPermits(1)(
-        Effect.zipRight(this.#askForBytes(key, share, rates, budgets), this.#askForRequest(key, share, rates, budgets))
+        Effect.zipRight(
+          this.#askForBytes(key, share, rates, budgets),
+          this.#askForRequest(key, share, rates, budgets),
+          { concurrent: true }
+        )
       ).pipe(
         Effect.timeoutTo({ duration: patienceMillis, onSuccess: () => {}, onTimeout: () => this.#pause() }),
         Effect.ensuring(Effect.sync(() => share.waiting--))
@@ -79,12 +87,18 @@ export class Limits {
   /** Books the bytes of a request and its answer, and tells the shared budget. */
   spend(key: string, rates: Rates, bytes: number): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (rates.bytesPerSecond === Infinity || bytes === 0) return Effect.void
-      const share = this.#share(key, rates)
-      share.bytes -= bytes
-      share.owed += bytes
-      return this.#budgets === undefined ? Effect.void : this.#tell(key, share, rates, this.#budgets)
+      this.book(key, rates, bytes)
+      if (rates.bytesPerSecond === Infinity || bytes === 0 || this.#budgets === undefined) return Effect.void
+      return this.#tell(key, this.#share(key, rates), rates, this.#budgets)
     })
+  }
+
+  /** Books bytes at this node. The shared budget is told of them with the next question. */
+  book(key: string, rates: Rates, bytes: number): void {
+    if (rates.bytesPerSecond === Infinity || bytes === 0) return
+    const share = this.#share(key, rates)
+    share.bytes -= bytes
+    if (this.#budgets !== undefined) share.owed += bytes
   }
 
   /** Whether the shared budget of bytes was asked a short time ago. */
@@ -167,11 +181,11 @@ export class Limits {
     const now = this.#now()
     let share = this.#shares.get(key)
     if (share === undefined) {
-      if (this.#shares.size >= maxShares) this.#shares.delete(this.#shares.keys().next().value!) // the oldest
       const burst = Math.max(1, requestsPerSecond)
       share = {
         requests: new TokenBucket(burst, requestsPerSecond, this.#now),
         bytes: bytesPerSecond,
+        bytesPerSecond,
         filledAt: now,
         batch: 0,
         grantedAt: -Infinity,
@@ -183,12 +197,28 @@ export class Limits {
         toldAt: -Infinity,
         asking: Effect.unsafeMakeSemaphore(1)
       }
+      this.#sweep()
       this.#shares.set(key, share)
     }
-    const refill = bytesPerSecond === Infinity ? Infinity : (now - share.filledAt) * bytesPerSecond / 1000
+    this.#refill(share)
+    return share
+  }
+
+  #refill(share: Share): void {
+    const { bytesPerSecond, filledAt } = share
+    const now = this.#now()
+    const refill = bytesPerSecond === Infinity ? Infinity : (now - filledAt) * bytesPerSecond / 1000
     share.bytes = Math.min(bytesPerSecond, share.bytes + refill)
     share.filledAt = now
-    return share
+  }
+
+  /** Whether a share has nothing that a new one would not have. */
+  #isNew(share: Share): boolean {
+    this.#refill(share)
+    const now = this.#now()
+    const isIdle = share.waiting === 0 && share.owed === 0 && now - share.grantedAt >= 1000
+    const isEmpty = share.requestsEmptyUntil > now || share.bytesEmptyUntil > now
+    return isIdle && !isEmpty && share.requests.isFull && share.bytes === share.bytesPerSecond
   }
 }
 
@@ -209,9 +239,6 @@ export const bookingInterval = Duration.seconds(1)
 
 /** How long an answer of the shared budgets counts in milliseconds. */
 const maxAge = 250
-
-/** Requests for names that never were make shares, too. */
-const maxShares = 100_000
 
 const tooMany = (message: string) => (seconds: number): Unanswered =>
   new Unanswered({ status: 429, message, retryAfter: Math.max(1, Math.ceil(seconds)) })

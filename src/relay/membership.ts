@@ -1,24 +1,26 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Change, DirectoryFailure, Node, Service } from "../RelayDirectory.js"
-import type { Names } from "./names.js"
+import type { Change, Claim, DirectoryFailure, Node, Ruling, Service } from "../RelayDirectory.js"
+import type { Agent, Names } from "./names.js"
 
-/** Keeps the directory informed of a node and its names, through times in which the directory is away. */
+/** Keeps the directory informed of a node and its agents, through times in which the directory is away. */
 export class Membership {
   readonly #directory: Service
   readonly #node: Node
   readonly #names: Names
+  readonly #maxAgents: number
   readonly #now: () => number
-  /** When each name was claimed at last, with its epoch. */
-  readonly #claimed = new Map<string, { readonly epoch: number; readonly at: number }>()
-  /** Names that the directory has not yet been told of as released. */
-  readonly #released = new Map<string, number>()
+  /** When each agent was claimed at last. */
+  #claimed = new WeakMap<Agent, number>()
+  /** Agents that have left, of which the directory does not know yet. */
+  readonly #left = new Set<Agent>()
 
-  constructor(directory: Service, node: Node, names: Names, now: () => number) {
+  constructor(directory: Service, node: Node, names: Names, maxAgents: number, now: () => number) {
     this.#directory = directory
     this.#node = node
     this.#names = names
+    this.#maxAgents = maxAgents
     this.#now = now
   }
 
@@ -26,8 +28,12 @@ export class Membership {
   start(ttlMillis: number, onChange: (change: Change) => void): Effect.Effect<void, never, Scope.Scope> {
     return Effect.gen(this, function*() {
       const hear = (change: Change) => {
-        if (change.name !== undefined && change.epoch !== undefined) {
-          this.#names.supersede(change.name, change.epoch, this.#now())
+        const { epoch = 0, name, nodes = [], superseded = [] } = change
+        if (name === undefined) {
+          this.#claimed = new WeakMap() // an agent here may have been superseded meanwhile
+        } else {
+          this.#names.supersede(name, epoch, superseded, this.#now())
+          if (this.#names.epochOf(name) === epoch) this.#names.setOwners(name, nodes)
         }
         onChange(change)
         if (change.name !== undefined) this.#names.changed(change.name)
@@ -36,9 +42,9 @@ export class Membership {
       let isAway = false
       const tick = Effect.gen(this, function*() {
         const known = yield* this.#directory.renew(this.#node, ttlMillis)
-        if (!known) this.#claimed.clear()
-        yield* Effect.forEach(this.#released, ([name, epoch]) => this.#release(name, epoch), { concurrency: 16 })
-        yield* Effect.forEach(this.#unclaimed(), ([name, epoch]) => this.#claim(name, epoch), { concurrency: 16 })
+        if (!known) this.#claimed = new WeakMap()
+        yield* Effect.forEach(this.#left, (agent) => this.#release(agent), { concurrency: 16 })
+        yield* Effect.forEach(this.#unclaimed(), (agent) => this.#claim(agent), { concurrency: 16 })
         if (isAway) yield* Effect.logInfo("the directory of names is back")
         isAway = false
       }).pipe(
@@ -65,44 +71,61 @@ export class Membership {
     return Effect.ignore(this.#directory.leave(this.#node.id))
   }
 
-  /** An agent has come. A claim that fails is repeated. */
-  claim(name: string, epoch: number): Effect.Effect<void> {
-    return Effect.suspend(() => this.#claimed.get(name)?.epoch === epoch ? Effect.void : this.#claim(name, epoch)).pipe(
-      Effect.ignore
+  /**
+   * Tells what would become of an agent that dials now. Without an answer in time, the agent may come, and its claim
+   * tells the rest.
+   */
+  weigh(agent: Pick<Agent, "epoch" | "name" | "program">): Effect.Effect<Ruling> {
+    return this.#directory.weigh(this.#claimOf({ ...agent, id: "", at: this.#now() })).pipe(
+      Effect.timeout(patienceMillis),
+      Effect.orElseSucceed(() => "admitted" as const)
     )
   }
 
-  /** The last agent of a name has left. */
-  release(name: string, epoch: number): Effect.Effect<void> {
-    this.#claimed.delete(name)
-    this.#released.set(name, epoch)
-    return Effect.ignore(this.#release(name, epoch))
+  /** An agent has come. A claim that fails is repeated. */
+  claim(agent: Agent): Effect.Effect<void> {
+    return Effect.ignore(this.#claim(agent))
   }
 
-  #claim(name: string, epoch: number): Effect.Effect<void, DirectoryFailure> {
-    this.#released.delete(name)
-    return Effect.map(this.#directory.claim(name, epoch, this.#node.id), (ruling) => {
-      if (ruling > epoch) return this.#names.supersede(name, ruling, this.#now())
-      this.#claimed.set(name, { epoch, at: this.#now() })
-      if (this.#names.count(name) === 0) this.#released.set(name, epoch) // it has left meanwhile
-    })
+  /** An agent has left. */
+  release(agent: Agent): Effect.Effect<void> {
+    this.#left.add(agent)
+    return Effect.ignore(this.#release(agent))
   }
 
-  #release(name: string, epoch: number): Effect.Effect<void, DirectoryFailure> {
-    return Effect.map(this.#directory.release(name, epoch, this.#node.id), () => {
-      if (this.#released.get(name) === epoch) this.#released.delete(name)
-    })
+  #claim(agent: Agent): Effect.Effect<void, DirectoryFailure> {
+    return Effect.suspend(() =>
+      !this.#names.has(agent) ? Effect.void : Effect.map(this.#directory.claim(this.#claimOf(agent)), (ruling) => {
+        if (ruling === "admitted") {
+          this.#claimed.set(agent, this.#now())
+          if (!this.#names.has(agent)) this.#left.add(agent) // meanwhile
+          return
+        }
+        this.#names.remove(agent, this.#now())
+        agent.supersede(ruling === "full" ? "the name has too many agents" : undefined)
+      })
+    )
   }
 
-  /** The names of this node that the directory may not know. */
-  #unclaimed(): ReadonlyArray<readonly [string, number]> {
-    return [...this.#names].flatMap(([name, { epoch }]) => {
-      const claimed = this.#claimed.get(name)
-      const isFresh = claimed?.epoch === epoch && this.#now() - claimed.at < claimAgainMillis
-      return isFresh ? [] : [[name, epoch] as const]
-    })
+  #claimOf({ at, epoch, id, name, program }: Pick<Agent, "at" | "epoch" | "id" | "name" | "program">): Claim {
+    const ageMillis = this.#now() - at
+    return { name, epoch, node: this.#node.id, agent: id, program, ageMillis, maxAgents: this.#maxAgents }
+  }
+
+  #release(agent: Agent): Effect.Effect<void, DirectoryFailure> {
+    const { id, name } = agent
+    return Effect.map(this.#directory.release({ name, agent: id }), () => void this.#left.delete(agent))
+  }
+
+  /** The agents of this node that the directory may not know. */
+  #unclaimed(): ReadonlyArray<Agent> {
+    const isUnclaimed = (agent: Agent) => this.#now() - (this.#claimed.get(agent) ?? -Infinity) >= claimAgainMillis
+    return [...this.#names].flatMap(([, { agents }]) => agents.filter(isUnclaimed))
   }
 }
+
+/** How long an agent that dials waits for the directory. */
+const patienceMillis = 250
 
 /** How soon a directory that is away is asked again. */
 const againMillis = 1000

@@ -1,19 +1,24 @@
+import type { Owner } from "../RelayDirectory.js"
 import type { Session } from "../Session.js"
 
 /** An agent that has dialled this node. */
 export interface Agent {
+  /** The id of its connection, which no other one has. */
+  readonly id: string
   readonly name: string
   /** The time in seconds at which its token was made. The newest token rules its name. */
   readonly epoch: number
   /** Which program this is, where the agent tells. Agents of one name and token that tell share the load. */
   readonly program: string | undefined
+  /** The monotonic time in milliseconds at which the agent connected. */
+  readonly at: number
   readonly session: Session
   /** The requests and streams that run through the agent. */
   streams: number
   /** Whether the agent takes no new streams. */
   isLeaving: boolean
-  /** Ends the agent: another one rules its name. Streams that run may come to their end. */
-  readonly supersede: () => void
+  /** Ends the agent: another one has its place. Streams that run may come to their end. */
+  readonly supersede: (reason?: string) => void
 }
 
 interface Name {
@@ -21,6 +26,8 @@ interface Name {
   agents: Array<Agent>
   /** Grows with each pick, so that agents with equally many streams take turns. */
   turn: number
+  /** The nodes that have agents of the name, as the directory told last. */
+  owners: ReadonlyArray<Pick<Owner, "agents" | "id">>
 }
 
 /** The agents of this node by their names. */
@@ -30,10 +37,15 @@ export class Names {
   /** When the last agent of a name has left, oldest first. */
   readonly #left = new Map<string, number>()
   readonly #memoryMillis: number
+  readonly #node: string
 
-  /** @param memoryMillis how long a name counts as known after its last agent has left */
-  constructor(memoryMillis: number) {
+  /**
+   * @param memoryMillis how long a name counts as known after its last agent has left
+   * @param node the id of this node
+   */
+  constructor(memoryMillis: number, node: string) {
     this.#memoryMillis = memoryMillis
+    this.#node = node
   }
 
   /** The number of agents, and of names. */
@@ -57,9 +69,38 @@ export class Names {
     return this.#names.get(name)?.agents.length ?? 0
   }
 
+  /** Whether an agent is here, and has not been superseded. */
+  has(agent: Agent): boolean {
+    return this.#names.get(agent.name)?.agents.includes(agent) === true
+  }
+
+  /** The number of agents that stay beside a further one. */
+  countBeside(agent: Pick<Agent, "epoch" | "name" | "program">): number {
+    return (this.#names.get(agent.name)?.agents ?? []).filter((other) => !isSuperseded(other, agent)).length
+  }
+
   /** The streams that run through the agents of a name. */
   streamsOf(name: string): number {
     return (this.#names.get(name)?.agents ?? []).reduce((sum, { streams }) => sum + streams, 0)
+  }
+
+  /** The directory has told which nodes have agents of a name. */
+  setOwners(name: string, owners: Name["owners"]): void {
+    const known = this.#names.get(name)
+    if (known !== undefined) known.owners = owners
+  }
+
+  /**
+   * The part of a limit on a name that this node has: the part of the agents that are here. All parts together are the
+   * limit. A node of which the directory does not know has the whole limit.
+   */
+  partOf(name: string, limit: number): number {
+    const owners = this.#names.get(name)?.owners ?? []
+    const at = owners.findIndex(({ id }) => id === this.#node)
+    if (at < 0) return limit
+    const sum = (owners: Name["owners"]) => owners.reduce((sum, { agents }) => sum + agents, 0)
+    const [before, own, all] = [sum(owners.slice(0, at)), owners[at]!.agents, sum(owners)]
+    return Math.floor(limit * (before + own) / all) - Math.floor(limit * before / all)
   }
 
   /**
@@ -70,15 +111,13 @@ export class Names {
    * Returns false, and adds nothing, when a newer token rules the name.
    */
   add(agent: Agent): boolean {
-    const name = this.#names.get(agent.name) ?? { epoch: agent.epoch, agents: [], turn: 0 }
+    const name = this.#names.get(agent.name) ?? { epoch: agent.epoch, agents: [], turn: 0, owners: [] }
     if (agent.epoch < name.epoch) return false
     this.#names.set(agent.name, name)
     this.#left.delete(agent.name)
-    const isOver = (other: Agent) =>
-      other.epoch < agent.epoch || other.program === undefined || other.program === agent.program
     name.epoch = agent.epoch
-    const superseded = name.agents.filter(isOver)
-    name.agents = [...name.agents.filter((other) => !isOver(other)), agent]
+    const superseded = name.agents.filter((other) => isSuperseded(other, agent))
+    name.agents = [...name.agents.filter((other) => !superseded.includes(other)), agent]
     for (const other of superseded) other.supersede()
     this.#wake(agent.name)
     return true
@@ -110,10 +149,10 @@ export class Names {
     return at !== undefined && now - at < this.#memoryMillis
   }
 
-  /** Supersedes the agents of a name that have an older token. */
-  supersede(name: string, epoch: number, now: number): void {
-    const agents = this.#names.get(name)?.agents.filter((agent) => agent.epoch < epoch) ?? []
-    for (const agent of agents) {
+  /** Supersedes the agents of a name that have an older token, or one of these ids. */
+  supersede(name: string, epoch: number, ids: ReadonlyArray<string>, now: number): void {
+    const agents = this.#names.get(name)?.agents ?? []
+    for (const agent of agents.filter((agent) => agent.epoch < epoch || ids.includes(agent.id))) {
       this.remove(agent, now)
       agent.supersede()
     }
@@ -154,3 +193,7 @@ export class Names {
     this.#wake(name)
   }
 }
+
+/** Whether a later agent of the same name takes the place of another one. */
+const isSuperseded = (other: Agent, later: Pick<Agent, "epoch" | "program">): boolean =>
+  other.epoch < later.epoch || other.program === undefined || other.program === later.program

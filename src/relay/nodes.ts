@@ -22,6 +22,8 @@ interface Settings {
   readonly secret: string
   readonly directory: Service
   readonly ttlMillis: number
+  /** Hears which nodes have agents of a name. */
+  readonly onFound: (name: string, entry: Entry) => void
   /** How long a name counts as known after no node has it any more. */
   readonly memoryMillis: number
   /** The monotonic time in milliseconds. */
@@ -45,7 +47,7 @@ const statusLabel = "relay-status"
 
 export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const { directory, memoryMillis, node, now, ttlMillis } = settings
+    const { directory, memoryMillis, node, now, onFound, ttlMillis } = settings
     const found = new Map<string, { readonly entry: Entry; readonly until: number }>()
     /** When a node was found for each name at last: an agent that moves is nowhere for a moment. */
     const seen = new Map<string, number>()
@@ -68,6 +70,7 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
             if (found.size >= maxFound) found.clear()
             if (seen.size >= maxFound) seen.clear()
             seen.set(name, now())
+            onFound(name, entry.value)
             if (entry.value.nodes.length === 0) return
             found.set(name, { entry: entry.value, until: now() + ttlMillis })
           })
@@ -76,7 +79,7 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
 
     /** Opens a stream at one node. */
     const openAt = (at: Node, name: string, epoch: number, purpose: Purpose) => {
-      const key = JSON.stringify(at)
+      const key = keyOf(at)
       return Effect.gen(function*() {
         const session = yield* RcMap.get(sessions, key)
         // A living node accepts at once. One that vanished without ending TCP must not hold the request.
@@ -98,8 +101,8 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
       return others.reduce<Effect.Effect<Way, Failure.Unanswered, Scope.Scope>>(
         (earlier, at) =>
           Effect.catchAll(earlier, (failure) =>
-            isElsewhere(failure)
-              ? openAt(at, name, entry.epoch, purpose)
+            isElsewhere(failure) || isFull(failure)
+              ? Effect.mapError(openAt(at, name, entry.epoch, purpose), (later) => isElsewhere(later) ? failure : later)
               : Effect.fail(failure)),
         Effect.fail(Failure.noAgent)
       )
@@ -109,7 +112,7 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
       now() - (seen.get(name) ?? -Infinity) < memoryMillis ? Failure.noAgent : Effect.succeedNone
 
     const ask = (at: Node) => {
-      const key = JSON.stringify(at)
+      const key = keyOf(at)
       return Effect.scoped(Effect.gen(function*() {
         const session = yield* RcMap.get(sessions, key)
         const stream = yield* session.open({ label: statusLabel })
@@ -227,6 +230,9 @@ const decode = ({ label: shown, metadata }: MuxStream): Asked | undefined => {
   }
 }
 
+/** The key of the session with a node. */
+const keyOf = ({ id, url }: Node): string => JSON.stringify({ id, url })
+
 const notThere = new Failure.Unanswered({ status: 503, message: "the node has no such agent" })
 
 const unreachable = new Failure.Unanswered({ status: 503, message: "the node cannot be reached" })
@@ -234,6 +240,9 @@ const unreachable = new Failure.Unanswered({ status: 503, message: "the node can
 /** Whether another node, or another look into the directory, may help. */
 const isElsewhere = (failure: Failure.Unanswered): boolean =>
   failure === notThere || failure === unreachable || failure === Failure.noAgent
+
+/** Whether a node has no room for a stream of the name. Another one may have room in its part of the limit. */
+const isFull = ({ status }: Failure.Unanswered): boolean => status === 503
 
 const directoryAway = new Failure.Unanswered({
   status: 503,

@@ -1,10 +1,13 @@
+import { claimMillis } from "./ruling.js"
+
 /**
  * The operations of the directory in Redis. Each script runs at once as a whole, so a claim compares and sets in one
  * step. `KEYS[1]` is the key of the node or the name, and `ARGV[1]` the prefix of all keys.
  *
- * A name is a JSON text with its epoch and the ids of its nodes. A name lives for a day after its last claim, and nodes
- * claim their names twice a day: so names that nothing releases do not stay. A name whose last node has left or died
- * stays for some seconds, without ids.
+ * A name is a JSON text with its epoch and its agents: each with its id, its node, its program, which is empty where
+ * the agent does not tell, and the time at which the agent connected. A name lives for a day after its last claim, and
+ * nodes claim their names twice a day: so names that nothing releases do not stay. A name whose last node has left or
+ * died stays for some seconds, without agents.
  */
 
 /** How long a name without nodes is known in seconds: longer than a request waits for an agent. */
@@ -37,58 +40,81 @@ local nodes = list()
 if #nodes == 0 then return "[]" end
 return cjson.encode(nodes)`
 
-/** Reads a name, and keeps the nodes that live. */
+/** Reads a name, and keeps the agents whose nodes live. An empty table is no list in JSON, so it is left out. */
 const read = `
 local function read()
   local text = redis.call("GET", KEYS[1])
   if not text then return nil, {} end
   local name, alive = cjson.decode(text), {}
-  for _, id in ipairs(name.ids) do
-    if redis.call("EXISTS", ARGV[1] .. ":node:" .. id) == 1 then table.insert(alive, id) end
+  for _, agent in ipairs(name.agents or {}) do
+    if redis.call("EXISTS", ARGV[1] .. ":node:" .. agent.node) == 1 then table.insert(alive, agent) end
   end
   return name.epoch, alive
 end
-local function publish(name, epoch)
-  redis.call("PUBLISH", ARGV[1] .. ":changes", cjson.encode({ name = name, epoch = epoch }))
+local function listed(list)
+  if #list > 0 then return list end
 end
-local epoch, ids = read()`
+local function owners(agents)
+  local owners, byId = {}, {}
+  for _, agent in ipairs(agents) do
+    local owner = byId[agent.node]
+    if owner then
+      owner.agents = owner.agents + 1
+    else
+      owner = { id = agent.node, url = redis.call("GET", ARGV[1] .. ":node:" .. agent.node), agents = 1 }
+      byId[agent.node] = owner
+      table.insert(owners, owner)
+    end
+  end
+  table.sort(owners, function(a, b) return a.id < b.id end)
+  return listed(owners)
+end
+local function set(name, epoch, agents, superseded)
+  local text = cjson.encode({ epoch = epoch, agents = listed(agents) })
+  redis.call("SET", KEYS[1], text, "EX", #agents == 0 and ${memory} or 86400)
+  local news = { name = name, epoch = epoch, nodes = owners(agents), superseded = listed(superseded) }
+  redis.call("PUBLISH", ARGV[1] .. ":changes", cjson.encode(news))
+end
+local epoch, agents = read()`
 
-/** ARGV: prefix, name, epoch, id. Returns the epoch that rules. */
+/** ARGV: prefix, name, epoch, node, agent, program, age, most agents, `claim` or `weigh`. Returns the ruling. */
 export const claim = `${read}
-local own = tonumber(ARGV[3])
-if epoch and #ids > 0 and epoch > own then return string.format("%.17g", epoch) end
-local others = {}
-if epoch == own then
-  for _, id in ipairs(ids) do
-    if id ~= ARGV[4] then table.insert(others, id) end
+local own, id, program = tonumber(ARGV[3]), ARGV[5], ARGV[6]
+local time = redis.call("TIME")
+local at = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[7])
+local others, superseded = {}, {}
+for _, agent in ipairs(agents) do
+  if agent.id ~= id then
+    local isLater, isSame = agent.at > at + ${claimMillis}, agent.program == program
+    if epoch > own then return "superseded" end
+    if epoch == own and isLater and (program == "" or isSame) then return "superseded" end
+    if epoch < own or (not isLater and (agent.program == "" or isSame)) then
+      table.insert(superseded, agent.id)
+    else
+      table.insert(others, agent)
+    end
   end
 end
-table.insert(others, ARGV[4])
-redis.call("SET", KEYS[1], cjson.encode({ epoch = own, ids = others }), "EX", 86400)
-publish(ARGV[2], own)
-return ARGV[3]`
+if #others >= tonumber(ARGV[8]) then return "full" end
+if ARGV[9] == "weigh" then return "admitted" end
+table.insert(others, { id = id, node = ARGV[4], program = program, at = at })
+set(ARGV[2], own, others, superseded)
+return "admitted"`
 
-/** ARGV: prefix, name, epoch, id. */
+/** ARGV: prefix, name, agent. */
 export const release = `${read}
-if epoch ~= tonumber(ARGV[3]) then return 0 end
 local others = {}
-for _, id in ipairs(ids) do
-  if id ~= ARGV[4] then table.insert(others, id) end
+for _, agent in ipairs(agents) do
+  if agent.id ~= ARGV[3] then table.insert(others, agent) end
 end
-redis.call("SET", KEYS[1], cjson.encode({ epoch = epoch, ids = others }), "EX", #others == 0 and ${memory} or 86400)
-publish(ARGV[2], epoch)
-return 1`
+if #others < #agents then set(ARGV[2], epoch, others, {}) end`
 
 /** Returns the entry as JSON, or nothing for an unknown name. */
 export const find = `${read}
 if not epoch then return nil end
-local nodes = {}
-for _, id in ipairs(ids) do
-  table.insert(nodes, { id = id, url = redis.call("GET", ARGV[1] .. ":node:" .. id) })
-end
-if #nodes > 0 then return cjson.encode({ epoch = epoch, nodes = nodes }) end
+if #agents > 0 then return cjson.encode({ epoch = epoch, nodes = owners(agents) }) end
 if redis.call("TTL", KEYS[1]) > ${memory} then
-  redis.call("SET", KEYS[1], cjson.encode({ epoch = epoch, ids = {} }), "EX", ${memory})
+  redis.call("SET", KEYS[1], cjson.encode({ epoch = epoch }), "EX", ${memory})
 end
 return cjson.encode({ epoch = epoch }):sub(1, -2) .. ',"nodes":[]}'`
 

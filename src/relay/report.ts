@@ -90,13 +90,12 @@ const decode = <S extends object>(text: string, own: Told<S>): Told<S> | undefin
   if (!expected.every(([key, value]) => typeof snapshot[key] === typeof value)) return undefined
   return {
     snapshot: Object.fromEntries(expected.map(([key]) => [key, snapshot[key]])) as S,
-    busiest: busiest.filter(isRecord).map(({ agents, name, streams }) => ({
-      name: String(name),
-      agents: Number(agents),
-      streams: Number(streams)
-    }))
+    busiest: busiest.filter(isBusy).map(({ agents, name, streams }) => ({ name, agents, streams }))
   }
 }
+
+const isBusy = (value: unknown): value is Busy =>
+  isRecord(value) && typeof value.name === "string" && Number.isFinite(value.agents) && Number.isFinite(value.streams)
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null

@@ -23,7 +23,7 @@ import * as Gate from "./gate.js"
 import { Limits } from "./limits.js"
 import { listen } from "./listen.js"
 import { Membership } from "./membership.js"
-import { Names } from "./names.js"
+import { type Agent, Names } from "./names.js"
 import * as Nodes from "./nodes.js"
 import * as Report from "./report.js"
 import { Sessions } from "./sessions.js"
@@ -39,7 +39,9 @@ export const make = (
     const clock = yield* Effect.clock
     const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
     const holdMillis = millis(settings.holdTimeout)
-    const names = new Names(2 * holdMillis) // a request that has waited finds the name known
+    const { cluster } = settings
+    const id = cluster?.id ?? "single"
+    const names = new Names(2 * holdMillis, id) // a request that has waited finds the name known
     // The nodes know the address of this one, and the requests at that address need the nodes.
     let others: OtherNodes = { open: () => Effect.succeedNone }
     const ways = new Ways(
@@ -83,8 +85,7 @@ export const make = (
     const secure = options.tls === undefined ? "" : "s"
     const publicUrl = publicUrlOf(settings, `http${secure}://${format(address)}`)
 
-    const { cluster } = settings
-    const node = { id: cluster?.id ?? "single", url: cluster?.url ?? `ws${secure}://${format(address)}/` }
+    const node = { id, url: cluster?.url ?? `ws${secure}://${format(address)}/` }
     const startedAt = clock.unsafeCurrentTimeMillis()
     const snapshot = (): RelayServer.Snapshot => ({
       ...names.size,
@@ -95,13 +96,14 @@ export const make = (
     })
     const told = Effect.sync(() => ({ snapshot: snapshot(), busiest: Report.busiest(names) }))
     let allNodes = Report.gather({ node, own: told, others: undefined })
-    const membership = cluster && new Membership(cluster.directory, node, names, now)
+    const membership = cluster && new Membership(cluster.directory, node, names, settings.limits.maxAgentsPerName, now)
     if (cluster !== undefined && membership !== undefined) {
       const nodes = yield* Nodes.make({
         ...cluster,
         node,
         now,
         memoryMillis: 2 * holdMillis,
+        onFound: (name, entry) => void (names.epochOf(name) === entry.epoch && names.setOwners(name, entry.nodes)),
         session: sessionSettings(settings)
       })
       others = nodes
@@ -109,19 +111,17 @@ export const make = (
       yield* membership.start(cluster.ttlMillis, ({ name }) => nodes.forget(name))
     }
 
+    const peers: Gate.Peers = {
+      admitsNode: (token, id, seconds) =>
+        cluster !== undefined && Nodes.admit(cluster.secret, node, token, id, seconds),
+      weigh: (agent) => membership?.weigh(agent) ?? Effect.succeed("admitted")
+    }
     const transports = yield* NodeTransportServer.make<never, Gate.Principal>({
       server: gate,
       allowedOrigins: "*", // a page shows a token of its own, and no cookie lets it in
       maxConnections: settings.limits.maxAgents,
       authorize: (request) =>
-        Effect.flatMap(Clock.currentTimeMillis, (time) =>
-          Gate.admit(
-            request,
-            settings,
-            names,
-            (token, id, seconds) => cluster !== undefined && Nodes.admit(cluster.secret, node, token, id, seconds),
-            time / 1000
-          )),
+        Effect.flatMap(Clock.currentTimeMillis, (time) => Gate.admit(request, settings, names, peers, time / 1000)),
       answerHeaders: (_request, principal): Record<string, string> =>
         principal.kind === "agent" ? { [Gate.urlHeader]: publicUrl(principal.name) } : {}
     })
@@ -129,8 +129,8 @@ export const make = (
     const owner = {
       names,
       now,
-      claim: (name: string, epoch: number) => membership?.claim(name, epoch) ?? Effect.void,
-      release: (name: string, epoch: number) => membership?.release(name, epoch) ?? Effect.void
+      claim: (agent: Agent) => membership?.claim(agent) ?? Effect.void,
+      release: (agent: Agent) => membership?.release(agent) ?? Effect.void
     }
     const open = new Sessions()
     const clientLimits = { limits, ofName: settings.limits, streams: new Map<string, number>() }

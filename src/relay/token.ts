@@ -32,8 +32,11 @@ export const verify = (token: string, secrets: ReadonlyArray<string>, now: numbe
   return isTime(exp) && isTime(nbf) && nbf <= now && now < exp ? claims : undefined
 }
 
-/** The time in seconds at which a token was made. Tokens of websocktunnel have `nbf`, and others have `iat` as well. */
-export const madeAt = ({ iat, nbf }: Claims): number => isTime(iat) ? iat : isTime(nbf) ? nbf : 0
+/**
+ * The second in which a token was made. Tokens of websocktunnel have `nbf`, and others have `iat` as well. Redis keeps
+ * 14 digits of a number.
+ */
+export const madeAt = ({ iat, nbf }: Claims): number => Math.floor(isTime(iat) ? iat : isTime(nbf) ? nbf : 0)
 
 /** Whether a token is meant for this audience. Without an expected one, a token must name none. */
 export const isFor = ({ aud }: Claims, audience: string | undefined): boolean =>

@@ -83,7 +83,8 @@ export class Ways {
     return Effect.suspend(() => {
       const agent = this.#names.pick(name, epoch)
       if (agent === undefined) return Effect.succeedNone
-      if (this.#names.streamsOf(name) >= this.#maxStreams) return Effect.fail(tooManyStreams)
+      const room = this.#names.partOf(name, this.#maxStreams)
+      if (this.#names.streamsOf(name) >= room) return Effect.fail(tooManyStreams)
       return Effect.zipRight(
         count(agent),
         Effect.map(open(agent, purpose), (stream) => Option.some({ stream, bytes: stream }))
@@ -108,10 +109,18 @@ export class Ways {
   }
 
   #try(name: string, purpose: Purpose) {
-    return Effect.flatMap(
-      this.openHere(name, purpose),
-      (here) => Option.isSome(here) ? Effect.succeed(here) : this.#others.open(name, purpose)
-    )
+    return Effect.flatMap(Effect.either(this.openHere(name, purpose)), (here) => {
+      if (here._tag === "Right") {
+        return Option.isSome(here.right) ? Effect.succeed(here.right) : this.#others.open(name, purpose)
+      }
+      const isShared = this.#names.partOf(name, this.#maxStreams) < this.#maxStreams
+      if (here.left !== tooManyStreams || !isShared) return Effect.fail(here.left)
+      // another node may have room in its part of the limit
+      return Effect.flatMap(
+        Effect.orElseSucceed(this.#others.open(name, purpose), () => Option.none<Way>()),
+        (there) => Option.isSome(there) ? Effect.succeed(there) : Effect.fail(tooManyStreams)
+      )
+    })
   }
 
   #watch(name: string) {

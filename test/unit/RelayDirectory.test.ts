@@ -3,7 +3,7 @@ import * as RelayDirectory from "effect-wsmux/RelayDirectory"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
-import { directorySuite } from "../support/directorySuite.js"
+import { claimOf, directorySuite } from "../support/directorySuite.js"
 
 directorySuite("memory", RelayDirectory.makeMemory)
 
@@ -11,9 +11,9 @@ it.effect("a directory in memory forgets a name 15 s after its last node has lef
   Effect.gen(function*() {
     const directory = yield* RelayDirectory.makeMemory
     yield* directory.renew({ id: "one", url: "ws://one" }, 60_000)
-    yield* directory.claim("left", 1, "one")
-    yield* directory.claim("lost", 1, "one")
-    yield* directory.release("left", 1, "one")
+    yield* directory.claim(claimOf("left"))
+    yield* directory.claim(claimOf("lost"))
+    yield* directory.release(claimOf("left"))
     yield* TestClock.adjust("14 seconds")
     expect(yield* directory.find("left")).toEqual(Option.some({ epoch: 1, nodes: [] }))
     yield* TestClock.adjust("1 seconds")

@@ -7,6 +7,15 @@ import { bytes, span } from "./human.js"
 import { maxListed } from "./status.js"
 import { age, type Column, counted, table, wrap } from "./terminal.js"
 
+/** What a node tells of itself, and what all nodes have together. */
+const figures = {
+  agents: Schema.Number,
+  running: Schema.Number,
+  requests: Schema.Number,
+  bytesIn: Schema.Number,
+  bytesOut: Schema.Number
+}
+
 /** A node of a relay. `told` is null where the node did not answer in time. */
 export const NodeStatus = Schema.Struct({
   id: Schema.String,
@@ -14,12 +23,8 @@ export const NodeStatus = Schema.Struct({
   told: Schema.NullOr(Schema.Struct({
     startedAt: Schema.Number,
     draining: Schema.Boolean,
-    agents: Schema.Number,
     names: Schema.Number,
-    running: Schema.Number,
-    requests: Schema.Number,
-    bytesIn: Schema.Number,
-    bytesOut: Schema.Number
+    ...figures
   }))
 })
 
@@ -45,13 +50,7 @@ export const RelayStatus = Schema.Struct({
   readiness: Schema.String,
   at: Schema.Number,
   startedAt: Schema.Number,
-  total: Schema.Struct({
-    agents: Schema.Number,
-    running: Schema.Number,
-    requests: Schema.Number,
-    bytesIn: Schema.Number,
-    bytesOut: Schema.Number
-  }),
+  total: Schema.Struct(figures),
   /** The node that was asked comes first. */
   nodes: Schema.Array(NodeStatus),
   /** The names with the most streams, at most `maxListed`. */

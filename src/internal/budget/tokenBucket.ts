@@ -14,14 +14,25 @@ export class TokenBucket {
     this.#tokens = burst
   }
 
+  /** Whether a whole burst may come. */
+  get isFull(): boolean {
+    if (this.#burst === Infinity) return true
+    this.#fill()
+    return this.#tokens >= this.#burst
+  }
+
   /** Takes one event. Returns false when there were too many. */
   take(): boolean {
+    this.#fill()
+    if (this.#tokens < 1) return false
+    this.#tokens--
+    return true
+  }
+
+  #fill(): void {
     const now = this.#now()
     const millis = now - (this.#filledAt ?? now)
     this.#filledAt = now
     this.#tokens = Math.min(this.#burst, this.#tokens + millis * this.#perSecond / 1000)
-    if (this.#tokens < 1) return false
-    this.#tokens--
-    return true
   }
 }

@@ -6,10 +6,26 @@ import * as Option from "effect/Option"
 import type * as Http from "node:http"
 import * as Net from "node:net"
 import { pattern } from "../../support/bytes.js"
-import { ask, redialling, refusal, secret, serveAgent, startRelay, tokenOf } from "../../support/relay.js"
+import { ask, dialAgent, redialling, refusal, secret, serveAgent, startRelay, tokenOf } from "../../support/relay.js"
 import { known, nodeSecret, saying, startNodes } from "../../support/relayNodes.js"
 import { eventually } from "../../support/transports.js"
-import { within } from "../../support/within.js"
+import { patience, within } from "../../support/within.js"
+
+/** A directory that fails while it is away. */
+const sometimesAway =
+  (state: { isAway: boolean; failedClaims: number }) => (directory: RelayDirectory.Service): RelayDirectory.Service => {
+    const away = new RelayDirectory.DirectoryFailure({ cause: "away" })
+    const guarded = <A>(effect: Effect.Effect<A, RelayDirectory.DirectoryFailure>) =>
+      Effect.suspend(() => state.isAway ? Effect.fail(away) : effect)
+    return {
+      ...directory,
+      renew: (node, ttl) => guarded(directory.renew(node, ttl)),
+      claim: (claim) => Effect.tapError(guarded(directory.claim(claim)), () => Effect.sync(() => state.failedClaims++)),
+      weigh: (claim) => guarded(directory.weigh(claim)),
+      release: (claim) => guarded(directory.release(claim)),
+      find: (name) => guarded(directory.find(name))
+    }
+  }
 
 describe("the nodes of a relay", () => {
   it.scopedLive("each node answers for a name when the agent has dialled one of three", () =>
@@ -50,14 +66,57 @@ describe("the nodes of a relay", () => {
       expect((yield* ask(`${second.http}/site`)).body).toBe("new")
     }))
 
-  it.scopedLive("an agent with an older token loses the name when it has dialled another node later", () =>
+  it.scopedLive("an agent with an older token gets 409 when a newer one has dialled another node", () =>
     Effect.gen(function*() {
       const { directory, first, second } = yield* startNodes(2)
       yield* serveAgent(first.ws, "site", saying("new"), { program: "a", token: tokenOf("site", { at: 50 }) })
       yield* known(directory, "site")
+      expect(yield* refusal(dialAgent(second.ws, "site", { program: "b" }))).toMatchObject({ status: 409 })
+      expect((yield* ask(`${second.http}/site`)).body).toBe("new")
+    }))
+
+  it.scopedLive("an agent with an older token loses the name when a node hears of the newer one late", () =>
+    Effect.gen(function*() {
+      let isAway = false
+      const { directory, first, second } = yield* startNodes(2, {
+        wrap: (directory) => ({
+          ...directory,
+          weigh: (claim) => isAway ? Effect.never : directory.weigh(claim)
+        })
+      })
+      yield* serveAgent(first.ws, "site", saying("new"), { program: "a", token: tokenOf("site", { at: 50 }) })
+      yield* known(directory, "site")
+      isAway = true
       const late = yield* serveAgent(second.ws, "site", saying("old"), { program: "b" })
       yield* late.session.awaitClosed
       expect((yield* ask(`${second.http}/site`)).body).toBe("new")
+    }))
+
+  for (const [who, options] of [["Go's client", { dialect: "off" }], ["a program", { program: "p" }]] as const) {
+    it.scopedLive(`${who} takes the place of its frozen connection when it dials another node`, () =>
+      Effect.gen(function*() {
+        const { directory, first, second } = yield* startNodes(2, { ttl: "1 minute" })
+        const frozen = yield* dialAgent(first.ws, "site", options) // answers nothing
+        yield* known(directory, "site")
+        yield* serveAgent(second.ws, "site", saying("here"), options)
+        yield* frozen.session.awaitClosed.pipe(within(patience, "the end of the frozen connection"))
+        expect((yield* ask(`${first.http}/site`)).body).toBe("here")
+        expect((yield* ask(`${second.http}/site`)).body).toBe("here")
+      }))
+  }
+
+  it.scopedLive("an agent that was superseded while the directory was away ends when it is back", () =>
+    Effect.gen(function*() {
+      const state = { isAway: false, failedClaims: 0 }
+      const { directory, first, second } = yield* startNodes(2, { wrap: sometimesAway(state) })
+      const frozen = yield* dialAgent(first.ws, "site", { program: "p" })
+      yield* known(directory, "site")
+      state.isAway = true
+      yield* serveAgent(second.ws, "site", saying("here"), { program: "p" })
+      yield* eventually(() => state.failedClaims > 0)
+      state.isAway = false
+      yield* frozen.session.awaitClosed.pipe(within(patience, "the end of the frozen connection"))
+      expect((yield* ask(`${first.http}/site`)).body).toBe("here")
     }))
 
   it.scopedLive("a node passes no bytes to an agent of another epoch when the directory is wrong", () =>
@@ -168,7 +227,9 @@ describe("the nodes of a relay", () => {
       const holding = yield* Effect.fork(ask(`${first.http}/site/held`))
       yield* eventually(() => held !== undefined)
       const draining = yield* Effect.fork(first.drain({ grace: "10 seconds" }))
-      yield* known(directory, "site", 2)
+      yield* eventually(() =>
+        Option.getOrThrow(Effect.runSync(directory.find("site"))).nodes.some(({ id }) => id === "node1")
+      )
       expect((yield* ask(`${first.http}/site`)).body).toBe("moved")
       expect((yield* ask(`${first.http}/__heartbeat__`)).status).toBe(503)
       held!.end("held")
@@ -178,23 +239,12 @@ describe("the nodes of a relay", () => {
 
   it.scopedLive("known names go on and others get 503 while the directory is away, and it comes back", () =>
     Effect.gen(function*() {
-      let isAway = false
-      const guarded = <A>(effect: Effect.Effect<A, RelayDirectory.DirectoryFailure>) =>
-        Effect.suspend(() => isAway ? Effect.fail(new RelayDirectory.DirectoryFailure({ cause: "away" })) : effect)
-      const { directory, first, second } = yield* startNodes(2, {
-        ttl: 30_000,
-        wrap: (directory) => ({
-          ...directory,
-          renew: (node, ttl) => guarded(directory.renew(node, ttl)),
-          claim: (name, epoch, id) => guarded(directory.claim(name, epoch, id)),
-          release: (name, epoch, id) => guarded(directory.release(name, epoch, id)),
-          find: (name) => guarded(directory.find(name))
-        })
-      })
+      const state = { isAway: false, failedClaims: 0 }
+      const { directory, first, second } = yield* startNodes(2, { ttl: 30_000, wrap: sometimesAway(state) })
       yield* serveAgent(first.ws, "old", saying("old"), { program: "p" })
       yield* known(directory, "old")
       expect((yield* ask(`${second.http}/old`)).body).toBe("old")
-      isAway = true
+      state.isAway = true
       yield* serveAgent(first.ws, "new", saying("new"), { program: "p" })
       expect((yield* ask(`${second.http}/old`)).body).toBe("old")
       expect((yield* ask(`${first.http}/new`)).body).toBe("new")
@@ -203,9 +253,28 @@ describe("the nodes of a relay", () => {
         headers: { "retry-after": "1" },
         body: "the directory of names is away\n"
       })
-      isAway = false
+      state.isAway = false
       yield* known(directory, "new")
       expect((yield* ask(`${second.http}/new`)).body).toBe("new")
+    }))
+
+  it.scopedLive("a known name goes on for its time to live while the directory is away, and ends then", () =>
+    Effect.gen(function*() {
+      const state = { isAway: false, failedClaims: 0 }
+      const { directory, first, second } = yield* startNodes(2, { ttl: 2000, wrap: sometimesAway(state) })
+      yield* serveAgent(first.ws, "site", saying("here"), { program: "p" })
+      yield* known(directory, "site")
+      const askedAt = performance.now()
+      expect((yield* ask(`${second.http}/site`)).body).toBe("here")
+      state.isAway = true
+      const answers: Array<number> = []
+      const asking = Effect.map(ask(`${second.http}/site`), ({ status }) => answers.push(status))
+      yield* Effect.repeat(Effect.delay(asking, 50), { until: () => answers.at(-1) !== 200 }).pipe(
+        within(patience, "the end of the time to live")
+      )
+      expect(performance.now() - askedAt).toBeGreaterThan(2000)
+      expect(new Set(answers)).toEqual(new Set([200, 503]))
+      expect((yield* ask(`${first.http}/site`)).body).toBe("here") // its agent is local
     }))
 
   it.scopedLive("a node refuses another when its token has another secret or is for another node", () =>

@@ -2,6 +2,8 @@ import { describe, expect, it } from "@effect/vitest"
 import * as ByteStream from "effect-wsmux/ByteStream"
 import * as Session from "effect-wsmux/Session"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Http from "node:http"
 import {
   ask,
   clientToken,
@@ -180,6 +182,46 @@ describe("the limits of the relay", () => {
       yield* serveAgent(relay.ws, "site", saying("here"), { program: "a", token })
       expect(yield* refusal(dialAgent(relay.ws, "site", { program: "b", token }))).toMatchObject({ status: 503 })
       yield* serveAgent(relay.ws, "other", saying("other"), { program: "b" })
+    }))
+
+  it.scopedLive("the relay refuses an agent with 503 when its name has maxAgentsPerName at other nodes", () =>
+    Effect.gen(function*() {
+      const { directory, first, second } = yield* startNodes(2, { options: { limits: { maxAgentsPerName: 1 } } })
+      const token = tokenOf("site")
+      yield* serveAgent(first.ws, "site", saying("here"), { program: "a", token })
+      yield* known(directory, "site")
+      expect(yield* refusal(dialAgent(second.ws, "site", { program: "b", token }))).toMatchObject({ status: 503 })
+      yield* serveAgent(second.ws, "site", saying("again"), { program: "a", token }) // takes its own place
+      yield* serveAgent(second.ws, "other", saying("other"), { program: "b" })
+    }))
+
+  it.scopedLive("the nodes of a name admit maxStreamsPerName together, wherever the requests come in", () =>
+    Effect.gen(function*() {
+      const { directory, nodes } = yield* startNodes(3, { options: { limits: { maxStreamsPerName: 3 } } })
+      const held: Array<Http.ServerResponse> = []
+      const token = tokenOf("site")
+      for (const [node, program] of [[0, "a"], [0, "b"], [1, "c"]] as const) {
+        const hold: Http.RequestListener = (_request, response) => void held.push(response)
+        yield* serveAgent(nodes[node]!.ws, "site", hold, { program, token })
+      }
+      yield* eventually(() =>
+        Option.getOrThrow(Effect.runSync(directory.find("site"))).nodes.map(({ agents }) => agents).join() === "2,1"
+      )
+      for (let i = 0; i < 3; i++) {
+        yield* Effect.forkScoped(ask(`${nodes[0]!.http}/site`))
+        yield* eventually(() => held.length === i + 1)
+      }
+      for (const { http } of nodes) {
+        expect(yield* ask(`${http}/site`)).toMatchObject({ status: 503, body: "the agent has too many requests\n" })
+      }
+      expect(held.length).toBe(3)
+      held[0]!.end("free")
+      const again = yield* Effect.forkScoped(Effect.repeat(Effect.delay(ask(`${nodes[2]!.http}/site`), 20), {
+        until: ({ status }) => status === 200
+      }))
+      yield* eventually(() => held.length === 4)
+      for (const response of held) response.end("free")
+      expect((yield* again).body).toBe("free")
     }))
 
   it.scopedLive("the relay refuses a client's stream when the node has maxStreams", () =>

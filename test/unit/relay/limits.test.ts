@@ -51,6 +51,16 @@ describe("Limits", () => {
     expect(admits("a")).toBe(true)
   })
 
+  it("Limits keeps the debt of a name when 150,000 names that never were are asked for", () => {
+    const { admits, clock, spend } = make(10, 100)
+    spend("a", 1e6)
+    for (let i = 0; i < 150_000; i++) {
+      clock.now++
+      admits(`made up ${i}`)
+    }
+    expect([admits("a"), admits("made up 0")]).toEqual([false, true])
+  })
+
   it("Limits keeps nothing when it is unlimited", () => {
     const { admits, spend } = make(Infinity, Infinity)
     spend("a", 1e12)
@@ -97,6 +107,25 @@ describe("Limits", () => {
       yield* Fiber.join(asking)
     }))
 
+  it.effect("Limits ask for bytes and requests at once, and for bytes that were booked with them", () =>
+    Effect.gen(function*() {
+      const asked: Array<string> = []
+      const [limits] = yield* makeTwo(({ owe, take }) => ({
+        take: (...args) => Effect.delay(Effect.suspend(() => take(...args)), "200 millis"),
+        owe: (budget, units, perSecond) => {
+          asked.push(`${budget} ${units}`)
+          return Effect.delay(owe(budget, units, perSecond), "200 millis")
+        }
+      }))
+      const rates = { requestsPerSecond: 10, bytesPerSecond: 1000 }
+      limits.book("a", rates, 10)
+      expect(asked).toEqual([])
+      const admitting = yield* Effect.fork(limits.admit("a", rates))
+      yield* TestClock.adjust("200 millis")
+      expect(admitting.unsafePoll()).not.toBe(null)
+      expect(asked).toEqual(["bytes:a 10"])
+    }))
+
   it.effect("Limits of each node refuse a name when its bytes at both nodes are too many", () =>
     Effect.gen(function*() {
       const [one, two] = yield* makeTwo()
@@ -124,7 +153,7 @@ describe("Limits", () => {
       const [limits] = yield* makeTwo(() => ({ take: () => away, owe: () => away }))
       const rates = { requestsPerSecond: 10, bytesPerSecond: 1000 }
       expect(yield* admitted(limits, rates, 20)).toBe(10)
-      expect(asked).toBe(1) // no other request has waited
+      expect(asked).toBe(2) // for bytes and for the request: no other request has waited
       yield* limits.spend("a", rates, 2000)
       yield* TestClock.adjust("1 second")
       expect(yield* Effect.flip(limits.admit("a", rates))).toMatchObject({ message: "too many bytes in a second" })

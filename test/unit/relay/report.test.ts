@@ -33,7 +33,10 @@ describe("Report", () => {
   it.effect("Report.gather names the nodes that fail, tell something else or are silent for 2 s", () =>
     Effect.gen(function*() {
       const gather = yield* gathering({
-        up: json({ ...told, snapshot: { agents: 5, isDraining: true, later: 1 } }),
+        up: json({
+          snapshot: { agents: 5, isDraining: true, later: 1 },
+          busiest: [{ name: "b", streams: 1 }, ...told.busiest, { name: 1, agents: 1, streams: 1 }, null]
+        }),
         silent: Effect.never,
         broken: Effect.fail(unknownName),
         older: json({ snapshot: { agents: "many" }, busiest: [] }),
@@ -73,13 +76,15 @@ describe("Report", () => {
 
   it.effect("Report.busiest tells the names with the most streams when there are many", () =>
     Effect.gen(function*() {
-      const names = new Names(1000)
+      const names = new Names(1000, "own")
       const { client } = yield* makeSessions()
       for (let i = 0; i < 150; i++) {
         names.add({
+          id: `${i}`,
           name: `name${i}`,
           epoch: 1,
           program: "p",
+          at: 0,
           session: client,
           streams: i,
           isLeaving: false,
