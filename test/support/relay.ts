@@ -38,9 +38,9 @@ export interface AgentOptions {
 }
 
 /** A token by which the user opens streams to the agents of a name. */
-export const clientToken = (name: string, user = "ada", limits?: RelayServer.TokenLimits) => {
+export const clientToken = (name: string, user = "ada", limits?: RelayServer.TokenLimits, by = secret) => {
   const issuedAt = Math.floor(Date.now() / 1000) - 10
-  return RelayServer.clientToken({ name, user, issuedAt, expiresAt: issuedAt + 100, limits }, secret)
+  return RelayServer.clientToken({ name, user, issuedAt, expiresAt: issuedAt + 100, limits }, by)
 }
 
 /** Dials a name as a client, with the token in a header or as pages show it. */

@@ -1,11 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as ByteStream from "effect-wsmux/ByteStream"
+import * as Session from "effect-wsmux/Session"
 import * as Effect from "effect/Effect"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { ask } from "../../support/relay.js"
+import { ask, clientToken, dialClient, tokenOf } from "../../support/relay.js"
+import { patience, within } from "../../support/within.js"
 import { run, start } from "./wsmux.js"
 
 /** A file with a secret, in a folder that the scope removes. */
@@ -44,6 +47,31 @@ describe("wsmux relay", () => {
     Effect.gen(function*() {
       const { url } = yield* startBoth
       expect(yield* ask(`${url}/path`)).toMatchObject({ status: 200, body: "inside /path" })
+    }))
+
+  it.scopedLive("a client's stream reaches a target that wsmux agent --allow names, and no other", () =>
+    Effect.gen(function*() {
+      const file = yield* secretFile
+      const relay = yield* start(["relay", "--listen", "127.0.0.1:0", "--secret-file", file])
+      const [, ws] = yield* relay.awaitLine(/^listening on (ws:\S+),/)
+      const by = readFileSync(file, "utf8").trim()
+      const port = yield* service
+      const args = ["agent", ws!, "web", "--allow", `127.0.0.1:${port}`]
+      const agent = yield* start(args, { env: { WSMUX_TOKEN: tokenOf("web", { by }) } })
+      yield* agent.awaitLine(/^reached at /)
+      const client = yield* dialClient(`${ws}/`, "web", clientToken("web", "ada", undefined, by))
+      const read = (target: string) =>
+        Session.withStream(
+          client,
+          (stream) =>
+            Effect.zipRight(
+              stream.write(Buffer.from("GET /path HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")),
+              ByteStream.readText(stream)
+            ),
+          { label: "tcp", metadata: { target } }
+        ).pipe(within(patience, `the end of the stream to ${target}`))
+      expect(yield* read(`127.0.0.1:${port}`)).toMatch(/^HTTP\/1.1 200 [^]*inside \/path/)
+      expect(yield* Effect.flip(read("127.0.0.1:1"))).toMatchObject({ _tag: "StreamReset", by: "peer" })
     }))
 
   it.scopedLive("wsmux relay ends with 0 when it is signalled, and its agent dials again", () =>

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Redis from "effect-wsmux/cli/redis"
+import * as RelayDirectory from "effect-wsmux/RelayDirectory"
 import * as RelayRedis from "effect-wsmux/RelayRedis"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { randomUUID } from "node:crypto"
 import { directorySuite } from "../../support/directorySuite.js"
@@ -18,6 +20,23 @@ const newDirectory = Effect.flatMap(redis, ({ port }) => directoryAt(port))
 if (programs.Redis !== undefined) directorySuite("Redis", newDirectory)
 
 describe.skipIf(programs.Redis === undefined)("relays with a directory in Redis", () => {
+  it.scopedLive("RelayRedis.layer provides one directory to all programs with its prefix", () =>
+    Effect.gen(function*() {
+      const { port } = yield* redis
+      const prefix = randomUUID()
+      const layer = Layer.unwrapScoped(
+        Effect.map(Redis.connect(`redis://127.0.0.1:${port}`), (client) => RelayRedis.layer(client, { prefix }))
+      )
+      const one = { id: "one", url: "ws://one" }
+      yield* RelayDirectory.RelayDirectory.pipe(
+        Effect.flatMap(({ renew }) => renew(one, 60_000)),
+        Effect.provide(layer)
+      )
+      const nodes = Effect.flatMap(RelayDirectory.RelayDirectory, ({ nodes }) => nodes)
+      expect(yield* Effect.provide(nodes, layer)).toEqual([one])
+      expect(yield* Effect.flatMap(directoryAt(port), ({ nodes }) => nodes)).toEqual([])
+    }))
+
   it.scopedLive("known names go on while Redis is away, and new ones are reached once it is back", () =>
     Effect.gen(function*() {
       const server = yield* redis

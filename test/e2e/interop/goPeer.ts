@@ -27,6 +27,7 @@ export interface Flags {
   readonly proxy?: string
   readonly tunnel?: string
   readonly token?: string
+  readonly redial?: string
   readonly role?: "client" | "server"
   readonly buffer?: number
   readonly keepalive?: string

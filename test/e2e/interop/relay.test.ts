@@ -1,7 +1,13 @@
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
 import { pattern } from "../../support/bytes.js"
+import { freePort } from "../../support/freePort.js"
 import { ask, secret, startRelay, tokenOf } from "../../support/relay.js"
+import { known, startNodes } from "../../support/relayNodes.js"
+import { eventually } from "../../support/transports.js"
 import { describeGo, start } from "./goPeer.js"
 import { sha256 } from "./traffic.js"
 
@@ -52,6 +58,38 @@ describeGo("an agent of Go at the relay", () => {
       yield* again.next("listening")
       expect((yield* ask(`${url}/hello`)).body).toBe("hello from go\n")
       yield* go.signal("SIGCONT")
+    }))
+
+  it.scopedLive("an agent of Go takes the place of its frozen connection when it dials another node", () =>
+    Effect.gen(function*() {
+      const { directory, first, second } = yield* startNodes(2, { ttl: "1 minute" })
+      const token = tokenOf("go")
+      const go = yield* start({ dial: first.ws, tunnel: "go", token, serve: "http" })
+      yield* go.next("listening")
+      yield* known(directory, "go")
+      yield* go.signal("SIGSTOP")
+      const again = yield* start({ dial: second.ws, tunnel: "go", token, serve: "http" })
+      yield* again.next("listening")
+      yield* eventually(() =>
+        Option.getOrThrow(Effect.runSync(directory.find("go"))).nodes.map(({ id }) => id).join() === "node1"
+      )
+      for (const { http } of [first, second]) expect((yield* ask(`${http}/go/hello`)).body).toBe("hello from go\n")
+      yield* go.signal("SIGCONT")
+    }))
+
+  it.scopedLive("an agent of Go dials again when its connection is lost, and is reached again", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const port = yield* freePort
+      const relay = yield* Scope.extend(startRelay({ port }), scope)
+      const go = yield* start({ dial: relay.ws, tunnel: "go", token: tokenOf("go"), serve: "http", redial: "50ms" })
+      yield* go.next("listening")
+      expect((yield* ask(`${relay.http}/go/hello`)).body).toBe("hello from go\n")
+      yield* Scope.close(scope, Exit.void)
+      yield* go.next("closed")
+      const again = yield* startRelay({ port })
+      yield* go.next("listening")
+      expect((yield* ask(`${again.http}/go/hello`)).body).toBe("hello from go\n")
     }))
 
   it.scopedLive("Go learns that it is refused when another secret has signed its token", () =>

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import type * as RelayServer from "effect-wsmux/RelayServer"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Http from "node:http"
@@ -131,6 +132,22 @@ describe("the front of the relay", () => {
       ])
     }))
 
+  it.scopedLive("the relay passes no header of its own or of websocktunnel when a client forges it", () =>
+    Effect.gen(function*() {
+      const { url } = yield* relayTo((request, response) => response.end(JSON.stringify(request.headers)))
+      const forged = {
+        "x-websocktunnel-id": "other",
+        "x-websocktunnel-client-url": "forged",
+        "X-WebSockTunnel-Original-Path": "/forged",
+        "wsmux-relay-agent": "forged",
+        "wsmux-relay-node": "forged",
+        "Wsmux-Relay-User": "root"
+      }
+      const { body } = yield* ask(`${url}/path`, { headers: forged })
+      const own = Object.entries(JSON.parse(body)).filter(([name]) => /^(x-websocktunnel|wsmux-relay)-/.test(name))
+      expect(own).toEqual([["x-websocktunnel-original-path", "/site/path"]])
+    }))
+
   it.scopedLive("the relay passes headers that come twice, and trailers, when an agent answers with them", () =>
     Effect.gen(function*() {
       const { url } = yield* relayTo((_request, response) => {
@@ -222,6 +239,22 @@ describe("an aborted request", () => {
       request.destroy()
       expect(yield* Deferred.await(closed).pipe(within(patience, "the abort at the agent"))).toBe(false)
       yield* eventually(() => Effect.runSync(agent.session.snapshot).streams.length === 0)
+    }))
+
+  it.scopedLive("the access log has 499 for a request whose client goes before the answer", () =>
+    Effect.gen(function*() {
+      const served: Array<RelayServer.ServedRequest> = []
+      const relay = yield* startRelay({ onServed: (request) => void served.push(request) })
+      let isAsked = false
+      yield* serveAgent(relay.ws, "site", () => void (isAsked = true), { program: "p" })
+      const url = `${relay.http}/site/path?secret`
+      const request = Http.request(url, { agent: false, method: "POST" }).on("error", () => {})
+      request.write("begun")
+      yield* eventually(() => isAsked)
+      request.destroy()
+      yield* eventually(() => served.length === 1)
+      const expected = { name: "site", method: "POST", path: "/site/path", status: 499, isWhole: false, bytesOut: 0 }
+      expect(served[0]).toMatchObject(expected)
     }))
 
   it.scopedLive("the relay cuts an answer short when its agent resets the stream in the middle", () =>

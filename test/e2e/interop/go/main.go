@@ -24,6 +24,7 @@ type options struct {
 	acceptDeadline time.Duration
 	overrun        string
 	tunnel, token  string
+	redial         time.Duration
 	serve, open    string
 	streams        int
 	opening        int
@@ -55,6 +56,7 @@ func parse() options {
 	flag.StringVar(&o.proxy, "proxy", "", "two secrets, with a comma between: listen as a proxy like websocktunnel's")
 	flag.StringVar(&o.tunnel, "tunnel", "", "name to dial for, as a client of websocktunnel's proxy")
 	flag.StringVar(&o.token, "token", "", "the token to show for -tunnel")
+	flag.DurationVar(&o.redial, "redial", 0, "with -tunnel: how long after a loss to dial again (0: never)")
 	flag.StringVar(&o.role, "role", "", "client or server (default: server when listening, client when dialling)")
 	flag.IntVar(&o.buffer, "buffer", 1024, "bytes of StreamBufferSize")
 	flag.DurationVar(&o.keepAlive, "keepalive", 10*time.Second, "keep-alive interval")
@@ -112,17 +114,25 @@ func dial(o options) {
 		header.Set(tunnelHeader, o.tunnel)
 		header.Set("Authorization", "Bearer "+o.token)
 	}
-	ws, answer, err := dialer.Dial(o.dial, header)
-	if err != nil {
-		fatal(err)
+	for isFirst := true; ; isFirst = false {
+		ws, answer, err := dialer.Dial(o.dial, header)
+		if err == nil {
+			if o.tunnel != "" {
+				emit(event{Event: "listening", Address: answer.Header.Get(urlHeader)})
+			}
+			ok := run(ws, o.role, o)
+			if o.redial == 0 && ok {
+				os.Exit(0)
+			}
+			if o.redial == 0 {
+				os.Exit(1)
+			}
+		} else if isFirst || answer != nil && answer.StatusCode/100 == 4 {
+			// websocktunnel's client gives up where it is refused
+			fatal(err)
+		}
+		time.Sleep(o.redial)
 	}
-	if o.tunnel != "" {
-		emit(event{Event: "listening", Address: answer.Header.Get(urlHeader)})
-	}
-	if !run(ws, o.role, o) {
-		os.Exit(1)
-	}
-	os.Exit(0)
 }
 
 func listen(o options) {
