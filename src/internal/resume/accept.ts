@@ -1,17 +1,18 @@
-import * as Deferred from "effect/Deferred"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Equivalence from "effect/Equivalence"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import type * as Runtime from "effect/Runtime"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { Budget } from "../../SharedLimits.js"
 import type { CloseInfo, Transport } from "../../Transport.js"
 import type { Connection } from "../../TransportServer.js"
 import { ResumeFailure } from "../../WsmuxError.js"
-import { forkInterruptibly, makeFork } from "../sync/forkInterruptibly.js"
-import { interruptSoon, makeDeferred } from "../sync/unowned.js"
+import { forkUninterruptibly, makeFork } from "../sync/forkInterruptibly.js"
+import { interruptSoon } from "../sync/unowned.js"
 import { logFailure } from "../transport/connectionHandler.js"
 import { resumeHeader } from "../transport/resuming.js"
 import type { ResumeOffer } from "../wire/record.js"
@@ -72,19 +73,14 @@ export class ResumableSessions<P> {
     handler: Handler<P, E, R>,
     fibers: FiberSet.FiberSet<void>
   ): Effect.Effect<void, never, Exclude<R, Scope.Scope>> {
-    return Effect.flatMap(Effect.runtime<Exclude<R, Scope.Scope>>(), (runtime) => {
-      const left = makeDeferred<void>()
-      const carrier = new Carrier(transport, () => Deferred.unsafeDone(left, Effect.void))
-      const begin = () => this.#begin(carrier, connection, handler, fibers, runtime)
-      return Effect.suspend(() => {
-        if (connection.request.headers[resumeHeader] === undefined) {
-          begin()
-          return Deferred.await(left)
-        }
-        this.#awaitFirst(carrier, connection.principal, begin)
-        return this.#limitWait(carrier, Deferred.await(left))
-      }).pipe(Effect.onInterrupt(() => Effect.suspend(() => this.#interrupt(carrier))))
-    })
+    return Effect.flatMap(Effect.runtime<Exclude<R, Scope.Scope>>(), (runtime) =>
+      Effect.async<void>((left) => {
+        const carrier = new Carrier(transport, () => left(Effect.void))
+        const begin = () => this.#begin(carrier, connection, handler, fibers, runtime)
+        if (connection.request.headers[resumeHeader] === undefined) begin()
+        else this.#awaitFirst(carrier, connection.principal, begin)
+        return Effect.suspend(() => this.#interrupt(carrier))
+      }))
   }
 
   /** Hands a carrier to the session that the record names, or refuses it. */
@@ -112,15 +108,17 @@ export class ResumableSessions<P> {
     const session = new AcceptedSession<P>(carrier, connection.principal, this.#settings, this)
     this.#sessions.set(session.key, session)
     const { transport } = session
-    const serve = Effect.suspend(() => handler(transport, connection)).pipe(
-      Effect.scoped,
-      Effect.catchAllCause(logFailure),
-      Effect.ensuring(Effect.sync(() => transport.end(lost(undefined)))),
-      Effect.provide(runtime.context),
-      Effect.asVoid
-    )
+    const scope = Effect.runSync(Scope.make())
+    const finish = (exit: Exit.Exit<unknown, E>) =>
+      Effect.zipRight(Scope.close(scope, exit), Exit.isFailure(exit) ? logFailure(exit.cause) : Effect.void).pipe(
+        Effect.catchAllCause(logFailure),
+        Effect.ensuring(Effect.sync(() => transport.end(lost(undefined))))
+      )
+    // The frames of `scoped`, `provide` and `ensuring` would hold some kilobytes for as long as the session lives.
+    const handling = Effect.suspend(() => handler(transport, connection)) as Effect.Effect<unknown, E>
+    const serve = Effect.flatMap(Effect.exit(Effect.interruptible(handling)), finish)
     this.#makeRoom()
-    session.fiber = forkInterruptibly(runtime as Runtime.Runtime<never>)(serve)
+    session.fiber = forkUninterruptibly(runtime, Context.make(Scope.Scope, scope))(serve)
     FiberSet.unsafeAdd(fibers, session.fiber)
     transport.begin()
   }
@@ -137,10 +135,12 @@ export class ResumableSessions<P> {
     }
   }
 
-  /** Waits for the first message of a client that says that it resumes. */
+  /** Waits for the first message of a client that says that it resumes. Such a client may stay silent for a time. */
   #awaitFirst(carrier: Carrier, principal: P, begin: () => void): void {
+    const limit = this.#fork(Effect.delay(Effect.sync(() => carrier.drop()), firstMessageTimeout))
     carrier.handTo({
       onMessage: (message) => {
+        interruptSoon(limit)
         const record = Record.decode(message)
         if (record?._tag === "Resume") return this.resume(record, carrier, principal)
         begin()
@@ -150,17 +150,6 @@ export class ResumableSessions<P> {
       onWritable: () => {},
       onClose: () => carrier.drop()
     })
-  }
-
-  /** Ends the wait for the first message of a client that says nothing. */
-  #limitWait(carrier: Carrier, left: Effect.Effect<void>): Effect.Effect<void> {
-    return Effect.zipRight(
-      Effect.timeoutOption(left, firstMessageTimeout),
-      Effect.suspend(() => {
-        if (this.#userOf(carrier) === undefined) carrier.drop()
-        return left
-      })
-    )
   }
 
   #reject(carrier: Carrier, code: keyof typeof Record.RejectCode, reason: string): void {

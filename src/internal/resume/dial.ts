@@ -42,17 +42,15 @@ export const connect = <E, R>(
     const scope = yield* Effect.scope
     const clock = yield* Effect.clock
     const context = yield* Effect.context<R>()
-    const state = yield* SubscriptionRef.make<ResumptionState>({ _tag: "Connected", resumed: 0 })
     const end = new DiallingEnd({
       settings,
       fork: yield* makeFork,
       now: () => clock.unsafeCurrentTimeMillis(),
-      setState: (next) => SubscriptionRef.update(state, next),
       // Closes behind the finaliser that ends the transport, so that the end of its carrier is no loss.
       scope: yield* Scope.fork(scope, ExecutionStrategy.sequential),
       dial: (carriers) => Effect.provide(Effect.provideService(dial, Scope.Scope, carriers), context)
     })
-    const transport = yield* end.dialFirst(state)
+    const transport = yield* end.dialFirst()
     yield* Effect.addFinalizer(() => Effect.sync(() => transport.end(lost(undefined))))
     return transport
   })
@@ -62,8 +60,6 @@ interface Parts<E> {
   /** Forks into a set of fibers that the scope interrupts. */
   readonly fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
   readonly now: () => number
-  /** Sets the state to the latest one, whichever the fibers that set it run first. */
-  readonly setState: (latest: () => ResumptionState) => Effect.Effect<void>
   /** The scope of all carriers. */
   readonly scope: Scope.Scope
   /** Dials a carrier into a scope of its own. */
@@ -71,11 +67,15 @@ interface Parts<E> {
 }
 
 class DialledTransport extends ResumableTransport implements Public {
-  readonly state: SubscriptionRef.SubscriptionRef<ResumptionState>
+  readonly #end: DiallingEnd<unknown>
 
-  constructor(carrier: Carrier, owner: ResumeOwner, state: SubscriptionRef.SubscriptionRef<ResumptionState>) {
-    super(carrier, owner)
-    this.state = state
+  constructor(carrier: Carrier, end: DiallingEnd<unknown>) {
+    super(carrier, end)
+    this.#end = end
+  }
+
+  get state(): SubscriptionRef.SubscriptionRef<ResumptionState> {
+    return this.#end.shownState
   }
 }
 
@@ -94,6 +94,7 @@ class DiallingEnd<E> implements ResumeOwner {
   /** Dials after a loss. */
   #regaining: Fiber.RuntimeFiber<void> | undefined
   #state: ResumptionState = { _tag: "Connected", resumed: 0 }
+  #shownState: SubscriptionRef.SubscriptionRef<ResumptionState> | undefined
 
   constructor(parts: Parts<E>) {
     this.#parts = parts
@@ -101,10 +102,10 @@ class DiallingEnd<E> implements ResumeOwner {
     this.now = parts.now
   }
 
-  dialFirst(state: SubscriptionRef.SubscriptionRef<ResumptionState>): Effect.Effect<DialledTransport, E> {
+  dialFirst(): Effect.Effect<DialledTransport, E> {
     return this.#dialled((carrier) =>
       Effect.sync(() => {
-        const transport = this.#transport = new DialledTransport(carrier, this, state)
+        const transport = this.#transport = new DialledTransport(carrier, this)
         transport.begin()
         return transport
       })
@@ -142,9 +143,16 @@ class DiallingEnd<E> implements ResumeOwner {
     return new ResumeFailure({ reason: "LostBytes", detail, loss: undefined })
   }
 
+  /** The state for the program. Made when first asked for, since it costs an idle session two kilobytes. */
+  get shownState(): SubscriptionRef.SubscriptionRef<ResumptionState> {
+    return this.#shownState ??= Effect.runSync(SubscriptionRef.make(this.#state))
+  }
+
   #setState(state: ResumptionState): void {
     this.#state = state
-    this.#parts.fork(this.#parts.setState(() => this.#state))
+    const shown = this.#shownState
+    // Sets the latest state, whichever of the fibers runs first.
+    if (shown !== undefined) this.#parts.fork(SubscriptionRef.update(shown, () => this.#state))
   }
 
   /** Dials a carrier, and uses it. Its scope closes when the carrier is dropped, and unless the use succeeds. */

@@ -1,3 +1,4 @@
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
@@ -14,7 +15,19 @@ export const forkInterruptibly = (
 ): <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E> =>
   Runtime.runFork(Runtime.enableRuntimeFlag(runtime, RuntimeFlags.Interruption))
 
-/** Makes a function that forks in the same way. The scope interrupts the fibers, and each one forked after its end. */
+/** Forks effects from callbacks, with more services. Only `Effect.interruptible` makes the fibers interruptible. */
+export const forkUninterruptibly = <R, S>(
+  runtime: Runtime.Runtime<R>,
+  services: Context.Context<S>
+): <A, E>(effect: Effect.Effect<A, E, R | S>) => Fiber.RuntimeFiber<A, E> => {
+  const { context, fiberRefs, runtimeFlags } = Runtime.disableRuntimeFlag(runtime, RuntimeFlags.Interruption)
+  return Runtime.runFork(Runtime.make({ context: Context.merge(context, services), fiberRefs, runtimeFlags }))
+}
+
+/**
+ * Makes a function that forks in the way of `forkInterruptibly`. The scope interrupts the fibers, and each one forked
+ * after its end.
+ */
 export const makeFork: Effect.Effect<
   (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>,
   never,
