@@ -19,7 +19,8 @@ export default function setup(project: TestProject): void {
   )
 }
 
-const banner = (peer: GoPeer | null): string => {
+/** The line that tells which Go peer the suites run against, and why. */
+export const banner = (peer: GoPeer | null): string => {
   switch (peer?.kind) {
     case "reference":
       return "INTEROP: against the published Go package wsmux"
