@@ -27,7 +27,7 @@ export const conform = async (clientEnd: End, serverEnd: End, through = direct):
   const both = `${clientEnd} ${serverEnd}`
   const light = both.includes("workerd") ? tasks : [...tasks, ...nodeTasks]
   // Work beside it would keep a process on a busy machine from answering in time, so `alive` runs alone.
-  const groups = ["alive", light.join(","), "transfer", "frozenClient", "frozenServer", "killedServer"]
+  const groups = ["alive", light.join(","), "transfer", "frozenClient", "frozenServer", "killedServer", "refused"]
   const server = await startServer(serverEnd)
   const children: Array<ChildProcess> = [server.child]
   try {

@@ -235,6 +235,14 @@ const partners: Readonly<Record<string, string>> = {
 /** Guards against a hang alone: two cores that many pairs share take long for 64 MiB. */
 const limit = Duration.minutes(2)
 
+/** A dial that fails has to tell why, also where the runtime says nothing. */
+const refused = (dial: Effect.Effect<unknown, unknown, Scope.Scope>): Effect.Effect<void, unknown, Scope.Scope> =>
+  Effect.flatMap(
+    Effect.flip(dial),
+    (error) =>
+      check(/^ConnectFailure: cannot connect to \S+: \S/.test(String(error)), true, `whether ${error} tells why`)
+  )
+
 /** Runs one task, and answers with the line that tells how the task went. */
 export const runTask = (
   task: string,
@@ -244,12 +252,13 @@ export const runTask = (
 ): Effect.Effect<void> =>
   Effect.gen(function*() {
     const started = Date.now()
-    const exit = yield* dial.pipe(
-      Effect.flatMap((transport) => tasks[task]!(transport, tell)),
-      Effect.scoped,
-      Effect.timeoutOption(limit),
-      Effect.exit
-    )
+    const exit = yield* (task === "refused"
+      ? refused(dial)
+      : Effect.flatMap(dial, (transport) => tasks[task]!(transport, tell))).pipe(
+        Effect.scoped,
+        Effect.timeoutOption(limit),
+        Effect.exit
+      )
     const millis = Date.now() - started
     if (exit._tag === "Failure") {
       tell(`FAILED ${task}: ${oneLine(Cause.pretty(exit.cause, { renderErrorCause: true }))}`)
