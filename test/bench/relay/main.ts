@@ -61,7 +61,7 @@ const relayNode = async (name: string, more: ReadonlyArray<string> = []) => {
 }
 
 /** Measures what each idle agent costs its node. The agents are processes of 5,000. */
-const idle = async (agents: number): Promise<void> => {
+const idle = async (agents: number, seconds: number): Promise<void> => {
   const { port, program } = await relayNode("the node")
   const before = await program.memory()
   const sides: Array<Side<{ readonly event: "connected" }>> = []
@@ -72,16 +72,17 @@ const idle = async (agents: number): Promise<void> => {
     sides.push(new Side(`agents from ${first}`, { file: process.execPath, args }))
   }
   await Promise.all(sides.map((side) => side.next()))
-  const seconds = (performance.now() - began) / 1000
+  const connecting = (performance.now() - began) / 1000
   const after = await program.memory()
   const each = (count: number) => `${(count / agents / 1000).toFixed(1)} KB`
   console.log(
     `${agents} idle agents: ${each(after.heap - before.heap)} of heap and buffers and ` +
-      `${each(after.resident - before.resident)} of resident memory each, connected in ${seconds.toFixed(0)} s`
+      `${each(after.resident - before.resident)} of resident memory each, connected in ${connecting.toFixed(0)} s`
   )
   const used = program.processor()
-  await new Promise((resolve) => setTimeout(resolve, 20_000))
-  console.log(`idle for 20 s: ${((program.processor() - used) / 0.2).toFixed(0)} % of a core for the keep-alive`)
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1000))
+  const percent = ((program.processor() - used) / seconds * 100).toFixed(0)
+  console.log(`idle for ${seconds} s: ${percent} % of a core for the keep-alive`)
   await Promise.all(sides.map((side) => side.stop()))
   await program.stop()
 }
@@ -134,8 +135,9 @@ const requests = async (rounds: number, seconds: number): Promise<void> => {
     for (let round = 0; round <= rounds; round++) {
       for (const [way, url] of Object.entries(ways)) {
         const before = programs.map((program) => program.processor())
-        const { failed, millis, perSecond } = await load(installed("ab"), url, round === 0 ? 2 : seconds)
-        if (round === 0) continue // warm-up: the engine compiles
+        const warmUp = Math.min(2, seconds) // the engine compiles
+        const { failed, millis, perSecond } = await load(installed("ab"), url, round === 0 ? warmUp : seconds)
+        if (round === 0) continue
         const spent = programs.map((program, i) => program.processor() - before[i]!)
         const busy = programs.flatMap(({ name }, i) =>
           spent[i]! / seconds < 0.02 ? [] : [`${name} ${(spent[i]! / seconds * 100).toFixed(0)} %`]
@@ -152,11 +154,12 @@ const requests = async (rounds: number, seconds: number): Promise<void> => {
 const { values } = parseArgs({
   options: {
     agents: { type: "string", default: "10000" },
+    idle: { type: "string", default: "20" },
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "5" },
     only: { type: "string" }
   }
 })
 for (const [name, value] of Object.entries(machine(["effect-wsmux", "effect", "ws"]))) console.log(`${name}: ${value}`)
-if (values.only !== "requests") await idle(Number(values.agents))
+if (values.only !== "requests") await idle(Number(values.agents), Number(values.idle))
 if (values.only !== "idle") await requests(Number(values.rounds), Number(values.seconds))

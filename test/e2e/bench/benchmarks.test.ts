@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { connect, createServer, type Socket } from "node:net"
 import { beforeAll, inject } from "vitest"
 import type * as Generator from "../../bench/tunnel/generator.js"
-import { programs } from "../../support/programs.js"
+import { findProgram, programs } from "../../support/programs.js"
 import type {} from "../interop/build.js"
 import { built, compile, measured, report, run } from "./build.js"
 
@@ -26,6 +26,20 @@ describe.sequential("npm run bench", () => {
     )
     const early = ["W4 ours-early", "W10 ours-early"]
     expect(measured(found)).toEqual(expect.arrayContaining([...expected, ...early]))
+  })
+})
+
+const hasAll = programs.Redis !== undefined && findProgram("ab") !== undefined &&
+  findProgram("nginx", ["/usr/sbin"]) !== undefined
+
+describe.skipIf(!hasAll).sequential("npm run bench:relay", () => {
+  it("npm run bench:relay connects all agents and fails no request when it is short", async () => {
+    const sizes = ["--agents", "40", "--idle", "1", "--rounds", "1", "--seconds", "1"]
+    const { code, stderr, stdout } = await run(built("relay/main.js"), sizes)
+    expect([code, stderr]).toEqual([0, ""])
+    expect(stdout).toMatch(/^40 idle agents: .* connected in /m)
+    const ways = [...stdout.matchAll(/^round 1, (.*): [1-9]\d*\/s, .*, 0 failed /gm)].map(([, way]) => way)
+    expect(ways).toEqual(["the service itself", "nginx", "one node", "two nodes"])
   })
 })
 
