@@ -43,10 +43,15 @@ const { metafile } = await build({
 })
 
 // What esbuild writes is ASCII, but for comments. One other character there would make Node hold two bytes for each of
-// three million.
+// three million characters.
 for (const file of Object.keys(metafile.outputs)) {
   const path = join(root, file)
-  writeFileSync(path, readFileSync(path, "utf8").replace(/[^\x00-\x7f]/g, "?"))
+  const text = readFileSync(path, "utf8")
+  const code = text.match(/^(?!\s*(?:\*|\/\*|\/\/)).*[^\x00-\x7f].*$/gm)?.filter((line) =>
+    !/\/[/*].*[^\x00-\x7f]/.test(line)
+  )
+  if (code?.length > 0) throw new Error(`${file} has a character outside of ASCII in its code: ${code[0]}`)
+  writeFileSync(path, text.replace(/[^\x00-\x7f]/g, "?"))
 }
 
 /** The directory of the package that a file belongs to, or undefined for a file of this package. */

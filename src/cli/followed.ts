@@ -10,6 +10,9 @@ const interval = "1 second"
 /** How long a file must stay as it is before its content counts. Editors empty or remove files before they write. */
 const settling = "250 millis"
 
+/** A file that changes all the time counts as it is after so many looks, which take 10 s. */
+const maxLooks = 40
+
 /**
  * Reads a file again each second and at SIGHUP until the scope closes, and calls `use` with each content that differs
  * from the last one. `use` is never called twice at once. At SIGHUP the content counts at once. A file that cannot be
@@ -41,17 +44,19 @@ export const follow = <R>(
       last = current
       return use(current)
     }
-    const reload = Effect.flatMap(read, take).pipe(turn.withPermits(1), Effect.provide(context))
+    const inTurn = (content: Effect.Effect<string | undefined>) =>
+      Effect.flatMap(content, take).pipe(turn.withPermits(1), Effect.provide(context))
     const look = Effect.gen(function*() {
       let current = yield* read
       if (current === (isMissing ? undefined : last)) return
-      for (let before: string | undefined | null = null; current !== before;) {
+      let before: string | undefined | null = null
+      for (let looks = 0; current !== before && looks < maxLooks; looks++) {
         before = current
         yield* Effect.sleep(settling)
         current = yield* read
       }
-      yield* reload
+      yield* inTurn(Effect.succeed(current))
     })
     yield* Effect.forkScoped(Effect.repeat(Effect.delay(look, interval), Schedule.forever))
-    yield* Hangup.handle(reload)
+    yield* Hangup.handle(inTurn(read))
   })

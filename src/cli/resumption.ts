@@ -31,7 +31,7 @@ export const tell = ({ changes, grace, lastFailure, url }: Telling): Effect.Effe
         const left = formatSpan(seconds(Math.max(Duration.toMillis(grace) - millis, 0)))
         const why = lastFailure()?.message ?? `no WebSocket to ${address}`
         yield* Effect.logWarning(
-          `${why}; the connections wait since ${formatSpan(seconds(millis))}, ${left} more at most`
+          `${why}; the connections have waited for ${formatSpan(seconds(millis))}, ${left} more at most`
         )
       }
     })

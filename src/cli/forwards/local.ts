@@ -62,7 +62,7 @@ export const make = <E>(
       ...(target === "proxy" ? { open: throughSession(context.tunnel, tellDatagrams(RareWarning.make())) } : {}),
       ...(isFixed ? { ...Labels.toTarget(Labels.located("tcp", target)), early: true } : {}),
       onConnection: (connection) => {
-        if (target === "proxy") remember(connection)
+        if (target !== undefined) remember(connection)
         context.hurry()
       }
     })

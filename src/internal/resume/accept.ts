@@ -110,7 +110,7 @@ export class ResumableSessions<P> {
     const { transport } = session
     const scope = Effect.runSync(Scope.make())
     const finish = (exit: Exit.Exit<unknown, E>) =>
-      Effect.zipRight(Scope.close(scope, exit), Exit.isFailure(exit) ? logFailure(exit.cause) : Effect.void).pipe(
+      Effect.zipRight(Exit.isFailure(exit) ? logFailure(exit.cause) : Effect.void, Scope.close(scope, exit)).pipe(
         Effect.catchAllCause(logFailure),
         Effect.ensuring(Effect.sync(() => transport.end(lost(undefined))))
       )
@@ -138,6 +138,10 @@ export class ResumableSessions<P> {
   /** Waits for the first message of a client that says that it resumes. Such a client may stay silent for a time. */
   #awaitFirst(carrier: Carrier, principal: P, begin: () => void): void {
     const limit = this.#fork(Effect.delay(Effect.sync(() => carrier.drop()), firstMessageTimeout))
+    const drop = () => {
+      interruptSoon(limit)
+      carrier.drop()
+    }
     carrier.handTo({
       onMessage: (message) => {
         interruptSoon(limit)
@@ -146,9 +150,9 @@ export class ResumableSessions<P> {
         begin()
         carrier.onMessage(message)
       },
-      onText: () => carrier.drop(),
+      onText: drop,
       onWritable: () => {},
-      onClose: () => carrier.drop()
+      onClose: drop
     })
   }
 

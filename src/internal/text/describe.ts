@@ -19,9 +19,16 @@ export const describe = (cause: unknown): string => {
 const describeValue = (cause: unknown): string => {
   if (typeof cause === "string") return cause
   if (typeof cause !== "object" || cause === null) return ""
-  if (cause.toString !== Object.prototype.toString) return String(cause).replace(/^\((.*)\)$/s, "$1")
-  return "_tag" in cause && typeof cause._tag === "string" ? cause._tag : ""
+  if ("_tag" in cause && typeof cause._tag === "string" && !hasText(cause)) return cause._tag
+  try {
+    return hasText(cause) ? String(cause).replace(/^\((.*)\)$/s, "$1") : ""
+  } catch {
+    return ""
+  }
 }
+
+const hasText = ({ toString }: object): boolean =>
+  typeof toString === "function" && toString !== Object.prototype.toString
 
 /** A text, followed by the detail of the peer or the platform unless that is empty. */
 export const detailed = (text: string, detail: string): string => detail === "" ? text : `${text}: ${plainText(detail)}`

@@ -1,7 +1,8 @@
 /** The largest port of TCP and UDP. */
 const largest = 65_535
 
-const ofUrl = /^[a-z][\w+.-]*:\/\/[^/?#]*:(\d+)(?:[/?#]|$)/i
+/** Where an `@` follows, the digits may be the beginning of a password. */
+const ofUrl = /^[a-z][\w+.-]*:\/\/[^/?#]*:(\d+)(?:[/?#](?!.*@)|$)/is
 
 /** The ports of a place such as `[::1]:80`, `80:db:80-90` or `53/udp`. Paths and addresses have none. */
 const portsOf = (place: string): ReadonlyArray<string> =>

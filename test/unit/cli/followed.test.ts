@@ -126,4 +126,15 @@ describe("Followed", () => {
       yield* TestClock.adjust("3 seconds")
       expect(used).toEqual([])
     }))
+
+  it.scoped("follow uses a content within 12 s when the file changes all the time", () =>
+    Effect.gen(function*() {
+      const { contents, followed, used } = make()
+      yield* followed("a")
+      for (let change = 0; change < 120; change++) {
+        contents.a = `a${change}`
+        yield* TestClock.adjust("100 millis")
+      }
+      expect(used).toHaveLength(1)
+    }))
 })

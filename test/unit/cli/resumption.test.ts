@@ -12,7 +12,7 @@ import { settle } from "../../support/sessions.js"
 
 const url = "ws://host/?secret"
 const lost = "WARN lost the WebSocket to ws://host/?***; the connections wait while it is dialled again"
-const failed = "WARN cannot connect to ws://host/?***: the server answered 502; the connections wait since"
+const failed = "WARN cannot connect to ws://host/?***: the server answered 502; the connections have waited for"
 
 describe("Resumption", () => {
   it.scoped("tell logs a loss, the wait at growing intervals, and the end of the wait", () =>
@@ -35,7 +35,7 @@ describe("Resumption", () => {
       last = new ConnectFailure({ url: "ws://host/?***", reason: "Rejected", status: 502 })
       yield* TestClock.adjust("70 seconds")
       expect(lines.splice(0)).toEqual([
-        "WARN no WebSocket to ws://host/?***; the connections wait since 5s, 1m 55s more at most",
+        "WARN no WebSocket to ws://host/?***; the connections have waited for 5s, 1m 55s more at most",
         `${failed} 15s, 1m 45s more at most`,
         `${failed} 35s, 1m 25s more at most`,
         `${failed} 1m 15s, 45s more at most`

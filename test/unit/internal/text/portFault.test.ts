@@ -18,7 +18,18 @@ describe("portFault", () => {
     })
   }
 
-  for (const text of ["", "65535", "[::ffff:99999]:80", "db", "/run/99999", "ws://host/:99999", "ws://99999.example"]) {
+  for (
+    const text of [
+      "",
+      "65535",
+      "[::ffff:99999]:80",
+      "db",
+      "/run/99999",
+      "ws://host/:99999",
+      "ws://99999.example",
+      "ws://:99999/x@host"
+    ]
+  ) {
     it(`portFault finds none when given ${text || "no text"}`, () => expect(portFault(text)).toBeUndefined())
   }
 })
