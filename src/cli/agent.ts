@@ -43,7 +43,7 @@ export const agent = Command.make("agent", options, (given) =>
     const token = Redacted.value(given.token.value)
     const headers = { ...given.headers, ...RelayServer.agentHeaders({ name, token, program: randomUUID() }) }
     // The relay keeps no session for an agent: the next connection may come to another node.
-    const dial = yield* Dialling.dialOf({ ...given, headers, token: Option.none(), resume: Duration.zero })
+    const { dial } = yield* Dialling.dialOf({ ...given, headers, token: Option.none(), resume: Duration.zero })
     const policy = ofRules({
       connect: [...given.allow, ...Option.toArray(Option.map(given.target, Rule.only))],
       listen: []

@@ -88,17 +88,16 @@ const changing = ["local", "remote", "dynamic", "remotes", "listen", "allow-anon
 /** Accepts connections, and opens a stream of one WebSocket for each. */
 export const connect = Command.withHandler(parser, (given) =>
   Effect.scoped(Effect.gen(function*() {
-    const url = redacted(given.url)
     const { websocktunnel } = given
+    const { dial, reached } = Option.isSome(websocktunnel)
+      ? yield* Websocktunnel.dialOf(given, websocktunnel.value)
+      : yield* Dialling.dialOf(given)
     const wanted = Option.isSome(websocktunnel)
       ? yield* Websocktunnel.wanted(given)
-      : yield* Wanted.of(given, url)
+      : yield* Wanted.of(given, reached)
     if (!given.reconnect && Option.isSome(given.maxReconnectInterval)) {
       return yield* Shared.usage("--max-reconnect-interval: expected --reconnect beside it")
     }
-    const dial = Option.isSome(websocktunnel)
-      ? yield* Websocktunnel.dialOf(given, websocktunnel.value)
-      : yield* Dialling.dialOf(given)
     const redial = new Redial(Option.getOrElse(given.maxReconnectInterval, () => Duration.seconds(30)))
     // ssh shows the log of its ProxyCommand
     const inform = Option.isSome(wanted.stdio) ? Effect.logDebug : Effect.logInfo
@@ -107,7 +106,8 @@ export const connect = Command.withHandler(parser, (given) =>
       onConnect: (session) =>
         Effect.gen(function*() {
           yield* redial.connected
-          yield* inform(`connected to ${url}`)
+          yield* inform(`connected to ${reached()}`)
+          yield* Monitor.at(reached())
           yield* Monitor.session(session)
           yield* Effect.forkScoped(report(session, given.stats))
           yield* Effect.forkScoped(Effect.ignore(tellDraining(session, inform)))
@@ -138,9 +138,7 @@ export const connect = Command.withHandler(parser, (given) =>
     if (lost === undefined) return
     const { cause, defect } = lost
     if (!(cause instanceof ConnectFailure)) return yield* Effect.fail(cause ?? defect)
-    return yield* (cause.reason === "InvalidUrl"
-      ? Shared.usage(cause.message)
-      : Effect.fail(new Error(Dialling.explain(cause, given))))
+    return yield* Effect.fail(new Error(Dialling.explain(cause, given)))
   })).pipe(
     Monitor.around(Option.isSome(given.admin), { command: "connect", address: redacted(given.url) }),
     Effect.provide(settings(given, Option.isSome(given.websocktunnel) ? SessionConfig.websocktunnel : {}))

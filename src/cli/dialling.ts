@@ -6,7 +6,9 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type { ConnectionOptions } from "node:tls"
+import { redacted } from "../Address.js"
 import { portFault } from "../internal/text/portFault.js"
+import { constructorFailure, isWebSocketUrl } from "../internal/transport/webSocketUrl.js"
 import * as NodeTransport from "../NodeTransport.js"
 import * as ResumableTransport from "../ResumableTransport.js"
 import type { Transport } from "../Transport.js"
@@ -43,7 +45,8 @@ export const options = {
   fallbackUrls: Options.text("fallback-url").pipe(
     Options.withPseudoName("url"),
     Options.withDescription("Another server, for when the first does not answer. Repeatable."),
-    Options.repeated
+    Options.repeated,
+    Options.mapEffect((urls) => Effect.forEach(urls, (url) => checkUrl(url, "--fallback-url: ")))
   ),
   resume: Shared.resume
 }
@@ -86,20 +89,43 @@ export const wayOf = (given: GivenWay, url: string) =>
 
 type Dial = Effect.Effect<Transport, ConnectFailure, Scope.Scope>
 
+/** How to dial, and where that leads. */
+export interface Dialling {
+  readonly dial: Dial
+  /** The URL, without secrets, that was dialled last with success; before, the preferred one. */
+  readonly reached: () => string
+}
+
 /**
- * Returns how to dial: the first URL that answers, through its proxy. The connection outlives the loss of its WebSocket
- * where the server offers that. Fails for wrong options.
+ * Returns how to dial: the first URL that answers, through its proxy. Each dial begins with the preferred URL. The
+ * connection outlives the loss of its WebSocket where the server offers that. Fails for wrong options.
  */
 export const dialOf = (given: Given) =>
   Effect.gen(function*() {
     const urls = [given.url, ...given.fallbackUrls]
+    yield* checkUrl(given.url)
+    let reached = redacted(given.url)
     const dials = yield* Effect.forEach(urls, (url) =>
-      Effect.map(wayOf(given, url), (way) => resuming(NodeTransport.connect(url, way), given.resume, url)))
-    return dials.reduce((first, next) =>
+      Effect.map(wayOf(given, url), (way) =>
+        Effect.tap(resuming(NodeTransport.connect(url, way), given.resume, url), () => {
+          reached = redacted(url)
+        })))
+    const dial = dials.reduce((first, next) =>
       Effect.catchAll(first, (failure) =>
-        failure.reason === "InvalidUrl" ? Effect.fail(failure) : next)
-    ) // the first one is dialled first each time
+        refusesToken(failure) ? Effect.fail(failure) : next)
+    )
+    return {
+      dial,
+      reached: () =>
+        reached
+    } satisfies Dialling
   })
+
+/**
+ * Whether a server has refused the token, which no further server sees then. All other answers lead to the next URL:
+ * those of a proxy whose server is away, and 403 of a proxy that forbids one address.
+ */
+const refusesToken = ({ status }: ConnectFailure): boolean => status === 401
 
 const resuming = (dial: Dial, grace: Duration.Duration, url: string): Dial => {
   if (Duration.equals(grace, Duration.zero)) return dial
@@ -114,6 +140,13 @@ const resuming = (dial: Dial, grace: Duration.Duration, url: string): Dial => {
       ({ state }) => Effect.forkScoped(tell({ changes: state.changes, url, grace, lastFailure: () => last }))
     )
   })
+}
+
+/** Fails where a URL is malformed, before anything is dialled. */
+function checkUrl(url: string, option = "") {
+  return isWebSocketUrl(url)
+    ? Effect.succeed(url)
+    : Shared.usage(`${option}${constructorFailure(url, undefined).message}`)
 }
 
 const headersOf = ({ headers, token }: GivenWay) => {
@@ -131,7 +164,7 @@ const proxyOf = (given: Option.Option<Redacted.Redacted>, url: string) =>
     if (proxy !== undefined) return Effect.succeed(Option.some(proxy))
     // the address may hold a password
     return Shared.usage(
-      `${Option.isSome(given) ? "--proxy" : "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY"}: ${
+      `${Option.isSome(given) ? "--proxy" : Proxy.variableOf(url)}: ${
         portFault(/:\/\//.test(text) ? text : `http://${text}`) ??
           "expected http://host:port, https://host:port or socks5://host:port"
       }`

@@ -4,7 +4,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import { redacted } from "../Address.js"
 import { plainText } from "../internal/text/plainText.js"
 import * as TcpTunnel from "../TcpTunnel.js"
 import { ConnectFailure } from "../WsmuxError.js"
@@ -53,18 +52,19 @@ export const dialOf = (given: Given, id: string) =>
   Effect.gen(function*() {
     if (given.headers[idHeader] !== undefined) return yield* usage(`--header: --websocktunnel gives ${idHeader}`)
     const headers = { ...given.headers, [idHeader]: id }
-    const dial = yield* Dialling.dialOf({ ...given, headers, resume: Duration.zero })
+    const { dial, reached } = yield* Dialling.dialOf({ ...given, headers, resume: Duration.zero })
     let shown = ""
-    return Effect.tap(dial, ({ upgrade }) => {
+    const told = Effect.tap(dial, ({ upgrade }) => {
       const url = upgrade?.headers[urlHeader]
       if (typeof url !== "string") {
         const cause = new Error(`the server is no websocktunnel: its answer has no ${urlHeader}`)
-        return new ConnectFailure({ url: redacted(given.url), reason: "Unreachable", cause })
+        return new ConnectFailure({ url: reached(), reason: "Unreachable", cause })
       }
       if (url === shown) return Effect.void
       shown = url
       return Console.log(plainText(url))
     })
+    return { dial: told, reached } satisfies Dialling.Dialling
   })
 
 /** Returns how each session serves the streams of the proxy: each carries one HTTP request to the target. */

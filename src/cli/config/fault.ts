@@ -54,7 +54,7 @@ const split = (fault: string): { readonly names: ReadonlyArray<string>; readonly
   if (named !== undefined) return { names: named.split(", "), rest }
   const [, valueless] = /^Expected a value following option: '(-\S+)'$/.exec(fault) ?? []
   if (valueless !== undefined) return { names: [valueless], rest: "expected a value" }
-  return { names: fault.startsWith("cannot connect to ") ? ["--url", "--fallback-url"] : [], rest: fault }
+  return { names: fault.startsWith("cannot connect to ") ? ["--url"] : [], rest: fault }
 }
 
 /** A forward of `-L` may stand among the remotes, too. */

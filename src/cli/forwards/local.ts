@@ -27,8 +27,8 @@ import * as Udp from "./udp/sockets.js"
 export interface Context<E> {
   readonly tunnel: Session.Opener<E>
   readonly keepAlive: Duration.Duration
-  /** The address of the server, for output. */
-  readonly url: string
+  /** The address of the server that is dialled now, for output. */
+  readonly url: () => string
   /** Brings the next attempt to reach the server forward, because a connection waits. */
   readonly hurry: () => void
 }
@@ -74,7 +74,7 @@ export const make = <E>(
       listen: Effect.gen(function*() {
         const address = Place.format(yield* Tcp.listen(server, place))
         yield* Monitor.forward({ ...shown(target), listen: address })
-        yield* Console.log(`listening on ${address}, ${destination} through ${context.url}`)
+        yield* Console.log(`listening on ${address}, ${destination} through ${context.url()}`)
         return address
       })
     }
@@ -107,7 +107,7 @@ export const makeUdp = <E>(
       const listener = yield* Udp.listen(place)
       yield* Udp.serve(listener, open, onEnd)
       yield* Monitor.forward({ option: "-L", listen: `udp:${listener.address}`, target: name })
-      yield* Console.log(`listening on udp:${listener.address}, forwarding to ${name} through ${url}`)
+      yield* Console.log(`listening on udp:${listener.address}, forwarding to ${name} through ${url()}`)
       return `udp:${listener.address}`
     })
     return { awaitEmpty: Effect.void, listen }

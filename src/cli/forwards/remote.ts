@@ -32,7 +32,8 @@ import * as Udp from "./udp/sockets.js"
 /** What the listeners at the server have in common. */
 export interface Context {
   readonly keepAlive: Duration.Duration
-  readonly url: string
+  /** The address of the server that is dialled now, for output. */
+  readonly url: () => string
   /** Whether targets get the header of the PROXY protocol. */
   readonly proxyProtocol: boolean
 }
@@ -90,9 +91,10 @@ export const listen = (
   session: Session.Session,
   forward: Forward,
   name: string,
-  { url }: Context
+  context: Context
 ): Effect.Effect<Listening, ForwardFailure | TerminalError, Scope.Scope> =>
   Effect.gen(function*() {
+    const url = context.url()
     const where = Labels.located(forward.protocol, forward.listen)
     const stream = yield* session.open({ label: Labels.Label.listen, metadata: Labels.toListener(where, name) })
     const lines = ByteStream.buffered(stream)

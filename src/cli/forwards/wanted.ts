@@ -113,7 +113,7 @@ const keyed = <A>(items: ReadonlyArray<A>, textOf: (item: A) => string): Readonl
 }
 
 /** Collects the forwards that the options name. Fails without any. The scope ends what sessions serve. */
-export const of = (given: Given, url: string): Effect.Effect<Wanted, ValidationError, Scope.Scope> =>
+export const of = (given: Given, url: () => string): Effect.Effect<Wanted, ValidationError, Scope.Scope> =>
   Effect.gen(function*() {
     let asked = yield* collect(given)
     const scope = yield* Effect.scope

@@ -274,12 +274,16 @@ export const forward = (forward: Status.ForwardStatus): Effect.Effect<void, neve
 export const session = (session: Session, user?: string): Effect.Effect<void, never, Scope.Scope> =>
   Effect.flatMap(Current, (monitor) => monitor?.session(session, user) ?? Effect.void)
 
+/** Tells the monitor of the running command where the server is. */
+export const at = (address: string): Effect.Effect<void> =>
+  Effect.map(Current, (monitor) => {
+    if (monitor !== undefined) monitor.address = address
+  })
+
 /** Tells the monitor of the running command that a server listens. */
 export const listening = (address: string): Effect.Effect<void> =>
   Effect.zipRight(
-    Effect.map(Current, (monitor) => {
-      if (monitor !== undefined) monitor.address = address
-    }),
+    at(address),
     setReadiness(Effect.succeed({ ready: true, text: "listening" }))
   )
 

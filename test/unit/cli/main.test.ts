@@ -202,6 +202,18 @@ describe("wsmux", () => {
       [["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: not a ws:// or wss:// address`] as const
     ),
     [
+      [...connecting, "--fallback-url", "ws://host", "--fallback-url", "wss//other"],
+      "--fallback-url: cannot connect to wss//other: not a ws:// or wss:// address"
+    ],
+    [
+      [...connecting, "--fallback-url", "ws://host:99999"],
+      `--fallback-url: cannot connect to ws://host:99999: ${wants.port}, not 99999`
+    ],
+    [
+      ["agent", "nonsense", "site", "--target", closedPort, "--token", "secret"],
+      "cannot connect to nonsense: not a ws:// or wss:// address"
+    ],
+    [
       ["connect", `ws://${closedPort}`, "--listen", "0.0.0.0:0", "--token", "secret"],
       "--listen: other machines can reach 0.0.0.0:0, so give --allow-anonymous"
     ],

@@ -41,7 +41,7 @@ describe("Fault", () => {
     ["an address", "cannot connect to foo: not a ws://", ["url: foo"], "1:6: url: cannot connect to foo: not a ws://"],
     [
       "another address",
-      "cannot connect to foo: not a ws://",
+      "--fallback-url: cannot connect to foo: not a ws://",
       ["url: ws://a", "fallback-url: [ws://b, foo]"],
       "2:24: fallback-url: cannot connect to foo: not a ws://"
     ],

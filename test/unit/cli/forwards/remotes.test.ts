@@ -11,7 +11,7 @@ import { bytes } from "../../../support/bytes.js"
 import { quietly, start } from "../../../support/observe.js"
 import { makeSessions, settle } from "../../../support/sessions.js"
 
-const context = { keepAlive: Duration.infinity, url: "ws://server", proxyProtocol: false }
+const context = { keepAlive: Duration.infinity, url: () => "ws://server", proxyProtocol: false }
 
 const forward = Option.getOrThrow(Spec.parse("remote", "80:db:1"))
 
