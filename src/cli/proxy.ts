@@ -18,8 +18,10 @@ export const parse = (text: string): URL | undefined => {
  * `HTTP_PROXY` for `ws://`, else `ALL_PROXY`, unless `NO_PROXY` names the host. Empty without one.
  */
 export const ofEnvironment = (url: string): string => {
-  const http = URL.canParse(url) ? url.replace(/^ws/i, "http") : ""
-  return http === "" ? "" : getProxyForUrl(http) // `proxy-from-env` would ask for `WSS_PROXY`, which none sets
+  // `proxy-from-env` would ask for `WSS_PROXY`, which none sets
+  const isWanted = URL.canParse(url) && getProxyForUrl(url.replace(/^ws/i, "http")) !== ""
+  // the text as it is: `proxy-from-env` would make `host:port` of HTTPS_PROXY a proxy that speaks TLS
+  return isWanted ? process.env[variableOf(url) ?? ""] ?? "" : ""
 }
 
 /** The variable that names a proxy for a WebSocket, whether or not `NO_PROXY` names the host. Undefined without one. */

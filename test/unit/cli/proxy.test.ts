@@ -47,6 +47,18 @@ describe("Proxy", () => {
     expect(Proxy.ofEnvironment("wss://relay.example")).toBe("socks5://all:1")
   })
 
+  it("Proxy.ofEnvironment takes a text without a scheme for a proxy for HTTP", () => {
+    setVariables({ HTTPS_PROXY: "proxy.example:3128" })
+    expect(Proxy.parse(Proxy.ofEnvironment("wss://relay.example"))?.href).toBe("http://proxy.example:3128/")
+  })
+
+  it("Proxy.ofEnvironment prefers the names in lower case", () => {
+    setVariables({ HTTPS_PROXY: "http://upper:1" })
+    vi.stubEnv("https_proxy", "http://lower:1")
+    expect(Proxy.ofEnvironment("wss://relay.example")).toBe("http://lower:1")
+    expect(Proxy.variableOf("wss://relay.example")).toBe("https_proxy")
+  })
+
   it("Proxy.ofEnvironment names no proxy for hosts of NO_PROXY", () => {
     setVariables({ HTTPS_PROXY: "http://secure:1", NO_PROXY: "localhost,.inside.example,relay.example:8443" })
     expect(Proxy.ofEnvironment("wss://a.inside.example")).toBe("")
