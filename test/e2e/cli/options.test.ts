@@ -6,7 +6,7 @@ import { text } from "../../support/bytes.js"
 import { ack, syn } from "../../support/scriptedPeer.js"
 import * as Tcp from "./tcp.js"
 import * as Wire from "./wire.js"
-import { connect, logged, run, serve } from "./wsmux.js"
+import { connect, logged, run, serve, start } from "./wsmux.js"
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../fixtures/tls/${name}`, import.meta.url))
 
@@ -86,6 +86,22 @@ describe("wsmux", () => {
       expect(server.url).toMatch(/^wss:\/\/127\.0\.0\.1:\d+$/)
       expect(yield* ask(client.port, "hello")).toEqual({ how: "end", said: "hello" })
     }))
+
+  // the certificate is for localhost and 127.0.0.1, and only Linux has further loopback addresses
+  it.scopedLive.skipIf(process.platform !== "linux")(
+    "wsmux carries bytes over TLS when --sni gives the name",
+    () =>
+      Effect.gen(function*() {
+        const target = `127.0.0.1:${yield* Tcp.echo}`
+        const server = yield* start(["serve", "--listen", "127.0.0.2:0", "--target", target, ...withTls])
+        const [, url] = yield* server.awaitLine(/^listening on (wss:\S+),/)
+        const trusting = ["--tls-ca", fixture("cert.pem")]
+        const { code, stderr } = yield* run(["connect", url!, "--listen", "127.0.0.1:0", ...trusting])
+        expect([code, stderr]).toEqual([1, expect.stringMatching(/: Hostname\/IP does not match .*\n$/)])
+        const client = yield* connect(url!, [...trusting, "--sni", "localhost"])
+        expect(yield* ask(client.port, "hello")).toEqual({ how: "end", said: "hello" })
+      })
+  )
 
   it.scopedLive("wsmux connect exits with 1 when it does not trust the certificate", () =>
     Effect.gen(function*() {

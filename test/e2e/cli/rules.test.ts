@@ -2,10 +2,11 @@ import { describe, expect, it } from "@effect/vitest"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Effect from "effect/Effect"
 import { exportJWK, generateKeyPair, SignJWT } from "jose"
-import { X509Certificate } from "node:crypto"
+import { createHash, X509Certificate } from "node:crypto"
 import { writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
+import { text } from "../../support/bytes.js"
 import { makeAuthority } from "../../support/certificates.js"
 import { within } from "../../support/within.js"
 import { ask, connectWith, folder, portFor, serveWith } from "./forwards/commands.js"
@@ -51,6 +52,8 @@ const signed = (alg: string, key: Parameters<SignJWT["sign"]>[0], kid?: string, 
     new SignJWT({ sub: "ada" }).setProtectedHeader({ alg, ...(kid === undefined ? {} : { kid }) })
       .setExpirationTime(end).sign(key)
   )
+
+const digest = (token: string) => createHash("sha256").update(token).digest("hex")
 
 /** An issuer with one key at a time, which it serves. */
 const keys = (kid: string) =>
@@ -119,6 +122,42 @@ describe("wsmux serve --rules", () => {
         within("90 seconds", "the new key")
       )
       expect(yield* dialled(url, first)).toBe(401)
+    }))
+
+  it.scopedLive("wsmux serve refuses the next open of a session when SIGHUP finds its user removed", () =>
+    Effect.gen(function*() {
+      const path = `${yield* folder}/rules.yaml`
+      const target = yield* Tcp.echo
+      const write = (...names: ReadonlyArray<string>) =>
+        writeFileSync(
+          path,
+          `users:\n${
+            names.map((name) => `  ${name}: {tokens: ["${digest(name)}"], allow: ["127.0.0.1:${target}"]}\n`).join("")
+          }`
+        )
+      write("ada", "eve")
+      const server = yield* serveWith(["--rules", path])
+      const begin = (name: string) =>
+        Effect.gen(function*() {
+          const args = ["-L", `0:127.0.0.1:${target}`]
+          const client = yield* connectWith(server.url, args, { env: { WSMUX_TOKEN: name } })
+          return { client, port: yield* portFor(client, `127.0.0.1:${target}`) }
+        })
+      const [ada, eve] = [yield* begin("ada"), yield* begin("eve")]
+      expect((yield* ask(eve.port, "hello")).said).toBe("hello")
+      const open = yield* Tcp.connect(eve.port)
+      yield* open.write("before")
+      yield* open.received(6)
+
+      write("ada")
+      yield* server.signal("SIGHUP")
+      yield* server.awaitLine(/read \S+rules\.yaml again: 1 users/)
+      expect((yield* ask(eve.port, "hello")).how).toBe("ECONNRESET")
+      yield* eve.client.awaitLine(/to 127\.0\.0\.1:\d+: the server does not allow it/)
+      yield* open.write(" after") // connections go on
+      expect(text(yield* open.received(12))).toBe("before after")
+      expect((yield* ask(ada.port, "hello")).said).toBe("hello")
+      expect(yield* dialled(server.url, "eve")).toBe(401)
     }))
 
   it.scopedLive("wsmux serve knows a client by its certificate, and judges by the entry of that user", () =>

@@ -149,7 +149,7 @@ describe("wsmux", () => {
     }))
 
   const helps = {
-    "--help": ["serve", "connect", "demo"],
+    "--help": ["serve", "connect", "relay", "agent", "check", "config", "status", "doctor", "demo"],
     "serve --help": [
       "$ wsmux serve",
       "--listen",
@@ -177,6 +177,20 @@ describe("wsmux", () => {
       "WSMUX_TOKEN"
     ],
     "doctor --help": ["$ wsmux doctor", "<url>", "--token-file", "--idle", "--json"],
+    "relay --help": [
+      "$ wsmux relay",
+      "--listen",
+      "--secret-file",
+      "--token-for",
+      "--directory",
+      "--node-url",
+      "--max-agents",
+      "--access-log"
+    ],
+    "agent --help": ["$ wsmux agent", "<url>", "<name>", "--target", "--allow", "--token-file", "--proxy"],
+    "check --help": ["$ wsmux check", "--rules", "--remote"],
+    "config --help": ["$ wsmux config", "check"],
+    "status --help": ["$ wsmux status", "--json"],
     "demo --help": ["$ wsmux demo", "--dir", "--files", "--keep"]
   }
   for (const [args, words] of Object.entries(helps)) {

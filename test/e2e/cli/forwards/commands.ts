@@ -1,7 +1,9 @@
 import * as Effect from "effect/Effect"
 import { mkdtempSync, rmSync } from "node:fs"
+import * as Net from "node:net"
 import { tmpdir } from "node:os"
 import { text } from "../../../support/bytes.js"
+import { within } from "../../../support/within.js"
 import * as Tcp from "../tcp.js"
 import { type Options, start, type Wsmux } from "../wsmux.js"
 
@@ -37,6 +39,28 @@ export const ask = (port: number, words: string) =>
     const { bytes, how } = yield* peer.over
     return { how, said: text(bytes) }
   }))
+
+/** Connects to a unix socket, sends words and the end, and completes with the answer. */
+export const askPath = (path: string, words: string) =>
+  Effect.async<string>((resume) => {
+    let answer = ""
+    const socket = Net.connect({ path, allowHalfOpen: true })
+    socket.setEncoding("utf8").on("data", (more: string) => answer += more)
+    socket.on("end", () => resume(Effect.succeed(answer)))
+    socket.on("error", (cause) => resume(Effect.die(cause)))
+    socket.end(words)
+    return Effect.sync(() => socket.destroy())
+  }).pipe(within("30 seconds", "the answer at a unix socket"))
+
+/** Echoes the bytes of each connection to a unix socket. */
+export const echoAt = (path: string) =>
+  Effect.acquireRelease(
+    Effect.async<Net.Server>((resume) => {
+      const server: Net.Server = Net.createServer({ allowHalfOpen: true }, (socket) => void socket.pipe(socket))
+        .listen(path, () => resume(Effect.succeed(server)))
+    }),
+    (server) => Effect.sync(() => server.close())
+  )
 
 /** A folder that the scope removes. */
 export const folder = Effect.acquireRelease(

@@ -55,23 +55,29 @@ describe("wsmux connect -D", () => {
   it.scopedLive("wsmux connect serves curl by SOCKS and HTTP on one port, and names resolve at the server", () =>
     Effect.gen(function*() {
       const { agents, port: target } = yield* web
-      const { port } = yield* proxy([`127.0.0.1:${target}`])
+      // a rule for a name allows no address: a client that resolved the name itself would be refused
+      const { port } = yield* proxy([`localhost:${target}`])
       const url = `http://localhost:${target}/page`
       const ways = [
         ["--socks5-hostname", `127.0.0.1:${port}`],
-        ["--socks5", `127.0.0.1:${port}`],
         ["--socks4a", `127.0.0.1:${port}`],
         ["--proxy", `http://127.0.0.1:${port}`],
         ["--proxytunnel", "--proxy", `http://127.0.0.1:${port}`]
       ]
       for (const way of ways) {
-        const { bytes, code } = yield* curl(
-          ...way,
-          url.replace("localhost", way[0] === "--socks5" ? "127.0.0.1" : "localhost")
-        )
+        const { bytes, code } = yield* curl(...way, url)
         expect([way[0], code, Buffer.compare(bytes, page)]).toEqual([way[0], 0, 0])
       }
+      expect((yield* curl("--socks5", `127.0.0.1:${port}`, url)).code).toBe(97) // resolves the name itself
       expect(agents).toEqual(ways.map(() => "GET /page "))
+    }))
+
+  it.scopedLive("wsmux connect serves curl by SOCKS when curl has resolved the name itself", () =>
+    Effect.gen(function*() {
+      const { port: target } = yield* web
+      const { port } = yield* proxy([`127.0.0.1:${target}`])
+      const { bytes, code } = yield* curl("--socks5", `127.0.0.1:${port}`, `http://127.0.0.1:${target}/`)
+      expect([code, Buffer.compare(bytes, page)]).toEqual([0, 0])
     }))
 
   it.scopedLive("wsmux connect answers 403 and SOCKS code 2 when the server does not allow the target", () =>

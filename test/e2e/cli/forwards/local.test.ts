@@ -1,26 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Net from "node:net"
 import { text } from "../../../support/bytes.js"
-import { within } from "../../../support/within.js"
 import * as Tcp from "../tcp.js"
 import * as Wire from "../wire.js"
 import { logged, run } from "../wsmux.js"
-import { ask, closed, connectWith, folder, listenerFor, portFor, serveWith } from "./commands.js"
+import { ask, askPath, closed, connectWith, echoAt, folder, listenerFor, portFor, serveWith } from "./commands.js"
 
 const hello = { how: "end", said: "hello" }
-
-/** Connects to a unix socket, sends words and the end, and completes with the answer. */
-const askPath = (path: string, words: string) =>
-  Effect.async<string>((resume) => {
-    let answer = ""
-    const socket = Net.connect({ path, allowHalfOpen: true })
-    socket.setEncoding("utf8").on("data", (more: string) => answer += more)
-    socket.on("end", () => resume(Effect.succeed(answer)))
-    socket.on("error", (cause) => resume(Effect.die(cause)))
-    socket.end(words)
-    return Effect.sync(() => socket.destroy())
-  }).pipe(within("30 seconds", "the answer at a unix socket"))
 
 describe("wsmux connect -L", () => {
   it.scopedLive("wsmux connect forwards several -L, remotes and --listen over one session", () =>
@@ -49,19 +35,33 @@ describe("wsmux connect -L", () => {
     Effect.gen(function*() {
       const here = yield* folder
       const target = `${here}/target.sock`
-      const echo = yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          Net.createServer({ allowHalfOpen: true }, (socket) => void socket.pipe(socket)).listen(target)
-        ),
-        (server) => Effect.sync(() => server.close())
-      )
-      expect(echo.listening).toBe(true)
+      yield* echoAt(target)
       const server = yield* serveWith(["--allow", `${here}/*`, "--target", target])
       const client = yield* connectWith(server.url, ["-L", `${here}/near.sock:${target}`, "--listen", "0"])
       expect(yield* listenerFor(client, target)).toBe(`${here}/near.sock`)
       expect(yield* askPath(`${here}/near.sock`, "hello")).toBe("hello")
       const [, plain] = yield* client.awaitLine(/^listening on 127\.0\.0\.1:(\d+), forwarding through /)
       expect(yield* ask(Number(plain), "hello")).toEqual(hello)
+    }))
+
+  it.scopedLive("wsmux connect forwards between ports and unix sockets when -L, -R or -D names either", () =>
+    Effect.gen(function*() {
+      const here = yield* folder
+      const [target, port] = [`${here}/target.sock`, yield* Tcp.echo]
+      yield* echoAt(target)
+      const server = yield* serveWith([
+        ...["--allow", target, "--allow", `127.0.0.1:${port}`, "--allow-remote", "*"]
+      ])
+      const client = yield* connectWith(server.url, [
+        ...["-L", `0:${target}`, "-L", `${here}/near.sock:127.0.0.1:${port}`, "-D", `${here}/proxy.sock`]
+      ])
+      expect(yield* ask(yield* portFor(client, target), "hello")).toEqual(hello)
+      expect(yield* askPath(yield* listenerFor(client, `127.0.0.1:${port}`), "hello")).toBe("hello")
+      const request = `CONNECT 127.0.0.1:${port} HTTP/1.1\r\n\r\nhello`
+      const proxied = yield* askPath(yield* listenerFor(client, "where clients ask"), request)
+      expect(proxied).toMatch(/^HTTP\/1\.1 200 [^]*\r\nhello$/)
+      const reverse = yield* connectWith(server.url, ["-R", `0:${target}`])
+      expect(yield* ask(yield* portFor(reverse, target), "hello")).toEqual(hello)
     }))
 
   it.scopedLive("wsmux connect resets the connection and tells why when the server does not allow a target", () =>

@@ -7,8 +7,10 @@ import type * as Net from "node:net"
 import { userInfo } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { chromium } from "playwright-core"
 import { pattern } from "../../../support/bytes.js"
 import { findProgram, programs } from "../../../support/programs.js"
+import { listening, portOf } from "../../../support/transports.js"
 import { within } from "../../../support/within.js"
 import { postgres, redis } from "../../databases/servers.js"
 import { connectWith, folder, portFor, serveWith } from "./commands.js"
@@ -16,7 +18,7 @@ import { run, sshd } from "./programs.js"
 
 const bin = fileURLToPath(new URL("../../../../dist/cli/bin.js", import.meta.url))
 
-const { OpenSSH, PostgreSQL, Redis, curl, git } = programs
+const { Chromium, OpenSSH, PostgreSQL, Redis, curl, git } = programs
 const [psql, redisCli] = [findProgram("psql"), findProgram("redis-cli")]
 
 describe.skipIf(OpenSSH === undefined || git === undefined)("OpenSSH", () => {
@@ -50,6 +52,56 @@ describe.skipIf(OpenSSH === undefined || git === undefined)("OpenSSH", () => {
       expect([cloned.code, readFileSync(join(here, "clone", "file")).compare(content)]).toEqual([0, 0])
     }))
 })
+
+describe.skipIf(Chromium === undefined)("Chromium", () => {
+  it.scopedLive("Chromium shows a site by SOCKS 5 and by HTTP when wsmux connect -D is its proxy", () =>
+    Effect.gen(function*() {
+      const [site, other] = [yield* siteOf("the site"), yield* siteOf("another")]
+      // a rule for a name allows no address, so the name is resolved at the server
+      const { url } = yield* serveWith(["--allow", `localhost:${site.port}`])
+      const client = yield* connectWith(url, ["-D", "0", "--log-level", "error"])
+      const port = yield* portFor(client, "where clients ask")
+      for (const scheme of ["socks5", "http"]) {
+        const chrome = yield* Effect.acquireRelease(
+          Effect.promise(() =>
+            chromium.launch({ executablePath: Chromium!, args: browsing(`${scheme}://127.0.0.1:${port}`) })
+          ),
+          (chrome) => Effect.promise(() => chrome.close())
+        )
+        const page = yield* Effect.promise(() => chrome.newPage())
+        yield* Effect.promise(() => page.goto(`http://localhost:${site.port}/`))
+        yield* Effect.promise(() => page.waitForFunction("document.title !== 'loading'"))
+        expect([scheme, yield* Effect.promise(() => page.title())]).toEqual([scheme, "the site: 1000000"])
+        const forbidden = yield* Effect.promise(() =>
+          page.goto(`http://localhost:${other.port}/`).then((answer) => String(answer?.status()), String)
+        )
+        expect(forbidden).toMatch(scheme === "http" ? /^403$/ : /ERR_SOCKS_CONNECTION_FAILED/)
+      }
+      expect([site.asked(), other.asked()]).toEqual([["/", "/data", "/", "/data"], []])
+    }))
+})
+
+/** A site whose page loads data, and tells in its title how many bytes it got. */
+const siteOf = (name: string) =>
+  Effect.gen(function*() {
+    const asked: Array<string> = []
+    const script = `fetch("/data").then((answer) => answer.arrayBuffer())
+      .then(({ byteLength }) => document.title = "${name}: " + byteLength)`
+    const server = yield* listening(Http.createServer(({ url }, response) => {
+      if (url === "/favicon.ico") return void response.writeHead(404).end()
+      asked.push(url!)
+      if (url === "/data") return void response.end(pattern(1_000_000))
+      response.setHeader("content-type", "text/html")
+      response.end(`<!doctype html><title>loading</title><script>${script}</script>`)
+    }))
+    return { port: portOf(server), asked: () => asked }
+  })
+
+/** The arguments of Chromium that send all requests through a proxy, also those for this machine. */
+const browsing = (proxy: string) => [
+  ...["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
+  ...[`--proxy-server=${proxy}`, "--proxy-bypass-list=<-loopback>"]
+]
 
 describe.skipIf(PostgreSQL === undefined || psql === undefined)("psql", () => {
   it.scopedLive("psql asks PostgreSQL through wsmux connect -L", () =>

@@ -7,7 +7,7 @@ import { within } from "../../../support/within.js"
 import * as Tcp from "../tcp.js"
 import { makeWaits } from "../waits.js"
 import { run } from "../wsmux.js"
-import { serveWith } from "./commands.js"
+import { echoAt, folder, serveWith } from "./commands.js"
 
 const bin = fileURLToPath(new URL("../../../../dist/cli/bin.js", import.meta.url))
 
@@ -80,6 +80,17 @@ describe("wsmux connect -W", () => {
       wsmux.input.end("bye")
       expect(text((yield* far.over).bytes)).toBe("bye")
       expect(yield* wsmux.exit).toBe(0)
+    }))
+
+  it.scopedLive("wsmux connect joins its input and output with a unix socket when -W names a path", () =>
+    Effect.gen(function*() {
+      const path = `${yield* folder}/target.sock`
+      yield* echoAt(path)
+      const { url } = yield* serveWith(["--allow", path])
+      const wsmux = yield* start(url, path)
+      wsmux.input.end("hello")
+      expect(yield* wsmux.exit).toBe(0)
+      expect([wsmux.output().toString(), wsmux.stderr()]).toEqual(["hello", ""])
     }))
 
   it.scopedLive("wsmux connect exits with 1 and one line when the target is reset or refused", () =>
