@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process"
+import { createHash } from "node:crypto"
 import { once } from "node:events"
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { connect, createServer } from "node:net"
@@ -207,16 +208,39 @@ const listens = (port: number): Promise<boolean> =>
   })
 
 /** Starts a proxy before a server. Completes when the proxy listens. */
-export const startProxy = async (name: string, server: number, idle?: number): Promise<Proxy> => {
+export const startProxy = (name: string, server: number, idle?: number): Promise<Proxy> =>
+  launch(name, ({ folder, port, tlsPort }) => {
+    const lines = linesOf(name)
+      .replace("127.0.0.1:8080", `127.0.0.1:${server}`)
+      .replace("parent 8080", `parent ${server}`)
+      .replace("http_port 80", `http_port 127.0.0.1:${port}`)
+    return kinds[name]!.config({ folder, idle, lines, port, tlsPort })
+  })
+
+/** Starts a Squid that carries the connections of one user by CONNECT. Completes when the Squid listens. */
+export const startForwardSquid = (user: string, password: string): Promise<Proxy> =>
+  launch("squid", ({ folder, port, tlsPort }) => {
+    const digest = createHash("md5").update(password).digest("hex")
+    writeFileSync(join(folder, "users"), `${user}:${digest}\n`, { mode: 0o644 })
+    const lines = [
+      `http_port 127.0.0.1:${port}`,
+      `auth_param basic program /usr/lib/squid/basic_ncsa_auth ${folder}/users`,
+      "acl known proxy_auth REQUIRED",
+      "http_access allow CONNECT known",
+      "http_access deny all"
+    ]
+    return kinds.squid!.config({ folder, idle: undefined, lines: lines.join("\n"), port, tlsPort })
+  })
+
+const launch = async (
+  name: string,
+  configOf: (setting: Pick<Setting, "folder" | "port" | "tlsPort">) => string
+): Promise<Proxy> => {
   const kind = kinds[name]!
   const folder = mkdtempSync(join(tmpdir(), `wsmux-${name}-`))
   chmodSync(folder, 0o777) // Squid writes there as another user
   const [port, tlsPort] = await freePorts(2) as [number, number]
-  const lines = linesOf(name)
-    .replace("127.0.0.1:8080", `127.0.0.1:${server}`)
-    .replace("parent 8080", `parent ${server}`)
-    .replace("http_port 80", `http_port 127.0.0.1:${port}`)
-  writeFileSync(join(folder, "config"), kind.config({ folder, idle, lines, port, tlsPort }))
+  writeFileSync(join(folder, "config"), configOf({ folder, port, tlsPort }))
   const child = spawn(programOf(name)!, [...kind.args(folder)], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder }
