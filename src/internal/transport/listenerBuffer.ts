@@ -32,7 +32,10 @@ export class ListenerBuffer {
     this.#limit = limit
     this.#onOverflow = onOverflow
     this.receiver = {
-      onMessage: (message) => this.#keep(message.byteLength, (listener) => listener.onMessage(message)),
+      onMessage: (message) => {
+        const kept = ownMemory(message)
+        this.#keep(kept.byteLength, (listener) => listener.onMessage(kept))
+      },
       onText: () => this.#keep(0, (listener) => listener.onText())
     }
   }
@@ -91,6 +94,10 @@ export class ListenerBuffer {
     this.#early.push(event)
   }
 }
+
+/** Copies a message that is a part of a larger buffer, such as Node's pool, all of which it would keep alive. */
+const ownMemory = (message: Uint8Array): Uint8Array =>
+  message.byteLength < message.buffer.byteLength ? new Uint8Array(message) : message
 
 const ignoring: Receiver = { onMessage: () => {}, onText: () => {} }
 

@@ -149,7 +149,7 @@ export class FrameReader {
 
   #passOn(bytes: Buffer, from: number, to: number): void {
     if (this.#missing === 0 && this.#unfinished === undefined) this.#passedBytes = 0
-    this.#pass(Buffer.from(bytes.subarray(from, to)))
+    this.#pass(ownCopy(bytes.subarray(from, to)))
   }
 
   /** Passes the rest of the message that the parser has begun, and no byte behind it. */
@@ -161,7 +161,7 @@ export class FrameReader {
       if (needed === 0) break
       if (steps-- <= 0) return at
       const end = Math.min(bytes.length, at + needed)
-      this.#pass(Buffer.from(bytes.subarray(at, end)))
+      this.#pass(ownCopy(bytes.subarray(at, end)))
       at = end
     }
     if (neededBytes(this.#parser) === 0) this.#state = "Header"

@@ -148,7 +148,7 @@ export class SlicedReader {
       return true
     }
     if (this.#rest !== undefined) {
-      this.#rest = Buffer.concat([this.#rest, bytes]) // another read was under way
+      this.#rest = ownCopy(this.#rest, bytes) // another read was under way
       return false
     }
     const taken = this.#read(bytes, this.#budget.frames)

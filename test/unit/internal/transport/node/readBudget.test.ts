@@ -163,6 +163,23 @@ describe("SlicedReader", () => {
     expect(socket!.handled).toEqual([...frames(100), ...frames(100)])
   })
 
+  it("SlicedReader pins no memory beside its waiting bytes when more bytes arrive", () => {
+    const loop = new Loop()
+    const pinned: Array<number> = []
+    const reader = new SlicedReader(
+      (bytes) => {
+        pinned.push(bytes.buffer.byteLength)
+        return pinned.length === 1 ? 1 : bytes.length
+      },
+      () => {},
+      new ReadBudget(loop)
+    )
+    reader.take(Buffer.alloc(100))
+    reader.take(Buffer.alloc(50))
+    while (loop.turn());
+    expect(pinned).toEqual([100, 149])
+  })
+
   it("SlicedReader.drop drops all waiting bytes", () => {
     const { loop, sockets: [socket] } = make(1, 1)
     socket!.receive(frames(1000))
