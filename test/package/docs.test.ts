@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import ts from "typescript"
+import { downloads } from "../runtimes/runtimes.mjs"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const source = (file: string): string => readFileSync(join(root, "src", file), "utf8")
@@ -62,7 +63,26 @@ const inspect = (file: string, text: string): Documentation => {
   return { faults, values }
 }
 
+/** Returns the versions of a program in the README's table "Runs on", or none. */
+const runsOn = (program: string): ReadonlyArray<string> => {
+  const table = /^## Runs on\n[^]*?(?=^## )/m.exec(readFileSync(join(root, "README.md"), "utf8"))?.[0] ?? ""
+  const [, versions] = new RegExp(`^\\| [^|]*\\b${program} ([\\d., -]+)`, "mi").exec(table) ?? []
+  return versions?.match(/\d+[.-]\d+/g) ?? []
+}
+
+/** Returns major and minor, and for the dated versions of workerd (1.20260426.1) year and month. */
+const minorOf = (version: string): string =>
+  version.replace(/^1\.(20\d\d)(\d\d)\d\d\..*/, "$1-$2").replace(/^(\d+\.\d+)\..*/, "$1")
+
 describe("the documentation", () => {
+  it("README names the versions of the runtimes that the tests download, beside Node 20", () => {
+    const programOf = (name: string) => name.replace(/\d+$/, "")
+    const pinned = Object.entries(downloads).map(([name, { version }]) => `${programOf(name)} ${minorOf(version)}`)
+    const named = [...new Set(Object.keys(downloads).map(programOf))]
+      .flatMap((program) => runsOn(program).map((version) => `${program} ${version}`))
+    expect(named.filter((version) => !version.startsWith("node 20.")).sort()).toEqual(pinned.sort())
+  })
+
   it("public modules have a description, and each export has one @since and one @category", () => {
     expect(publicModules.flatMap((file) => inspect(file, source(file)).faults)).toEqual([])
   })

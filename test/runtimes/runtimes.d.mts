@@ -1,4 +1,5 @@
 export declare const current: string
+export declare const downloads: Readonly<Record<string, { readonly version: string }>>
 export declare const names: ReadonlyArray<string>
 export declare const newestNode: string
 export declare const commandOf: (name: string) => ReadonlyArray<string> | undefined

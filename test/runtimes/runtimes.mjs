@@ -14,7 +14,7 @@ const cache = process.env.WSMUX_RUNTIMES_CACHE ?? fileURLToPath(new URL("./build
 const node = (version) => ({ from: `node-${platform}-${arch}`, version, program: "bin/node", args: [] })
 
 /** The packages of npm that hold a program for this platform. */
-const downloads = {
+export const downloads = {
   node22: node("22.23.5"),
   node24: node("24.22.3"),
   node26: node("26.12.1"),
