@@ -29,8 +29,10 @@ interface Share {
   /** Until when the shared budgets of requests and of bytes are known to be empty. */
   requestsEmptyUntil: number
   bytesEmptyUntil: number
-  /** The bytes that the shared budget has not yet been told of, and when it was told at last. */
+  /** The bytes that the shared budget has not yet been told of, and when the last bytes were booked. */
   owed: number
+  bookedAt: number
+  /** When the shared budget answered at last to what it was told. */
   toldAt: number
   readonly asking: Effect.Semaphore
 }
@@ -43,7 +45,7 @@ export class Limits {
   readonly #now: () => number
   readonly #budgets: Budgets | undefined
   readonly #shares = new Map<string, Share>()
-  /** Forgets shares that are as new ones. A share with a debt stays, however many names are asked for. */
+  /** Forgets shares that are as new ones. A share stays until its debt is paid, however many names are asked for. */
   readonly #sweep = sweep(this.#shares, (share) => this.#isNew(share))
   #askAgainAt = -Infinity
 
@@ -84,20 +86,23 @@ export class Limits {
     })
   }
 
-  /** Books the bytes of a request and its answer, and tells the shared budget. */
+  /** Books the bytes of a request and its answer, and tells the shared budget of all bytes that were booked. */
   spend(key: string, rates: Rates, bytes: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.book(key, rates, bytes)
-      if (rates.bytesPerSecond === Infinity || bytes === 0 || this.#budgets === undefined) return Effect.void
-      return this.#tell(key, this.#share(key, rates), rates, this.#budgets)
+      const share = this.#shares.get(key)
+      if (share === undefined || this.#budgets === undefined) return Effect.void
+      this.#refill(share)
+      return share.owed === 0 ? Effect.void : this.#tell(key, share, rates, this.#budgets)
     })
   }
 
-  /** Books bytes at this node. The shared budget is told of them with the next question. */
+  /** Books bytes at this node. The next question, or the next call of `spend`, tells the shared budget of them. */
   book(key: string, rates: Rates, bytes: number): void {
     if (rates.bytesPerSecond === Infinity || bytes === 0) return
     const share = this.#share(key, rates)
     share.bytes -= bytes
+    share.bookedAt = this.#now()
     if (this.#budgets !== undefined) share.owed += bytes
   }
 
@@ -127,17 +132,23 @@ export class Limits {
     })
   }
 
-  /** Tells the shared budget of the bytes that were booked, and hears whether it is empty. */
+  /**
+   * Tells the shared budget of the bytes that were booked, and hears whether it is empty. Goes on in the background
+   * when its caller is interrupted: the budget may have heard of the bytes already, and would hear of them twice.
+   */
   #tell(key: string, share: Share, { bytesPerSecond }: Rates, { owe }: Budgets): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (this.#now() < this.#askAgainAt) return Effect.void
       const { owed } = share
       share.owed = 0
-      share.toldAt = this.#now()
       return Effect.map(this.#timely(owe(`bytes:${key}`, owed, bytesPerSecond)), (left) => {
-        if (left === undefined) share.owed += owed
-        else if (left <= 0) share.bytesEmptyUntil = this.#now() + 1000 * Math.max(1, -left) / bytesPerSecond
-      }).pipe(Effect.onInterrupt(() => Effect.sync(() => share.owed += owed)))
+        if (left === undefined) {
+          share.owed += owed
+          return
+        }
+        share.toldAt = this.#now()
+        if (left <= 0) share.bytesEmptyUntil = this.#now() + 1000 * Math.max(1, -left) / bytesPerSecond
+      }).pipe(Effect.uninterruptible, Effect.disconnect)
     })
   }
 
@@ -194,6 +205,7 @@ export class Limits {
         requestsEmptyUntil: -Infinity,
         bytesEmptyUntil: -Infinity,
         owed: 0,
+        bookedAt: -Infinity,
         toldAt: -Infinity,
         asking: Effect.unsafeMakeSemaphore(1)
       }
@@ -204,12 +216,18 @@ export class Limits {
     return share
   }
 
+  /**
+   * Adds the bytes of the time that has passed. The share owes no bytes that this node has paid back, since the shared
+   * budget would have them back as well. Those of the last two seconds may still be told.
+   */
   #refill(share: Share): void {
-    const { bytesPerSecond, filledAt } = share
+    const { bookedAt, bytesPerSecond, filledAt } = share
+    if (bytesPerSecond === Infinity) return
     const now = this.#now()
-    const refill = bytesPerSecond === Infinity ? Infinity : (now - filledAt) * bytesPerSecond / 1000
-    share.bytes = Math.min(bytesPerSecond, share.bytes + refill)
+    share.bytes = Math.min(bytesPerSecond, share.bytes + (now - filledAt) * bytesPerSecond / 1000)
     share.filledAt = now
+    const recent = now - bookedAt < recentMillis ? 2 * bytesPerSecond : 0
+    share.owed = Math.min(share.owed, bytesPerSecond - share.bytes + recent)
   }
 
   /** Whether a share has nothing that a new one would not have. */
@@ -236,6 +254,9 @@ const patienceMillis = 250
 
 /** How often the bytes of what runs are booked. */
 export const bookingInterval = Duration.seconds(1)
+
+/** How long the bytes of a share may wait to be told in milliseconds: twice `bookingInterval`. */
+const recentMillis = 2000
 
 /** How long an answer of the shared budgets counts in milliseconds. */
 const maxAge = 250

@@ -2,8 +2,9 @@
 const few = 1000
 
 /**
- * Returns what deletes the entries of a map that are over. Call it behind each entry that is set: the work is done
- * when the map has grown to twice the entries that the last work left, so that it costs little for each entry.
+ * Returns what deletes the entries of a map that are over. Call it once for each entry that is set, and before where a
+ * new entry counts as over. The work is done when the map has grown to twice the entries that the last work left, so
+ * that it costs little for each entry.
  */
 export const sweep = <A>(map: Map<string, A>, isOver: (value: A) => boolean): () => void => {
   let limit = few

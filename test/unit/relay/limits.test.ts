@@ -30,6 +30,24 @@ const admitted = (limits: Limits, rates: Parameters<Limits["admit"]>[1], count: 
     (results) => results.filter(({ _tag }) => _tag === "Some").length
   )
 
+/** The limits of a node, and the bytes of which the shared budget was told. */
+const makeTold = (answer: (told: ReturnType<Budgets["owe"]>) => ReturnType<Budgets["owe"]> = (told) => told) =>
+  Effect.gen(function*() {
+    const told: Array<number> = []
+    const [limits] = yield* makeTwo(({ owe, take }) => ({
+      take,
+      owe: (budget, units, perSecond) => {
+        told.push(units)
+        return answer(owe(budget, units, perSecond))
+      }
+    }))
+    return { limits, told }
+  })
+
+const rates = { requestsPerSecond: Infinity, bytesPerSecond: 1000 }
+
+const away = Effect.fail(new RelayDirectory.DirectoryFailure({ cause: "away" }))
+
 describe("Limits", () => {
   it("Limits admits a second's requests at once, and then as many as time has passed", () => {
     const { admits, clock } = make(2, Infinity)
@@ -166,5 +184,52 @@ describe("Limits", () => {
       const booking = yield* Effect.fork(Effect.ensuring(Effect.void, limits.spend("a", rates, 1)))
       yield* TestClock.adjust("250 millis")
       yield* Fiber.join(booking)
+    }))
+
+  it.effect("Limits tell the shared budget of booked bytes when no further ones come", () =>
+    Effect.gen(function*() {
+      const { limits, told } = yield* makeTold()
+      limits.book("a", rates, 10)
+      yield* limits.spend("a", rates, 0)
+      yield* limits.spend("a", rates, 0)
+      expect(told).toEqual([10])
+    }))
+
+  it.effect("Limits tell the shared budget of bytes once when the request that tells is interrupted", () =>
+    Effect.gen(function*() {
+      const { limits, told } = yield* makeTold((told) => Effect.delay(told, "200 millis"))
+      limits.book("a", rates, 10)
+      const admitting = yield* Effect.fork(limits.admit("a", rates))
+      yield* TestClock.adjust("100 millis")
+      yield* Fiber.interrupt(admitting)
+      yield* TestClock.adjust("100 millis")
+      yield* limits.spend("a", rates, 0)
+      expect(told).toEqual([10])
+    }))
+
+  it.effect("Limits owe the shared budget no bytes when a key comes back after an outage of a day", () =>
+    Effect.gen(function*() {
+      let isAway = true
+      const { limits, told } = yield* makeTold((told) => isAway ? away : told)
+      yield* limits.spend("a", rates, 1000)
+      yield* TestClock.adjust("1 day")
+      isAway = false
+      told.length = 0
+      yield* limits.admit("a", rates)
+      expect(told).toEqual([0])
+    }))
+
+  it.effect("Limits owe the shared budget at most two seconds' bytes when a key kept its limit", () =>
+    Effect.gen(function*() {
+      let isAway = true
+      const { limits, told } = yield* makeTold((told) => isAway ? away : told)
+      for (let second = 0; second < 60; second++) {
+        yield* limits.spend("a", rates, 1000)
+        yield* TestClock.adjust("1 second")
+      }
+      isAway = false
+      told.length = 0
+      yield* limits.spend("a", rates, 0)
+      expect(told).toEqual([2000])
     }))
 })
