@@ -197,7 +197,7 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
     return PubSub.publish(changes, { name, epoch, nodes: ownersOf(agents), superseded })
   }
   const ownersOf = (agents: Name["agents"]): ReadonlyArray<Owner> =>
-    [...new Set(agents.map(({ node }) => node))].sort().map((id) => ({
+    [...new Set(agents.map(({ node }) => node))].filter(isAlive).sort().map((id) => ({
       id,
       url: alive.get(id)!.url,
       agents: agents.filter(({ node }) => node === id).length
@@ -222,9 +222,10 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
     weigh: (claim) => Effect.sync(() => judgeNow(claim).ruling),
     release: ({ agent, name }) =>
       Effect.suspend(() => {
-        const known = livingOf(name)
-        if (known === undefined || !known.agents.some(({ id }) => id === agent)) return Effect.void
-        return set(name, known.epoch, known.agents.filter(({ id }) => id !== agent), [])
+        // the node of the agent may be late to renew, and must not bring the agent back then
+        if (names.get(name)?.agents.some(({ id }) => id === agent) !== true) return Effect.void
+        const { agents, epoch } = livingOf(name)!
+        return set(name, epoch, agents.filter(({ id }) => id !== agent), [])
       }),
     find: (name) =>
       Effect.sync(() => {

@@ -12,7 +12,7 @@ interface Owner {
   readonly names: Names
   /** An agent has come. */
   readonly claim: (agent: Agent) => Effect.Effect<void>
-  /** An agent has left. */
+  /** An agent takes no new streams, or has left. */
   readonly release: (agent: Agent) => Effect.Effect<void>
   /** The monotonic time in milliseconds. */
   readonly now: () => number
@@ -47,16 +47,18 @@ export const serveAgent = (
     )
     // in the background: requests at this node need no directory
     if (isIn) yield* Effect.forkScoped(claim(agent))
-    const leaving = Effect.ignore(session.awaitDraining).pipe(
-      Effect.zipRight(Effect.sync(() => agent.isLeaving = true))
-    )
-    yield* Effect.forkScoped(leaving)
+    const leave = Effect.suspend(() => {
+      agent.isLeaving = true
+      return isIn ? release(agent) : Effect.void
+    })
+    yield* Effect.forkScoped(Effect.zipRight(Effect.ignore(session.awaitDraining), Effect.uninterruptible(leave)))
     const ended = Effect.as(session.awaitClosed, "the session has ended")
     const reason = isIn
       ? yield* Effect.raceFirst(ended, Deferred.await(superseded))
       : "an agent with a newer token has the name"
-    // an agent that has moved from a node that drains has the grace of that drain
-    if (agent.isLeaving) yield* Effect.ignore(session.awaitClosed)
+    // an agent that has moved from this node has the grace of the node's own drain
+    const { localDrain } = yield* session.snapshot
+    if (localDrain !== undefined) yield* Effect.ignore(session.awaitClosed)
     else yield* session.drain({ grace: supersededGrace, redial: false, reason })
   })
 

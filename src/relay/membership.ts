@@ -13,7 +13,8 @@ export class Membership {
   readonly #now: () => number
   /** When each agent was claimed at last. */
   #claimed = new WeakMap<Agent, number>()
-  /** Agents that have left, of which the directory does not know yet. */
+  /** Agents that are released, and those of them of which the directory does not know yet. */
+  readonly #released = new WeakSet<Agent>()
   readonly #left = new Set<Agent>()
 
   constructor(directory: Service, node: Node, names: Names, maxAgents: number, now: () => number) {
@@ -87,22 +88,29 @@ export class Membership {
     return Effect.ignore(this.#claim(agent))
   }
 
-  /** An agent has left. */
+  /** An agent takes no new streams, or has left. A release that fails is repeated. A second one does nothing. */
   release(agent: Agent): Effect.Effect<void> {
-    this.#left.add(agent)
-    return Effect.ignore(this.#release(agent))
+    return Effect.suspend(() => {
+      if (this.#released.has(agent)) return Effect.void
+      this.#released.add(agent)
+      this.#left.add(agent)
+      return Effect.ignore(this.#release(agent))
+    })
   }
 
   #claim(agent: Agent): Effect.Effect<void, DirectoryFailure> {
+    const stays = () => this.#names.has(agent) && !this.#released.has(agent)
     return Effect.suspend(() =>
-      !this.#names.has(agent) ? Effect.void : Effect.map(this.#directory.claim(this.#claimOf(agent)), (ruling) => {
+      !stays() ? Effect.void : Effect.flatMap(this.#directory.claim(this.#claimOf(agent)), (ruling) => {
         if (ruling === "admitted") {
           this.#claimed.set(agent, this.#now())
-          if (!this.#names.has(agent)) this.#left.add(agent) // meanwhile
-          return
+          if (stays()) return Effect.void
+          this.#left.add(agent) // meanwhile
+          return this.#release(agent)
         }
         this.#names.remove(agent, this.#now())
         agent.supersede(ruling === "full" ? "the name has too many agents" : undefined)
+        return Effect.void
       })
     )
   }

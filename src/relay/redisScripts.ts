@@ -40,16 +40,16 @@ local nodes = list()
 if #nodes == 0 then return "[]" end
 return cjson.encode(nodes)`
 
-/** Reads a name, and keeps the agents whose nodes live. An empty table is no list in JSON, so it is left out. */
+/** Reads a name: the agents whose nodes live, and all. An empty table is no list in JSON, so it is left out. */
 const read = `
 local function read()
   local text = redis.call("GET", KEYS[1])
-  if not text then return nil, {} end
+  if not text then return nil, {}, {} end
   local name, alive = cjson.decode(text), {}
   for _, agent in ipairs(name.agents or {}) do
     if redis.call("EXISTS", ARGV[1] .. ":node:" .. agent.node) == 1 then table.insert(alive, agent) end
   end
-  return name.epoch, alive
+  return name.epoch, alive, name.agents or {}
 end
 local function listed(list)
   if #list > 0 then return list end
@@ -58,10 +58,11 @@ local function owners(agents)
   local owners, byId = {}, {}
   for _, agent in ipairs(agents) do
     local owner = byId[agent.node]
+    local url = not owner and redis.call("GET", ARGV[1] .. ":node:" .. agent.node)
     if owner then
       owner.agents = owner.agents + 1
-    else
-      owner = { id = agent.node, url = redis.call("GET", ARGV[1] .. ":node:" .. agent.node), agents = 1 }
+    elseif url then
+      owner = { id = agent.node, url = url, agents = 1 }
       byId[agent.node] = owner
       table.insert(owners, owner)
     end
@@ -75,7 +76,7 @@ local function set(name, epoch, agents, superseded)
   local news = { name = name, epoch = epoch, nodes = owners(agents), superseded = listed(superseded) }
   redis.call("PUBLISH", ARGV[1] .. ":changes", cjson.encode(news))
 end
-local epoch, agents = read()`
+local epoch, agents, all = read()`
 
 /** ARGV: prefix, name, epoch, node, agent, program, age, most agents, `claim` or `weigh`. Returns the ruling. */
 export const claim = `${read}
@@ -101,13 +102,14 @@ table.insert(others, { id = id, node = ARGV[4], program = program, at = at })
 set(ARGV[2], own, others, superseded)
 return "admitted"`
 
-/** ARGV: prefix, name, agent. */
+/** ARGV: prefix, name, agent. A node that is late to renew must not bring the agent back, so all agents count. */
 export const release = `${read}
-local others = {}
+local known, others = false, {}
+for _, agent in ipairs(all) do known = known or agent.id == ARGV[3] end
 for _, agent in ipairs(agents) do
   if agent.id ~= ARGV[3] then table.insert(others, agent) end
 end
-if #others < #agents then set(ARGV[2], epoch, others, {}) end`
+if known then set(ARGV[2], epoch, others, {}) end`
 
 /** Returns the entry as JSON, or nothing for an unknown name. */
 export const find = `${read}

@@ -125,6 +125,27 @@ export const directorySuite = (
         expect(yield* directory.claim(claimOf("a", { node: "two" }))).toBe("admitted")
       }))
 
+    it.scopedLive(`a directory in ${kind} forgets a released agent when its node has not renewed in time`, () =>
+      Effect.gen(function*() {
+        const directory = yield* make
+        yield* directory.renew(one, 50)
+        yield* directory.claim(claimOf("a"))
+        const gone = Effect.repeat(Effect.delay(directory.nodes, 10), { until: (nodes) => nodes.length === 0 })
+        yield* gone.pipe(within(patience, "the end of the time to live"))
+        yield* directory.release(claimOf("a"))
+        yield* directory.renew(one, 60_000)
+        expect(yield* directory.find("a")).toEqual(Option.some({ epoch: 1, nodes: [] }))
+      }))
+
+    it.scopedLive(`a directory in ${kind} takes a claim of a node that has left, and finds no such node`, () =>
+      Effect.gen(function*() {
+        const directory = yield* known
+        yield* directory.leave("one")
+        expect(yield* directory.claim(claimOf("a"))).toBe("admitted")
+        expect(yield* directory.claim(claimOf("a", { node: "two" }))).toBe("admitted")
+        expect(yield* directory.find("a")).toEqual(Option.some({ epoch: 1, nodes: [{ ...two, agents: 1 }] }))
+      }))
+
     it.scopedLive(`a directory in ${kind} lists the nodes that live when others have left or died`, () =>
       Effect.gen(function*() {
         const directory = yield* make

@@ -4,7 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import * as Net from "node:net"
-import { ask, serveAgent, startRelay } from "../../support/relay.js"
+import { ask, serveAgent, startRelay, tokenOf } from "../../support/relay.js"
 import { known, logged, saying, startNodes } from "../../support/relayNodes.js"
 import { eventually } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
@@ -48,6 +48,39 @@ describe("RelayServer.drain", () => {
       yield* serveAgent(relay.ws, "site", saying("here"), { program: "p" })
       expect((yield* ask(`${relay.http}/site`)).body).toBe("here")
       expect(yield* logged(relay.drain({ grace: "10 seconds" }))).toEqual([])
+    }))
+})
+
+describe("an agent that drains", () => {
+  /** An agent that drains while a request of its runs. Its node has released the agent. */
+  const draining = Effect.gen(function*() {
+    const { directory, first } = yield* startNodes(1, { options: { answerTimeout: "10 minutes" } })
+    const held: Array<Http.ServerResponse> = []
+    const { session } = yield* serveAgent(first.ws, "site", holding(held), { program: "p" })
+    yield* known(directory, "site")
+    yield* Effect.forkScoped(Effect.ignore(ask(`${first.http}/site`)))
+    yield* eventually(() => held.length === 1)
+    yield* Effect.forkScoped(session.drain({ grace: "10 minutes" }))
+    yield* known(directory, "site", 0)
+    return { session, first }
+  })
+
+  it.scopedLive("an agent that drains gives up its place in the directory when a request still runs", () =>
+    Effect.gen(function*() {
+      const { first, session } = yield* draining
+      expect(yield* session.isClosed).toBe(false)
+      expect(yield* first.snapshot).toMatchObject({ agents: 1, running: 1 })
+    }))
+
+  it.scopedLive("an agent that drains is drained by the relay, too, when a newer token takes its name", () =>
+    Effect.gen(function*() {
+      const { first, session } = yield* draining
+      yield* serveAgent(first.ws, "site", saying("new"), { program: "q", token: tokenOf("site", { at: 50 }) })
+      const told = Effect.map(session.snapshot, ({ peerDrain }) => peerDrain)
+      const drain = yield* Effect.repeat(Effect.delay(told, 10), { until: (drain) => drain !== undefined }).pipe(
+        within(patience, "the drain of the relay")
+      )
+      expect(drain).toMatchObject({ redial: false, reason: "another agent has the name" })
     }))
 })
 
