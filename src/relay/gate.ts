@@ -133,12 +133,9 @@ const admitAgent = (
   if (claims === undefined || claims.tid !== name || !isAgentAudience(claims, audience) || isTooLong(claims)) {
     return unauthorized
   }
-  const given = headers[programHeader]
-  const agent = {
-    name,
-    epoch: Token.madeAt(claims),
-    program: given === undefined ? undefined : String(given).slice(0, 128)
-  }
+  // the directory knows an agent that does not tell its program by an empty one
+  const program = String(headers[programHeader] ?? "").slice(0, 128) || undefined
+  const agent = { name, epoch: Token.madeAt(claims), program }
   if (agent.epoch < (names.epochOf(name) ?? 0)) return Effect.fail(superseded)
   if (names.countBeside(agent) >= limits.maxAgentsPerName) return Effect.fail(full)
   return Effect.flatMap(weigh(agent), (ruling) => {

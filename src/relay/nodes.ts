@@ -49,6 +49,8 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
   Effect.gen(function*() {
     const { directory, memoryMillis, node, now, onFound, ttlMillis } = settings
     const found = new Map<string, { readonly entry: Entry; readonly until: number }>()
+    /** The looks that run for each name. News of a name outdate them. */
+    const looks = new Map<string, object>()
     /** When a node was found for each name at last: an agent that moves is nowhere for a moment. */
     const seen = new Map<string, number>()
     const sessions = yield* RcMap.make({
@@ -63,17 +65,21 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
           seen.set(name, now())
           return Effect.succeedSome(known.entry)
         }
+        const look = looks.get(name) ?? {}
+        looks.set(name, look)
         return directory.find(name).pipe(
           Effect.mapError(() => directoryAway),
           Effect.tap((entry) => {
             if (Option.isNone(entry)) return
-            if (found.size >= maxFound) found.clear()
             if (seen.size >= maxFound) seen.clear()
             seen.set(name, now())
+            if (looks.get(name) !== look) return
             onFound(name, entry.value)
             if (entry.value.nodes.length === 0) return
+            if (found.size >= maxFound) found.clear()
             found.set(name, { entry: entry.value, until: now() + ttlMillis })
-          })
+          }),
+          Effect.ensuring(Effect.sync(() => looks.get(name) === look && looks.delete(name)))
         )
       })
 
@@ -126,7 +132,12 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
 
     return {
       ask,
-      forget: (name) => name === undefined ? found.clear() : void found.delete(name),
+      forget: (name) => {
+        for (const known of [found, looks]) {
+          if (name === undefined) known.clear()
+          else known.delete(name)
+        }
+      },
       open: (name, purpose) =>
         Effect.gen(function*() {
           const entry = yield* find(name)

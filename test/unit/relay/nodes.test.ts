@@ -1,0 +1,36 @@
+import { expect, it } from "@effect/vitest"
+import * as Nodes from "effect-wsmux/relay/nodes"
+import * as RelayDirectory from "effect-wsmux/RelayDirectory"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+
+for (const name of ["site", undefined]) {
+  it.scoped(`Nodes keep no answer of the directory when news of ${name ?? "all names"} came before it`, () =>
+    Effect.gen(function*() {
+      const node = { id: "own", url: "ws://own" }
+      const answers = yield* Effect.replicateEffect(Deferred.make<RelayDirectory.Entry>(), 2)
+      const found: Array<number> = []
+      let looks = 0
+      const nodes = yield* Nodes.make({
+        node,
+        secret: "a secret of the tests",
+        directory: {
+          ...yield* RelayDirectory.makeMemory,
+          find: () => Effect.asSome(Deferred.await(answers[looks++]!))
+        },
+        ttlMillis: 15_000,
+        onFound: (_name, entry) => void found.push(entry.nodes[0]!.agents),
+        memoryMillis: 10_000,
+        now: () => 0,
+        session: {}
+      })
+      const opening = yield* Effect.fork(Effect.flip(Effect.scoped(nodes.open("site", { kind: "http" }))))
+      yield* Effect.repeat(Effect.yieldNow(), { until: () => looks === 1 })
+      nodes.forget(name)
+      yield* Deferred.succeed(answers[0]!, { epoch: 1, nodes: [{ ...node, agents: 1 }] })
+      yield* Deferred.succeed(answers[1]!, { epoch: 1, nodes: [{ ...node, agents: 2 }] })
+      expect(yield* Fiber.join(opening)).toMatchObject({ status: 503 })
+      expect([looks, found]).toEqual([2, [2]])
+    }))
+}
