@@ -42,7 +42,8 @@ type Ends = { readonly client: Transport; readonly server: Transport }
 
 const muxRpc = (dialect: "auto" | "off") => ({ client, server }: Ends) =>
   Effect.gen(function*() {
-    const settings = { streamBufferSize: 256 * 1024, dialect }
+    // the short form of the test lasts six intervals
+    const settings = { streamBufferSize: 256 * 1024, keepAliveInterval: "1 second", dialect } as const
     const near = yield* Effect.provideService(Session.makeClient(settings), Transport, client)
     const far = yield* Effect.provideService(Session.makeServer(settings), Transport, server)
     yield* RpcServer.layer(Api).pipe(
