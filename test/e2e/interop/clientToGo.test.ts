@@ -16,7 +16,6 @@ describeGo("a server that dials a client of Go", () => {
 })
 
 describeGo("a client without the dialect with a server of Go", () => {
-  carries(plainly(dialGo), "echo", 4096, 10, 100_000)
-  carries(plainly(dialGo), "source", 4096, 10, 100_000)
+  carriesEverything(plainly(dialGo))
   halfCloses(plainly(dialGo))
 })

@@ -15,7 +15,6 @@ describeGo("a client that a server of Go dials", () => {
 })
 
 describeGo("a server without the dialect with a client of Go", () => {
-  carries(plainly(listenForGo), "echo", 4096, 10, 100_000)
-  carries(plainly(listenForGo), "source", 4096, 10, 100_000)
+  carriesEverything(plainly(listenForGo))
   halfCloses(plainly(listenForGo))
 })
