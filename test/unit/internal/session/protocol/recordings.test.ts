@@ -70,7 +70,7 @@ const replay = (name: string, role: Role, dialect: "auto" | "off") =>
       { concurrency: "unbounded" }
     ))
     const hear = Effect.map(next, (frame) => {
-      rules.see(role, frame as Frame.Frame)
+      if (!isRecord(frame as Frame.Frame)) rules.see(role, frame as Frame.Frame)
       sent.push(frame as Frame.Frame)
     })
     for (const { frame } of recorded.filter(({ from }) => from === other)) {
