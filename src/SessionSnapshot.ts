@@ -37,6 +37,11 @@ export type DialectSnapshot =
     readonly window: number | undefined
     /** The bytes that an early open may send before its answer. */
     readonly earlyCredit: number
+    /** The bytes that all early opens together may send before their answers. */
+    readonly earlyCreditInAll: number
+    /** The longest label and metadata that the peer takes, in bytes. Undefined where the peer tells none. */
+    readonly longestLabel: number | undefined
+    readonly longestMetadata: number | undefined
     /** How many streams may wait to be accepted by the peer. */
     readonly backlog: number | undefined
   }

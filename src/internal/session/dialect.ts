@@ -72,14 +72,18 @@ export class Dialect {
   snapshot(): DialectSnapshot {
     if (this.#isUndecided) return { state: "negotiating" }
     if (this.#peer === undefined) return { state: "plain" }
+    const { backlog, earlyCredit, longest, software, window } = this.#peer
     const names = ["open", "reset", "goAway", "ping"] as const
     return {
       state: "native",
-      software: this.#peer.software,
+      software,
       features: names.filter((name) => this.has(Feature[name])),
-      window: this.#peer.window,
-      earlyCredit: this.#peer.earlyCredit?.perStream ?? 0,
-      backlog: this.#peer.backlog
+      window,
+      earlyCredit: earlyCredit?.perStream ?? 0,
+      earlyCreditInAll: earlyCredit?.inAll ?? 0,
+      longestLabel: longest?.label,
+      longestMetadata: longest?.metadata,
+      backlog
     }
   }
 }

@@ -64,6 +64,9 @@ describe("Session with the dialect", () => {
         features: ["open", "reset", "goAway", "ping"],
         window: 32_768,
         earlyCredit: 1024,
+        earlyCreditInAll: 256 * 1024 * 1024,
+        longestLabel: 256,
+        longestMetadata: 4096,
         backlog: 7
       })
       expect((yield* server.snapshot).dialect).toMatchObject({ state: "native", window: 1024, earlyCredit: 1024 })
@@ -351,6 +354,17 @@ describe("Session.open with early data", () => {
       yield* stream.end
       expect(yield* frames).toEqual([dat(0, bytes("12345")), fin(0)])
       expect((yield* session.snapshot).streams).toEqual([])
+    }))
+
+  it.scoped("Session sends as much as the window in HELLO allows when a peer opened by SYN", () =>
+    Effect.gen(function*() {
+      const { frames, send, session } = yield* makeNative({ initialSendCredit: 9 }, { window: 5 })
+      yield* send(syn(0))
+      const stream = yield* session.accept
+      yield* Effect.forkScoped(stream.write(bytes("0123456789")))
+      expect(yield* frames).toEqual([ack(0, 1024), dat(0, bytes("01234"))])
+      yield* send(ack(0, 2))
+      expect(yield* frames).toEqual([dat(0, bytes("56"))])
     }))
 
   it.scoped("Session.open with early data serves a whole exchange between two sessions", () =>

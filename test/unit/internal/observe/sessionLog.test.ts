@@ -50,12 +50,13 @@ describe("SessionLog", () => {
           software: "other",
           window: 7000,
           earlyCredit: { perStream: 40, inAll: 80 },
+          longest: { label: 20, metadata: 30 },
           backlog: 3
         })
       )
       expect((yield* logged(meet)).filter((line) => line.includes("dialect"))).toEqual([
-        "DEBUG negotiated the dialect backlog=3 earlyCredit=40 features=open,reset peer=memory:client role=server " +
-        "software=other state=native window=7000"
+        "DEBUG negotiated the dialect backlog=3 earlyCredit=40 earlyCreditInAll=80 features=open,reset " +
+        "longestLabel=20 longestMetadata=30 peer=memory:client role=server software=other state=native window=7000"
       ])
     }))
 
