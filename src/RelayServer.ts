@@ -333,8 +333,8 @@ export interface ClientTokenOptions extends Omit<TokenOptions, "audience"> {
 
 /**
  * Returns a token for a client that opens streams to the agents of a name. The agents are told the user in the
- * metadata `relay-user`. A client dials `/NAME` with the subprotocol `wsmux-relay` first, and shows the token as
- * bearer, or as the subprotocol `wsmux-token.TOKEN`, since pages can choose no headers.
+ * metadata `relay-user`. A client dials `/NAME` with the token as bearer. A page can choose no headers: it dials with
+ * the subprotocols `wsmux-relay` and `wsmux-token.TOKEN`.
  *
  * @since 0.2.0
  * @category tokens

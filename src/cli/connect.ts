@@ -31,7 +31,9 @@ import { version } from "./version.js"
 import * as Websocktunnel from "./websocktunnel.js"
 
 const options = {
-  url: Args.text({ name: "url" }).pipe(Args.withDescription("URL of wsmux serve: ws://host:port or wss://host:port.")),
+  url: Args.text({ name: "url" }).pipe(
+    Args.withDescription("URL of wsmux serve, as ws://host:port or wss://host:port, or wss://host/NAME of wsmux relay.")
+  ),
   remotes: Forwards.remotes,
   local: Forwards.local,
   remote: Forwards.remote,

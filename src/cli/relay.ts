@@ -61,7 +61,9 @@ const options = {
   ),
   tokenFor: Options.text("token-for").pipe(
     Options.withPseudoName("name"),
-    Options.withDescription("With --secret-file: print a token for the agent of a name, valid for 30 days, and exit."),
+    Options.withDescription(
+      "With --secret-file: print a token for the agent of NAME, or for a client of USER@NAME, for 30 days, and exit."
+    ),
     Options.optional
   ),
   domain: Options.text("domain").pipe(
@@ -247,12 +249,17 @@ const opened = (path: string) =>
 /** A day less than websocktunnel allows, for clocks that differ. */
 const validSeconds = 30 * 24 * 3600
 
-const printToken = (name: string, secret: string, audience: Option.Option<string>) => {
+/** Prints the token of an agent, or that of a client for `user@name`. */
+const printToken = (owner: string, secret: string, audience: Option.Option<string>) => {
+  const [, user, name] = /^(?:(.+)@)?([\w~.%-]{1,256})$/.exec(owner) ?? []
+  if (name === undefined) {
+    return Shared.usage("--token-for: expected NAME or USER@NAME, with a name of letters, digits and _ ~ . % -")
+  }
   const issuedAt = Math.floor(Date.now() / 1000)
-  return Console.log(RelayServer.agentToken({
-    name,
-    issuedAt,
-    expiresAt: issuedAt + validSeconds,
-    audience: Option.getOrUndefined(audience)
-  }, secret))
+  const times = { issuedAt, expiresAt: issuedAt + validSeconds }
+  return Console.log(
+    user === undefined
+      ? RelayServer.agentToken({ name, ...times, audience: Option.getOrUndefined(audience) }, secret)
+      : RelayServer.clientToken({ name, ...times, user }, secret)
+  )
 }

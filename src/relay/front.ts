@@ -68,6 +68,7 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
       let status = 0
       const relayed = Effect.gen(function*() {
         if (asked === undefined) return yield* Failure.unknownName
+        if (upgrade !== undefined && hasBody(request)) return yield* Failure.bodyBeforeUpgrade
         yield* settings.limits.admit(asked.name, settings.rates)
         const { stream } = yield* openUnlessGone(ways, asked.name, response)
         const duplex = yield* NodeDuplex.fromMuxStream(stream)
@@ -144,6 +145,10 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
       awaitEmpty: FiberSet.awaitEmpty(fibers)
     }
   })
+
+/** Whether a request has a body. Node takes the body of an upgrade request for bytes of the other protocol. */
+const hasBody = ({ headers }: Http.IncomingMessage): boolean =>
+  headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0
 
 /** A request that runs, and those of its bytes that are booked. */
 interface Running {

@@ -44,8 +44,8 @@ export const programHeader = "wsmux-relay-agent"
 export const nodeHeader = "wsmux-relay-node"
 
 /**
- * The subprotocol that makes an upgrade request for a name one of a client that opens streams. Other upgrade requests
- * go to the agent. A page can choose subprotocols, and no headers.
+ * The subprotocol that makes an upgrade request for a name one of a client that opens streams, as a bearer token of
+ * clients does. Other upgrade requests go to the agent. A page can choose subprotocols, and no headers.
  */
 export const clientProtocol = "wsmux-relay"
 
@@ -55,7 +55,8 @@ const tokenProtocol = /^wsmux-token\.([\w.-]+)$/
 /** Whether an upgrade request is for the relay itself. */
 export const isForRelay = ({ headers, url }: Http.IncomingMessage): boolean =>
   (pathOf(url) === "/" && (headers[nameHeader] !== undefined || headers[nodeHeader] !== undefined)) ||
-  protocolsOf(headers).includes(clientProtocol)
+  protocolsOf(headers).includes(clientProtocol) ||
+  Token.isFor(Token.unverified(bearer(headers)) ?? {}, clientAudience)
 
 const protocolsOf = (headers: Http.IncomingHttpHeaders): ReadonlyArray<string> =>
   (headers["sec-websocket-protocol"] ?? "").split(",").map((protocol) => protocol.trim())
@@ -88,7 +89,7 @@ export const admit = (
   const asked = parse(request, settings.domain)
   if (asked === undefined) return Effect.fail({ status: 404 })
   // `ws` answers with the first protocol, which must not be the token
-  if (protocols[0] !== clientProtocol) {
+  if (protocols.includes(clientProtocol) && protocols[0] !== clientProtocol) {
     return Effect.fail({ status: 400, message: `${clientProtocol} must be the first subprotocol` })
   }
   const shown = protocols.map((protocol) => tokenProtocol.exec(protocol)?.[1]).find((token) => token !== undefined)

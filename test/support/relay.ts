@@ -43,13 +43,20 @@ export const clientToken = (name: string, user = "ada", limits?: RelayServer.Tok
   return RelayServer.clientToken({ name, user, issuedAt, expiresAt: issuedAt + 100, limits }, by)
 }
 
-/** Dials a name as a client, with the token in a header or as pages show it. */
-export const dialClient = (ws: string, name: string, token: string, where: "header" | "protocol" = "header") =>
+/** The ways in which a client shows its token. Pages do so by a subprotocol. */
+export const showings = {
+  "a header": (token: string) => ({ headers: { authorization: `Bearer ${token}` } }),
+  "a header beside the subprotocol": (token: string) => ({
+    protocols: ["wsmux-relay"],
+    headers: { authorization: `Bearer ${token}` }
+  }),
+  "a subprotocol": (token: string) => ({ protocols: ["wsmux-relay", `wsmux-token.${token}`] })
+}
+
+/** Dials a name as a client. */
+export const dialClient = (ws: string, name: string, token: string, where: keyof typeof showings = "a header") =>
   Effect.gen(function*() {
-    const transport = yield* NodeTransport.connect(`${ws}${name}`, {
-      protocols: ["wsmux-relay", ...(where === "protocol" ? [`wsmux-token.${token}`] : [])],
-      headers: where === "header" ? { authorization: `Bearer ${token}` } : {}
-    })
+    const transport = yield* NodeTransport.connect(`${ws}${name}`, showings[where](token))
     return yield* Effect.provideService(Session.makeClient({ dialect: "required" }), Transport, transport)
   })
 

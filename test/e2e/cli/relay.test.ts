@@ -4,10 +4,13 @@ import * as Session from "effect-wsmux/Session"
 import * as Effect from "effect/Effect"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
-import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
+import { WebSocket, WebSocketServer } from "ws"
+import { makeAuthority } from "../../support/certificates.js"
+import { freePort } from "../../support/freePort.js"
 import { ask, clientToken, dialClient, tokenOf } from "../../support/relay.js"
+import { listening, portOf } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
 import { run, start } from "./wsmux.js"
 
@@ -21,14 +24,15 @@ const secretFile = Effect.acquireRelease(
   return path
 }))
 
-/** A web service of this process. */
-const service = Effect.acquireRelease(
-  Effect.async<Http.Server>((resume) => {
-    const server = Http.createServer((request, response) => response.end(`inside ${request.url}`))
-    server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-  }),
-  (server) => Effect.sync(() => void server.close().closeAllConnections())
-).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
+/** A web service of this process, which tells the path of each request and WebSocket. */
+const service = Effect.suspend(() => {
+  const server = Http.createServer((request, response) => response.end(`inside ${request.url}`))
+  new WebSocketServer({ server }).on(
+    "connection",
+    (ws, { url }) => ws.on("message", (data) => ws.send(`${url} ${String(data)}`))
+  )
+  return Effect.map(listening(server), portOf)
+})
 
 /** A relay and an agent as commands. */
 const startBoth = Effect.gen(function*() {
@@ -72,6 +76,63 @@ describe("wsmux relay", () => {
         ).pipe(within(patience, `the end of the stream to ${target}`))
       expect(yield* read(`127.0.0.1:${port}`)).toMatch(/^HTTP\/1.1 200 [^]*inside \/path/)
       expect(yield* Effect.flip(read("127.0.0.1:1"))).toMatchObject({ _tag: "StreamReset", by: "peer" })
+    }))
+
+  it.scopedLive("wsmux connect forwards by a name to what wsmux agent --allow names, and to nothing else", () =>
+    Effect.gen(function*() {
+      const file = yield* secretFile
+      const relay = yield* start(["relay", "--listen", "127.0.0.1:0", "--secret-file", file])
+      const [, ws] = yield* relay.awaitLine(/^listening on (ws:\S+),/)
+      const tokenFor = (owner: string) =>
+        Effect.map(run(["relay", "--secret-file", file, "--token-for", owner]), ({ stdout }) => stdout.trim())
+      const port = yield* service
+      const agent = yield* start(["agent", ws!, "web", "--allow", `127.0.0.1:${port}`], {
+        env: { WSMUX_TOKEN: yield* tokenFor("web") }
+      })
+      yield* agent.awaitLine(/^reached at /)
+      const [good, bad] = yield* Effect.all([freePort, freePort])
+      const forwards = ["--resume", "2m", "-L", `${good}:127.0.0.1:${port}`, "-L", `${bad}:127.0.0.1:1`]
+      const env = { WSMUX_TOKEN: yield* tokenFor("ada@web") }
+      const client = yield* start(["connect", `${ws}/web`, ...forwards], { env })
+      yield* client.awaitLine(/connected to/)
+      const asking = ask(`http://127.0.0.1:${good}/path`)
+      const refused = (error: Error) => (error as NodeJS.ErrnoException).code === "ECONNREFUSED"
+      const answer = yield* Effect.retry(Effect.delay(asking, 20), { while: refused }) // until the port is open
+      expect(answer).toMatchObject({ status: 200, body: "inside /path" })
+      yield* Effect.flip(ask(`http://127.0.0.1:${bad}/`))
+      yield* client.awaitLine(/cannot forward .*127\.0\.0\.1:1/)
+      const { code, stderr } = yield* run(["connect", `${ws}/other`, ...forwards], { env })
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/the server answered 403/)])
+    }))
+
+  it.scopedLive("wsmux relay passes https and wss by NAME.domain when it has a certificate", () =>
+    Effect.gen(function*() {
+      const file = yield* secretFile
+      const authority = makeAuthority("the authority of the tests")
+      const { cert, key } = authority.issue("127.0.0.1")
+      const [ca, chain, pem] = Object.entries({ ca: authority.cert, cert, key }).map(([name, text]) => {
+        const path = join(dirname(file), `${name}.pem`)
+        writeFileSync(path, text)
+        return path
+      })
+      const secure = ["--tls-cert", chain!, "--tls-key", pem!, "--domain", "relay.test"]
+      const relay = yield* start(["relay", "--listen", "127.0.0.1:0", "--secret-file", file, ...secure])
+      const [, wss, port] = yield* relay.awaitLine(/^listening on (wss:\S+:(\d+)), agents are reached at https:/)
+      const args = ["agent", wss!, "web", "--target", `127.0.0.1:${yield* service}`, "--tls-ca", ca!]
+      const by = readFileSync(file, "utf8").trim()
+      const agent = yield* start(args, { env: { WSMUX_TOKEN: tokenOf("web", { by }) } })
+      yield* agent.awaitLine(new RegExp(`^reached at https://web\\.relay\\.test:${port}$`))
+      const trusting = { ca: authority.cert, servername: "", headers: { host: `web.relay.test:${port}` } }
+      const answer = yield* ask(`https://127.0.0.1:${port}/path`, trusting)
+      expect(answer).toMatchObject({ status: 200, body: "inside /path" })
+      const echo = yield* Effect.async<string, Error>((resume) => {
+        const ws = new WebSocket(`${wss}/chat`, trusting)
+        ws.on("open", () => ws.send("hello"))
+        ws.on("message", (data) => resume(Effect.succeed(String(data))))
+        ws.on("error", (error) => resume(Effect.fail(error)))
+        return Effect.sync(() => ws.terminate())
+      }).pipe(within(patience, "the message of the service"))
+      expect(echo).toBe("/chat hello")
     }))
 
   it.scopedLive("wsmux relay ends with 0 when it is signalled, and its agent dials again", () =>

@@ -6,10 +6,12 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import * as Http from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { programs } from "../../support/programs.js"
-import { ask, redialling, secret, serveAgent } from "../../support/relay.js"
+import { ask, redialling, secret, serveAgent, tokenOf } from "../../support/relay.js"
+import { listening, portOf } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
 import { redis } from "../databases/servers.js"
 import { run, start } from "./wsmux.js"
@@ -84,6 +86,20 @@ describe.skipIf(programs.Redis === undefined)("three relays and a Redis", () => 
       expect(Option.getOrThrow(yield* directory.find("lost")).nodes).toEqual([])
       const { status, headers } = yield* ask(`${last.http}/lost`)
       expect([status, headers["retry-after"]]).toEqual([503, "1"])
+    }))
+
+  it.scopedLive("wsmux agent is reached at --fallback-url when its relay is killed", () =>
+    Effect.gen(function*() {
+      const { relays } = yield* startRelays(2).pipe(within(patience, "two relays that listen"))
+      const [killed, last] = [relays[0]!, relays[1]!]
+      const service = yield* listening(Http.createServer((request, response) => response.end(request.url)))
+      const target = `127.0.0.1:${portOf(service)}`
+      const args = ["agent", killed.ws, "web", "--fallback-url", last.ws, "--target", target]
+      const agent = yield* start(args, { env: { WSMUX_TOKEN: tokenOf("web") } })
+      yield* agent.awaitLine(new RegExp(`^reached at ${killed.http}/web$`))
+      yield* killed.signal("SIGKILL")
+      yield* agent.awaitLine(new RegExp(`^reached at ${last.http}/web$`))
+      expect(yield* ask(`${last.http}/web/path`)).toMatchObject({ status: 200, body: "/path" })
     }))
 
   it.scopedLive(

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Redis from "effect-wsmux/cli/redis"
 import * as RelayDirectory from "effect-wsmux/RelayDirectory"
 import * as RelayRedis from "effect-wsmux/RelayRedis"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -9,8 +10,9 @@ import { randomUUID } from "node:crypto"
 import { directorySuite } from "../../support/directorySuite.js"
 import { programs } from "../../support/programs.js"
 import { ask, secret, serveAgent, startRelay } from "../../support/relay.js"
+import { saying } from "../../support/relayNodes.js"
 import { patience, within } from "../../support/within.js"
-import { redis } from "./servers.js"
+import { redis, type Server } from "./servers.js"
 
 const directoryAt = (port: number, prefix: string = randomUUID()) =>
   Effect.flatMap(Redis.connect(`redis://127.0.0.1:${port}`), (client) => RelayRedis.make(client, { prefix }))
@@ -37,28 +39,59 @@ describe.skipIf(programs.Redis === undefined)("relays with a directory in Redis"
       expect(yield* Effect.flatMap(directoryAt(port), ({ nodes }) => nodes)).toEqual([])
     }))
 
-  it.scopedLive("known names go on while Redis is away, and new ones are reached once it is back", () =>
-    Effect.gen(function*() {
-      const server = yield* redis
-      const relay = Effect.gen(function*() {
-        const directory = yield* directoryAt(server.port, "relay")
-        const cluster = { directory, secret: "the secret of the nodes" }
-        return { directory, ...yield* startRelay({ secrets: [secret], cluster }) }
-      })
-      const [first, second] = yield* Effect.all([relay, relay])
-      const until = (status: number, url: string) =>
-        Effect.repeat(Effect.delay(ask(url), 20), { until: (answer) => answer.status === status }).pipe(
-          within(patience, `the status ${status} of ${url}`)
-        )
-      yield* serveAgent(first.ws, "old", (_request, response) => response.end("old"), { program: "p" })
-      yield* until(200, `${second.http}/old`)
-      yield* server.stop
-      yield* serveAgent(first.ws, "new", (_request, response) => response.end("new"), { program: "p" })
-      expect((yield* ask(`${second.http}/old`)).body).toBe("old")
-      expect((yield* ask(`${first.http}/new`)).body).toBe("new")
-      expect(yield* ask(`${second.http}/new`)).toMatchObject({ status: 503, body: "the directory of names is away\n" })
-      yield* server.start // without its data
-      yield* until(200, `${second.http}/new`)
-      expect(Option.isSome(yield* first.directory.find("old"))).toBe(true)
-    }))
+  const absences = [
+    ["away", ({ stop }: Server) => stop, ({ start }: Server) => start], // it comes back without its data
+    ["frozen", ({ freeze }: Server) => freeze, ({ thaw }: Server) => thaw]
+  ] as const
+  for (const [what, leave, comeBack] of absences) {
+    it.scopedLive(`known names go on while Redis is ${what}, and new ones are reached once it is back`, () =>
+      Effect.gen(function*() {
+        const server = yield* redis
+        const [first, second] = yield* Effect.all([relayAt(server), relayAt(server)])
+        yield* serveAgent(first.ws, "old", saying("old"), { program: "p" })
+        yield* until(200, `${second.http}/old`)
+        yield* leave(server)
+        yield* serveAgent(first.ws, "new", saying("new"), { program: "p" })
+        expect((yield* ask(`${second.http}/old`)).body).toBe("old")
+        expect((yield* ask(`${first.http}/new`)).body).toBe("new")
+        yield* expectAway(`${second.http}/new`)
+        yield* comeBack(server)
+        yield* until(200, `${second.http}/new`)
+        expect(Option.isSome(yield* first.directory.find("old"))).toBe(true)
+      }))
+
+    it.scopedLive(`relays start while Redis is ${what}, and join once it is back`, () =>
+      Effect.gen(function*() {
+        const server = yield* redis
+        yield* leave(server)
+        const starting = Effect.all([relayAt(server), relayAt(server)], { concurrency: 2 })
+        const [first, second] = yield* starting.pipe(within(patience, "two relays that listen"))
+        yield* serveAgent(first.ws, "new", saying("new"), { program: "p" })
+        expect((yield* ask(`${first.http}/new`)).body).toBe("new")
+        yield* expectAway(`${second.http}/new`)
+        yield* comeBack(server)
+        yield* until(200, `${second.http}/new`)
+      }))
+  }
 })
+
+const relayAt = ({ port }: Server) =>
+  Effect.gen(function*() {
+    const directory = yield* directoryAt(port, "relay")
+    const cluster = { directory, secret: "the secret of the nodes" }
+    return { directory, ...yield* startRelay({ secrets: [secret], cluster }) }
+  })
+
+/** Asks until the answer has this status. */
+const until = (status: number, url: string) =>
+  Effect.repeat(Effect.delay(ask(url), 20), { until: (answer) => answer.status === status }).pipe(
+    within(patience, `the status ${status} of ${url}`)
+  )
+
+/** Expects the relay to tell in time that it cannot look for a name. */
+const expectAway = (url: string) =>
+  Effect.gen(function*() {
+    const [took, answer] = yield* Effect.timed(ask(url))
+    expect(answer).toMatchObject({ status: 503, body: "the directory of names is away\n" })
+    expect(Duration.toMillis(took)).toBeLessThan(4000) // a command has 2 s, and the machine is busy
+  })

@@ -107,7 +107,8 @@ describe("the agents of one name", () => {
       const relay = yield* startRelay()
       const old = yield* serveAgent(relay.ws, "site", saying("old"), { program: "a" })
       yield* serveAgent(relay.ws, "site", saying("new"), { program: "b", token: tokenOf("site", { at: 50 }) })
-      yield* old.session.awaitClosed.pipe(within(patience, "the end of the older agent"))
+      const end = yield* old.session.awaitClosed.pipe(within(patience, "the end of the older agent"))
+      expect(end).toMatchObject({ _tag: "SessionClosed", by: "peer", code: 1001 })
       expect((yield* ask(`${relay.http}/site`)).body).toBe("new")
     }))
 
@@ -124,7 +125,8 @@ describe("the agents of one name", () => {
       const relay = yield* startRelay()
       const first = yield* serveAgent(relay.ws, "site", saying("1"), { dialect: "off" })
       yield* serveAgent(relay.ws, "site", saying("2"), { dialect: "off" })
-      yield* first.session.awaitClosed.pipe(within(patience, "the end of the earlier connection"))
+      const end = yield* first.session.awaitClosed.pipe(within(patience, "the end of the earlier connection"))
+      expect(end).toMatchObject({ _tag: "SessionClosed", by: "peer", code: 1001 })
       expect((yield* ask(`${relay.http}/site`)).body).toBe("2")
     }))
 

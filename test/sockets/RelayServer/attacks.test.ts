@@ -25,7 +25,13 @@ const listening = (options: Parameters<typeof startRelay>[0] = {}) =>
 const head = "POST /site/x HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n"
 const inner = "GET /site/smuggled HTTP/1.1\r\nhost: relay\r\n\r\n"
 
+const upgrading = "GET /site/x HTTP/1.1\r\nhost: relay\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+
 const malformed = {
+  "asks for an upgrade with a request behind": `${upgrading}\r\n${inner}`,
+  "asks for an upgrade with a body": `${upgrading}content-length: ${inner.length}\r\n\r\n${inner}`,
+  "asks for an upgrade with a short body": `${upgrading}content-length: 1\r\n\r\nx${inner}`,
+  "asks for an upgrade with chunks": `${upgrading}transfer-encoding: chunked\r\n\r\n0\r\n\r\n${inner}`,
   "names a length and chunks": `${head}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n${inner}`,
   "names chunks and a length": `${head}transfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n${inner}`,
   "names two lengths": `${head}content-length: 0\r\ncontent-length: 50\r\n\r\n${inner}`,

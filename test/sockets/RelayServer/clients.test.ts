@@ -3,7 +3,17 @@ import * as ByteStream from "effect-wsmux/ByteStream"
 import type { Metadata, MuxStream } from "effect-wsmux/MuxStream"
 import * as Session from "effect-wsmux/Session"
 import * as Effect from "effect/Effect"
-import { clientToken, dialAgent, dialClient, refusal, startRelay, tokenOf } from "../../support/relay.js"
+import {
+  ask,
+  clientToken,
+  dialAgent,
+  dialClient,
+  refusal,
+  serveAgent,
+  showings,
+  startRelay,
+  tokenOf
+} from "../../support/relay.js"
 import { patience, within } from "../../support/within.js"
 
 /** An agent that tells what it was told, and sends all bytes back. */
@@ -24,8 +34,8 @@ const exchange = (session: Session.Session, options: { readonly label: string; r
   )
 
 describe("the clients of the relay", () => {
-  for (const where of ["header", "protocol"] as const) {
-    it.scopedLive(`a client opens streams to the agent by label when its token is in a ${where}`, () =>
+  for (const where of Object.keys(showings) as Array<keyof typeof showings>) {
+    it.scopedLive(`a client opens streams to the agent by label when its token is in ${where}`, () =>
       Effect.gen(function*() {
         const relay = yield* startRelay()
         const agent = yield* dialAgent(relay.ws, "site", { program: "p" })
@@ -51,9 +61,27 @@ describe("the clients of the relay", () => {
   it.scopedLive("the relay refuses a client when its token is an agent's or for another name", () =>
     Effect.gen(function*() {
       const relay = yield* startRelay()
-      const dial = (token: string) => refusal(dialClient(relay.ws, "site", token))
+      const dial = (token: string) => refusal(dialClient(relay.ws, "site", token, "a subprotocol"))
       expect(yield* dial(tokenOf("site"))).toMatchObject({ status: 401 })
       expect(yield* dial(clientToken("other"))).toMatchObject({ status: 403 })
       expect(yield* dial("nonsense")).toMatchObject({ status: 401 })
+    }))
+
+  it.scopedLive("the relay refuses a client when its bearer token is for another name or of another secret", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const dial = (token: string) => refusal(dialClient(relay.ws, "site", token))
+      expect(yield* dial(clientToken("other"))).toMatchObject({ status: 403 })
+      expect(yield* dial(clientToken("site", "ada", undefined, "another secret"))).toMatchObject({ status: 401 })
+    }))
+
+  it.scopedLive("an upgrade request goes to the agent when its bearer token is of another audience", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      yield* serveAgent(relay.ws, "site", ({ headers }, response) => response.end(headers.authorization))
+      for (const authorization of [`Bearer ${tokenOf("site")}`, "Bearer a.b.c", "Basic abc"]) {
+        const headers = { connection: "upgrade", upgrade: "raw", authorization }
+        expect(yield* ask(`${relay.http}/site`, { headers })).toMatchObject({ status: 200, body: authorization })
+      }
     }))
 })

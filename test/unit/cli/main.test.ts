@@ -235,6 +235,12 @@ describe("wsmux", () => {
       "--header: --websocktunnel gives x-websocktunnel-id"
     ],
     [["relay", "--secret-file", secret], "--listen, --token-for: expected one of them"],
+    ...["@web", "ada@", "a b"].map((owner) =>
+      [
+        ["relay", "--secret-file", secret, "--token-for", owner],
+        "--token-for: expected NAME or USER@NAME, with a name of letters, digits and _ ~ . % -"
+      ] as const
+    ),
     [["relay", "--listen", "0", "--secret-file", "/dev/null"], "--secret-file: expected one or two lines in /dev/null"],
     [[...relaying, "--max-agents", "0"], "--max-agents: expected a whole number of connections from 1 on"],
     [[...relaying, "--bytes-per-second", "1K"], "--bytes-per-second: expected a whole number of bytes from 1 on"],
@@ -245,7 +251,14 @@ describe("wsmux", () => {
       [...relaying, "--directory", "host:6379", "--node-secret-file", secret],
       "--directory: expected redis://host:port"
     ],
+    [[...relaying, "--directory", "redis://host:6379"], "--directory: expected --node-secret-file beside it"],
+    [
+      [...relaying, "--access-log", "/nowhere/log"],
+      "--access-log: ENOENT: no such file or directory, open '/nowhere/log'"
+    ],
     [[...relaying, "--audience", "wsmux-relay-client"], "--audience: wsmux-relay-client is that of clients"],
+    [["agent", `ws://${closedPort}`, "web"], "--target, --allow: expected one of them"],
+    [["agent", `ws://${closedPort}`, "web", "--target", "1"], "--token-file: expected the token of the name"],
     [["doctor"], "Missing argument <url>"],
     [["doctor", "nonsense"], "url: expected ws://host:port or wss://host:port"],
     [["doctor", `ws://${closedPort}`, "--idle", "soon"], "--idle: expected a duration such as 60s or 5m"],

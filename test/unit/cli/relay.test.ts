@@ -13,6 +13,13 @@ describe("wsmux relay", () => {
       expect(stdout).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/)
     }))
 
+  it.live("wsmux relay --token-for prints a client's token when a user precedes the name", () =>
+    Effect.gen(function*() {
+      const { stdout } = yield* run(["relay", "--secret-file", secret, "--token-for", "ada@example.com@web"])
+      const claims = JSON.parse(Buffer.from(stdout.split(".")[1]!, "base64url").toString()) as unknown
+      expect(claims).toMatchObject({ aud: "wsmux-relay-client", sub: "ada@example.com", tid: "web" })
+    }))
+
   it.live("wsmux relay --help tells unit and default of each limit", () =>
     Effect.gen(function*() {
       const { stdout } = yield* run(["relay", "--help"])
