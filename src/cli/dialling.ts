@@ -7,12 +7,12 @@ import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type { ConnectionOptions } from "node:tls"
 import { redacted } from "../Address.js"
+import { isWebSocketUrl } from "../internal/text/isWebSocketUrl.js"
 import { portFault } from "../internal/text/portFault.js"
-import { constructorFailure, isWebSocketUrl } from "../internal/transport/webSocketUrl.js"
 import * as NodeTransport from "../NodeTransport.js"
 import * as ResumableTransport from "../ResumableTransport.js"
 import type { Transport } from "../Transport.js"
-import type { ConnectFailure } from "../WsmuxError.js"
+import { ConnectFailure } from "../WsmuxError.js"
 import * as Shared from "./options.js"
 import * as Proxy from "./proxy.js"
 import { tell } from "./resumption.js"
@@ -144,9 +144,10 @@ const resuming = (dial: Dial, grace: Duration.Duration, url: string): Dial => {
 
 /** Fails where a URL is malformed, before anything is dialled. */
 function checkUrl(url: string, option = "") {
-  return isWebSocketUrl(url)
-    ? Effect.succeed(url)
-    : Shared.usage(`${option}${constructorFailure(url, undefined).message}`)
+  if (isWebSocketUrl(url)) return Effect.succeed(url)
+  const cause = new SyntaxError("neither ws:// nor wss://")
+  const { message } = new ConnectFailure({ url: redacted(url), reason: "InvalidUrl", cause })
+  return Shared.usage(`${option}${message}`)
 }
 
 const headersOf = ({ headers, token }: GivenWay) => {

@@ -1,9 +1,8 @@
 import { redacted } from "../../Address.js"
 import { ConnectFailure } from "../../WsmuxError.js"
+import { isWebSocketUrl } from "../text/isWebSocketUrl.js"
 
-/** Whether a WebSocket can be made for the URL: `ws://` or `wss://`, a host, and no fragment. */
-export const isWebSocketUrl = (url: string): boolean =>
-  /^wss?:\/\/[^/]/.test(url) && !url.includes("#") && URL.canParse(url)
+export { isWebSocketUrl }
 
 /**
  * Returns the failure of a WebSocket constructor that threw. Platforms quote a malformed URL in their error, with any
