@@ -30,6 +30,16 @@ const startWay = Effect.gen(function*() {
   return way
 })
 
+/** Two nodes, the first of which is reached by such a way from the second. */
+const startTwoByWay = Effect.gen(function*() {
+  const directory = yield* RelayDirectory.makeMemory
+  const way = yield* startWay
+  const cluster = { directory, secret: nodeSecret }
+  const first = yield* startRelay({ cluster: { ...cluster, url: way.url } })
+  way.to = first.port
+  return { directory, first, second: yield* startRelay({ cluster }), way }
+})
+
 /** A directory that fails while it is away. */
 const sometimesAway =
   (state: { isAway: boolean; failedClaims: number }) => (directory: RelayDirectory.Service): RelayDirectory.Service => {
@@ -172,12 +182,7 @@ describe("the nodes of a relay", () => {
 
   it.scopedLive("a request fails within 10 s when the node of its agent has vanished without ending TCP", () =>
     Effect.gen(function*() {
-      const directory = yield* RelayDirectory.makeMemory
-      const way = yield* startWay
-      const cluster = { directory, secret: nodeSecret }
-      const first = yield* startRelay({ cluster: { ...cluster, url: way.url } })
-      way.to = first.port
-      const second = yield* startRelay({ cluster })
+      const { directory, first, second, way } = yield* startTwoByWay
       yield* serveAgent(first.ws, "site", saying("here"), { program: "p" })
       yield* known(directory, "site")
       expect((yield* ask(`${second.http}/site`)).body).toBe("here")
@@ -286,12 +291,7 @@ describe("the nodes of a relay", () => {
 
   it.scopedLive("two nodes share one session for all streams when 50 requests come at once", () =>
     Effect.gen(function*() {
-      const directory = yield* RelayDirectory.makeMemory
-      const way = yield* startWay
-      const cluster = { directory, secret: nodeSecret }
-      const first = yield* startRelay({ cluster: { ...cluster, url: way.url } })
-      way.to = first.port
-      const second = yield* startRelay({ cluster })
+      const { directory, first, second, way } = yield* startTwoByWay
       for (const name of ["a", "b"]) {
         yield* serveAgent(first.ws, name, saying(name), { program: "p" })
         yield* known(directory, name)
