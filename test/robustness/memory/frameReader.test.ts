@@ -20,11 +20,11 @@ const ignoring = { receiver: { onMessage: () => {}, onText: () => {} } }
 /** @param begun what the parser has read before the reader replaces it */
 const makeReader = (
   listeners: Pick<ListenerBuffer, "receiver"> = ignoring,
-  begun: ReadonlyArray<number> = []
+  { begun = [], masked = false }: { readonly begun?: ReadonlyArray<number>; readonly masked?: boolean } = {}
 ) => {
-  const parser = new Receiver({ isServer: false, maxPayload: 2000 })
+  const parser = new Receiver({ isServer: masked, maxPayload: 2000 })
   if (begun.length > 0) parser.write(ownCopy(Uint8Array.from(begun)))
-  return new FrameReader(parser, { masked: false, limit: 2000, listeners, refuse: () => {}, share: budget.join() })
+  return new FrameReader(parser, { masked, limit: 2000, listeners, refuse: () => {}, share: budget.join() })
 }
 
 /** Other code of the process uses the pool, too: each call takes all of it. */
@@ -33,24 +33,35 @@ const usePool = (): void => {
   Buffer.from("x".repeat(Buffer.poolSize / 2 - 1))
 }
 
+interface Halt {
+  readonly where: string
+  readonly masked?: boolean
+  readonly begun?: ReadonlyArray<number>
+  readonly reads: ReadonlyArray<ReadonlyArray<number>>
+}
+
 // Frames of which some bytes have come, and a message of which a frame has come.
-const halts = [
-  { where: "in mid-header", bytes: [0x82] },
-  { where: "in mid-message", bytes: [0x82, 126, 1, 44, 1, 2, 3] },
-  { where: "in mid-text", bytes: [0x81, 126, 1, 44, 1, 2, 3] },
-  { where: "in mid-ping", bytes: [0x89, 10, 1, 2, 3] },
-  { where: "in a text begun earlier", begun: [0x81, 126, 1, 44], bytes: [1, 2, 3] },
-  { where: "behind a fragment of text", bytes: [0x01, 3, 97, 98, 99] }
+const halts: ReadonlyArray<Halt> = [
+  { where: "in mid-header", reads: [[0x82]] },
+  { where: "in mid-message", reads: [[0x82, 126, 1, 44, 1, 2, 3]] },
+  { where: "in mid-text", reads: [[0x81, 126, 1, 44, 1, 2, 3]] },
+  { where: "in mid-ping", reads: [[0x89, 10, 1, 2, 3]] },
+  { where: "in a text begun earlier", begun: [0x81, 126, 1, 44], reads: [[1, 2, 3]] },
+  { where: "behind a mask in two reads", masked: true, begun: [0x81, 0xfa], reads: [[1, 2], [3, 4, 5]] },
+  { where: "behind a fragment of text", reads: [[0x01, 3, 97, 98, 99]] },
+  { where: "behind a fragment of text in two reads", reads: [[0x01, 3, 97], [98, 99]] }
 ]
 
 describe.sequential("FrameReader", () => {
-  for (const { begun, bytes, where } of halts) {
+  for (const { reads, where, ...settings } of halts) {
     it(`FrameReader pins no memory of Node's pool when 2,000 peers stop ${where}`, async () => {
-      const readers = Array.from({ length: count }, () => makeReader(ignoring, begun))
+      const readers = Array.from({ length: count }, () => makeReader(ignoring, settings))
       const before = await memory()
       for (const reader of readers) {
-        reader.read(Buffer.from(bytes))
-        usePool()
+        for (const bytes of reads) {
+          reader.read(Buffer.from(bytes))
+          usePool()
+        }
       }
       const after = await memory()
       expect(readers).toHaveLength(count)

@@ -14,7 +14,7 @@ type Unfinished = "direct" | "passed" | undefined
  * - `Begun`: the rest of a message that the parser of `ws` had begun when the reader replaced it
  * - `Header`: a header, or the rest of one
  * - `Direct`: payload of a frame that this reader reads itself
- * - `Passed`: a frame for the parser of `ws`
+ * - `Passed`: a whole frame for the parser of `ws`, or the payload of a frame of which the parser has the header
  * - `Refused`: ignored, because a message was refused
  */
 type State = "Begun" | "Header" | "Direct" | "Passed" | "Refused"
@@ -72,8 +72,11 @@ export class FrameReader {
   #filled = 0
   #frameStart = 0
   #fragments = 0
-  /** The bytes of an unfinished message that the parser holds. */
+  /** The bytes of an unfinished message that is passed on: those that the parser holds, and the part below. */
   #passedBytes = 0
+  /** What the parser needs for its next step, as far as that has arrived, and its size. */
+  #part: Buffer | undefined
+  #partSize = 0
   readonly #key = new Uint8Array(4)
   #unfinished: Unfinished
 
@@ -119,9 +122,8 @@ export class FrameReader {
           this.#partialHeader = ownCopy(bytes.subarray(at))
           break
         }
-        this.#begin(bytes, at, size)
+        at += this.#begin(bytes, at, size)
         if (this.#is("Refused")) return length
-        if (this.#is("Direct")) at += size
       }
       const end = Math.min(bytes.length, at + this.#missing)
       const isDirect = this.#is("Direct")
@@ -149,7 +151,27 @@ export class FrameReader {
 
   #passOn(bytes: Buffer, from: number, to: number): void {
     if (this.#missing === 0 && this.#unfinished === undefined) this.#passedBytes = 0
-    this.#pass(ownCopy(bytes.subarray(from, to)))
+    if (from < to && this.#parser.writable) this.#passPart(bytes.subarray(from, to), this.#missing)
+  }
+
+  /**
+   * Passes what the parser needs for its next step once all of that has arrived. The parser joins parts in Node's pool,
+   * and a mask or a fragment that it keeps would keep all of the pool alive.
+   */
+  #passPart(part: Uint8Array, missing: number): void {
+    const end = this.#partSize + part.byteLength
+    if (this.#part === undefined || this.#part.length < end) {
+      const grown = Buffer.allocUnsafeSlow(Math.min(end + missing, Math.max(end * 4, minAllocation)))
+      this.#part?.copy(grown, 0, 0, this.#partSize)
+      this.#part = grown
+    }
+    this.#part.set(part, this.#partSize)
+    this.#partSize = end
+    if (missing > 0) return
+    const whole = this.#part
+    this.#part = undefined
+    this.#partSize = 0
+    this.#pass(whole)
   }
 
   /** Passes the rest of the message that the parser has begun, and no byte behind it. */
@@ -157,19 +179,19 @@ export class FrameReader {
     let at = 0
     while (at < bytes.length) {
       if (!this.#parser.writable) return bytes.length
-      const needed = neededBytes(this.#parser)
+      const needed = neededBytes(this.#parser) - this.#partSize
       if (needed === 0) break
       if (steps-- <= 0) return at
       const end = Math.min(bytes.length, at + needed)
-      this.#pass(ownCopy(bytes.subarray(at, end)))
+      this.#passPart(bytes.subarray(at, end), at + needed - end)
       at = end
     }
     if (neededBytes(this.#parser) === 0) this.#state = "Header"
     return at
   }
 
-  /** Begins a frame, or refuses its message. */
-  #begin(bytes: Buffer, at: number, size: number): void {
+  /** Begins a frame, or refuses its message. Returns how many bytes of the header it has read. */
+  #begin(bytes: Buffer, at: number, size: number): number {
     const first = bytes[at]!
     const opcode = first & 0x0f
     const isLast = (first & 0x80) !== 0
@@ -182,15 +204,19 @@ export class FrameReader {
       this.#frameStart = this.#filled
       if (this.#masked) { for (let i = 0; i < 4; i++) this.#key[i] = bytes[at + size - 4 + i]! }
       if (this.#frameStart + length > this.#limit) this.#fail("too big")
-    } else {
-      this.#state = "Passed"
-      this.#missing = size + length
-      if (opcode < close) {
-        if (this.#unfinished === "direct") this.#fail("interrupted")
-        else this.#unfinished = isLast ? undefined : "passed"
-        this.#passedBytes += Math.min(length, this.#limit)
-      }
+      return size
     }
+    this.#state = "Passed"
+    if (opcode < close) {
+      if (this.#unfinished === "direct") this.#fail("interrupted")
+      else this.#unfinished = isLast ? undefined : "passed"
+      this.#passedBytes += Math.min(length, this.#limit)
+    }
+    const isWhole = bytes.length - at >= size + length
+    this.#missing = isWhole ? size + length : length
+    if (isWhole || this.#is("Refused")) return 0
+    this.#pass(ownCopy(bytes.subarray(at, at + size)))
+    return size
   }
 
   /** Copies a part of the payload to the message. */
@@ -234,6 +260,7 @@ export class FrameReader {
   #fail(fault: Fault): void {
     this.#state = "Refused"
     this.#message = undefined
+    this.#part = undefined
     this.#share.giveBack(this.#share.held)
     this.#refuse(fault)
   }
