@@ -6,6 +6,8 @@ import * as Option from "effect/Option"
 export interface Subcommand {
   readonly name: string
   readonly usage: Usage.Usage
+  /** The commands of a group, such as `check` of `config`. */
+  readonly subcommands?: ReadonlyArray<Subcommand>
 }
 
 /**
@@ -26,11 +28,17 @@ export const prepare = (
     const declared = subcommands.flatMap(({ usage }) => declarations(usage))
     return Either.map(arrange(args, new Map([...declared, ...builtIns])), () => args)
   }
-  if (behind.some(isHelp)) return Either.right([subcommand.name, "--help"])
+  if (behind.some(isHelp)) return Either.right([...pathOf(subcommand, behind), "--help"])
   return Either.map(
     arrange(behind, new Map([...declarations(subcommand.usage), ...builtIns])),
     ({ builtIn, others }) => [subcommand.name, ...builtIn, ...others]
   )
+}
+
+/** The names of the command that the arguments name: that of a group, and that of a command of the group. */
+const pathOf = (subcommand: Subcommand, behind: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const child = subcommand.subcommands?.find(({ name }) => name === behind[0])
+  return child === undefined ? [subcommand.name] : [subcommand.name, ...pathOf(child, behind.slice(1))]
 }
 
 /** An option that a command declares. */

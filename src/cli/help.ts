@@ -11,12 +11,14 @@ const obvious =
 /**
  * Sets a page of help of `@effect/cli` in one or two lines for each option, so that the page fits a screen. The
  * original takes six lines for each. Other texts stay as they are.
+ *
+ * @param before the commands before that of the page, such as `config` of `config check`, which the parser leaves out
  */
-export const compact = (page: string): string => {
+export const compact = (page: string, before: ReadonlyArray<string> = []): string => {
   const blocks = stripVTControlCharacters(page).split(/\n\s*\n/).filter((block) => block.trim() !== "")
   const usage = blocks.find((block) => block.startsWith("$ "))
   if (usage === undefined) return page
-  const lines: Array<string> = [synopsis(usage)]
+  const lines: Array<string> = [synopsis(usage, before, blocks.some((block) => block.trim() === "COMMANDS"))]
   let section = ""
   let name: string | undefined
   let [group, groupAt] = ["", 0]
@@ -50,11 +52,11 @@ export const compact = (page: string): string => {
 }
 
 /** The line of the usage, without the options, which the page lists. */
-const synopsis = (usage: string): string => {
-  const [, command = "", rest = ""] = /^\$ (?:wsmux )?(\w*)(.*)$/s.exec(usage.replace(/\s+/g, " ").trim()) ?? []
-  const name = command === "wsmux" ? "" : ` ${command}`
+const synopsis = (usage: string, before: ReadonlyArray<string>, isGroup: boolean): string => {
+  const [, name = "", rest = ""] = /^\$ (?:wsmux )?(\w*)(.*)$/s.exec(usage.replace(/\s+/g, " ").trim()) ?? []
+  const names = ["wsmux", ...before, ...(name === "" || name === "wsmux" ? [] : [name])]
   const args = rest.match(/<[^>]+>(\.\.\.)?/g) ?? []
-  return ["$ wsmux" + name, name === "" ? "<command>" : "[options]", ...args].join(" ")
+  return ["$", ...names, ...(isGroup ? ["<command>"] : ["[options]", ...args])].join(" ")
 }
 
 const item = (name: string, text: string): ReadonlyArray<string> => {

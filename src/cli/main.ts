@@ -11,7 +11,7 @@ import { agent } from "./agent.js"
 import * as Argv from "./argv.js"
 import { check } from "./check.js"
 import * as ConfigArgs from "./config/args.js"
-import { config } from "./config/command.js"
+import { checkFile, config } from "./config/command.js"
 import * as Reload from "./config/reload.js"
 import { connect } from "./connect.js"
 import { demo } from "./demo.js"
@@ -35,7 +35,11 @@ const subcommands: ReadonlyArray<Argv.Subcommand> = [
   { name: "relay", usage: Command.getUsage(relay) },
   { name: "agent", usage: Command.getUsage(agent) },
   { name: "check", usage: Command.getUsage(check) },
-  { name: "config", usage: Command.getUsage(config) },
+  {
+    name: "config",
+    usage: Command.getUsage(config),
+    subcommands: [{ name: "check", usage: Command.getUsage(checkFile) }]
+  },
   { name: "status", usage: Command.getUsage(status) },
   { name: "doctor", usage: Command.getUsage(doctor) },
   { name: "demo", usage: Command.getUsage(demo) }
@@ -50,7 +54,10 @@ export const main = ([node = "", script = "", ...args]: ReadonlyArray<string>): 
       Either.match(Argv.prepare(subcommands, expanded.args), {
         onLeft: usage,
         onRight: (prepared) =>
-          withPlainOutput(run([node, script, ...prepared]))
+          withPlainOutput(
+            run([node, script, ...prepared]),
+            prepared.at(-1) === "--help" ? prepared.slice(0, -2) : []
+          )
       }).pipe(Effect.provideService(Reload.Typed, expanded), ConfigArgs.placing(expanded)))
   )
 

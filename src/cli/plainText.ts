@@ -5,13 +5,16 @@ import { stripVTControlCharacters } from "node:util"
 import { ListenFailure } from "../WsmuxError.js"
 import { compact } from "./help.js"
 
-/** Runs the parser without its own error output, and with help that fits a screen. */
-export const withPlainOutput = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+/** Runs the parser without its own error output, and with help that fits a screen. `compact` explains `before`. */
+export const withPlainOutput = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  before: ReadonlyArray<string> = []
+): Effect.Effect<A, E, R> =>
   Effect.consoleWith((console) =>
     Effect.withConsole(effect, {
       ...console,
       error: () => Effect.void,
-      log: (...args) => console.log(...args.map((arg) => typeof arg === "string" ? compact(arg) : arg))
+      log: (...args) => console.log(...args.map((arg) => typeof arg === "string" ? compact(arg, before) : arg))
     })
   )
 

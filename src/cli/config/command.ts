@@ -34,7 +34,8 @@ const subcommands = {
 
 const file = Args.text({ name: "file" }).pipe(Args.withDescription("A file for --config, or for --rules."))
 
-const check = Command.make("check", { file }, ({ file }) =>
+/** The command of the group that checks a file. */
+export const checkFile = Command.make("check", { file }, ({ file }) =>
   Effect.gen(function*() {
     const text = yield* Effect.catchAll(readText(file), complainAll)
     if (Rules.isMeant(text)) {
@@ -134,5 +135,5 @@ const complainAll = (faults: ReadonlyArray<string>) =>
 /** The command of configuration files. */
 export const config = Command.make("config").pipe(
   Command.withDescription("Check a file: wsmux config check FILE."),
-  Command.withSubcommands([check])
+  Command.withSubcommands([checkFile])
 )

@@ -189,7 +189,8 @@ describe("wsmux", () => {
     ],
     "agent --help": ["$ wsmux agent", "<url>", "<name>", "--target", "--allow", "--token-file", "--proxy"],
     "check --help": ["$ wsmux check", "--rules", "--remote"],
-    "config --help": ["$ wsmux config", "check"],
+    "config --help": ["$ wsmux config <command>", "check"],
+    "config check --help": ["$ wsmux config check [options] <file>", "The exit code is 0 without a fault"],
     "status --help": ["$ wsmux status", "--json"],
     "demo --help": ["$ wsmux demo", "--dir", "--files", "--keep"]
   }

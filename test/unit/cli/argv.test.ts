@@ -54,6 +54,14 @@ describe("prepare", () => {
     }
   })
 
+  it("prepare keeps the name of a nested command when help is asked for", () => {
+    const group = { ...subcommands[0]!, name: "config", subcommands: [{ ...subcommands[0]!, name: "check" }] }
+    expect(prepare([group], ["config", "check", "a.yaml", "--help"])).toEqual(
+      Either.right(["config", "check", "--help"])
+    )
+    expect(prepare([group], ["config", "--help", "check"])).toEqual(Either.right(["config", "--help"]))
+  })
+
   it("prepare leaves arguments behind -- as they are", () => {
     expect(arranged("connect", "--listen", "1", "--", "--unknown")).toEqual(
       Either.right(["connect", "--listen", "1", "--", "--unknown"])

@@ -67,6 +67,19 @@ describe("compact", () => {
     ])
   })
 
+  it("compact names the group in the usage of a nested command", () => {
+    const check = "USAGE\n\n$ check <file>\n\nDESCRIPTION\n\nCheck a file."
+    expect(compact(check, ["config"]).split("\n")).toEqual([
+      "$ wsmux config check [options] <file>",
+      "",
+      "Check a file.",
+      ""
+    ])
+    expect(compact("USAGE\n\n$ config\n\nCOMMANDS\n\n  - check <file>  Check.").split("\n")[0]).toBe(
+      "$ wsmux config <command>"
+    )
+  })
+
   it("compact keeps a text that is no page of help", () => {
     expect(compact("0.1.0")).toBe("0.1.0")
   })
