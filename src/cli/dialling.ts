@@ -76,6 +76,8 @@ export interface Way {
   readonly tls: ConnectionOptions | undefined
   readonly proxy: URL | undefined
   readonly agent: Http.Agent | undefined
+  /** Why the proxy refused the last dial, if it did. */
+  readonly refusal: () => Proxy.Refusal | undefined
 }
 
 /** Returns how to dial a URL. Fails for wrong options. */
@@ -84,7 +86,9 @@ export const wayOf = (given: GivenWay, url: string) =>
     const headers = yield* headersOf(given)
     const proxy = Option.getOrUndefined(yield* proxyOf(given.proxy, url))
     const tls = yield* tlsOf(given, url)
-    return { headers, tls, proxy, agent: proxy && Proxy.agent(proxy) } satisfies Way
+    const agent = proxy && Proxy.agent(proxy)
+    const refusal = agent === undefined ? () => undefined : Proxy.refusals(agent, proxy!)
+    return { headers, tls, proxy, agent, refusal } satisfies Way
   })
 
 type Dial = Effect.Effect<Transport, ConnectFailure, Scope.Scope>
@@ -107,7 +111,7 @@ export const dialOf = (given: Given) =>
     let reached = redacted(given.url)
     const dials = yield* Effect.forEach(urls, (url) =>
       Effect.map(wayOf(given, url), (way) =>
-        Effect.tap(resuming(NodeTransport.connect(url, way), given.resume, url), () => {
+        Effect.tap(resuming(connect(url, way), given.resume, url), () => {
           reached = redacted(url)
         })))
     const dial = dials.reduce((first, next) =>
@@ -121,11 +125,20 @@ export const dialOf = (given: Given) =>
     } satisfies Dialling
   })
 
+/** Dials a URL. The failure tells where the proxy, and not the server, has answered. */
+const connect = (url: string, way: Way): Dial =>
+  Effect.mapError(NodeTransport.connect(url, way), (failure) => {
+    const refusal = way.refusal()
+    if (failure.reason !== "Rejected" || refusal?.status !== failure.status) return failure
+    const { reason, retryAfterMillis, status } = failure
+    return new ConnectFailure({ url: failure.url, reason, status, retryAfterMillis, cause: refusal })
+  })
+
 /**
  * Whether a server has refused the token, which no further server sees then. All other answers lead to the next URL:
  * those of a proxy whose server is away, and 403 of a proxy that forbids one address.
  */
-const refusesToken = ({ status }: ConnectFailure): boolean => status === 401
+const refusesToken = ({ cause, status }: ConnectFailure): boolean => status === 401 && !(cause instanceof Proxy.Refusal)
 
 const resuming = (dial: Dial, grace: Duration.Duration, url: string): Dial => {
   if (Duration.equals(grace, Duration.zero)) return dial
@@ -190,13 +203,13 @@ const tlsOf = ({ sni, tlsCa, tlsCert, tlsKey }: GivenWay, url: string) =>
 
 /** Describes why the connection failed, and names the option that helps. */
 export const explain = (failure: ConnectFailure, { tlsCa, token }: Pick<GivenWay, "tlsCa" | "token">): string => {
+  if (failure.cause instanceof Proxy.Refusal) return `cannot connect to ${failure.url}: ${failure.cause.message}`
   if (failure.status === 401) {
     const advice = Option.isSome(token)
       ? "the token is wrong"
       : "give the token by --token-file or WSMUX_TOKEN"
     return `${failure.message}: ${advice}`
   }
-  if (failure.status === 407) return `${failure.message}: the proxy asks for user:password@ in --proxy`
   const { code } = (failure.cause ?? {}) as NodeJS.ErrnoException
   if (code === undefined || !untrusted.test(code)) return failure.message
   return `${failure.message}: ${

@@ -38,3 +38,31 @@ export const agent = (proxy: URL): Http.Agent => {
   // behind a firewall only the proxy may know the name
   return new SocksProxyAgent(far.href.replace(/^socks5?:/, "socks5h:").replace(/^socks4:/, "socks4a:"))
 }
+
+/** A proxy has answered CONNECT by a status of its own, and the server was not reached. */
+export class Refusal extends Error {
+  /** @param hasUser whether the proxy was told a user */
+  constructor(readonly status: number, readonly hasUser: boolean) {
+    super(`the proxy answered ${status}${adviceFor(status, hasUser)}`)
+  }
+}
+
+/** Tinyproxy answers 401 where others answer 407. */
+const adviceFor = (status: number, hasUser: boolean): string => {
+  if (status === 401 || status === 407) {
+    return hasUser ? ": the user or password in --proxy is wrong" : ": the proxy asks for user:password@ in --proxy"
+  }
+  if (status === 403) return ": the rules of the proxy forbid this server or its port"
+  return status >= 500 ? ": the proxy does not reach the server" : ""
+}
+
+/** Returns the refusal by which the proxy answered the last CONNECT of an agent, if it did. */
+export const refusals = (agent: Http.Agent, proxy: URL): () => Refusal | undefined => {
+  let status: number | undefined
+  if (agent instanceof HttpsProxyAgent) {
+    agent.on("proxyConnect", (answer: { readonly statusCode: number }) => {
+      status = answer.statusCode
+    })
+  }
+  return () => status === undefined || status === 200 ? undefined : new Refusal(status, proxy.username !== "")
+}

@@ -175,6 +175,9 @@ export const kinds: Readonly<Record<string, Kind>> = {
   }
 }
 
+/** The program and the name of the package of the proxy by CONNECT that stands before no server. */
+export const tinyproxy = { program: findProgram("tinyproxy"), packageName: "tinyproxy" }
+
 /** Squid's name for its shared memory, which a killed Squid leaves behind. */
 const serviceOf = (folder: string): string => basename(folder).replaceAll(/\W/g, "")
 
@@ -232,16 +235,40 @@ export const startForwardSquid = (user: string, password: string): Promise<Proxy
     return kinds.squid!.config({ folder, idle: undefined, lines: lines.join("\n"), port, tlsPort })
   })
 
-const launch = async (
-  name: string,
-  configOf: (setting: Pick<Setting, "folder" | "port" | "tlsPort">) => string
-): Promise<Proxy> => {
-  const kind = kinds[name]!
+/** Starts a Tinyproxy for connections by CONNECT, of one user where one is given. */
+export const startTinyproxy = (user?: string, password?: string): Promise<Proxy> =>
+  start("tinyproxy", {
+    program: tinyproxy.program!,
+    args: (folder) => ["-d", "-c", join(folder, "config")],
+    speaksHttp2: false,
+    configOf: ({ port }) =>
+      [
+        `Port ${port}`,
+        "Listen 127.0.0.1",
+        "Allow 127.0.0.1",
+        "MaxClients 20",
+        "Timeout 600",
+        "LogLevel Error",
+        ...(user === undefined ? [] : [`BasicAuth ${user} ${password}`]),
+        ""
+      ].join("\n")
+  })
+
+type Place = Pick<Setting, "folder" | "port" | "tlsPort">
+
+const launch = (name: string, configOf: (place: Place) => string): Promise<Proxy> =>
+  start(name, { ...kinds[name]!, program: programOf(name)!, configOf })
+
+interface Start extends Pick<Kind, "program" | "args" | "speaksHttp2"> {
+  readonly configOf: (place: Place) => string
+}
+
+const start = async (name: string, { args, configOf, program, speaksHttp2 }: Start): Promise<Proxy> => {
   const folder = mkdtempSync(join(tmpdir(), `wsmux-${name}-`))
   chmodSync(folder, 0o777) // Squid writes there as another user
   const [port, tlsPort] = await freePorts(2) as [number, number]
   writeFileSync(join(folder, "config"), configOf({ folder, port, tlsPort }))
-  const child = spawn(programOf(name)!, [...kind.args(folder)], {
+  const child = spawn(program, [...args(folder)], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder }
   })
@@ -255,7 +282,7 @@ const launch = async (
   }
   return {
     port,
-    tlsPort: kind.speaksHttp2 ? tlsPort : 0,
+    tlsPort: speaksHttp2 ? tlsPort : 0,
     child,
     stop: async () => {
       child.kill("SIGTERM")

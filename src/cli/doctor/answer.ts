@@ -72,6 +72,11 @@ export const refusal = (failure: ConnectFailure, url: URL, way: Way, hasToken: b
   Effect.gen(function*() {
     const { status } = failure
     if (status === undefined) return fail("upgrade", detailOf(failure), adviceForLoss(failure))
+    const refusal = way.refusal()
+    if (refusal?.status === status) {
+      const [detail, advice = "look at the log of the proxy"] = refusal.message.split(": ")
+      return fail("upgrade", `${detail} to CONNECT`, advice)
+    }
     const answer = yield* get(url, way, { ...way.headers, ...upgrading })
     const isPage = answer?.status === status && answer.isPage
     const location = answer?.headers.location
@@ -94,7 +99,6 @@ const adviceForLoss = ({ cause, reason }: ConnectFailure): string => {
 
 const adviceFor = (status: number, hasToken: boolean, isPage: boolean): string => {
   if (status === 401) return hasToken ? "the token is wrong" : "give the token by --token-file or WSMUX_TOKEN"
-  if (status === 407) return "the proxy asks for user:password@ in --proxy"
   if (status >= 300 && status < 400) return "dial the address of the redirect, as ws:// or wss://"
   if (status === 502 || status === 503 || status === 504) {
     return "a proxy before the server does not reach it: check that the server runs, and the address in the proxy"

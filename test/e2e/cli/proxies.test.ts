@@ -89,6 +89,55 @@ describe("wsmux connect --proxy", () => {
       }))
   }
 
+  const refusals = {
+    "401": ["user:wrong@", "the user or password in --proxy is wrong"],
+    "403": ["", "the rules of the proxy forbid this server or its port"],
+    "407": ["", "the proxy asks for user:password@ in --proxy"],
+    "503": ["", "the proxy does not reach the server"]
+  } as const
+  for (const [status, [credentials, advice]] of Object.entries(refusals)) {
+    it.scopedLive(`wsmux connect and doctor tell what to do when the proxy answers ${status} to CONNECT`, () =>
+      Effect.gen(function*() {
+        const server = yield* listening(Net.createServer((client) => {
+          const answer = `HTTP/1.1 ${status} No\r\ncontent-length: 0\r\n\r\n`
+          client.on("error", () => {}).once("data", () => client.end(answer))
+        }))
+        const url = "ws://127.0.0.1:1"
+        const proxy = ["--proxy", `http://${credentials}127.0.0.1:${portOf(server)}`]
+        expect(yield* run(["connect", url, "--listen", "127.0.0.1:0", ...proxy])).toEqual({
+          code: 1,
+          stdout: "",
+          stderr: `wsmux: cannot connect to ${url}: the proxy answered ${status}: ${advice}\n`
+        })
+        const { stdout } = yield* run(["doctor", url, ...proxy, "--json"])
+        expect(JSON.parse(stdout.trim().split("\n").at(-1)!)).toEqual({
+          check: "upgrade",
+          verdict: "fail",
+          detail: `the proxy answered ${status} to CONNECT`,
+          advice
+        })
+      }))
+  }
+
+  it.scopedLive("wsmux connect dials the fallback URL when the proxy answers 401 to CONNECT", () =>
+    Effect.gen(function*() {
+      const { url } = yield* serve(yield* Tcp.echo)
+      const proxy = yield* listening(Net.createServer((client) => {
+        client.on("error", () => {}).once("data", (request) => {
+          if (!request.toString().includes(new URL(url).host)) {
+            return client.end("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n")
+          }
+          const far = Net.connect(Number(new URL(url).port), "127.0.0.1", () => {
+            client.write("HTTP/1.1 200 Connection established\r\n\r\n")
+            join(client, far)
+          })
+        })
+      }))
+      const args = ["--proxy", `http://127.0.0.1:${portOf(proxy)}`, "--fallback-url", url]
+      const client = yield* connect("ws://127.0.0.1:1", args)
+      expect(yield* ask(client.port, "hello")).toEqual(hello)
+    }))
+
   const malformed = {
     HTTPS_PROXY: ["ftp://user:secret@host", "expected http://host:port, https://host:port or socks5://host:port"],
     all_proxy: ["host:99999", "expected a port from 0 to 65535, not 99999"]
