@@ -58,7 +58,8 @@ const examine = (given: Given, way: Dialling.Way, say: (finding: Finding) => Eff
     const { host, port } = Network.endpointOf(way.proxy ?? url)
     const { addresses, finding } = yield* Network.names(host, way.proxy === undefined ? "the server" : "the proxy")
     yield* pass(finding)
-    yield* pass(yield* Network.tcp(addresses, port))
+    const reached = yield* Network.tcp(addresses, port)
+    yield* pass(reached.finding)
     if (url.protocol === "wss:") yield* pass(yield* tls(url, way, Option.isSome(given.tlsCa)))
     const dial = NodeTransport.connect(given.url, way)
     const line = yield* Effect.matchEffect(dial, {
@@ -72,7 +73,7 @@ const examine = (given: Given, way: Dialling.Way, say: (finding: Finding) => Eff
     yield* say(ok("upgrade", "101, a WebSocket"))
     const times = yield* Peer.roundTrips(line)
     const { finding: found, peer } = yield* Peer.identify(line, times)
-    yield* say(Peer.roundTripFinding(times))
+    yield* say(Peer.roundTripFinding(times, reached.time))
     const measured = peer === "native"
       ? yield* Rates.measure(dial, median(times))
       : [found, ...(peer === "go" ? Rates.unmeasured(false) : [])]

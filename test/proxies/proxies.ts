@@ -210,10 +210,19 @@ const listens = (port: number): Promise<boolean> =>
     socket.once("error", () => resolve(false)).once("connect", () => socket.destroy())
   })
 
-/** Starts a proxy before a server. Completes when the proxy listens. */
-export const startProxy = (name: string, server: number, idle?: number): Promise<Proxy> =>
+/**
+ * Starts a proxy before a server. Completes when the proxy listens.
+ *
+ * @param change makes other lines of those for users
+ */
+export const startProxy = (
+  name: string,
+  server: number,
+  idle?: number,
+  change: (lines: string) => string = (lines) => lines
+): Promise<Proxy> =>
   launch(name, ({ folder, port, tlsPort }) => {
-    const lines = linesOf(name)
+    const lines = change(linesOf(name))
       .replace("127.0.0.1:8080", `127.0.0.1:${server}`)
       .replace("parent 8080", `parent ${server}`)
       .replace("http_port 80", `http_port 127.0.0.1:${port}`)

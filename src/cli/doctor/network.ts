@@ -69,20 +69,27 @@ export const names = (host: string, whose: string): Effect.Effect<Located> => {
 /** How long each address may take to answer. */
 const patience = 5000
 
+export interface Reached {
+  readonly finding: Finding
+  /** The milliseconds that the fastest address took. */
+  readonly time: number
+}
+
 /** Connects to each address at once, and tells which of them answer. */
-export const tcp = (addresses: ReadonlyArray<string>, port: number): Effect.Effect<Finding> =>
+export const tcp = (addresses: ReadonlyArray<string>, port: number): Effect.Effect<Reached> =>
   Effect.map(
     Effect.forEach(addresses, (host) => connect({ host, port }), { concurrency: "unbounded" }),
     (attempts) => {
       const answered = attempts.filter(({ fault }) => fault === undefined)
       const silent = attempts.filter(({ fault }) => fault !== undefined)
       const faults = silent.map(({ fault, place }) => `${place}: ${fault}`).join(", ")
-      if (answered.length === 0) return fail("tcp", faults, adviceFor(silent[0]?.fault))
+      if (answered.length === 0) return { finding: fail("tcp", faults, adviceFor(silent[0]?.fault)), time: 0 }
       const fastest = answered.reduce((a, b) => a.time <= b.time ? a : b)
       const detail = `${fastest.place} answers in ${millis(fastest.time)}`
-      return silent.length === 0
+      const finding = silent.length === 0
         ? ok("tcp", detail)
         : warn("tcp", `${detail}, but ${faults}`, "clients may wait for the addresses that do not answer")
+      return { finding, time: fastest.time }
     }
   )
 

@@ -29,12 +29,28 @@ export const listen = (transport: Transport): Effect.Effect<Line> =>
 
 const pings = 7
 
-/** The milliseconds of several round trips. Empty when the peer answers no ping in time. */
+/** How long pings go on, and how long one may take, in milliseconds. */
+const pinging = 2000
+const pingPatience = 10_000
+
+/** The milliseconds of several round trips, at least one. Empty when the peer answers no ping in time. */
 export const roundTrips = ({ transport }: Line): Effect.Effect<ReadonlyArray<number>> =>
-  Effect.replicateEffect(ping(transport), pings).pipe(
-    Effect.timeout("10 seconds"),
-    Effect.orElseSucceed(() => [])
-  )
+  Effect.suspend(() => {
+    const times: Array<number> = []
+    let spent = 0
+    return ping(transport).pipe(
+      Effect.timeout(pingPatience),
+      Effect.repeat({
+        until: (time) => {
+          times.push(time)
+          spent += time
+          return times.length === pings || spent >= pinging
+        }
+      }),
+      Effect.ignore,
+      Effect.as(times)
+    )
+  })
 
 const ping = (transport: Transport): Effect.Effect<number> =>
   Effect.async((resume) => {
@@ -42,13 +58,25 @@ const ping = (transport: Transport): Effect.Effect<number> =>
     transport.ping?.(() => resume(Effect.succeed(performance.now() - start)))
   })
 
-export const roundTripFinding = (times: ReadonlyArray<number>): Finding =>
-  times.length === 0
-    ? warn("round trip", "not measured: the peer answers no ping", "a proxy may hold back control frames")
-    : ok(
+/** A ping that takes so much longer than a TCP connection, in milliseconds, was held back, or has gone further. */
+const held = 500
+
+/** Judges the milliseconds of pings. `connect` is the time of a TCP connection to the first machine of the way. */
+export const roundTripFinding = (times: ReadonlyArray<number>, connect: number): Finding => {
+  if (times.length === 0) {
+    return warn("round trip", "not measured: the peer answers no ping", "a proxy may hold back control frames")
+  }
+  const trip = median(times)
+  const several = times.length === 1 ? "of one ping" : `the median of ${times.length} pings`
+  const detail = `${millis(trip)}, ${several}; at most ${millis(Math.max(...times))}`
+  return trip > 5 * connect + held
+    ? warn(
       "round trip",
-      `${millis(median(times))}, the median of ${times.length} pings; at most ${millis(Math.max(...times))}`
+      `${detail}, where TCP connects in ${millis(connect)}`,
+      "a proxy on the way holds bytes back, or is far from the server: turn off its buffers and scanners"
     )
+    : ok("round trip", detail)
+}
 
 /** What the other end of the WebSocket is. */
 export type Peer = "native" | "go" | "other"

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import { writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import * as Https from "node:https"
-import type { AddressInfo } from "node:net"
+import * as Net from "node:net"
 import { WebSocketServer } from "ws"
 import type { Finding } from "../../../src/cli/doctor/finding.js"
 import { makeAuthority } from "../../support/certificates.js"
@@ -32,10 +32,10 @@ const noProxy = Object.fromEntries(["http_proxy", "https_proxy", "all_proxy", "H
   .map((name) => [name, ""]))
 
 /** Listens at a free port, and completes with the port. */
-const listen = <S extends Http.Server>(server: S) =>
+const listen = (server: Net.Server & Pick<Http.Server, "closeAllConnections">) =>
   Effect.acquireRelease(
     Effect.async<number>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.succeed((server.address() as AddressInfo).port)))
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed((server.address() as Net.AddressInfo).port)))
     }),
     () =>
       Effect.sync(() => {
@@ -161,6 +161,83 @@ describe("wsmux doctor", () => {
         const { code, of, stdout } = yield* examine(`ws://127.0.0.1:${port}`)
         expect(of("upgrade")).toMatchObject({ verdict: "fail", ...finding })
         expect({ code, leaks: stdout.includes(secret) }).toEqual({ code: 1, leaks: false })
+      }))
+  }
+
+  /** Go's wire up to v102 as its users know it: no frame that is unknown or malformed ends the session. */
+  it.scopedLive("wsmux doctor knows Go up to v102 when a peer ignores unknown frames", () =>
+    Effect.gen(function*() {
+      const server = Http.createServer()
+      new WebSocketServer({ server }).on("connection", (ws) =>
+        ws.on("message", (data: Buffer) => {
+          if (data[0] === 1) ws.send(Buffer.concat([Buffer.of(2), data.subarray(1, 5), Buffer.of(0, 4, 0, 0)]))
+        }))
+      const port = yield* listen(server)
+      const { code, of, verdicts } = yield* examine(`ws://127.0.0.1:${port}`)
+      expect(of("peer")).toEqual({
+        check: "peer",
+        verdict: "warn",
+        detail: "Go wsmux up to v102; accepts streams with a window of 1024 bytes",
+        advice: "use connect --listen: -L, -R, -D and -W need wsmux 0.2 at the server"
+      })
+      expect({ code, upgrade: verdicts.upgrade, trip: verdicts["round trip"] }).toEqual({
+        code: 0,
+        upgrade: "ok",
+        trip: "ok"
+      })
+    }))
+
+  /** Holds the bytes of each direction back: until as many have come, or for one second. */
+  const holding = (target: number, enough: number) =>
+    listen(Object.assign(
+      Net.createServer({ allowHalfOpen: true }, (near) => {
+        const far = Net.connect({ port: target, host: "127.0.0.1", allowHalfOpen: true })
+        for (const [from, to] of [[near, far], [far, near]] as const) {
+          let held: Array<Buffer> = []
+          let size = 0
+          let timer: NodeJS.Timeout | undefined
+          const flush = () => {
+            clearTimeout(timer)
+            timer = undefined
+            for (const bytes of held) to.write(bytes)
+            held = []
+            size = 0
+          }
+          from.on("data", (bytes: Buffer) => {
+            held.push(bytes)
+            size += bytes.length
+            if (size >= enough) flush()
+            else timer ??= setTimeout(flush, 1000)
+          })
+          from.on("end", () => {
+            flush()
+            to.end()
+          })
+          from.on("error", () => {
+            clearTimeout(timer)
+            to.destroy()
+          })
+        }
+      }),
+      { closeAllConnections: () => {} }
+    ))
+
+  for (const [what, enough] of [["every byte", Infinity], ["less than 16 KiB", 16 * 1024]] as const) {
+    it.scopedLive(`wsmux doctor warns of a proxy when it holds ${what} back for a second`, () =>
+      Effect.gen(function*() {
+        const { url } = yield* serveWith(["--token", secret, "--allow", "db:1"])
+        const port = yield* holding(Number(new URL(url).port), enough)
+        const { code, of, verdicts } = yield* examine(`ws://127.0.0.1:${port}`, [], { WSMUX_TOKEN: secret })
+        expect(of("round trip")).toMatchObject({
+          verdict: "warn",
+          detail: expect.stringMatching(/^\d{4} ms, .* pings?; at most \d{4} ms, where TCP connects in \S+ ms$/),
+          advice: "a proxy on the way holds bytes back, or is far from the server: turn off its buffers and scanners"
+        })
+        expect({ code, peer: verdicts.peer }).toEqual({ code: 0, peer: "ok" })
+        for (const check of ["throughput", "buffering"]) { // some round trips more than the server allows
+          const finding = of(check)
+          expect(["ok", "see the round trip: answers come too late"]).toContain(finding?.advice ?? finding?.verdict)
+        }
       }))
   }
 

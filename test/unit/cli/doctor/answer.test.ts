@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { judgeClock } from "../../../../src/cli/doctor/answer.js"
+import { roundTripFinding } from "../../../../src/cli/doctor/peer.js"
 import { judgeBuffering } from "../../../../src/cli/doctor/rates.js"
 
 /** A time of this machine without a fraction of a second. */
@@ -17,6 +18,24 @@ describe("judgeClock", () => {
       expect(judgeClock(date, noon + 100, noon + 200)).toMatchObject({ verdict, detail })
     })
   }
+})
+
+describe("roundTripFinding", () => {
+  it("roundTripFinding warns of a proxy when a ping takes much longer than TCP", () => {
+    expect(roundTripFinding([2000, 2001, 2002], 1)).toEqual({
+      check: "round trip",
+      verdict: "warn",
+      detail: "2001 ms, the median of 3 pings; at most 2002 ms, where TCP connects in 1.0 ms",
+      advice: "a proxy on the way holds bytes back, or is far from the server: turn off its buffers and scanners"
+    })
+    expect(roundTripFinding([400], 1)).toEqual({
+      check: "round trip",
+      verdict: "ok",
+      detail: "400 ms, of one ping; at most 400 ms"
+    })
+    expect(roundTripFinding([2000], 700).verdict).toBe("ok")
+    expect(roundTripFinding([], 1).verdict).toBe("warn")
+  })
 })
 
 describe("judgeBuffering", () => {
