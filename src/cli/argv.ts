@@ -1,6 +1,7 @@
 import type * as Usage from "@effect/cli/Usage"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Habits from "./habits.js"
 
 /** A subcommand with the options that its usage declares. */
 export interface Subcommand {
@@ -25,12 +26,14 @@ export const prepare = (
   const [name, ...behind] = args
   const subcommand = subcommands.find((subcommand) => subcommand.name === name)
   if (subcommand === undefined) {
+    const habit = Habits.ofCommand(name ?? "")
+    if (habit !== undefined) return Either.left(habit)
     const declared = subcommands.flatMap(({ usage }) => declarations(usage))
     return Either.map(arrange(args, new Map([...declared, ...builtIns])), () => args)
   }
   if (behind.some(isHelp)) return Either.right([...pathOf(subcommand, behind), "--help"])
   return Either.map(
-    arrange(behind, new Map([...declarations(subcommand.usage), ...builtIns])),
+    arrange(behind, new Map([...declarations(subcommand.usage), ...builtIns]), subcommand.name),
     ({ builtIn, others }) => [subcommand.name, ...builtIn, ...others]
   )
 }
@@ -101,7 +104,7 @@ const declarations = (usage: Usage.Usage): ReadonlyArray<readonly [string, Decla
   optionsOf(usage).map(([name, { kind }]) => [name, { takesValue: kind !== "flag", isRepeatable: kind === "texts" }])
 
 /** Separates the built-in options from the other arguments, or returns the first fault. */
-const arrange = (args: ReadonlyArray<string>, options: ReadonlyMap<string, Declaration>) => {
+const arrange = (args: ReadonlyArray<string>, options: ReadonlyMap<string, Declaration>, command = "") => {
   const builtIn: Array<string> = []
   const others: Array<string> = []
   const seen = new Set<string>()
@@ -117,7 +120,9 @@ const arrange = (args: ReadonlyArray<string>, options: ReadonlyMap<string, Decla
     }
     const { inline, name } = split(arg)
     const option = options.get(name)
-    if (option === undefined) return Either.left(`Received unknown argument: '${name}'`)
+    if (option === undefined) {
+      return Either.left(`Received unknown argument: '${name}'${Habits.ofOption(command, name)}`)
+    }
     if (seen.has(name) && !option.isRepeatable) return Either.left(`${name}: the option is given twice`)
     seen.add(name)
     const value = option.takesValue ? inline ?? args[++i] : inline

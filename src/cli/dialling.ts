@@ -13,6 +13,7 @@ import * as NodeTransport from "../NodeTransport.js"
 import * as ResumableTransport from "../ResumableTransport.js"
 import type { Transport } from "../Transport.js"
 import { ConnectFailure } from "../WsmuxError.js"
+import * as Habits from "./habits.js"
 import * as Shared from "./options.js"
 import * as Proxy from "./proxy.js"
 import { tell } from "./resumption.js"
@@ -160,7 +161,7 @@ function checkUrl(url: string, option = "") {
   if (isWebSocketUrl(url)) return Effect.succeed(url)
   const cause = new SyntaxError("neither ws:// nor wss://")
   const { message } = new ConnectFailure({ url: redacted(url), reason: "InvalidUrl", cause })
-  return Shared.usage(`${option}${message}`)
+  return Shared.usage(`${option}${message}${Habits.ofUrl(url)}`)
 }
 
 const headersOf = ({ headers, token }: GivenWay) => {
@@ -209,6 +210,9 @@ export const explain = (failure: ConnectFailure, { tlsCa, token }: Pick<GivenWay
       ? "the token is wrong"
       : "give the token by --token-file or WSMUX_TOKEN"
     return `${failure.message}: ${advice}`
+  }
+  if (failure.status !== undefined && failure.status < 400) {
+    return `${failure.message}: a web server answers there, and no wsmux serve; wsmux doctor tells more`
   }
   const { code } = (failure.cause ?? {}) as NodeJS.ErrnoException
   if (code === undefined || !untrusted.test(code)) return failure.message

@@ -15,6 +15,7 @@ import { idle } from "./doctor/idle.js"
 import * as Network from "./doctor/network.js"
 import * as Peer from "./doctor/peer.js"
 import * as Rates from "./doctor/rates.js"
+import * as Habits from "./habits.js"
 import * as Shared from "./options.js"
 
 const options = {
@@ -34,7 +35,8 @@ interface Given extends Dialling.GivenWay {
 export const doctor = Command.make("doctor", options, (given) =>
   Effect.gen(function*() {
     if (!/^wss?:\/\/[^/]/.test(given.url) || given.url.includes("#") || !URL.canParse(given.url)) {
-      return yield* Shared.usage(`url: ${portFault(given.url) ?? "expected ws://host:port or wss://host:port"}`)
+      const expected = `expected ws://host:port or wss://host:port${Habits.ofUrl(given.url)}`
+      return yield* Shared.usage(`url: ${portFault(given.url) ?? expected}`)
     }
     const way = yield* Dialling.wayOf(given, given.url)
     const failed: Array<string> = []

@@ -6,6 +6,7 @@ import { redacted } from "../../Address.js"
 import { plainText } from "../../internal/text/plainText.js"
 import { portFault } from "../../internal/text/portFault.js"
 import * as Endpoint from "../endpoint.js"
+import * as Habits from "../habits.js"
 import { parsed, usage } from "../options.js"
 import * as Rule from "../policy/rule.js"
 import * as Place from "./place.js"
@@ -43,7 +44,8 @@ const parseAll = <A>(
 const wrong = (name: string, expected: string, text: string) => {
   const shown = plainText(redacted(text)).slice(0, 80) // the text may be an address
   const fault = portFault(text)
-  return usage(`${name}: ${fault === undefined ? `expected ${expected}, not` : `${fault} in`} '${shown}'`)
+  const habit = Habits.ofForward(name, text)
+  return usage(`${name}: ${fault === undefined ? `expected ${expected}, not` : `${fault} in`} '${shown}'${habit}`)
 }
 
 const twoPlaces =

@@ -71,6 +71,11 @@ describe("prepare", () => {
   const faults: ReadonlyArray<readonly [string, ReadonlyArray<string>, string]> = [
     ["an option is unknown", ["--unknown"], "Received unknown argument: '--unknown'"],
     ["a letter is unknown", ["-x1"], "Received unknown argument: '-x'"],
+    [
+      "an option is that of another tunnel",
+      ["-v"],
+      "Received unknown argument: '-v': give --log-level debug"
+    ],
     ["an unknown option has a value", ["--unknown=secret"], "Received unknown argument: '--unknown'"],
     ["an option is given twice", ["--listen", "1", "--listen", "2"], "--listen: the option is given twice"],
     ["a value is missing", ["--listen"], "Expected a value following option: '--listen'"],

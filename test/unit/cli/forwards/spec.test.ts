@@ -75,6 +75,14 @@ describe("Spec", () => {
     })
   }
 
+  it("Spec.parse returns none when a forward is written as an address", () => {
+    for (const text of ["tcp://8080:db:80", "udp://53:1.1.1.1:53", "tcp:///run/a:/run/b"]) {
+      expect([text, Spec.parse("local", text)]).toEqual([text, Option.none()])
+      expect([text, Spec.parse("remote", text)]).toEqual([text, Option.none()])
+      expect([text, Spec.parseRemote(text)]).toEqual([text, Option.none()])
+    }
+  })
+
   it("Spec.parse returns a proxy when -R names only a listener", () => {
     expect(Spec.parse("remote", "1080")).toEqual(tcp("remote", near(1080), "proxy"))
     expect(Spec.parse("remote", "*:1080")).toEqual(tcp("remote", Place.port("*", 1080), "proxy"))
