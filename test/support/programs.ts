@@ -44,6 +44,8 @@ export const programs = {
   git: findProgram("git"),
   dig: findProgram("dig"),
   prlimit: findProgram("prlimit"),
+  "systemd-notify": findProgram("systemd-notify"),
+  perl: findProgram("perl"),
   zsh: findProgram("zsh"),
   fish: findProgram("fish"),
   WebKitWebDriver: findProgram("WebKitWebDriver"),

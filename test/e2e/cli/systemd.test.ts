@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import {
   chmodSync,
   closeSync,
@@ -15,10 +15,16 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
+import { programs } from "../../support/programs.js"
 import { within } from "../../support/within.js"
 import * as Tcp from "./tcp.js"
 import { makeWaits } from "./waits.js"
-import { connect, serve } from "./wsmux.js"
+import { connect, logged, serve } from "./wsmux.js"
+
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "wsmux-"))),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+)
 
 /**
  * A folder with a stand-in for `systemd-notify`, which writes its arguments to a file and then runs the lines of
@@ -26,10 +32,7 @@ import { connect, serve } from "./wsmux.js"
  */
 const standIn = (rest = "") =>
   Effect.gen(function*() {
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => mkdtempSync(join(tmpdir(), "wsmux-"))),
-      (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-    )
+    const folder = yield* temporary
     const { until, wake } = makeWaits()
     yield* Effect.acquireRelease(
       Effect.sync(() => watch(folder, wake)),
@@ -117,5 +120,77 @@ describe.skipIf(process.platform !== "linux")("wsmux and systemd", () => {
       const near = yield* Tcp.connect(port)
       yield* near.write("hello")
       yield* near.received(5)
+    }))
+})
+
+/** Prints each datagram that comes to the socket as a line: Node has no sockets of that kind. */
+const receiver = `
+  use IO::Socket::UNIX;
+  $| = 1;
+  my $socket = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0] =~ s/^@/\\0/r) or die $!;
+  print "bound\\n";
+  while (defined $socket->recv(my $message, 4096)) { print $message =~ s/\\n/ /gr, "\\n" }
+`
+
+/** Listens at an address of NOTIFY_SOCKET in the place of systemd. */
+const listenAt = (address: string) =>
+  Effect.gen(function*() {
+    const { until, wake } = makeWaits()
+    let output = ""
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() => spawn(programs.perl!, ["-e", receiver, address], { stdio: ["ignore", "pipe", "inherit"] })),
+      (child) => Effect.sync(() => child.kill("SIGKILL"))
+    )
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text
+      wake()
+    })
+    const lines = () => output.split("\n").slice(0, -1)
+    yield* until(() => lines()[0] === "bound" ? Effect.void : undefined).pipe(
+      within("30 seconds", "the receiver in the place of systemd")
+    )
+    /** Awaits as many states. `BARRIER=1` is of `systemd-notify`, which waits until its message has been read. */
+    return (count: number) =>
+      until(() => {
+        const states = lines().slice(1).filter((line) => line !== "BARRIER=1")
+        return states.length < count ? undefined : Effect.succeed(states)
+      }).pipe(within("30 seconds", `${count} messages to systemd`))
+  })
+
+// The program `systemd-notify` and the socket are real here. systemd itself is not: a container has none that runs
+// units, so no test shows what systemd does with the messages.
+describe.skipIf(programs["systemd-notify"] === undefined || programs.perl === undefined)("wsmux and systemd", () => {
+  it.scopedLive("wsmux serve tells its states by systemd-notify when NOTIFY_SOCKET is a path", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporary
+      const socket = join(folder, "notify")
+      const until = yield* listenAt(socket)
+      const rules = join(folder, "rules.yaml")
+      writeFileSync(rules, "users: {}")
+      const server = yield* serve(yield* Tcp.echo, ["--rules", rules], {
+        env: { NOTIFY_SOCKET: socket },
+        last: "SIGTERM"
+      })
+      expect(yield* until(1)).toEqual(["READY=1"])
+      yield* server.signal("SIGHUP")
+      expect((yield* until(3)).slice(1)).toEqual([
+        expect.stringMatching(/^RELOADING=1 MONOTONIC_USEC=\d+$/),
+        "READY=1"
+      ])
+      yield* server.signal("SIGTERM")
+      expect((yield* until(4)).slice(3)).toEqual(["STOPPING=1"])
+      expect(yield* server.exit).toBe(0)
+      expect(logged(server, "WARN")).toEqual([])
+    }))
+
+  it.scopedLive("wsmux connect tells its states by systemd-notify when NOTIFY_SOCKET is abstract", () =>
+    Effect.gen(function*() {
+      const socket = `@wsmux/test/${process.pid}`
+      const until = yield* listenAt(socket)
+      const { url } = yield* serve(yield* Tcp.echo)
+      const client = yield* connect(url, [], { env: { NOTIFY_SOCKET: socket } })
+      expect(yield* until(1)).toEqual(["READY=1"])
+      yield* client.signal("SIGTERM")
+      expect((yield* until(2)).slice(1)).toEqual(["STOPPING=1"])
     }))
 })
