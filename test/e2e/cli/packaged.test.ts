@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { fileURLToPath } from "node:url"
 import packageJson from "../../../package.json" with { type: "json" }
 import { text } from "../../support/bytes.js"
-import { findProgram } from "../../support/programs.js"
 import * as Tcp from "./tcp.js"
 import { connect, logged, run, serve } from "./wsmux.js"
 
@@ -71,46 +70,4 @@ describe.runIf(isPackable)("the single executable", () => {
         expect(logged(server, "WARN")).toEqual([])
       }))
   }
-})
-
-describe("the Dockerfile", () => {
-  const lines = readFileSync(`${root}Dockerfile`, "utf8").split("\n").filter((line) => /^[A-Z]/.test(line))
-
-  it("the Dockerfile copies only files that exist and that .dockerignore lets in", () => {
-    const kept = readFileSync(`${root}.dockerignore`, "utf8").split("\n").filter((line) => line.startsWith("!"))
-    const sources = lines.flatMap((line) => {
-      const [, rest = ""] = /^COPY (?!--from)(.+) \S+$/.exec(line) ?? []
-      return rest === "" ? [] : rest.split(" ")
-    })
-    expect(sources).toContain("src")
-    expect(sources.filter((source) => !existsSync(root + source))).toEqual([])
-    expect(sources.filter((source) => !kept.includes(`!${source}`))).toEqual([])
-  })
-
-  it("the Dockerfile ends in a stage without root and with the command as entry point", () => {
-    const last = lines.slice(lines.lastIndexOf(lines.filter((line) => line.startsWith("FROM ")).at(-1) ?? ""))
-    const known = /^(FROM|WORKDIR|COPY|RUN|ENV|USER|ENTRYPOINT|CMD) \S/
-    expect(lines.filter((line) => !known.test(line))).toEqual([])
-    expect(last).toContain("USER nonroot")
-    expect(last.filter((line) => line.startsWith("RUN"))).toEqual([])
-    const [, entry = "[]"] = /^ENTRYPOINT (.+)$/.exec(last.find((line) => line.startsWith("ENTRYPOINT ")) ?? "") ?? []
-    expect(JSON.parse(entry)).toContain("/wsmux/dist/cli/bin.js")
-  })
-
-  const docker = findProgram("docker")
-  const hasDocker = docker !== undefined && spawnSync(docker, ["info"], { timeout: 10_000 }).status === 0
-  if (!hasDocker) {
-    process.stderr.write("\n*** SKIPPED: the build of the Dockerfile, because no docker runs here ***\n\n")
-  }
-
-  it.runIf(hasDocker)("the Dockerfile makes an image that prints the version", () => {
-    const image = `wsmux-test-${process.pid}`
-    const call = (...args: ReadonlyArray<string>) => spawnSync(docker!, args, { cwd: root, encoding: "utf8" })
-    try {
-      expect(call("build", "--quiet", "--tag", image, ".")).toMatchObject({ status: 0 })
-      expect(call("run", "--rm", image, "--version").stdout).toBe(`${packageJson.version}\n`)
-    } finally {
-      call("image", "rm", "--force", image)
-    }
-  }, 600_000)
 })
