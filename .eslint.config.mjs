@@ -2,7 +2,7 @@ import effect from "@effect/eslint-plugin"
 import tseslint from "typescript-eslint"
 
 export default tseslint.config(
-  { ignores: ["test/e2e/browser/build/**", "test/runtimes/build/**", "dist/**", "node_modules/**"] },
+  { ignores: ["test/**/build/**", "dist/**", "node_modules/**"] },
   {
     files: ["**/*.ts", "**/*.mjs", "**/*.cjs"],
     extends: [...tseslint.configs.recommended],

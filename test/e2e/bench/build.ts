@@ -1,9 +1,11 @@
+import { build } from "esbuild"
 import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Report } from "../../bench/report.js"
+import { inOneFile } from "../../support/bundle.js"
 
 const root = fileURLToPath(new URL("../../../", import.meta.url))
 
@@ -31,11 +33,26 @@ export const run = (file: string, args: ReadonlyArray<string>): Promise<Outcome>
     child.on("close", (code) => resolve({ code, stdout, stderr }))
   })
 
-/** Compiles the benchmarks against the built package, as their commands do. */
+/** The packages outside the bundle. */
+const external = [...inOneFile.external, "bpmux", "@libp2p/*"]
+
+/**
+ * Compiles the benchmarks against the built package, as their commands do. Then bundles the program that
+ * `npm run bench` starts for each side of each row.
+ */
 export const compile = async (): Promise<void> => {
   if (!existsSync(join(root, "dist/cli/bin.js"))) throw new Error("dist/cli/bin.js: not built, run npm run build")
   const { code, stdout } = await run(join(root, "node_modules/typescript/bin/tsc"), ["-p", "test/bench"])
   if (code !== 0) throw new Error(`tsc -p test/bench: ${stdout}`)
+  await build({
+    ...inOneFile,
+    external,
+    entryPoints: [built("side.js")],
+    outdir: built("."),
+    outbase: built("."),
+    splitting: true,
+    allowOverwrite: true
+  })
 }
 
 /** Runs a benchmark, and returns its report. The benchmark prints its failures. */

@@ -5,14 +5,14 @@ import { Transport } from "effect-wsmux/Transport"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { pattern } from "../../support/bytes.js"
-import { buildProgram, Child } from "../../support/child.js"
+import { buildInOneFile, Child } from "../../support/child.js"
 import { signal, webSocket } from "../../support/transports.js"
 import type { Kind, Options, Question } from "./flooder.js"
 import { full, isFull, makeVictim, patience, report } from "./support.js"
 
 const programs = Promise.all([
-  buildProgram(new URL("./flooder.ts", import.meta.url)),
-  buildProgram(new URL("./bare.ts", import.meta.url))
+  buildInOneFile(new URL("./flooder.ts", import.meta.url)),
+  buildInOneFile(new URL("./bare.ts", import.meta.url))
 ])
 
 const sockets = 16

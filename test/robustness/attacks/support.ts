@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type { Memory } from "../../support/answering.js"
 import { pattern } from "../../support/bytes.js"
-import { buildProgram, Child } from "../../support/child.js"
+import { buildInOneFile, Child } from "../../support/child.js"
 import { readAll } from "../../support/sessions.js"
 import { within } from "../../support/within.js"
 import type { Condition, Options, Question } from "./victim.js"
@@ -29,7 +29,7 @@ export const perSession = 104 * 1024
 /** How long one attack may take in milliseconds. */
 export const patience = full(600_000, 120_000)
 
-const built = buildProgram(new URL("./victim.ts", import.meta.url))
+const built = buildInOneFile(new URL("./victim.ts", import.meta.url))
 
 /** Starts a server in a process of its own, with further flags for Node. */
 export const makeVictim = (options: Options = {}, flags: ReadonlyArray<string> = []) =>

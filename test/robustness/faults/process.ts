@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import { build } from "esbuild"
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { fromSources, inOneFile } from "../../support/bundle.js"
 import { sendSignal } from "../../support/signals.js"
 import { patience, within } from "../../support/within.js"
 
@@ -37,16 +38,12 @@ export interface Peer {
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
-/** The program of the process, bundled from the sources without the packages. */
+/** The program of the process, bundled from the sources. */
 const program = Effect.runSync(Effect.cached(Effect.promise(async () => {
   const { outputFiles } = await build({
-    bundle: true,
-    format: "esm",
-    logLevel: "silent",
-    alias: { "effect-wsmux": here("../../../src") },
+    ...inOneFile,
+    alias: fromSources,
     entryPoints: [here("./peer.ts")],
-    platform: "node",
-    packages: "external",
     write: false
   })
   return outputFiles[0]!.text

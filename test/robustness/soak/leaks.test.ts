@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { buildProgram, Child } from "../../support/child.js"
+import { buildInOneFile, Child } from "../../support/child.js"
 import type { Question, State } from "./leaker.js"
 
 /** `WSMUX_LEAKS=full` for a hundred thousand streams and a thousand sessions. */
@@ -11,7 +11,7 @@ const counts = isFull ? { streams: 100_000, sessions: 1000 } : { streams: 10_000
 const slack = 3e6
 const perPiece = { streams: 30, sessions: 1000 }
 
-const built = buildProgram(new URL("./leaker.ts", import.meta.url))
+const built = buildInOneFile(new URL("./leaker.ts", import.meta.url))
 
 describe.sequential("a process whose streams and sessions have ended", () => {
   for (const transport of ["memory", "ws"] as const) {
