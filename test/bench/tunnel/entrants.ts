@@ -73,9 +73,12 @@ const wsmux = (name: string, file: string, about: string): Entrant => ({
     })
 })
 
-const bare: Entrant = {
-  name: "bare",
-  about: "the smallest relay over one ws socket (bareRelay.ts), without windows",
+/** The smallest relay, with a window for each connection where its KiB are given. */
+const bare = (kib?: number): Entrant => ({
+  name: `bare${kib ?? ""}`,
+  about: `the smallest relay over one ws socket (bareRelay.ts), ${
+    kib === undefined ? "without windows" : `${kib} KiB on the way`
+  }`,
   inNode: true,
   // nothing of Node starts sooner
   version: { file: process.execPath, args: ["-e", "0"] },
@@ -83,12 +86,17 @@ const bare: Entrant = {
     Programs.start(async (programs) => {
       const [port, near] = [await freePort(), await freePort()]
       const start = (side: string, args: ReadonlyArray<number>) =>
-        node(`bare ${side}`, built("bareRelay.js"), [side, ...args.map(String)], settings)
+        node(
+          `bare ${side}`,
+          built("bareRelay.js"),
+          [side, ...args.map(String), ...kib === undefined ? [] : [String(kib * 1024)]],
+          settings
+        )
       programs.launchFar("bare serve", start("serve", [port, target]))
       await eventually("bare serve", 15, programs.all, () => reachable(port))
       programs.launchNear("bare connect", near, start("connect", [near, port]))
     })
-}
+})
 
 const chisel = (): Entrant | undefined => {
   const file = find("chisel")
@@ -139,7 +147,21 @@ const firstLine = (file: string): string =>
   spawnSync(file, ["--version"], { encoding: "utf8", timeout: 5000 }).stdout.trim().split("\n", 1)[0]!
 
 /** The names of all entrants in the order of the report. */
-export const names = ["direct", "ours", "before", "bare", "ssh", "chisel", "wstunnel"] as const
+export const names = [
+  "direct",
+  "ours",
+  "before",
+  "bare",
+  "bare64",
+  "bare256",
+  "bare1024",
+  "ssh",
+  "chisel",
+  "wstunnel"
+] as const
+
+/** The entrants of a run that names none. The others show what a window costs. */
+export const usual = names.filter((name) => !/^bare\d/.test(name))
 
 /** The chosen entrants that can run here. */
 export const entrants = (chosen: ReadonlyArray<string>, before: string | undefined): ReadonlyArray<Entrant> => {
@@ -147,7 +169,10 @@ export const entrants = (chosen: ReadonlyArray<string>, before: string | undefin
     direct: () => direct,
     ours: () => wsmux("ours", cli, "wsmux connect and serve, ws:// with a token"),
     before: () => before === undefined ? undefined : wsmux("before", before, before),
-    bare: () => bare,
+    bare: () => bare(),
+    bare64: () => bare(64),
+    bare256: () => bare(256),
+    bare1024: () => bare(1024),
     ssh: openSsh,
     chisel,
     wstunnel

@@ -9,7 +9,7 @@ import { bufferutil, caption, machine } from "../environment.js"
 import { makeFolder, show, writeReport } from "../output.js"
 import type { Report } from "../report.js"
 import { type Comparison, resultsOf, type Sample, verdictsOf } from "../results.js"
-import { cli, entrants, names } from "./entrants.js"
+import { cli, entrants, names, usual } from "./entrants.js"
 import { makeGenerator } from "./generator.js"
 import { type Options, parse, usage } from "./options.js"
 import { end, type Place, rowIds, rows, settle } from "./rows.js"
@@ -101,7 +101,7 @@ const bench = async (options: Options): Promise<Report> => {
 const home = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 
 try {
-  const options = parse({ rows: rowIds, entrants: names })
+  const options = parse({ rows: rowIds, entrants: names, usual })
   if (options === undefined) console.log(usage())
   else {
     if (!existsSync(cli)) throw new Error(`${cli}: not built, run npm run build`)

@@ -34,7 +34,7 @@ const flags = {
   quick: ["short rows in cold processes: shows that everything runs and counts right; ends within a minute"],
   rounds: ["how often each entrant runs each row (3, quick 1)", "N"],
   only: ["the rows to run, such as up1,down16, with commas and no spaces", "LIST"],
-  entrants: ["the entrants to run, such as ours,bare,ssh; those that are not installed are left out", "LIST"],
+  entrants: ["the entrants to run, such as ours,bare,ssh, and bare64 to bare1024 with a window of so many KiB", "LIST"],
   before: ["another dist/cli/bin.js, to be measured as the entrant `before`", "PATH"],
   load: ["the language of the load generator, go or node (go where it is installed)", "LANGUAGE"],
   timeout: ["how long a measurement may take in seconds (20, quick 10)", "N"],
@@ -50,6 +50,8 @@ export const usage = (): string => usageOf("npm run bench:tunnel", flags, sizes)
 export interface Known {
   readonly rows: ReadonlyArray<string>
   readonly entrants: ReadonlyArray<string>
+  /** The entrants of a run that names none. */
+  readonly usual: ReadonlyArray<string>
 }
 
 /** The options, or undefined when the arguments ask for help. */
@@ -65,7 +67,7 @@ export const parse = (known: Known): Options | undefined => {
     whole: given.onlyNames("out"),
     rounds: number("rounds", quick ? 1 : 3),
     only: list("only", known.rows),
-    entrants: list("entrants", known.entrants),
+    entrants: text("entrants") === undefined ? known.usual : list("entrants", known.entrants),
     timeout: number("timeout", quick ? 10 : 20),
     budget: number("budget", quick ? 45 : 86_400),
     load,
