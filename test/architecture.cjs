@@ -178,6 +178,7 @@ module.exports = {
       "^src/[^/]+$",
       room("adapter", "settings", "text"),
       "^src/internal/budget/tokenBucket\\.ts$",
+      "^src/internal/tcp/tcpEnds\\.ts$",
       "^src/internal/transport/node/listen\\.ts$"
     ),
     {

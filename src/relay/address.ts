@@ -9,6 +9,9 @@ export interface Asked {
 /** The names that websocktunnel allows. */
 export const isName = (text: string): boolean => /^[\w~.%-]{1,256}$/.test(text)
 
+/** Whether a name can be a host below a domain. Hosts have no capitals, and a label has no dot. */
+export const isHost = (name: string): boolean => /^[a-z\d](?:[a-z\d_-]{0,61}[a-z\d])?$/.test(name)
+
 /**
  * Returns the name and the target of a request: `/NAME/target`, or `/target` for the host `NAME.domain`. Returns
  * undefined where the request names none, or its target is of another form.
@@ -18,7 +21,7 @@ export const parse = (
   domain: string | undefined
 ): Asked | undefined => {
   if (url === undefined || !url.startsWith("/")) return undefined // the absolute form is meant for proxies
-  const host = (headers.host ?? "").toLowerCase().replace(/:\d+$/, "")
+  const host = (headers.host ?? "").toLowerCase().replace(/\.?(:\d*)?$/, "") // a root's dot, and a port
   if (domain !== undefined && host.endsWith(`.${domain}`)) {
     const name = host.slice(0, -domain.length - 1)
     return isName(name) && !name.includes(".") ? { name, target: url } : undefined

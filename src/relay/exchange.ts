@@ -1,8 +1,9 @@
 import * as Effect from "effect/Effect"
 import * as Http from "node:http"
 import type { Duplex } from "node:stream"
+import { reset } from "../internal/tcp/tcpEnds.js"
 import * as Failure from "./failure.js"
-import { answerHeaders, trailersOf } from "./headers.js"
+import { answerHeaders, isCoded, trailersOf } from "./headers.js"
 import { pump } from "./pump.js"
 
 export interface Timeouts {
@@ -27,8 +28,8 @@ export interface Head {
 
 /**
  * Carries one request and its answer over a stream to an agent. Completes when the answer has been sent. Fails while
- * nothing was answered. Later failures destroy the connection of the client, so that a part looks like no whole. A
- * client that goes, and interruption, reset the stream.
+ * nothing was answered. Later failures reset the connection of the client, so that a part looks like no whole: clients
+ * of HTTP/1.0 take an end for the end of the answer. A client that goes, and interruption, reset the stream.
  */
 export const exchange = (
   request: Http.IncomingMessage,
@@ -56,8 +57,9 @@ export const exchange = (
       if (isOver) return
       onward.destroy(new Error(failure.message)) // with an error, which resets the stream
       if (!response.headersSent) return finish(Effect.fail(failure))
-      response.destroy()
       finish(Effect.void)
+      if (response.socket === null) response.destroy()
+      else reset(response.socket, false, () => response.destroy())
     }
     const onSilence = () =>
       fail(request.complete || onward.writableNeedDrain ? Failure.agentSilent : Failure.clientSilent)
@@ -85,8 +87,16 @@ export const exchange = (
       if (isOver || onUpgrade === undefined) return fail(Failure.agentFailed)
       finish(Effect.sync(() => onUpgrade(answer, upgraded, rest)))
     })
+    onward.on("information", ({ headers: { link }, statusCode }) => {
+      timer.refresh()
+      if (statusCode !== 103 || link === undefined || request.httpVersion !== "1.1" || response.headersSent) return
+      try {
+        response.writeEarlyHints({ link })
+      } catch {} // a link that Node finds malformed
+    })
     onward.on("response", (answer) => {
       clearTimeout(timer)
+      if (isCoded(answer)) return fail(Failure.agentFailed)
       try {
         response.writeHead(answer.statusCode!, answer.statusMessage ?? "", answerHeaders(answer))
       } catch { // Node's parser takes texts that its writer refuses
@@ -101,6 +111,7 @@ export const exchange = (
       response.flushHeaders() // an answer may begin long before its body
       response.on("finish", () => finish(Effect.void))
     })
+    if (response.destroyed) onClose() // while the stream was opened
     return Effect.sync(() => {
       finish(Effect.void)
       onward.destroy(new Error("interrupted"))

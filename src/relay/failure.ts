@@ -1,7 +1,7 @@
 import * as Data from "effect/Data"
 
 /** The statuses of answers that the relay gives itself. */
-export const statuses = [400, 404, 408, 429, 502, 503, 504] as const
+export const statuses = [400, 404, 408, 429, 501, 502, 503, 504] as const
 
 /** Why the relay answers a request itself. The message is text for the client. */
 export class Unanswered extends Data.TaggedError("Unanswered")<{
@@ -14,6 +14,8 @@ export class Unanswered extends Data.TaggedError("Unanswered")<{
 export const unknownName = new Unanswered({ status: 404, message: "no agent is connected with that name" })
 
 export const bodyBeforeUpgrade = new Unanswered({ status: 400, message: "an upgrade request with a body" })
+
+export const unknownCoding = new Unanswered({ status: 501, message: "a transfer coding other than chunked" })
 
 export const noAgent = new Unanswered({
   status: 503,

@@ -4,11 +4,12 @@ import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
 import type * as Net from "node:net"
 import type { Duplex } from "node:stream"
+import { reset } from "../internal/tcp/tcpEnds.js"
 import * as NodeDuplex from "../NodeDuplex.js"
 import { parse, pathOf } from "./address.js"
 import * as exchange from "./exchange.js"
 import * as Failure from "./failure.js"
-import { requestHeaders } from "./headers.js"
+import { isCoded, requestHeaders } from "./headers.js"
 import { bookingInterval, type Limits, type Rates } from "./limits.js"
 import { joinRaw, responseOn, writeAnswer } from "./upgrade.js"
 import type { Ways } from "./ways.js"
@@ -42,6 +43,8 @@ export interface Front {
   readonly onUpgrade: (request: Http.IncomingMessage, socket: Net.Socket, head: Buffer) => void
   /** The names of the requests that run. */
   readonly running: () => ReadonlyArray<string>
+  /** Resets the connections of all requests that run, so that no part of an answer looks like a whole. */
+  readonly lose: () => void
   readonly awaitEmpty: Effect.Effect<void>
 }
 
@@ -69,6 +72,7 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
       const relayed = Effect.gen(function*() {
         if (asked === undefined) return yield* Failure.unknownName
         if (upgrade !== undefined && hasBody(request)) return yield* Failure.bodyBeforeUpgrade
+        if (isCoded(request)) return yield* Failure.unknownCoding
         yield* settings.limits.admit(asked.name, settings.rates)
         const { stream } = yield* openUnlessGone(ways, asked.name, response)
         const duplex = yield* NodeDuplex.fromMuxStream(stream)
@@ -81,7 +85,7 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
             remoteAddress: socket.remoteAddress,
             isSecure: "encrypted" in socket,
             path: pathOf(request.url)
-          })
+          }, upgrade !== undefined)
         }
         let upgraded: Duplex | undefined
         yield* exchange.exchange(
@@ -133,8 +137,14 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
 
     return {
       onRequest: (request, response) => {
-        if (settings.isDraining()) response.shouldKeepAlive = false
-        fork(serve(request, response))
+        const begin = () => {
+          if (settings.isDraining()) response.shouldKeepAlive = false
+          fork(serve(request, response))
+        }
+        // A request behind another one on its connection waits. The methods may be unsafe, and Node tells a response
+        // that the client has gone when it has the connection only.
+        if (response.socket === null) response.once("socket", begin)
+        else begin()
       },
       onUpgrade: (request, socket, head) => {
         socket.on("error", () => {})
@@ -142,6 +152,9 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
         fork(serve(request, responseOn(request, socket), { socket, head }))
       },
       running: () => Array.from(running.values(), ({ name }) => name),
+      lose: () => {
+        for (const { socket } of running.keys()) reset(socket, false, () => {})
+      },
       awaitEmpty: FiberSet.awaitEmpty(fibers)
     }
   })

@@ -45,9 +45,13 @@ export interface Origin {
 }
 
 /** Returns the headers of the request to the agent. The body keeps the framing in which it came. */
-export const requestHeaders = (request: Http.IncomingMessage, origin: Origin): Array<string> => {
+export const requestHeaders = (
+  request: Http.IncomingMessage,
+  origin: Origin,
+  /** Whether Node has taken the request for an upgrade. Another one may have the header `upgrade`, too. */
+  isUpgrade: boolean
+): Array<string> => {
   const { headers, rawHeaders } = request
-  const isUpgrade = headers.upgrade !== undefined
   const passed = endToEnd(rawHeaders).filter(([name]) => {
     const lower = name.toLowerCase()
     return !untrusted.test(lower) && lower !== "host" && lower !== "content-length" && lower !== "expect"
@@ -67,6 +71,13 @@ export const requestHeaders = (request: Http.IncomingMessage, origin: Origin): A
   ]
   return [...passed, ...added].flat()
 }
+
+/**
+ * Whether a message has a transfer coding beside `chunked`. Node decodes `chunked` alone, and the relay passes on no
+ * coding, so the next reader would take the coded bytes for the body.
+ */
+export const isCoded = ({ headers }: Http.IncomingMessage): boolean =>
+  (headers["transfer-encoding"] ?? "chunked").trim().toLowerCase() !== "chunked"
 
 /** Node's parser has refused a message with two kinds of framing, so at most one is present. */
 const framing = ({ headers, method }: Http.IncomingMessage): ReadonlyArray<readonly [string, string]> => {

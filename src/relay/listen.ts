@@ -50,7 +50,16 @@ export const listen = (
         destroyConnections = trackConnections(server)
         const addListener = (socket: Net.Socket) => socket.on("error", () => {})
         server.on("connection", addListener).on("secureConnection", addListener)
-        server.on("request", onRequest).on("upgrade", onUpgrade as (...args: Array<unknown>) => void)
+        const last = new WeakMap<object, Http.ServerResponse>()
+        server.on("request", (request, response) => {
+          last.set(request.socket, response)
+          onRequest(request, response)
+        })
+        server.on("upgrade", (request: Http.IncomingMessage, socket: Net.Socket, head: Buffer) => {
+          // Node tells of an upgrade at once, where earlier requests of the connection have no answer, too
+          if (last.get(socket)?.writableFinished === false) socket.destroy()
+          else onUpgrade(request, socket, head)
+        })
         server.on("error", fail) // later ones tell of connections that could not be accepted
         server.listen(port, host, () => resume(Effect.succeed(server)))
       } catch (cause) { // Node throws at a port or a certificate that it refuses

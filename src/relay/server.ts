@@ -14,7 +14,7 @@ import type { Session } from "../Session.js"
 import * as SessionServer from "../SessionServer.js"
 import * as SharedLimits from "../SharedLimits.js"
 import { InvalidConfiguration, type ListenFailure } from "../WsmuxError.js"
-import { pathOf } from "./address.js"
+import { isHost, pathOf } from "./address.js"
 import { serveAgent } from "./agents.js"
 import { serveClient } from "./clients.js"
 import { drain } from "./drain.js"
@@ -28,6 +28,7 @@ import * as Nodes from "./nodes.js"
 import * as Report from "./report.js"
 import { Sessions } from "./sessions.js"
 import { clientAudience, type Cluster, millis, type Settings } from "./settings.js"
+import { ignoreUpgrade, isForHttp2 } from "./upgrade.js"
 import { type OtherNodes, Ways } from "./ways.js"
 
 /** Makes the relay: see `RelayServer.make`. */
@@ -71,16 +72,18 @@ export const make = (
 
     // Sessions come from a server without a port, to which the front hands their upgrade requests.
     const gate = new Http.Server()
-    const server = yield* listen(options, {
+    const server: Http.Server = yield* listen(options, {
       onRequest: (request, response) =>
         heartbeat.test(request.url ?? "")
           ? void response.writeHead(isDraining ? 503 : 200).end()
           : front.onRequest(request, response),
       onUpgrade: (request, socket, head) => {
-        if (Gate.isForRelay(request)) gate.emit("upgrade", request, socket, head)
+        if (isForHttp2(request)) ignoreUpgrade(server, request, socket, head)
+        else if (Gate.isForRelay(request)) gate.emit("upgrade", request, socket, head)
         else front.onUpgrade(request, socket, head)
       }
     })
+    yield* Effect.addFinalizer(() => Effect.sync(front.lose)) // before the server ends its connections
     const address = addressOf(server)
     const secure = options.tls === undefined ? "" : "s"
     const publicUrl = publicUrlOf(settings, `http${secure}://${format(address)}`)
@@ -240,7 +243,8 @@ const publicUrlOf = ({ domain, publicUrl }: Settings, ownUrl: string) => (name: 
   if (publicUrl !== undefined) return `${publicUrl}/${name}`
   if (domain === undefined) return `${ownUrl}/${name}`
   const url = new URL(ownUrl)
-  return `${url.protocol}//${name}.${domain}${url.port === "" ? "" : `:${url.port}`}`
+  const port = url.port === "" ? "" : `:${url.port}`
+  return isHost(name) ? `${url.protocol}//${name}.${domain}${port}` : `${url.protocol}//${domain}${port}/${name}`
 }
 
 /** A line of an access log. The query is left out, since it may hold secrets. */

@@ -1,7 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Http from "node:http"
-import type * as Net from "node:net"
+import * as Net from "node:net"
 import type { Duplex } from "node:stream"
+import { reset } from "../internal/tcp/tcpEnds.js"
 import { answerHeaders } from "./headers.js"
 
 /** Answers an upgrade request as the agent did. Later bytes are those of the other protocol. */
@@ -10,6 +11,32 @@ export const writeAnswer = (client: Duplex, answer: Http.IncomingMessage): void 
   const lines = [`HTTP/1.1 101 ${answer.statusMessage || Http.STATUS_CODES[101]!}`]
   for (let at = 0; at < headers.length; at += 2) lines.push(`${headers[at]!}: ${headers[at + 1]!}`)
   client.write(`${lines.join("\r\n")}\r\n\r\n`, "latin1") // as Node has read them
+}
+
+/**
+ * Whether a request asks for HTTP/2 by an upgrade. Clients such as Java's ask so beside any request, with a body, too.
+ * An agent that agreed would hide all further requests from the relay.
+ */
+export const isForHttp2 = ({ headers }: Http.IncomingMessage): boolean =>
+  headers.upgrade?.trim().toLowerCase() === "h2c"
+
+/**
+ * Serves an upgrade request as an ordinary one, since a server may ignore an upgrade (RFC 9110, 7.8). The connection
+ * serves no further request.
+ */
+export const ignoreUpgrade = (
+  server: Http.Server,
+  { method, rawHeaders, url }: Http.IncomingMessage,
+  socket: Net.Socket,
+  head: Buffer
+): void => {
+  const lines = [`${method} ${url} HTTP/1.1`, "connection: close"]
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    if (/^(connection|upgrade|http2-settings)$/i.test(rawHeaders[at]!)) continue
+    lines.push(`${rawHeaders[at]!}: ${rawHeaders[at + 1]!}`)
+  }
+  socket.unshift(Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"), head]))
+  server.emit("encrypted" in socket ? "secureConnection" : "connection", socket)
 }
 
 /** Bytes that have passed. */
@@ -24,8 +51,11 @@ interface Counters {
  */
 export const joinRaw = (client: Duplex, stream: Duplex, passed: Counters): Effect.Effect<void> =>
   Effect.async((resume) => {
-    const lose = (other: Duplex) => () => void other.destroy(new Error("the other side has gone"))
-    let open = 2
+    const lose = (other: Duplex) => () =>
+      other instanceof Net.Socket
+        ? reset(other, false, () => {})
+        : void other.destroy(new Error("the other side has gone"))
+    let open = [client, stream].filter((duplex) => !duplex.closed).length
     const onClose = () => {
       if (--open === 0) resume(Effect.void)
     }
@@ -38,7 +68,10 @@ export const joinRaw = (client: Duplex, stream: Duplex, passed: Counters): Effec
     stream.on("close", () => stream.readableEnded || lose(client)())
     client.pipe(stream)
     stream.pipe(client)
+    // one side may have closed before
     if (client.destroyed) lose(stream)()
+    if (stream.destroyed) lose(client)()
+    if (open === 0) resume(Effect.void)
     return Effect.sync(() => {
       lose(client)()
       lose(stream)()

@@ -1,4 +1,5 @@
 import { format } from "effect-wsmux/Address"
+import * as ByteStream from "effect-wsmux/ByteStream"
 import * as NodeDuplex from "effect-wsmux/NodeDuplex"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as ReconnectingSession from "effect-wsmux/ReconnectingSession"
@@ -88,6 +89,15 @@ export const serveAgent = (
     server.on("request", onRequest)
     yield* Effect.forkScoped(NodeDuplex.serve(agent.session, server))
     return { ...agent, server }
+  })
+
+/** Dials a relay, and answers each stream with these bytes. */
+export const answeringAgent = (ws: string, name: string, answer: string) =>
+  Effect.gen(function*() {
+    const { session } = yield* dialAgent(ws, name, { program: "p" })
+    yield* Effect.forkScoped(session.run((stream) =>
+      Effect.zipRight(ByteStream.writeEnd(stream, Buffer.from(answer, "latin1")), ByteStream.readAll(stream))
+    ))
   })
 
 export interface Answer {

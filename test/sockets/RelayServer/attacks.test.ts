@@ -1,8 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type * as Http from "node:http"
+import * as Fiber from "effect/Fiber"
+import * as Http from "node:http"
 import * as Net from "node:net"
-import { ask, sendRaw, serveAgent, startRelay } from "../../support/relay.js"
+import { ask, sendRaw, serveAgent, startRelay, tokenOf } from "../../support/relay.js"
 import { eventually } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
 
@@ -64,6 +65,103 @@ describe("malformed requests", () => {
       const bytes = "POST /site/x HTTP/1.1\r\nhost: a\r\nconnection: close, content-length, host\r\ncontent-length: "
       expect(yield* sendRaw(relay.port, `${bytes}${inner.length}\r\n\r\n${inner}`)).toMatch(/^HTTP\/1\.1 200 /)
       expect(requests).toEqual([`POST /x ${inner}`])
+    }))
+
+  it.scopedLive("the relay passes a body as one when the header upgrade comes without its connection", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const server = Http.createServer()
+      const upgrades: Array<string> = []
+      server.on("upgrade", (_request, socket, head) => {
+        upgrades.push(String(head))
+        socket.destroy()
+      })
+      const bodies: Array<string> = []
+      yield* serveAgent(relay.ws, "site", (request, response) => {
+        request.on("data", (chunk) => bodies.push(String(chunk))).on("end", () => response.end())
+      }, { program: "p", server })
+      const answer = yield* sendRaw(
+        relay.port,
+        `${head}upgrade: raw\r\ncontent-length: ${inner.length}\r\n\r\n${inner}`
+      )
+      expect([answer.slice(0, 15), upgrades, bodies]).toEqual(["HTTP/1.1 200 OK", [], [inner]])
+    }))
+
+  for (const coding of ["gzip, chunked", "gzip\r\ntransfer-encoding: chunked"]) {
+    it.scopedLive(`the relay answers 501 when a body has the transfer coding ${coding.replace(/\s+/, " and ")}`, () =>
+      Effect.gen(function*() {
+        const { relay, requests } = yield* listening()
+        const bytes = `${head}transfer-encoding: ${coding}\r\n\r\n2\r\nab\r\n0\r\n\r\n`
+        expect(yield* sendRaw(relay.port, bytes)).toMatch(/^HTTP\/1\.1 501 /)
+        expect(requests).toEqual([])
+      }))
+  }
+
+  it.scopedLive("the relay serves the requests of a connection in turn when a client does not wait", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const held: Array<readonly [string, Http.ServerResponse]> = []
+      const onRequest: Http.RequestListener = ({ url }, response) => void held.push([url!, response])
+      yield* serveAgent(relay.ws, "site", onRequest, { program: "p" })
+      const both = `POST /site/1 HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\nDELETE /site/2 HTTP/1.1\r\nhost: a\r\n`
+      const sending = yield* Effect.fork(sendRaw(relay.port, `${both}connection: close\r\n\r\n`))
+      yield* eventually(() => held.length === 1)
+      expect(Effect.runSync(relay.snapshot).running).toBe(1)
+      held[0]![1].end("first")
+      yield* eventually(() => held.length === 2)
+      held[1]![1].end("second")
+      expect(yield* Fiber.join(sending)).toMatch(/first[^]*second/)
+      expect(held.map(([url]) => url)).toEqual(["/1", "/2"])
+    }))
+
+  const upgrades = {
+    "a name": "GET /site/raw HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: raw\r\n\r\n",
+    "HTTP/2": "GET /site/raw HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+    "an agent":
+      `GET / HTTP/1.1\r\nhost: a\r\nx-websocktunnel-id: late\r\nauthorization: Bearer ${tokenOf("late")}\r\n` +
+      "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n" +
+      "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+  }
+  for (const [what, upgrade] of Object.entries(upgrades)) {
+    it.scopedLive(`the relay ends a connection when an upgrade for ${what} does not wait for an answer`, () =>
+      Effect.gen(function*() {
+        const relay = yield* startRelay()
+        const asked: Array<string> = []
+        yield* serveAgent(relay.ws, "site", ({ url }) => void asked.push(url!), { program: "p" })
+        expect(yield* sendRaw(relay.port, `GET /site/1 HTTP/1.1\r\nhost: a\r\n\r\n${upgrade}`)).toBe("")
+        yield* eventually(() => Effect.runSync(relay.snapshot).running === 0)
+        expect([asked.includes("/raw"), Effect.runSync(relay.snapshot).agents]).toEqual([false, 1])
+      }))
+  }
+
+  it.scopedLive("the relay takes an upgrade when the earlier requests of its connection have answers", () =>
+    Effect.gen(function*() {
+      const { relay } = yield* listening()
+      const socket = Net.connect(relay.port, "127.0.0.1")
+      yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      let received = ""
+      socket.on("data", (chunk) => received += String(chunk))
+      socket.write("GET /site/1 HTTP/1.1\r\nhost: a\r\n\r\n")
+      yield* eventually(() => received.endsWith("ok"))
+      socket.write(upgrades["a name"])
+      yield* eventually(() => received.match(/HTTP\/1\.1 200 /g)?.length === 2)
+    }))
+
+  it.scopedLive("the relay keeps no request when a client goes that did not wait for its first answer", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const asked: Array<string> = []
+      const agent = yield* serveAgent(relay.ws, "site", ({ url }, response) => {
+        asked.push(url!)
+        if (url === "/fast") response.end("whole")
+      }, { program: "p" })
+      const socket = Net.connect(relay.port, "127.0.0.1")
+      yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      socket.write(["/site/slow", "/site/fast"].map((path) => `GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`).join(""))
+      yield* eventually(() => asked.includes("/slow"))
+      socket.destroy()
+      yield* eventually(() => Effect.runSync(relay.snapshot).running === 0)
+      yield* eventually(() => Effect.runSync(agent.session.snapshot).streams.length === 0)
     }))
 
   it.scopedLive("the relay passes one host when a request names two", () =>

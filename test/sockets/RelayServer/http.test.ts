@@ -2,11 +2,13 @@ import { describe, expect, it } from "@effect/vitest"
 import type * as RelayServer from "effect-wsmux/RelayServer"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import * as Http from "node:http"
 import * as Net from "node:net"
 import { WebSocket, WebSocketServer } from "ws"
 import { pattern } from "../../support/bytes.js"
-import { ask, serveAgent, startRelay } from "../../support/relay.js"
+import { answeringAgent, ask, sendRaw, serveAgent, startRelay } from "../../support/relay.js"
 import { eventually } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
 
@@ -94,6 +96,23 @@ describe("the front of the relay", () => {
       const askAt = (host: string) => Effect.map(ask(`${relay.http}/a`, { headers: { host } }), ({ status }) => status)
       const hosts = ["site.relay.example", "site.relay.example:8443", "none.relay.example", "relay.example"]
       expect(yield* Effect.forEach(hosts, askAt)).toEqual([200, 200, 404, 404])
+      const rooted = ["site.relay.example.", "site.relay.example:", "site.relay.example.:80"]
+      expect(yield* Effect.forEach(rooted, askAt)).toEqual([200, 200, 200])
+    }))
+
+  it.scopedLive("the relay tells an agent a URL by path when its name cannot be a host", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay({ domain: "relay.example" })
+      const urls = yield* Effect.forEach(["site", "Site", "a.b", "-a"], (name) =>
+        Effect.map(serveAgent(relay.ws, name, (_request, response) => response.end(name)), ({ url }) => url))
+      const [host, port] = ["relay.example", relay.port]
+      expect(urls).toEqual([
+        `http://site.${host}:${port}`,
+        `http://${host}:${port}/Site`,
+        `http://${host}:${port}/a.b`,
+        `http://${host}:${port}/-a`
+      ])
+      expect((yield* ask(`${relay.http}/Site`, { headers: { host } })).body).toBe("Site")
     }))
 
   it.scopedLive("the relay passes / and the query when a URL ends with the name", () =>
@@ -207,6 +226,42 @@ describe("the front of the relay", () => {
       expect(pieces).toEqual(["head", "one", "two", "end"])
     }))
 
+  it.scopedLive("the relay passes early hints before an answer when the agent sends them", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+      yield* answeringAgent(relay.ws, "site", `${hints}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n`)
+      const askBy = (version: string) =>
+        sendRaw(relay.port, `GET /site HTTP/${version}\r\nhost: a\r\nconnection: close\r\n\r\n`)
+      const early = /^HTTP\/1\.1 103 Early Hints\r\nLink: <\/a>; rel=preload\r\n\r\nHTTP\/1\.1 200 OK\r\n/
+      expect(yield* askBy("1.1")).toMatch(early)
+      expect(yield* askBy("1.0")).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
+    }))
+
+  it.scopedLive("the relay answers 502 when an agent answers with a transfer coding beside chunked", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const coded = "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+      yield* answeringAgent(relay.ws, "site", coded)
+      expect((yield* ask(`${relay.http}/site`)).status).toBe(502)
+    }))
+
+  it.scopedLive("the relay passes a request without its upgrade to HTTP/2, whose connection ends behind it", () =>
+    Effect.gen(function*() {
+      const { relay } = yield* relayTo((request, response) => {
+        response.setHeader("x-upgrade", String(request.headers.upgrade))
+        echo(request, response)
+      })
+      const asking = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+      const post = `POST /site/a HTTP/1.1\r\nhost: a\r\n${asking}content-length: 5\r\n\r\nhello`
+      const [head, body] = (yield* sendRaw(relay.port, post)).split("\r\n\r\n")
+      expect(head).toMatch(/^HTTP\/1\.1 200 OK\r\nx-upgrade: undefined\r\nx-method: POST\r\nx-url: \/a\r\n/)
+      expect([head, body]).toEqual([
+        expect.stringMatching(/\r\nConnection: close\r\n/),
+        expect.stringContaining("hello")
+      ])
+    }))
+
   it.scopedLive("the relay answers 404 when no agent has the name", () =>
     Effect.gen(function*() {
       const relay = yield* startRelay()
@@ -265,6 +320,45 @@ describe("an aborted request", () => {
       })
       const outcome = yield* Effect.either(ask(url))
       expect(outcome).toMatchObject({ _tag: "Left", left: { code: "ECONNRESET" } })
+    }))
+
+  it.scopedLive("the relay resets the connection when an answer that ends with it is cut short", () =>
+    Effect.gen(function*() {
+      const began = yield* Deferred.make<Http.ServerResponse>()
+      const { relay } = yield* relayTo((_request, response) => {
+        response.write("begun")
+        Deferred.unsafeDone(began, Effect.succeed(response))
+      })
+      const socket = Net.connect(relay.port, "127.0.0.1")
+      yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      let received = ""
+      const outcome = yield* Deferred.make<string>()
+      socket.on("data", (chunk) => received += String(chunk))
+      socket.on("error", ({ code }: NodeJS.ErrnoException) => Deferred.unsafeDone(outcome, Effect.succeed(code!)))
+      socket.on("end", () => Deferred.unsafeDone(outcome, Effect.succeed("a clean end")))
+      socket.write("GET /site HTTP/1.0\r\nhost: a\r\n\r\n")
+      const answer = yield* Deferred.await(began).pipe(within(patience, "the request at the agent"))
+      yield* eventually(() => received.endsWith("begun"))
+      expect(received).not.toContain("chunked")
+      answer.destroy()
+      expect(yield* Deferred.await(outcome).pipe(within(patience, "the end of the connection"))).toBe("ECONNRESET")
+    }))
+
+  it.scopedLive("the relay resets the connections of requests that run when its scope closes", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const relay = yield* Scope.extend(startRelay(), scope)
+      yield* serveAgent(relay.ws, "site", (_request, response) => response.write("begun"), { program: "p" })
+      const outcome = yield* Deferred.make<string>()
+      const socket = Net.connect(relay.port, "127.0.0.1")
+      socket.on("error", ({ code }: NodeJS.ErrnoException) => Deferred.unsafeDone(outcome, Effect.succeed(code!)))
+      socket.on("end", () => Deferred.unsafeDone(outcome, Effect.succeed("a clean end")))
+      let received = ""
+      socket.on("data", (chunk) => received += String(chunk))
+      socket.write("GET /site HTTP/1.0\r\nhost: a\r\n\r\n")
+      yield* eventually(() => received.endsWith("begun"))
+      yield* Scope.close(scope, Exit.void)
+      expect(yield* Deferred.await(outcome).pipe(within(patience, "the end of the connection"))).toBe("ECONNRESET")
     }))
 
   it.scopedLive("the relay answers 502 when its agent closes the stream without an answer", () =>
