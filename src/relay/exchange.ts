@@ -44,6 +44,7 @@ export const exchange = (
   Effect.async((resume) => {
     let isOver = false
     const onward = Http.request({ ...head, createConnection: () => stream, setHost: false })
+    onward.maxHeadersCount = 0 // as for requests: 16 KiB of headers are the limit
     const finish = (effect: Effect.Effect<void, Failure.Unanswered>) => {
       if (isOver) return
       isOver = true

@@ -50,6 +50,7 @@ export const listen = (
         destroyConnections = trackConnections(server)
         const addListener = (socket: Net.Socket) => socket.on("error", () => {})
         server.on("connection", addListener).on("secureConnection", addListener)
+        server.maxHeadersCount = 0 // Node would drop those beyond 1,000, and the framing of the body with them
         const last = new WeakMap<object, Http.ServerResponse>()
         server.on("request", (request, response) => {
           last.set(request.socket, response)

@@ -262,6 +262,15 @@ describe("the front of the relay", () => {
       ])
     }))
 
+  it.scopedLive("the relay passes all headers when an agent answers with thousands", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const many = `${"a:\r\n".repeat(2000)}x-last: here\r\n`
+      yield* answeringAgent(relay.ws, "site", `HTTP/1.1 200 OK\r\n${many}content-length: 0\r\n\r\n`)
+      const asking = "GET /site HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+      expect(yield* sendRaw(relay.port, asking)).toContain("\r\nx-last: here\r\n")
+    }))
+
   it.scopedLive("the relay answers 404 when no agent has the name", () =>
     Effect.gen(function*() {
       const relay = yield* startRelay()
