@@ -91,6 +91,22 @@ export interface Change extends Partial<Entry> {
 }
 
 /**
+ * Units of a budget that a teller has used. The teller also tells its total so far. So the directory counts a unit
+ * once, where the answer to an earlier debt is lost and the teller does not know whether it was counted.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Debt {
+  /** The id of the teller, which no other one has. */
+  readonly teller: string
+  /** The units that the teller has used in all, which never decrease. */
+  readonly total: number
+  /** Those of them that no answer has confirmed. */
+  readonly units: number
+}
+
+/**
  * The directory cannot be reached, or does not work.
  *
  * @since 0.2.0
@@ -133,8 +149,11 @@ export interface Service {
    * second's worth, or one unit. Completes with the number of whole units that were taken.
    */
   readonly take: (budget: string, units: number, perSecond: number) => Effect.Effect<number, DirectoryFailure>
-  /** Takes units from a budget even where it has fewer. Completes with what is left, which may be below zero. */
-  readonly owe: (budget: string, units: number, perSecond: number) => Effect.Effect<number, DirectoryFailure>
+  /**
+   * Takes units from a budget even where it has fewer. Completes with what is left, which may be below zero. A debt may
+   * be repeated for a minute.
+   */
+  readonly owe: (budget: string, debt: Debt, perSecond: number) => Effect.Effect<number, DirectoryFailure>
   /** Completes with all nodes that are known. */
   readonly nodes: Effect.Effect<ReadonlyArray<Node>, DirectoryFailure>
   /** Emits what claims and releases have changed, from the moment of subscription on. Never ends. */
@@ -151,6 +170,11 @@ export class RelayDirectory extends Context.Tag("effect-wsmux/RelayDirectory")<R
 
 /** How long a name stays known after its last node in milliseconds: longer than a request waits for an agent. */
 const memoryMillis = 15_000
+
+const unknown = { epoch: 0, agents: [] }
+
+/** How long the total of a teller is known in milliseconds. */
+const tellerMillis = 60_000
 
 /** A budget as it was at a time in milliseconds. */
 interface Budget {
@@ -178,6 +202,17 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
   const sweepNames = sweep(names, ({ until }) => until <= now())
   const budgets = new Map<string, Budget>()
   const sweepBudgets = sweep(budgets, (budget) => leftOf(budget, now()) >= budget.most)
+  const totals = new Map<string, { readonly total: number; readonly until: number }>()
+  const sweepTotals = sweep(totals, ({ until }) => until <= now())
+  /** Returns the units of a debt that are not counted yet, and counts them. */
+  const uncounted = (budget: string, { teller, total, units }: Debt): number => {
+    const key = JSON.stringify([budget, teller])
+    const known = totals.get(key)
+    const before = known !== undefined && known.until > now() ? known.total : total - units
+    totals.set(key, { total: Math.max(before, total), until: now() + tellerMillis })
+    sweepTotals()
+    return Math.max(0, Math.min(units, total - before))
+  }
   const refilled = (key: string, perSecond: number) => {
     const known = budgets.get(key)
     const most = Math.max(1, perSecond)
@@ -202,7 +237,7 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
       url: alive.get(id)!.url,
       agents: agents.filter(({ node }) => node === id).length
     }))
-  const judgeNow = (claim: Claim) => judge(claim, now() - claim.ageMillis, livingOf(claim.name))
+  const judgeNow = (claim: Claim) => judge(claim, now() - claim.ageMillis, livingOf(claim.name) ?? unknown)
   return {
     renew: ({ id, url }, ttlMillis) =>
       Effect.sync(() => {
@@ -244,10 +279,10 @@ export const makeMemory: Effect.Effect<Service> = Effect.gen(function*() {
         sweepBudgets()
         return taken
       }),
-    owe: (budget, units, perSecond) =>
+    owe: (budget, debt, perSecond) =>
       Effect.sync(() => {
         const filled = refilled(budget, perSecond)
-        filled.left -= units
+        if (debt.units > 0) filled.left -= uncounted(budget, debt)
         sweepBudgets()
         return filled.left
       }),

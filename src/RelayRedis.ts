@@ -90,8 +90,10 @@ export const make = (
           typeof found === "string" ? Option.some(JSON.parse(found) as Entry) : Option.none()),
       take: (budget, units, perSecond) =>
         Effect.map(run(Scripts.budget, `budget:${budget}`, String(units), String(perSecond), "take"), Number),
-      owe: (budget, units, perSecond) =>
-        Effect.map(run(Scripts.budget, `budget:${budget}`, String(units), String(perSecond), "owe"), Number),
+      owe: (budget, { teller, total, units }, perSecond) => {
+        const args = [units, perSecond, "owe", teller, total].map(String)
+        return Effect.map(run(Scripts.budget, `budget:${budget}`, ...args), Number)
+      },
       nodes: Effect.map(run(Scripts.nodes, "nodes"), (found) =>
         JSON.parse(String(found)) as ReadonlyArray<Node>),
       changes: Stream.asyncPush<Change>((emit) =>

@@ -1,5 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { randomUUID } from "node:crypto"
 import { TokenBucket } from "../internal/budget/tokenBucket.js"
 import type { Service } from "../RelayDirectory.js"
 import { Unanswered } from "./failure.js"
@@ -29,8 +30,11 @@ interface Share {
   /** Until when the shared budgets of requests and of bytes are known to be empty. */
   requestsEmptyUntil: number
   bytesEmptyUntil: number
-  /** The bytes that the shared budget has not yet been told of, and when the last bytes were booked. */
-  owed: number
+  /** All bytes that were booked, those of which the shared budget was told, and those that it confirmed. */
+  total: number
+  told: number
+  confirmed: number
+  /** When the last bytes were booked. */
   bookedAt: number
   /** When the shared budget answered at last to what it was told. */
   toldAt: number
@@ -44,6 +48,9 @@ interface Share {
 export class Limits {
   readonly #now: () => number
   readonly #budgets: Budgets | undefined
+  readonly #teller = randomUUID()
+  /** The bytes of all keys. New shares begin with it, so that a share that comes back has no lower total. */
+  #total = 0
   readonly #shares = new Map<string, Share>()
   /** Forgets shares that are as new ones. A share stays until its debt is paid, however many names are asked for. */
   readonly #sweep = sweep(this.#shares, (share) => this.#isNew(share))
@@ -93,7 +100,7 @@ export class Limits {
       const share = this.#shares.get(key)
       if (share === undefined || this.#budgets === undefined) return Effect.void
       this.#refill(share)
-      return share.owed === 0 ? Effect.void : this.#tell(key, share, rates, this.#budgets)
+      return share.told === share.total ? Effect.void : this.#tell(key, share, rates, this.#budgets)
     })
   }
 
@@ -103,7 +110,9 @@ export class Limits {
     const share = this.#share(key, rates)
     share.bytes -= bytes
     share.bookedAt = this.#now()
-    if (this.#budgets !== undefined) share.owed += bytes
+    if (this.#budgets === undefined) return
+    share.total += bytes
+    this.#total += bytes
   }
 
   /** Whether the shared budget of bytes was asked a short time ago. */
@@ -134,18 +143,20 @@ export class Limits {
 
   /**
    * Tells the shared budget of the bytes that were booked, and hears whether it is empty. Goes on in the background
-   * when its caller is interrupted: the budget may have heard of the bytes already, and would hear of them twice.
+   * when its caller is interrupted, since the answer counts for later requests, too.
    */
   #tell(key: string, share: Share, { bytesPerSecond }: Rates, { owe }: Budgets): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (this.#now() < this.#askAgainAt) return Effect.void
-      const { owed } = share
-      share.owed = 0
-      return Effect.map(this.#timely(owe(`bytes:${key}`, owed, bytesPerSecond)), (left) => {
+      const { confirmed, total } = share
+      share.told = total
+      const debt = { teller: this.#teller, total, units: total - confirmed }
+      return Effect.map(this.#timely(owe(`bytes:${key}`, debt, bytesPerSecond)), (left) => {
         if (left === undefined) {
-          share.owed += owed
+          share.told = Math.min(share.told, share.confirmed) // the budget may have heard all the same
           return
         }
+        share.confirmed = Math.max(share.confirmed, total)
         share.toldAt = this.#now()
         if (left <= 0) share.bytesEmptyUntil = this.#now() + 1000 * Math.max(1, -left) / bytesPerSecond
       }).pipe(Effect.uninterruptible, Effect.disconnect)
@@ -204,7 +215,9 @@ export class Limits {
         waiting: 0,
         requestsEmptyUntil: -Infinity,
         bytesEmptyUntil: -Infinity,
-        owed: 0,
+        total: this.#total,
+        told: this.#total,
+        confirmed: this.#total,
         bookedAt: -Infinity,
         toldAt: -Infinity,
         asking: Effect.unsafeMakeSemaphore(1)
@@ -217,7 +230,7 @@ export class Limits {
   }
 
   /**
-   * Adds the bytes of the time that has passed. The share owes no bytes that this node has paid back, since the shared
+   * Adds the bytes of the time that has passed. Bytes that this node has paid back count as confirmed, since the shared
    * budget would have them back as well. Those of the last two seconds may still be told.
    */
   #refill(share: Share): void {
@@ -227,14 +240,15 @@ export class Limits {
     share.bytes = Math.min(bytesPerSecond, share.bytes + (now - filledAt) * bytesPerSecond / 1000)
     share.filledAt = now
     const recent = now - bookedAt < recentMillis ? 2 * bytesPerSecond : 0
-    share.owed = Math.min(share.owed, bytesPerSecond - share.bytes + recent)
+    share.confirmed = Math.max(share.confirmed, share.total - (bytesPerSecond - share.bytes + recent))
+    share.told = Math.max(share.told, share.confirmed)
   }
 
   /** Whether a share has nothing that a new one would not have. */
   #isNew(share: Share): boolean {
     this.#refill(share)
     const now = this.#now()
-    const isIdle = share.waiting === 0 && share.owed === 0 && now - share.grantedAt >= 1000
+    const isIdle = share.waiting === 0 && share.confirmed === share.total && now - share.grantedAt >= 1000
     const isEmpty = share.requestsEmptyUntil > now || share.bytesEmptyUntil > now
     return isIdle && !isEmpty && share.requests.isFull && share.bytes === share.bytesPerSecond
   }

@@ -1,5 +1,6 @@
 import type { Owner } from "../RelayDirectory.js"
 import type { Session } from "../Session.js"
+import { takesPlace } from "./ruling.js"
 
 /** An agent that has dialled this node. */
 export interface Agent {
@@ -76,7 +77,7 @@ export class Names {
 
   /** The number of agents that stay beside a further one. */
   countBeside(agent: Pick<Agent, "epoch" | "name" | "program">): number {
-    return (this.#names.get(agent.name)?.agents ?? []).filter((other) => !isSuperseded(other, agent)).length
+    return (this.#names.get(agent.name)?.agents ?? []).filter((other) => !takesPlace(agent, other, true)).length
   }
 
   /** The streams that run through the agents of a name. */
@@ -116,7 +117,7 @@ export class Names {
     this.#names.set(agent.name, name)
     this.#left.delete(agent.name)
     name.epoch = agent.epoch
-    const superseded = name.agents.filter((other) => isSuperseded(other, agent))
+    const superseded = name.agents.filter((other) => takesPlace(agent, other, true))
     name.agents = [...name.agents.filter((other) => !superseded.includes(other)), agent]
     for (const other of superseded) other.supersede()
     this.#wake(agent.name)
@@ -193,7 +194,3 @@ export class Names {
     this.#wake(name)
   }
 }
-
-/** Whether a later agent of the same name takes the place of another one. */
-const isSuperseded = (other: Agent, later: Pick<Agent, "epoch" | "program">): boolean =>
-  other.epoch < later.epoch || other.program === undefined || other.program === later.program

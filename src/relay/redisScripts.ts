@@ -80,16 +80,20 @@ local epoch, agents, all = read()`
 
 /** ARGV: prefix, name, epoch, node, agent, program, age, most agents, `claim` or `weigh`. Returns the ruling. */
 export const claim = `${read}
+local function takesPlace(agent, other, isLater)
+  return agent.epoch > other.epoch or
+    (agent.epoch == other.epoch and isLater and (other.program == "" or other.program == agent.program))
+end
 local own, id, program = tonumber(ARGV[3]), ARGV[5], ARGV[6]
 local time = redis.call("TIME")
 local at = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[7])
 local others, superseded = {}, {}
 for _, agent in ipairs(agents) do
   if agent.id ~= id then
-    local isLater, isSame = agent.at > at + ${claimMillis}, agent.program == program
-    if epoch > own then return "superseded" end
-    if epoch == own and isLater and (program == "" or isSame) then return "superseded" end
-    if epoch < own or (not isLater and (agent.program == "" or isSame)) then
+    local isLater = agent.at > at + ${claimMillis}
+    local here, claimed = { epoch = epoch, program = agent.program }, { epoch = own, program = program }
+    if takesPlace(here, claimed, isLater) then return "superseded" end
+    if takesPlace(claimed, here, not isLater) then
       table.insert(superseded, agent.id)
     else
       table.insert(others, agent)
@@ -121,8 +125,9 @@ end
 return cjson.encode({ epoch = epoch }):sub(1, -2) .. ',"nodes":[]}'`
 
 /**
- * ARGV: prefix, units, units a second, `take` or `owe`. Returns the units that were taken, or what is left. The key
- * lives until the budget is full again.
+ * ARGV: prefix, units, units a second, `take` or `owe`, and of a debt the teller and its total. Returns the units that
+ * were taken, or what is left. The key lives until the budget is full again. The key of a teller has its total for a
+ * minute, so that the units of a repeated debt count once.
  *
  * The limiter of `@effect/experimental` keeps the keys of its token buckets for good, its windows fail where a limit
  * divides no second into whole milliseconds, such as 3 (0.61.1), and it connects to Redis a second time.
@@ -136,7 +141,14 @@ local known = redis.call("HMGET", KEYS[1], "left", "at")
 local left = most
 if known[1] then left = math.min(most, known[1] + math.max(0, now - known[2]) * rate / 1000) end
 local taken = units
-if ARGV[4] == "take" then taken = math.max(0, math.min(units, math.floor(left))) end
+if ARGV[4] == "take" then
+  taken = math.max(0, math.min(units, math.floor(left)))
+elseif units > 0 then
+  local teller, total = KEYS[1] .. ":" .. ARGV[5], tonumber(ARGV[6])
+  local before = tonumber(redis.call("GET", teller) or total - units)
+  taken = math.max(0, math.min(units, total - before))
+  redis.call("SET", teller, string.format("%.17g", math.max(before, total)), "PX", 60000)
+end
 left = left - taken
 redis.call("HSET", KEYS[1], "left", string.format("%.17g", left), "at", string.format("%.0f", now))
 redis.call("PEXPIRE", KEYS[1], string.format("%.0f", math.min(86400000, math.ceil((most - left) / rate * 1000) + 1000)))

@@ -15,25 +15,44 @@ export interface Name {
   readonly until: number
 }
 
-interface Claim {
-  readonly agent: string
+/** What the rule compares of an agent: the time of its token, and its program where the agent tells. */
+export interface Ranked {
   readonly epoch: number
-  readonly maxAgents: number
   readonly program?: string | undefined
 }
 
+/**
+ * The rule of names: whether an agent takes the place of another one of the name. The newest token rules. Of two agents
+ * with one token, the later one takes the place of an earlier connection of its program, and of an agent that does not
+ * tell its program.
+ *
+ * The scripts of Redis state the rule once more, in Lua (`takesPlace`). A test compares both.
+ */
+export const takesPlace = (agent: Ranked, other: Ranked, isLater: boolean): boolean =>
+  agent.epoch > other.epoch ||
+  (agent.epoch === other.epoch && isLater && (other.program === undefined || other.program === agent.program))
+
+interface Claim extends Ranked {
+  readonly agent: string
+  readonly maxAgents: number
+}
+
 /** Tells what becomes of a claim, which agents stay beside it, and which are superseded. */
-export const judge = ({ agent, epoch, maxAgents, program }: Claim, at: number, known: Name | undefined) => {
-  const present = (known?.agents ?? []).filter(({ id }) => id !== agent)
-  const isRival = (other: Name["agents"][number]) => other.program === undefined || other.program === program
-  const isLater = (other: Name["agents"][number]) => other.at > at + claimMillis
-  const isSuperseded = known !== undefined && present.length > 0 && (known.epoch > epoch ||
-    (known.epoch === epoch &&
-      present.some((other) => isLater(other) && (program === undefined || other.program === program))))
-  const others = known?.epoch === epoch ? present.filter((other) => isLater(other) || !isRival(other)) : []
+export const judge = (claim: Claim, at: number, { agents, epoch }: Pick<Name, "agents" | "epoch">) => {
+  const present = agents.filter(({ id }) => id !== claim.agent).map((agent) => ({
+    agent,
+    ranked: { epoch, program: agent.program },
+    // of two claims within the time that one may be on its way, the last one is the later one
+    isLater: agent.at > at + claimMillis
+  }))
+  const isSuperseded = present.some(({ isLater, ranked }) => takesPlace(ranked, claim, isLater))
+  const [superseded, others] = partition(present, ({ isLater, ranked }) => takesPlace(claim, ranked, !isLater))
   return {
-    ruling: isSuperseded ? "superseded" : others.length >= maxAgents ? "full" : "admitted",
-    others,
-    superseded: present.filter((other) => !others.includes(other)).map(({ id }) => id)
+    ruling: isSuperseded ? "superseded" : others.length >= claim.maxAgents ? "full" : "admitted",
+    others: others.map(({ agent }) => agent),
+    superseded: superseded.map(({ agent }) => agent.id)
   } as const
 }
+
+const partition = <A>(items: ReadonlyArray<A>, passes: (item: A) => boolean) =>
+  [items.filter(passes), items.filter((item) => !passes(item))] as const

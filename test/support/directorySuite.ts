@@ -167,12 +167,29 @@ export const directorySuite = (
         expect(yield* directory.take("a", 5, hardlyAny)).toBe(1)
         expect(yield* directory.take("a", 5, hardlyAny)).toBe(0)
         expect(yield* directory.take("b", 3, 4)).toBe(3)
-        expect(yield* directory.owe("b", 0, 4)).toBeLessThanOrEqual(4)
-        const left = yield* directory.owe("c", 5000, 3)
+        expect(yield* directory.owe("b", { teller: "one", total: 0, units: 0 }, 4)).toBeLessThanOrEqual(4)
+        const left = yield* directory.owe("c", { teller: "one", total: 5000, units: 5000 }, 3)
         expect([Math.floor(left), yield* directory.take("c", 1, 3)]).toEqual([-4997, 0])
         const again = Effect.repeat(Effect.delay(directory.take("d", 1000, 1000), 10), { until: (n) => n > 0 })
         expect(yield* directory.take("d", 1000, 1000)).toBe(1000)
         expect(yield* again.pipe(within(patience, "units by time"))).toBeLessThan(1000)
+      }))
+
+    it.scopedLive(`a directory in ${kind} counts each unit of a debt once when its teller tells it again`, () =>
+      Effect.gen(function*() {
+        const directory = yield* make
+        const slow = 0.001 // units a second: no test lasts until the next one
+        const left = (budget: string, teller: string, total: number, units: number) =>
+          Effect.map(directory.owe(budget, { teller, total, units }, slow), Math.floor)
+        expect(yield* left("a", "one", 100, 100)).toBe(-99)
+        expect(yield* left("a", "one", 100, 100)).toBe(-99) // the answer was lost
+        expect(yield* left("a", "one", 150, 150)).toBe(-149)
+        expect(yield* left("a", "one", 160, 10)).toBe(-159)
+        expect(yield* left("a", "one", 100, 100)).toBe(-159) // late on its way
+        expect(yield* left("a", "two", 1000, 40)).toBe(-199)
+        expect(yield* left("b", "two", 1000, 40)).toBe(-39)
+        expect(yield* left("a", "one", 1160, 30)).toBe(-229) // the teller has let go of the rest
+        expect(yield* left("a", "one", 0, 0)).toBe(-229)
       }))
 
     it.scopedLive(`a directory in ${kind} tells what claims and releases have changed`, () =>

@@ -4,6 +4,7 @@ import * as RelayDirectory from "effect-wsmux/RelayDirectory"
 import * as RelayRedis from "effect-wsmux/RelayRedis"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { randomUUID } from "node:crypto"
@@ -21,7 +22,61 @@ const newDirectory = Effect.flatMap(redis, ({ port }) => directoryAt(port))
 
 if (programs.Redis !== undefined) directorySuite("Redis", newDirectory)
 
+type Generated<A> = A extends FastCheck.Arbitrary<infer Value> ? Value : never
+
+/** The claims of agents with few names, programs and times, so that many of them meet. */
+const steps = FastCheck.array(
+  FastCheck.record({
+    kind: FastCheck.constantFrom<Array<"claim" | "weigh" | "release">>("claim", "claim", "claim", "weigh", "release"),
+    agent: FastCheck.integer({ min: 0, max: 5 }),
+    maxAgents: FastCheck.constantFrom(1, 2, 10)
+  }),
+  { minLength: 1, maxLength: 12 }
+)
+
+/** Agents whose times differ by 0 s or by at least 10 s: a claim may be on its way for 2 s. */
+const agents = FastCheck.array(
+  FastCheck.record({
+    epoch: FastCheck.constantFrom(1, 1, 2),
+    node: FastCheck.constantFrom("one", "two"),
+    program: FastCheck.constantFrom(undefined, "p", "q"),
+    connected: FastCheck.constantFrom(0, 10_000, 20_000)
+  }),
+  { minLength: 6, maxLength: 6 }
+)
+
 describe.skipIf(programs.Redis === undefined)("relays with a directory in Redis", () => {
+  it.live("directories in Redis and in memory rule alike when agents claim, weigh and release a name", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const directories = [yield* newDirectory, yield* RelayDirectory.makeMemory]
+      const compare = (given: Generated<typeof agents>, taken: Generated<typeof steps>) =>
+        Effect.gen(function*() {
+          const name = randomUUID()
+          const began = performance.now()
+          const at = (directory: RelayDirectory.Service) =>
+            Effect.gen(function*() {
+              for (const id of ["one", "two"]) yield* directory.renew({ id, url: `ws://${id}` }, 60_000)
+              return yield* Effect.forEach(taken, ({ agent, kind, maxAgents }) => {
+                const { connected, ...told } = given[agent]!
+                const ageMillis = 20_000 - connected + performance.now() - began
+                const claim = { ...told, name, agent: String(agent), ageMillis, maxAgents }
+                const done = kind === "release"
+                  ? Effect.as(directory.release(claim), "released")
+                  : directory[kind](claim)
+                return Effect.zip(done, directory.find(name))
+              })
+            })
+          const [inRedis, inMemory] = yield* Effect.forEach(directories, at)
+          expect(inRedis).toEqual(inMemory)
+        })
+      yield* Effect.promise(() =>
+        FastCheck.assert(
+          FastCheck.asyncProperty(agents, steps, (given, taken) => Effect.runPromise(compare(given, taken))),
+          { numRuns: 200 }
+        )
+      )
+    })).pipe(within(patience, "200 sequences of claims")))
+
   it.scopedLive("RelayRedis.layer provides one directory to all programs with its prefix", () =>
     Effect.gen(function*() {
       const { port } = yield* redis

@@ -36,9 +36,9 @@ const makeTold = (answer: (told: ReturnType<Budgets["owe"]>) => ReturnType<Budge
     const told: Array<number> = []
     const [limits] = yield* makeTwo(({ owe, take }) => ({
       take,
-      owe: (budget, units, perSecond) => {
-        told.push(units)
-        return answer(owe(budget, units, perSecond))
+      owe: (budget, debt, perSecond) => {
+        told.push(debt.units)
+        return answer(owe(budget, debt, perSecond))
       }
     }))
     return { limits, told }
@@ -130,9 +130,9 @@ describe("Limits", () => {
       const asked: Array<string> = []
       const [limits] = yield* makeTwo(({ owe, take }) => ({
         take: (...args) => Effect.delay(Effect.suspend(() => take(...args)), "200 millis"),
-        owe: (budget, units, perSecond) => {
-          asked.push(`${budget} ${units}`)
-          return Effect.delay(owe(budget, units, perSecond), "200 millis")
+        owe: (budget, debt, perSecond) => {
+          asked.push(`${budget} ${debt.units}`)
+          return Effect.delay(owe(budget, debt, perSecond), "200 millis")
         }
       }))
       const rates = { requestsPerSecond: 10, bytesPerSecond: 1000 }
@@ -205,6 +205,53 @@ describe("Limits", () => {
       yield* TestClock.adjust("100 millis")
       yield* limits.spend("a", rates, 0)
       expect(told).toEqual([10])
+    }))
+
+  const losses = {
+    fails: (told: ReturnType<Budgets["owe"]>) => Effect.zipRight(told, away),
+    "comes too late": (told: ReturnType<Budgets["owe"]>) => Effect.zipLeft(told, Effect.sleep("10 seconds"))
+  }
+  for (const [what, lose] of Object.entries(losses)) {
+    it.effect(`Limits owe the shared budget each byte once when an answer that it gave ${what}`, () =>
+      Effect.gen(function*() {
+        let isLost = true
+        const left: Array<number> = []
+        const { limits, told } = yield* makeTold((told) =>
+          isLost ? lose(told) : Effect.tap(told, (units) => Effect.sync(() => left.push(units)))
+        )
+        const spend = (bytes: number) =>
+          Effect.gen(function*() {
+            const spending = yield* Effect.fork(limits.spend("a", rates, bytes))
+            yield* TestClock.adjust("250 millis")
+            yield* Fiber.join(spending)
+          })
+        yield* spend(9000)
+        yield* TestClock.adjust("1 second")
+        yield* spend(500)
+        isLost = false
+        yield* TestClock.adjust("1 second")
+        yield* spend(100)
+        expect(told).toEqual([9000, 9500, 9100]) // the node has paid back some
+        // 1,000 at first, less 9,600, and the bytes of 2.5 seconds
+        expect(left.map(Math.round)).toEqual([-6100])
+      }))
+  }
+
+  it.effect("Limits tell the shared budget of new bytes when a key was forgotten and comes back", () =>
+    Effect.gen(function*() {
+      const totals: Array<readonly [number, number]> = []
+      const [limits] = yield* makeTwo(({ owe, take }) => ({
+        take,
+        owe: (budget, debt, perSecond) => {
+          if (budget === "bytes:a") totals.push([debt.total, debt.units])
+          return owe(budget, debt, perSecond)
+        }
+      }))
+      yield* limits.spend("a", rates, 10)
+      yield* TestClock.adjust("1 minute")
+      for (let i = 0; i < 5000; i++) yield* limits.spend(`b${i}`, { ...rates, bytesPerSecond: 1 }, 1)
+      yield* limits.spend("a", rates, 10)
+      expect(totals).toEqual([[10, 10], [5020, 10]])
     }))
 
   it.effect("Limits owe the shared budget no bytes when a key comes back after an outage of a day", () =>
