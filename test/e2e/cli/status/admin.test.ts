@@ -11,6 +11,8 @@ import { join } from "node:path"
 import { type Browser, chromium } from "playwright-core"
 import { programs } from "../../../support/programs.js"
 import { secret as relaySecret, serveAgent } from "../../../support/relay.js"
+import { patience, within } from "../../../support/within.js"
+import { startRelays } from "../relays.js"
 import * as Tcp from "../tcp.js"
 import { connect, run, serve, start, type Wsmux } from "../wsmux.js"
 
@@ -242,6 +244,30 @@ describe("the status page in Chromium", () => {
       yield* shows("#total-agents", /^1$/)
       expect(complaints).toEqual([])
     }))
+
+  const withRedis = it.scopedLive.skipIf(programs.Redis === undefined)
+  withRedis("status page shows the agents of two relays when they share a Redis", () =>
+    Effect.gen(function*() {
+      const { relays } = yield* startRelays(2).pipe(within(patience, "two relays that listen"))
+      const [first, second] = [relays[0]!, relays[1]!]
+      yield* serveAgent(first.ws, "near", (_request, response) => response.end(), { program: "p" })
+      yield* serveAgent(second.ws, "far", (_request, response) => response.end(), { program: "p" })
+      yield* serveAgent(second.ws, "both", (_request, response) => response.end(), { program: "p" })
+      yield* serveAgent(first.ws, "both", (_request, response) => response.end(), { program: "q" })
+      const { complaints, page, shows } = yield* open(first.admin.replace(/\/$/, ""))
+      const cells = (table: string) =>
+        Effect.promise(() =>
+          page.locator(`${table} tbody tr`).evaluateAll((rows) =>
+            rows.map((row) => Array.from(row.querySelectorAll("td"), ({ textContent }) => textContent))
+          )
+        )
+      yield* shows("#total-agents", /^4$/)
+      for (const name of ["near", "far", "both"]) yield* shows("#names td", new RegExp(`^${name}$`))
+      console.log(yield* cells("#names"), yield* cells("#nodes"))
+      yield* second.signal("SIGKILL")
+      yield* shows("#nodes td", /^no answer$/)
+      expect(complaints).toEqual([])
+    }), 120_000)
 
   it.scopedLive("status page shows markup in texts of a peer as text", () =>
     Effect.gen(function*() {
