@@ -91,6 +91,7 @@ export const exchange = (
     onward.on("information", ({ headers: { link }, statusCode }) => {
       timer.refresh()
       if (statusCode !== 103 || link === undefined || request.httpVersion !== "1.1" || response.headersSent) return
+      if (response.socket?.writableNeedDrain !== false) return // hints that the client does not read are not kept
       try {
         response.writeEarlyHints({ link })
       } catch {} // a link that Node finds malformed

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as ByteStream from "effect-wsmux/ByteStream"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Http from "node:http"
 import * as Net from "node:net"
-import { ask, sendRaw, serveAgent, startRelay, tokenOf } from "../../support/relay.js"
+import { ask, dialAgent, sendRaw, serveAgent, startRelay, tokenOf } from "../../support/relay.js"
 import { eventually } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
 
@@ -243,6 +245,29 @@ describe("slow and greedy clients", () => {
       const streams = () => Effect.runSync(agent.session.snapshot).streams.length
       yield* eventually(() => streams() === 1)
       yield* eventually(() => streams() === 0)
+    }))
+
+  it.scopedLive("the relay keeps no early hints when its agent sends 40 MB to a client that reads nothing", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const { session } = yield* dialAgent(relay.ws, "site", { program: "p" })
+      const sent = yield* Deferred.make<void>()
+      const hints = Buffer.from(`HTTP/1.1 103 Early Hints\r\nlink: </${"a".repeat(8000)}>; rel=preload\r\n\r\n`.repeat(50))
+      yield* Effect.forkScoped(session.run((stream) =>
+        Effect.gen(function*() {
+          for (let i = 0; i < 100; i++) yield* stream.write(hints)
+          yield* Deferred.succeed(sent, undefined)
+          yield* ByteStream.writeEnd(stream, Buffer.from("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nend"))
+        })
+      ))
+      const asking = "GET /site HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+      const socket = Net.connect(relay.port, "127.0.0.1", () => socket.write(asking)).pause()
+      yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      yield* Deferred.await(sent).pipe(within(patience, "the hints at the relay"))
+      const received: Array<Buffer> = []
+      socket.on("data", (chunk) => received.push(chunk)).resume()
+      yield* eventually(() => String(received.at(-1) ?? "").endsWith("end"))
+      expect(Buffer.concat(received).length).toBeLessThan(20e6) // the buffers of the kernel
     }))
 
   it.scopedLive("the relay answers 503 when a name has maxStreamsPerName requests that run", () =>
