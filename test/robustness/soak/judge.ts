@@ -26,7 +26,8 @@ export const line = ({ faults, mismatches, reports }: Sample): string => {
   ].join(" | ")
 }
 
-const median = (values: ReadonlyArray<number>): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0
+export const median = (values: ReadonlyArray<number>): number =>
+  [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0
 
 /** Bytes of the heap that rise and fall with the load, beside a tenth. */
 const slack = 8e6

@@ -6,20 +6,17 @@ import { fileURLToPath } from "node:url"
 import { redis } from "../../e2e/databases/servers.js"
 import { Child } from "../../support/child.js"
 import { freePort } from "../../support/freePort.js"
-import { megabytes } from "./judge.js"
+import { Growth } from "./growth.js"
 import type { Options } from "./options.js"
 import type { ClientsQuestion, ClientsReport } from "./relayClients.js"
 import type { NodeQuestion, NodeReport } from "./relayNode.js"
 import { random } from "./tasks.js"
 
 /** How long a node is away that was killed or has drained, in milliseconds. */
-const absence = 1000
+const absenceOf = ({ every }: Options): number => Math.min(1000, every * 250)
 
 /** How long the load goes on between two drains, in milliseconds. */
-const between = 3000
-
-/** The growth of a process that counts as level: the engine compiles code, and the load is not quite even. */
-const level = 15e6
+const betweenOf = ({ every }: Options): number => Math.min(3000, every * 500)
 
 /**
  * Kills one of three nodes after each interval under load, and then drains one after the other. Returns whether each
@@ -43,7 +40,10 @@ export const soakRelay = async (options: Options): Promise<boolean> => {
   const load = { agents: options.agents, streams, urls: urls("http"), longest: options.every * 1000, seed }
   const connected = async () =>
     (await Promise.all(nodes.map((node) => node.ask<NodeReport>({ ask: "report" })))).reduce((n, r) => n + r.agents, 0)
-  while (await connected() < options.agents) await setTimeout(50)
+  const untilConnected = async () => {
+    while (await connected() < options.agents) await setTimeout(50)
+  }
+  await untilConnected()
   const clients = new Child(program, ["relay-clients", JSON.stringify(load)])
   const faults: Array<string> = []
   const tell = async (question: ClientsQuestion) => {
@@ -51,55 +51,54 @@ export const soakRelay = async (options: Options): Promise<boolean> => {
     faults.push(...report.mismatches)
     return report
   }
-  /** The memory of each process before each kill: of the node that is about to die, the agents and the clients. */
-  const used = { node: [] as Array<number>, agents: [] as Array<number>, clients: [] as Array<number> }
-  const measure = async (node: Child) => {
-    const sum = ({ arrayBuffers, heap }: NodeReport | ClientsReport) => heap + arrayBuffers
-    used.node.push(sum(await node.ask<NodeReport>({ ask: "report" })))
-    used.agents.push(sum(await agents.ask<NodeReport>({ ask: "report" })))
+  const memory = new Growth(streams)
+  /** Measures all processes before a kill. The nodes were killed in turn, so the one that is about to die is oldest. */
+  const measure = async (at: number, kills: number) => {
+    for (const [turn, age] of ["oldest", "middle", "youngest"].entries()) {
+      const report = await nodes[(at + turn) % 3]!.ask<NodeReport>({ ask: "report" })
+      // until each node has died once, the nodes are as old as the run
+      if (kills >= 3) memory.add(`the ${age} node`, report)
+    }
+    memory.add("the agents", await agents.ask<NodeReport>({ ask: "report" }))
     const report = await tell({ ask: "report" })
-    used.clients.push(sum(report))
+    memory.add("the clients", report)
     return report
   }
 
   try {
-    const end = performance.now() + options.minutes * 60_000
-    let kills = 0
-    for (let at = 0; performance.now() < end; at = (at + 1) % 3) {
-      await setTimeout(options.every * 1000 * (0.9 + 0.2 * choose()))
-      const report = await measure(nodes[at]!)
+    const kills = Math.max(1, Math.round(options.minutes * 60 / options.every))
+    const began = performance.now()
+    for (let kill = 0; kill < kills; kill++) {
+      const at = kill % 3
+      const beat = began + options.every * 1000 * (kill + 1 + 0.2 * (choose() - 0.5))
+      await setTimeout(Math.max(0, beat - performance.now()))
+      const report = await measure(at, kill)
       await tell({ ask: "killing", node: at })
       await nodes[at]!.kill("SIGKILL")
-      kills++
-      console.log(`kill ${kills}: ${lineOf(report)}, node ${megabytes(used.node.at(-1)!)} MB`)
-      await setTimeout(absence)
+      console.log(`kill ${kill + 1}: ${lineOf(report)}`)
+      await setTimeout(absenceOf(options))
       nodes[at] = await startNode(ports[at]!)
     }
-    await setTimeout(12_000) // until each request that met the last kill has failed
+    await untilConnected()
     const before = await tell({ ask: "gentle" })
     console.log(`${kills} kills: ${lineOf(before)}`)
 
     for (const [at, port] of ports.entries()) {
-      await setTimeout(between)
-      const began = performance.now()
+      await setTimeout(betweenOf(options))
+      const asked = performance.now()
       await nodes[at]!.ask<true>({ ask: "drain" } satisfies NodeQuestion)
       await nodes[at]!.stop()
-      console.log(`drain of node ${at}: ${((performance.now() - began) / 1000).toFixed(1)} s`)
-      await setTimeout(absence)
+      console.log(`drain of node ${at}: ${((performance.now() - asked) / 1000).toFixed(1)} s`)
+      await setTimeout(absenceOf(options))
       nodes[at] = await startNode(port)
     }
-    await setTimeout(between)
+    await setTimeout(betweenOf(options))
     const after = await tell({ ask: "finish" })
-    console.log(
-      `3 drains: ${after.answered - before.answered} requests answered, ${sumOf(after) - sumOf(before)} failed`
-    )
+    console.log(`3 drains: ${after.answered - before.answered} requests answered, ${after.failed} failed`)
     if (after.running > 0) faults.push(`${after.running} requests have no end`)
-    for (const [who, values] of Object.entries(used)) {
-      console.log(`memory of ${who} before each kill: ${values.map(megabytes).join(", ")} MB`)
-      // nodes are as old as the run when they are killed for the first time, and three intervals old from then on
-      const settled = values.slice(Math.min(3, values.length - 1))
-      if (settled.at(-1)! - settled[0]! > level) faults.push(`the memory of ${who} grows: ${settled.map(megabytes)}`)
-    }
+    const { faults: growths, lines } = memory.judge()
+    for (const text of lines) console.log(text)
+    faults.push(...growths)
     for (const text of faults.slice(0, 20)) console.error(text)
     console.log(`${options.minutes.toFixed(1)} min, ${kills} kills, ${lineOf(after)}, ${faults.length} faults`)
     return faults.length === 0
@@ -108,10 +107,6 @@ export const soakRelay = async (options: Options): Promise<boolean> => {
     await Effect.runPromise(Scope.close(scope, Exit.void))
   }
 }
-
-/** The requests that failed. */
-const sumOf = ({ lost, statuses }: ClientsReport): number =>
-  Object.values(statuses).reduce((sum, count) => sum + count, lost)
 
 const lineOf = ({ answered, lost, refused, running, slowest, statuses }: ClientsReport): string =>
   [

@@ -15,11 +15,13 @@ export interface ClientsReport extends Memory {
   /** The longest wait for an answer or a failure in milliseconds, and the requests that run. */
   readonly slowest: number
   readonly running: number
+  /** Requests that failed although nothing died any more when they began. */
+  readonly failed: number
   readonly mismatches: ReadonlyArray<string>
 }
 
 export interface ClientsQuestion {
-  /** `gentle`: from now on nothing dies, so that each failure is a mismatch. */
+  /** `gentle`: nothing dies any more, so that each failure of a request that begins from now on is a mismatch. */
   readonly ask: "report" | "killing" | "gentle" | "finish"
   /** The node that dies next. */
   readonly node?: number
@@ -47,8 +49,8 @@ export const relayClients = ({ agents, longest, seed, streams, urls }: Settings)
   const killedAt = urls.map(() => -Infinity)
   const mismatches: Array<string> = []
   const statuses: Record<string, number> = {}
-  const counts = { answered: 0, lost: 0, refused: 0, slowest: 0, running: 0 }
-  let isGentle = false
+  const counts = { answered: 0, lost: 0, refused: 0, slowest: 0, running: 0, failed: 0 }
+  let gentleSince = Infinity
   let isEnding = false
 
   /** The nodes in the order in which a balancer tries them. */
@@ -64,6 +66,7 @@ export const relayClients = ({ agents, longest, seed, streams, urls }: Settings)
     const body = slow === undefined ? Buffer.alloc(Math.floor(choose() * 50_000), name) : undefined
     for (const node of order()) {
       const began = performance.now()
+      const isGentle = began >= gentleSince
       const path = slow === undefined ? `/${name}/echo` : `/${name}/slow/${slow}`
       const outcome = await exchange(`${urls[node]}${path}`, body)
       const answerMillis = outcome.headMillis - began
@@ -84,6 +87,7 @@ export const relayClients = ({ agents, longest, seed, streams, urls }: Settings)
         else mismatches.push(`wrong: ${told}`)
         return
       }
+      if (isGentle) counts.failed++
       if (outcome.kind === "answered") {
         statuses[outcome.status] = (statuses[outcome.status] ?? 0) + 1
         if (isGentle || ![502, 503, 504].includes(outcome.status)) mismatches.push(`refused: ${told}`)
@@ -119,7 +123,7 @@ export const relayClients = ({ agents, longest, seed, streams, urls }: Settings)
 
   answering(async ({ ask, node }: ClientsQuestion) => {
     if (ask === "killing") killedAt[node!] = performance.now()
-    if (ask === "gentle") isGentle = true
+    if (ask === "gentle") gentleSince = Math.min(gentleSince, performance.now())
     if (ask === "finish") {
       isEnding = true
       for (let i = 0; counts.running > 0 && i < 400; i++) await setTimeout(50)

@@ -104,12 +104,20 @@ describe("the soak", () => {
   it.skipIf(programs.Redis === undefined).concurrent(
     "soak finds each request of a relay answered or failed in time when nodes die and drain",
     async () => {
-      const args = [await built, "--relay", ..."--duration 10s --every 5 --agents 20 --streams 60".split(" ")]
+      const args = [await built, "--relay", ..."--duration 18s --every 2 --agents 20 --streams 60".split(" ")]
       const { stderr, stdout } = await soak(process.execPath, args)
       console.log(stdout)
       expect(stderr).toBe("")
       expect(stdout).toMatch(/^3 drains: [1-9]\d* requests answered, 0 failed$/m)
-      expect(stdout).toMatch(/^0\.2 min, [1-9]\d* kills, [1-9]\d* answered, .*, 0 faults$/m)
+      expect(stdout).toMatch(/^0\.3 min, 9 kills, [1-9]\d* answered, .*, 0 faults$/m)
+      const grown = /^memory of (.*): (?:[\d.]+, ){5,8}[\d.]+ MB, from [\d.]+ to [\d.]+ MB$/gm
+      expect(Array.from(stdout.matchAll(grown), ([, who]) => who)).toEqual([
+        "the agents",
+        "the clients",
+        "the oldest node",
+        "the middle node",
+        "the youngest node"
+      ])
     },
     300_000
   )
