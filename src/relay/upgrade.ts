@@ -26,11 +26,11 @@ export const isForHttp2 = ({ headers }: Http.IncomingMessage): boolean =>
  */
 export const ignoreUpgrade = (
   server: Http.Server,
-  { method, rawHeaders, url }: Http.IncomingMessage,
+  { httpVersion, method, rawHeaders, url }: Http.IncomingMessage,
   socket: Net.Socket,
   head: Buffer
 ): void => {
-  const lines = [`${method} ${url} HTTP/1.1`, "connection: close"]
+  const lines = [`${method} ${url} HTTP/${httpVersion}`, "connection: close"]
   for (let at = 0; at < rawHeaders.length; at += 2) {
     if (/^(connection|upgrade|http2-settings)$/i.test(rawHeaders[at]!)) continue
     lines.push(`${rawHeaders[at]!}: ${rawHeaders[at + 1]!}`)
