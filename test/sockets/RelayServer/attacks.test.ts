@@ -252,7 +252,8 @@ describe("slow and greedy clients", () => {
       const relay = yield* startRelay()
       const { session } = yield* dialAgent(relay.ws, "site", { program: "p" })
       const sent = yield* Deferred.make<void>()
-      const hints = Buffer.from(`HTTP/1.1 103 Early Hints\r\nlink: </${"a".repeat(8000)}>; rel=preload\r\n\r\n`.repeat(50))
+      const hint = `HTTP/1.1 103 Early Hints\r\nlink: </${"a".repeat(8000)}>; rel=preload\r\n\r\n`
+      const hints = Buffer.from(hint.repeat(50))
       yield* Effect.forkScoped(session.run((stream) =>
         Effect.gen(function*() {
           for (let i = 0; i < 100; i++) yield* stream.write(hints)
