@@ -10,7 +10,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type Browser, chromium } from "playwright-core"
 import { programs } from "../../../support/programs.js"
-import { secret as relaySecret, serveAgent } from "../../../support/relay.js"
+import { secret as relaySecret, serveAgent, tokenOf } from "../../../support/relay.js"
 import { patience, within } from "../../../support/within.js"
 import { startRelays } from "../relays.js"
 import * as Tcp from "../tcp.js"
@@ -197,7 +197,7 @@ describe("the status page in Chromium", () => {
       )
       page.on("pageerror", (error) => complaints.push(String(error)))
       page.on("console", (message) => {
-        if (message.type() === "error" && !message.text().includes("ERR_CONNECTION_REFUSED")) {
+        if (message.type() === "error" && !/ERR_CONNECTION_(REFUSED|RESET)/.test(message.text())) {
           complaints.push(message.text())
         }
       })
@@ -252,8 +252,9 @@ describe("the status page in Chromium", () => {
       const [first, second] = [relays[0]!, relays[1]!]
       yield* serveAgent(first.ws, "near", (_request, response) => response.end(), { program: "p" })
       yield* serveAgent(second.ws, "far", (_request, response) => response.end(), { program: "p" })
-      yield* serveAgent(second.ws, "both", (_request, response) => response.end(), { program: "p" })
-      yield* serveAgent(first.ws, "both", (_request, response) => response.end(), { program: "q" })
+      const token = tokenOf("both") // a newer one would take the place of the other agent
+      yield* serveAgent(second.ws, "both", (_request, response) => response.end(), { program: "p", token })
+      yield* serveAgent(first.ws, "both", (_request, response) => response.end(), { program: "q", token })
       const { complaints, page, shows } = yield* open(first.admin.replace(/\/$/, ""))
       const cells = (table: string) =>
         Effect.promise(() =>
@@ -263,7 +264,15 @@ describe("the status page in Chromium", () => {
         )
       yield* shows("#total-agents", /^4$/)
       for (const name of ["near", "far", "both"]) yield* shows("#names td", new RegExp(`^${name}$`))
-      console.log(yield* cells("#names"), yield* cells("#nodes"))
+      const nodes = yield* cells("#nodes")
+      // URL, id, state, time, agents, names
+      expect(nodes.map(([url, , state, , agents, names]) => [url, state, agents, names])).toEqual([
+        [first.ws, "up", "2", "2"],
+        [second.ws, "up", "2", "2"]
+      ])
+      const [near, far] = nodes.map(([, id]) => id!)
+      const names = (yield* cells("#names")).map(([name, agents, , at]) => [name, agents, at!.split(" ").sort()])
+      expect(names.sort()).toEqual([["both", "2", [near, far].sort()], ["far", "1", [far]], ["near", "1", [near]]])
       yield* second.signal("SIGKILL")
       yield* shows("#nodes td", /^no answer$/)
       expect(complaints).toEqual([])
