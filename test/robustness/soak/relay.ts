@@ -39,7 +39,7 @@ export const soakRelay = async (options: Options): Promise<boolean> => {
   const { seed, streams } = options
   const load = { agents: options.agents, streams, urls: urls("http"), longest: options.every * 1000, seed }
   const connected = async () =>
-    (await Promise.all(nodes.map((node) => node.ask<NodeReport>({ ask: "report" })))).reduce((n, r) => n + r.agents, 0)
+    (await Promise.all(nodes.map((node) => node.ask<number>({ ask: "agents" })))).reduce((sum, count) => sum + count, 0)
   const untilConnected = async () => {
     while (await connected() < options.agents) await setTimeout(50)
   }

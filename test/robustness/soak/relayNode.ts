@@ -11,7 +11,8 @@ export interface NodeReport extends Memory {
 }
 
 export interface NodeQuestion {
-  readonly ask: "ready" | "report" | "drain"
+  /** `agents`: their number alone. A report collects garbage, which holds up a node that is asked often. */
+  readonly ask: "ready" | "agents" | "report" | "drain"
 }
 
 /** A node of the relay. */
@@ -26,6 +27,7 @@ export const relayNode = ({ port, redis }: { readonly port: number; readonly red
     answering(async ({ ask }: NodeQuestion) => {
       if (ask === "drain") return Effect.runPromise(Effect.as(relay.drain({ grace: "30 seconds" }), true))
       const { agents, requests } = await Effect.runPromise(relay.snapshot)
+      if (ask === "agents") return agents
       return ask === "ready" ? true : { ...await memory(), agents, requests } satisfies NodeReport
     })
     return yield* Effect.never
