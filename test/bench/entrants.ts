@@ -21,12 +21,16 @@ export const adapters: Readonly<Record<string, string>> = {
 /** The sessions that run every workload: by default, able to resume, and without the dialect. */
 const everywhere: ReadonlyArray<string> = ["ours", "ours-resume", "ours-off"]
 
+/** The bare sockets that carry downloads alone, and show what each part of a multiplexer costs there. */
+const downloads: ReadonlyArray<string> = ["ws-window", "ws-stream", "ws-window-stream"]
+
 /**
  * The workloads that other ways of writing run, too. They show what an Effect stream costs to start (W2, W4), how much
  * of that this package could save (`ours-floor`), what early data saves (`ours-early`), and 64 writes handed over at
- * once (W6).
+ * once (W6). In W1r, they show what the Effect stream costs.
  */
 const others: Readonly<Record<string, ReadonlyArray<string>>> = {
+  W1r: ["ours-plain"],
   W2: ["ours-plain"],
   W4: ["ours-plain", "ours-whole", "ours-early", "ours-floor"],
   W6: ["ours-plain"]
@@ -74,6 +78,7 @@ export const entrants = (workload: Workload, { peers: chosen, sizes }: Options, 
     default:
       return Object.keys(peers)
         .filter((name) => wanted(name) && (workload.bare || !bare.includes(name)))
+        .filter((name) => workload.id === "W1r" || !downloads.includes(name))
         .filter((name) =>
           !name.startsWith("ours") || everywhere.includes(name) || others[workload.id]?.includes(name) === true
         )

@@ -16,6 +16,9 @@ export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
   "ours-socket": async () => (await import("./adapters.js")).socket,
   ws: async () => (await import("./ws.js")).ws,
   "ws-effect": async () => (await import("./wsEffect.js")).wsEffect,
+  "ws-window": async () => (await import("./wsWindow.js")).windowed,
+  "ws-stream": async () => (await import("./wsWindow.js")).streamed,
+  "ws-window-stream": async () => (await import("./wsWindow.js")).both,
   "http2": async () => (await import("./http2.js")).plain,
   "http2-coalesced": async () => (await import("./http2.js")).coalesced,
   yamux: async () => (await import("./yamux.js")).yamux,
@@ -23,4 +26,4 @@ export const peers: Readonly<Record<string, () => Promise<Peer>>> = {
 }
 
 /** The peers without streams, an upper bound for a multiplexer. */
-export const bare: ReadonlyArray<string> = ["ws", "ws-effect"]
+export const bare: ReadonlyArray<string> = ["ws", "ws-effect", "ws-window", "ws-stream", "ws-window-stream"]
