@@ -99,10 +99,13 @@ export const connect = <E, R>(
 ): Effect.Effect<ResumableTransport, E, Exclude<R, Scope.Scope> | Scope.Scope> =>
   internal.connect(dial as Effect.Effect<Transport, E, Exclude<R, Scope.Scope> | Scope.Scope>, {
     schedule: options.schedule ?? internal.defaultSchedule,
-    grace: Settings.unsafeDuration("grace", options.grace ?? Duration.minutes(2)),
+    grace: Settings.unsafeDuration("grace", options.grace ?? defaultGrace),
     maxKeptBytes: Settings.unsafeSize("maxKeptBytes", options.maxKeptBytes ?? defaultMaxKept, 1),
-    answerTimeout: Settings.unsafeDuration("answerTimeout", options.answerTimeout ?? Duration.seconds(10))
+    answerTimeout: Settings.unsafeDuration("answerTimeout", options.answerTimeout ?? defaultAnswerTimeout)
   })
+
+const defaultGrace = Duration.minutes(2)
+const defaultAnswerTimeout = Duration.seconds(10)
 
 /**
  * Provides a dialled `Transport` that survives the loss of its WebSocket.

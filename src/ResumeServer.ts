@@ -11,7 +11,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import type * as Equivalence from "effect/Equivalence"
-import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
 import { makeSessions } from "./internal/resume/accept.js"
 import { defaultMaxKept } from "./internal/resume/keptMessages.js"
@@ -68,7 +67,7 @@ export interface ResumeServer<P = unknown> {
 }
 
 /**
- * Makes the accepting end of resumable sessions. When the scope closes, the suspended sessions end.
+ * Makes the accepting end of resumable sessions. When the scope closes, the sessions end.
  *
  * @since 0.2.0
  * @category constructors
@@ -89,10 +88,9 @@ export const make = <P = unknown>(options: Options<P> = {}): Effect.Effect<Resum
       connections,
       now: () => clock.unsafeCurrentTimeMillis()
     })
-    const fibers = yield* FiberSet.make<void>()
     return {
       suspended: Effect.sync(() => sessions.suspended),
-      accept: (transport, connection, handler) => sessions.accept(transport, connection, handler, fibers)
+      accept: (transport, connection, handler) => sessions.accept(transport, connection, handler)
     }
   })
 

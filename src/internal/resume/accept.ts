@@ -4,14 +4,13 @@ import * as Effect from "effect/Effect"
 import type * as Equivalence from "effect/Equivalence"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberSet from "effect/FiberSet"
 import type * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type { Budget } from "../../SharedLimits.js"
 import type { CloseInfo, Transport } from "../../Transport.js"
 import type { Connection } from "../../TransportServer.js"
 import { ResumeFailure } from "../../WsmuxError.js"
-import { forkUninterruptibly, makeFork } from "../sync/forkInterruptibly.js"
+import { forkInterruptibly, forkInterruptiblyWith, Forks } from "../sync/forkInterruptibly.js"
 import { interruptSoon } from "../sync/unowned.js"
 import { logFailure } from "../transport/connectionHandler.js"
 import { resumeHeader } from "../transport/resuming.js"
@@ -20,6 +19,7 @@ import * as Record from "../wire/resumeRecord.js"
 import { Carrier } from "./carrier.js"
 import { lost } from "./loss.js"
 import type { ResumeOwner } from "./owner.js"
+import { isEqual, randomSecret, type Secret, toBytes, toSecret } from "./secret.js"
 import { type Suspended, SuspendedSessions } from "./suspended.js"
 import { ResumableTransport } from "./transport.js"
 
@@ -40,20 +40,20 @@ export type Handler<P, E, R> = (transport: Transport, connection: Connection<P>)
 
 /** The sessions of a server that go on over another connection of their client, and their limits. */
 export class ResumableSessions<P> {
-  readonly #settings: Settings<P>
-  /** Forks a fiber that the scope of the server interrupts. */
-  readonly #fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
+  readonly settings: Settings<P>
+  /** The fibers that serve the sessions, and those of timers. */
+  readonly #forks: Forks
   /** The sessions that can be resumed, by their ids. */
-  readonly #sessions = new Map<string, AcceptedSession<P>>()
+  readonly #sessions = new Map<Secret, AcceptedSession<P>>()
   /** Those without a carrier. */
   readonly #suspended = new SuspendedSessions<AcceptedSession<P>>()
   /** Those of all servers with the same budget of connections. */
   readonly #suspendedInAll: SuspendedSessions<Suspended>
   #kept = 0
 
-  constructor(settings: Settings<P>, fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>) {
-    this.#settings = settings
-    this.#fork = fork
+  constructor(settings: Settings<P>, forks: Forks) {
+    this.settings = settings
+    this.#forks = forks
     const { connections } = settings
     this.#suspendedInAll = suspendedOf.get(connections) ?? new SuspendedSessions()
     suspendedOf.set(connections, this.#suspendedInAll)
@@ -64,32 +64,40 @@ export class ResumableSessions<P> {
   }
 
   /**
-   * Takes a connection: for a new session, which runs the handler in the set of fibers, or for one that is resumed.
+   * Takes a connection: for a new session, which runs the handler in a fiber of its own, or for one that is resumed.
    * Completes when the connection has been left. Interruption ends the session that uses the connection.
    */
   accept<E, R>(
     transport: Transport,
     connection: Connection<P>,
-    handler: Handler<P, E, R>,
-    fibers: FiberSet.FiberSet<void>
+    handler: Handler<P, E, R>
   ): Effect.Effect<void, never, Exclude<R, Scope.Scope>> {
     return Effect.flatMap(Effect.runtime<Exclude<R, Scope.Scope>>(), (runtime) =>
-      Effect.async<void>((left) => {
-        const carrier = new Carrier(transport, () => left(Effect.void))
-        const begin = () => this.#begin(carrier, connection, handler, fibers, runtime)
+      this.#untilLeft((leave) => {
+        const carrier = new Carrier(transport, leave)
+        const begin = () => this.#begin(carrier, connection, handler, runtime)
         if (connection.request.headers[resumeHeader] === undefined) begin()
         else this.#awaitFirst(carrier, connection.principal, begin)
-        return Effect.suspend(() => this.#interrupt(carrier))
+        return carrier
       }))
+  }
+
+  /** Starts, and waits until the connection is left. Lets go of `start`, which holds the headers of the request. */
+  #untilLeft(start: ((leave: () => void) => Carrier) | undefined): Effect.Effect<void> {
+    return Effect.async<void>((left) => {
+      const carrier = start!(() => left(Effect.void))
+      start = undefined
+      return Effect.suspend(() => this.#interrupt(carrier))
+    })
   }
 
   /** Hands a carrier to the session that the record names, or refuses it. */
   resume(record: Record.Resume, carrier: Carrier, principal: P): void {
-    const session = this.#sessions.get(hex(record.sessionId))
+    const session = this.#sessions.get(toSecret(record.sessionId))
     // A peer that turned out to be plain has a token, too.
-    const isKnown = session?.knows(record.token) === true && session.transport.phase !== "Plain"
+    const isKnown = session?.knows(toSecret(record.token)) === true && session.transport.phase !== "Plain"
     if (!isKnown) return this.#reject(carrier, "unknown", "")
-    if (!this.#settings.samePrincipal(principal, session.principal)) return this.#reject(carrier, "principal", "")
+    if (!this.settings.samePrincipal(principal, session.principal)) return this.#reject(carrier, "principal", "")
     if (record.attempt <= session.attempt) return this.#reject(carrier, "attempt", "")
     if (!session.transport.fits(record)) {
       this.#reject(carrier, "counts", "")
@@ -102,25 +110,38 @@ export class ResumableSessions<P> {
     carrier: Carrier,
     connection: Connection<P>,
     handler: Handler<P, E, R>,
-    fibers: FiberSet.FiberSet<void>,
     runtime: Runtime.Runtime<Exclude<R, Scope.Scope>>
   ): void {
-    const session = new AcceptedSession<P>(carrier, connection.principal, this.#settings, this)
-    this.#sessions.set(session.key, session)
+    const session = new AcceptedSession<P>(carrier, connection.principal, this)
     const { transport } = session
-    const scope = Effect.runSync(Scope.make())
-    const finish = (exit: Exit.Exit<unknown, E>) =>
-      Effect.zipRight(Exit.isFailure(exit) ? logFailure(exit.cause) : Effect.void, Scope.close(scope, exit)).pipe(
-        Effect.catchAllCause(logFailure),
-        Effect.ensuring(Effect.sync(() => transport.end(lost(undefined))))
-      )
-    // The frames of `scoped`, `provide` and `ensuring` would hold some kilobytes for as long as the session lives.
-    const handling = Effect.suspend(() => handler(transport, connection)) as Effect.Effect<unknown, E>
-    const serve = Effect.flatMap(Effect.exit(Effect.interruptible(handling)), finish)
+    this.#sessions.set(session.id, session)
     this.#makeRoom()
-    session.fiber = forkUninterruptibly(runtime, Context.make(Scope.Scope, scope))(serve)
-    FiberSet.unsafeAdd(fibers, session.fiber)
+    const scope = Effect.runSync(Scope.make())
+    const handling = Effect.suspend(() => handler(transport, connection)) as Effect.Effect<unknown, E>
+    this.#serve(session, scope, runtime, forkInterruptiblyWith(runtime, Context.make(Scope.Scope, scope))(handling))
     transport.begin()
+  }
+
+  /**
+   * Ends the session behind the handler. Another fiber does so, since the frames of `scoped` and `onExit` would take
+   * a kilobyte for as long as the session lives.
+   */
+  #serve(
+    session: AcceptedSession<P>,
+    scope: Scope.CloseableScope,
+    runtime: Runtime.Runtime<never>,
+    handling: Fiber.RuntimeFiber<unknown, unknown>
+  ): void {
+    session.fiber = handling
+    this.#forks.add(handling, (exit) => {
+      const log = Exit.isFailure(exit) ? logFailure(exit.cause) : Effect.void
+      const end = Effect.zipRight(log, Scope.close(scope, exit)).pipe(
+        Effect.catchAllCause(logFailure),
+        Effect.ensuring(Effect.sync(() => session.transport.end(lost(undefined)))),
+        Effect.uninterruptible
+      )
+      session.fiber = this.#forks.add(forkInterruptibly(runtime)(end))
+    })
   }
 
   /**
@@ -128,7 +149,7 @@ export class ResumableSessions<P> {
    * that resume would otherwise find no place beside their own suspended sessions.
    */
   #makeRoom(): void {
-    const { connections } = this.#settings
+    const { connections } = this.settings
     for (const session of this.#suspendedInAll) {
       if (connections.used + this.#suspendedInAll.size <= connections.total) return
       session.giveUp("Limit", `the process holds ${connections.total} connections`)
@@ -137,7 +158,7 @@ export class ResumableSessions<P> {
 
   /** Waits for the first message of a client that says that it resumes. Such a client may stay silent for a time. */
   #awaitFirst(carrier: Carrier, principal: P, begin: () => void): void {
-    const limit = this.#fork(Effect.delay(Effect.sync(() => carrier.drop()), firstMessageTimeout))
+    const limit = this.#forks.fork(Effect.delay(Effect.sync(() => carrier.drop()), firstMessageTimeout))
     const drop = () => {
       interruptSoon(limit)
       carrier.drop()
@@ -160,12 +181,13 @@ export class ResumableSessions<P> {
     carrier.handTo({ onMessage: () => {}, onText: () => {}, onWritable: () => {}, onClose: () => carrier.drop() })
     carrier.transport.send([Record.encodeRejected(Record.RejectCode[code], reason)])
     const closing = carrier.transport.close(1000, "the session is not resumed", closeTimeout)
-    this.#fork(Effect.ensuring(closing, Effect.sync(() => carrier.drop())))
+    this.#forks.fork(Effect.ensuring(closing, Effect.sync(() => carrier.drop())))
   }
 
   #interrupt(carrier: Carrier): Effect.Effect<void> {
-    const fiber = this.#userOf(carrier)?.fiber
-    return fiber === undefined ? Effect.void : Effect.asVoid(Fiber.interrupt(fiber))
+    const session = this.#userOf(carrier)
+    if (session?.fiber === undefined) return Effect.void
+    return Effect.zipRight(Fiber.interrupt(session.fiber), Effect.suspend(() => Fiber.await(session.fiber!)))
   }
 
   #userOf(carrier: Carrier): AcceptedSession<P> | undefined {
@@ -180,7 +202,7 @@ export class ResumableSessions<P> {
   /** Books kept bytes. Beyond the limit in all, suspended sessions are given up. */
   book(bytes: number): void {
     this.#kept += bytes
-    const { maxKeptBytesInAll } = this.#settings
+    const { maxKeptBytesInAll } = this.settings
     if (bytes <= 0 || this.#kept <= maxKeptBytesInAll) return
     for (const session of this.#suspended) {
       if (this.#kept <= maxKeptBytesInAll) return
@@ -193,19 +215,19 @@ export class ResumableSessions<P> {
    * that clients that acknowledge nothing do not stop the others.
    */
   get maxKept(): number {
-    const { maxKeptBytes, maxKeptBytesInAll } = this.#settings
+    const { maxKeptBytes, maxKeptBytesInAll } = this.settings
     if (this.#kept < maxKeptBytesInAll) return maxKeptBytes
     return Math.max(1, Math.min(maxKeptBytes, maxKeptBytesInAll / 2 / this.#sessions.size))
   }
 
   suspend(session: AcceptedSession<P>, isPeerHeard: boolean): void {
-    const { graceMillis, maxSuspended, maxSuspendedPerPrincipal, samePrincipal } = this.#settings
+    const { graceMillis, maxSuspended, maxSuspendedPerPrincipal, samePrincipal } = this.settings
     this.#suspended.add(session, isPeerHeard)
     this.#suspendedInAll.add(session, isPeerHeard)
     const grace = isPeerHeard ? graceMillis : Math.min(graceMillis, unheardGraceMillis)
-    session.grace = this.#fork(Effect.delay(Effect.sync(() => session.giveUp("GraceExpired", "")), grace))
+    session.grace = this.#forks.fork(Effect.delay(Effect.sync(() => session.giveUp("GraceExpired", "")), grace))
     const { principal } = session
-    const ofPrincipal = principal === undefined
+    const ofPrincipal = principal === undefined || this.#suspended.size <= maxSuspendedPerPrincipal
       ? []
       : [...this.#suspended].filter((other) => samePrincipal(other.principal, principal))
     if (ofPrincipal.length > maxSuspendedPerPrincipal) {
@@ -225,60 +247,63 @@ export class ResumableSessions<P> {
 
   remove(session: AcceptedSession<P>): void {
     this.unsuspend(session)
-    this.#sessions.delete(session.key)
+    this.#sessions.delete(session.id)
   }
 
   afterSecond(task: () => void): void {
-    this.#fork(Effect.delay(Effect.sync(task), Duration.seconds(1)))
+    this.#forks.fork(Effect.delay(Effect.sync(task), Duration.seconds(1)))
   }
 }
 
-/** Makes the sessions of a server, whose scope ends their timers. */
+/** Makes the sessions of a server, whose scope ends them. */
 export const makeSessions = <P>(settings: Settings<P>): Effect.Effect<ResumableSessions<P>, never, Scope.Scope> =>
-  Effect.map(makeFork, (fork) => new ResumableSessions(settings, fork))
+  Effect.gen(function*() {
+    const forks = new Forks(yield* Effect.runtime<never>())
+    yield* Effect.addFinalizer(() => forks.end())
+    return new ResumableSessions(settings, forks)
+  })
 
 /** The suspended sessions of each budget of connections. */
 const suspendedOf = new WeakMap<Budget, SuspendedSessions<Suspended>>()
 
 /** A session of the accepting end, with the secret by which its client resumes it. */
 class AcceptedSession<P> implements ResumeOwner {
+  readonly isAccepting = true
   readonly transport: ResumableTransport
-  readonly offer: ResumeOffer
-  readonly key: string
+  readonly id = randomSecret(Record.sessionIdSize)
   readonly principal: P
-  readonly now: () => number
-  /** The fiber that serves the session. */
-  fiber: Fiber.RuntimeFiber<void> | undefined
+  /** Serves the session. Then another fiber, which cannot be interrupted, closes its scope. */
+  fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
   /** Gives the session up when its time without a carrier is over. */
   grace: Fiber.RuntimeFiber<void> | undefined
   /** The number of the last attempt to resume. */
   attempt = 0
   readonly #sessions: ResumableSessions<P>
-  #token: Uint8Array
+  #token = randomSecret(Record.tokenSize)
   /** Was sent by the last answer, which the client may not have got. */
-  #nextToken: Uint8Array | undefined
+  #nextToken: Secret | undefined
   #loss: CloseInfo | undefined
 
-  constructor(carrier: Carrier, principal: P, settings: Settings<P>, sessions: ResumableSessions<P>) {
+  constructor(carrier: Carrier, principal: P, sessions: ResumableSessions<P>) {
     this.principal = principal
-    this.now = settings.now
     this.#sessions = sessions
-    this.#token = random(Record.tokenSize)
-    this.offer = {
-      sessionId: random(Record.sessionIdSize),
-      token: this.#token,
-      graceMillis: settings.graceMillis,
-      keptBytes: settings.maxKeptBytes
-    }
-    this.key = hex(this.offer.sessionId)
     this.transport = new ResumableTransport(carrier, this)
+  }
+
+  offer(): ResumeOffer {
+    const { graceMillis, maxKeptBytes: keptBytes } = this.#sessions.settings
+    return { sessionId: toBytes(this.id), token: toBytes(this.#token), graceMillis, keptBytes }
   }
 
   get maxKept(): number {
     return this.#sessions.maxKept
   }
 
-  knows(token: Uint8Array): boolean {
+  now(): number {
+    return this.#sessions.settings.now()
+  }
+
+  knows(token: Secret): boolean {
     // both comparisons always run, so that the time tells nothing
     const isNext = isEqual(token, this.#nextToken ?? this.#token)
     return isEqual(token, this.#token) || isNext
@@ -287,12 +312,13 @@ class AcceptedSession<P> implements ResumeOwner {
   /** Goes on over another carrier. The newest one wins: the client knows better than this end that the old is lost. */
   resume(record: Record.Resume, carrier: Carrier): void {
     this.attempt = record.attempt
-    if (this.#nextToken !== undefined && isEqual(record.token, this.#nextToken)) this.#token = this.#nextToken
-    this.#nextToken = random(Record.tokenSize)
+    const next = this.#nextToken
+    if (next !== undefined && isEqual(toSecret(record.token), next)) this.#token = next
+    this.#nextToken = randomSecret(Record.tokenSize)
     this.transport.detach()
     this.#sessions.unsuspend(this)
     const { firstKept, received } = this.transport
-    carrier.transport.send([Record.encodeResumed({ received, firstKept, token: this.#nextToken })])
+    carrier.transport.send([Record.encodeResumed({ received, firstKept, token: toBytes(this.#nextToken) })])
     this.transport.attach(carrier, record.received)
   }
 
@@ -332,17 +358,6 @@ class AcceptedSession<P> implements ResumeOwner {
   countFailure(detail: string): ResumeFailure {
     return new ResumeFailure({ reason: "LostBytes", detail, loss: undefined })
   }
-}
-
-const random = (size: number): Uint8Array => crypto.getRandomValues(new Uint8Array(size))
-
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
-
-/** Compares two tokens in a time that does not depend on where they differ. */
-const isEqual = (a: Uint8Array, b: Uint8Array): boolean => {
-  let difference = a.length ^ b.length
-  for (let at = 0; at < a.length; at++) difference |= a[at]! ^ (b[at] ?? 0)
-  return difference === 0
 }
 
 /** How long a client that says that it resumes may stay silent. */

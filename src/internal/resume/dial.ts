@@ -1,8 +1,10 @@
+import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import type * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
@@ -10,7 +12,7 @@ import type { ResumableTransport as Public, ResumptionState } from "../../Resuma
 import type { CloseInfo, Transport } from "../../Transport.js"
 import { ResumeFailure } from "../../WsmuxError.js"
 import { isHopeless } from "../reconnecting/policy.js"
-import { makeFork } from "../sync/forkInterruptibly.js"
+import { Forks } from "../sync/forkInterruptibly.js"
 import { interruptSoon } from "../sync/unowned.js"
 import { Resuming } from "../transport/resuming.js"
 import type { ResumeOffer } from "../wire/record.js"
@@ -18,6 +20,7 @@ import * as Record from "../wire/resumeRecord.js"
 import { Carrier } from "./carrier.js"
 import { lost } from "./loss.js"
 import type { ResumeOwner } from "./owner.js"
+import { type Secret, toBytes, toSecret } from "./secret.js"
 import { ResumableTransport } from "./transport.js"
 
 export interface Settings {
@@ -39,37 +42,26 @@ export const connect = <E, R>(
   settings: Settings
 ): Effect.Effect<Public, E, R | Scope.Scope> =>
   Effect.gen(function*() {
-    const scope = yield* Effect.scope
-    const clock = yield* Effect.clock
-    const context = yield* Effect.context<R>()
-    const end = new DiallingEnd({
-      settings,
-      fork: yield* makeFork,
-      now: () => clock.unsafeCurrentTimeMillis(),
-      // Closes behind the finaliser that ends the transport, so that the end of its carrier is no loss.
-      scope: yield* Scope.fork(scope, ExecutionStrategy.sequential),
-      dial: (carriers) => Effect.provide(Effect.provideService(dial, Scope.Scope, carriers), context)
-    })
-    const transport = yield* end.dialFirst()
-    yield* Effect.addFinalizer(() => Effect.sync(() => transport.end(lost(undefined))))
-    return transport
+    const runtime = yield* Effect.runtime<R>()
+    const end = new DiallingEnd({ settings, clock: yield* Effect.clock, dial, runtime, forks: new Forks(runtime) })
+    yield* Scope.addFinalizerExit(yield* Effect.scope, () => end.close())
+    return yield* end.dialFirst()
   })
 
-interface Parts<E> {
+interface Parts<E, R> {
   readonly settings: Settings
-  /** Forks into a set of fibers that the scope interrupts. */
-  readonly fork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
-  readonly now: () => number
-  /** The scope of all carriers. */
-  readonly scope: Scope.Scope
-  /** Dials a carrier into a scope of its own. */
-  readonly dial: (scope: Scope.Scope) => Effect.Effect<Transport, E>
+  readonly clock: Clock.Clock
+  readonly dial: Effect.Effect<Transport, E, R | Scope.Scope>
+  readonly runtime: Runtime.Runtime<R>
+  readonly forks: Forks
 }
 
-class DialledTransport extends ResumableTransport implements Public {
-  readonly #end: DiallingEnd<unknown>
+type Owner = ResumeOwner & { readonly shownState: Public["state"] }
 
-  constructor(carrier: Carrier, end: DiallingEnd<unknown>) {
+class DialledTransport extends ResumableTransport implements Public {
+  readonly #end: Owner
+
+  constructor(carrier: Carrier, end: Owner) {
     super(carrier, end)
     this.#end = end
   }
@@ -80,13 +72,14 @@ class DialledTransport extends ResumableTransport implements Public {
 }
 
 /** The end that dials: after a loss it dials again until the session goes on, or the time for it is over. */
-class DiallingEnd<E> implements ResumeOwner {
-  readonly offer = undefined
-  readonly maxKept: number
-  readonly now: () => number
-  readonly #parts: Parts<E>
+class DiallingEnd<E, R> implements Owner {
+  readonly isAccepting = false
+  readonly #parts: Parts<E, R>
   #transport: DialledTransport | undefined
-  #peer: ResumeOffer | undefined
+  /** What the accepting end has offered. */
+  #sessionId: Secret = ""
+  #token: Secret = ""
+  #graceMillis = 0
   #attempt = 0
   #resumed = 0
   /** The loss after which the session is to go on. Undefined while there is a carrier. */
@@ -96,11 +89,25 @@ class DiallingEnd<E> implements ResumeOwner {
   #state: ResumptionState = { _tag: "Connected", resumed: 0 }
   #shownState: SubscriptionRef.SubscriptionRef<ResumptionState> | undefined
 
-  constructor(parts: Parts<E>) {
+  constructor(parts: Parts<E, R>) {
     this.#parts = parts
-    this.maxKept = parts.settings.maxKeptBytes
-    this.now = parts.now
   }
+
+  /** Ends the transport for good, and waits until its carrier has been released. */
+  close(): Effect.Effect<void> {
+    this.#transport?.end(lost(undefined))
+    return this.#parts.forks.end()
+  }
+
+  get maxKept(): number {
+    return this.#parts.settings.maxKeptBytes
+  }
+
+  now(): number {
+    return this.#parts.clock.unsafeCurrentTimeMillis()
+  }
+
+  offer(): undefined {}
 
   dialFirst(): Effect.Effect<DialledTransport, E> {
     return this.#dialled((carrier) =>
@@ -112,14 +119,17 @@ class DiallingEnd<E> implements ResumeOwner {
     )
   }
 
-  readonly book = (): void => {}
+  book(): void {}
 
   afterSecond(task: () => void): void {
-    this.#parts.fork(Effect.delay(Effect.sync(task), Duration.seconds(1)))
+    this.#parts.forks.fork(Effect.delay(Effect.sync(task), Duration.seconds(1)))
   }
 
   onNative(offer: ResumeOffer | undefined): void {
-    this.#peer = offer
+    if (offer === undefined) return
+    this.#sessionId = toSecret(offer.sessionId)
+    this.#token = toSecret(offer.token)
+    this.#graceMillis = offer.graceMillis
   }
 
   onResume(): void {}
@@ -129,7 +139,7 @@ class DiallingEnd<E> implements ResumeOwner {
   onSuspended(loss: CloseInfo): void {
     this.#loss = loss
     this.#setState({ _tag: "Suspended", since: this.now(), resumed: this.#resumed, loss })
-    this.#regaining = this.#parts.fork(this.#regain(loss))
+    this.#regaining = this.#parts.forks.fork(this.#regain(loss))
   }
 
   /** The session was closed, or given up: an attempt would bring it to life again at the server only. */
@@ -152,25 +162,25 @@ class DiallingEnd<E> implements ResumeOwner {
     this.#state = state
     const shown = this.#shownState
     // Sets the latest state, whichever of the fibers runs first.
-    if (shown !== undefined) this.#parts.fork(SubscriptionRef.update(shown, () => this.#state))
+    if (shown !== undefined) this.#parts.forks.fork(SubscriptionRef.update(shown, () => this.#state))
   }
 
   /** Dials a carrier, and uses it. Its scope closes when the carrier is dropped, and unless the use succeeds. */
   #dialled<A, E2>(use: (carrier: Carrier) => Effect.Effect<A, E2>): Effect.Effect<A, E | E2> {
-    const { dial, fork, scope } = this.#parts
+    const { dial, forks, runtime } = this.#parts
     return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Scope.fork(scope, ExecutionStrategy.sequential), (carriers) => {
-        const release = Scope.close(carriers, Exit.void)
+      Effect.flatMap(Scope.make(), (scope) => {
         let carrier: Carrier | undefined
-        const attempt = Effect.flatMap(dial(carriers), (transport) => {
-          carrier = new Carrier(transport, () => fork(Effect.uninterruptible(release)))
+        const dialling = Effect.provide(dial, Context.add(runtime.context, Scope.Scope, scope))
+        const attempt = Effect.flatMap(dialling, (transport) => {
+          carrier = new Carrier(transport, releaseBy(forks, scope))
           return use(carrier)
         })
         // The session may go on over the carrier although a time-out has ended the attempt in the same turn.
         const unlessUsed = Effect.suspend(() => {
           if (carrier !== undefined && carrier === this.#transport?.carrier) return Effect.void
           carrier?.drop()
-          return release
+          return Scope.close(scope, Exit.void)
         })
         return Effect.onError(restore(attempt), () => unlessUsed)
       })
@@ -181,7 +191,7 @@ class DiallingEnd<E> implements ResumeOwner {
   #regain(loss: CloseInfo): Effect.Effect<void> {
     const { schedule, grace } = this.#parts.settings
     let last: unknown
-    const limit = Duration.min(grace, Duration.millis(this.#peer!.graceMillis))
+    const limit = Duration.min(grace, Duration.millis(this.#graceMillis))
     const isOver = () => this.#loss !== loss
     const attempt = this.#dialled((carrier) => this.#handshake(carrier, loss)).pipe(
       Effect.provideService(Resuming, true),
@@ -220,7 +230,7 @@ class DiallingEnd<E> implements ResumeOwner {
           if (record?._tag === "Rejected") refuse(reasonOf(record.code), record.reason)
           if (record?._tag !== "Resumed") return
           if (!session.fits(record)) return refuse("LostBytes", "")
-          this.#peer = { ...this.#peer!, token: record.token }
+          this.#token = toSecret(record.token)
           this.#resumed++
           this.#loss = undefined
           session.attach(carrier, record.received)
@@ -231,8 +241,9 @@ class DiallingEnd<E> implements ResumeOwner {
         onWritable: () => {},
         onClose: (end) => resume(Effect.fail(new LostAttempt(end)))
       })
-      const { sessionId, token } = this.#peer!
       const { firstKept, received } = session
+      const sessionId = toBytes(this.#sessionId)
+      const token = toBytes(this.#token)
       carrier.transport.send([
         Record.encodeResume({ sessionId, token, attempt: ++this.#attempt, received, firstKept })
       ])
@@ -243,6 +254,11 @@ class DiallingEnd<E> implements ResumeOwner {
       })
     )
   }
+}
+
+/** Keeps nothing else of an attempt alive. */
+const releaseBy = (forks: Forks, scope: Scope.CloseableScope) => (): void => {
+  forks.fork(Effect.uninterruptible(Scope.close(scope, Exit.void)))
 }
 
 /** A WebSocket that was lost before the session went on over it. */

@@ -6,8 +6,9 @@ import type { Carrier } from "./carrier.js"
 
 /** The end that owns a resumable transport, as the transport uses that end. */
 export interface ResumeOwner {
-  /** The offer of an accepting end. Undefined at the dialling end. */
-  readonly offer: ResumeOffer | undefined
+  readonly isAccepting: boolean
+  /** Makes the offer of an accepting end. Undefined at the dialling end. */
+  readonly offer: () => ResumeOffer | undefined
   /** The bytes of unacknowledged messages at which the transport takes no more. */
   readonly maxKept: number
   /** Books kept bytes at the limit of the server. A negative number gives bytes back. */

@@ -4,7 +4,7 @@ import type { ResumptionSnapshot } from "../../SessionSnapshot.js"
 import type { CloseInfo, Listener, Transport } from "../../Transport.js"
 import { TypeId } from "../../Transport.js"
 import { Notify } from "../sync/notify.js"
-import { ListenerBuffer } from "../transport/listenerBuffer.js"
+import { ListenerBuffer, type Receiver } from "../transport/listenerBuffer.js"
 import { addResume, decodeRecord, Feature, HELLO, recordHeaderSize } from "../wire/record.js"
 import * as Record from "../wire/resumeRecord.js"
 import type { Carrier, CarrierUser } from "./carrier.js"
@@ -34,12 +34,12 @@ export class ResumableTransport implements Transport, CarrierUser {
   readonly maxMessageSize: number
   readonly localAddress: Transport["localAddress"]
   readonly remoteAddress: Transport["remoteAddress"]
-  readonly ping: Transport["ping"]
-  readonly pong: Transport["pong"]
   readonly #owner: ResumeOwner
-  readonly #listeners: ListenerBuffer
-  readonly #kept = new KeptMessages()
+  /** Undefined while the peer has acknowledged all, as in a session that is idle. */
+  #kept: KeptMessages | undefined
   #listener: Listener | undefined
+  /** Holds the events before `listen`. Made for the first of them. */
+  #early: ListenerBuffer | undefined
   #carrier: Carrier | undefined
   #phase: Phase = "Undecided"
   /** Whether this end's first message says that it can resume, and whether the peer's does. */
@@ -58,13 +58,14 @@ export class ResumableTransport implements Transport, CarrierUser {
   /** Whether `pollWritable` has returned false since the last `onWritable`. */
   #blocked = false
   #isClosing = false
-  /** Notified at each new carrier and at the end. */
-  readonly #changes = new Notify()
+  /** Notified at each new carrier and at the end. Made when something waits for them. */
+  #changes: Notify | undefined
   /** Added to the carrier's count, so that a change of the carrier is a sign of life. */
   #lifeSigns = 0
   #isProven = true
   #resumed = 0
   #since: number | undefined
+  readonly #canPing: boolean
 
   constructor(carrier: Carrier, owner: ResumeOwner) {
     const { transport } = carrier
@@ -72,9 +73,7 @@ export class ResumableTransport implements Transport, CarrierUser {
     this.maxMessageSize = transport.maxMessageSize
     this.localAddress = transport.localAddress
     this.remoteAddress = transport.remoteAddress
-    this.#listeners = new ListenerBuffer(transport.maxMessageSize, () => this.end(lost(new Error(noListener))))
-    if (transport.ping !== undefined) this.ping = (answered) => this.#carrier?.ping(answered)
-    if (transport.pong !== undefined) this.pong = () => this.#carrier?.transport.pong?.()
+    this.#canPing = transport.ping !== undefined
     this.#carrier = carrier
   }
 
@@ -87,6 +86,14 @@ export class ResumableTransport implements Transport, CarrierUser {
     return this.#carrier?.transport.upgrade
   }
 
+  get ping(): Transport["ping"] {
+    return this.#canPing ? (answered) => this.#carrier?.ping(answered) : undefined
+  }
+
+  pong(): void {
+    this.#carrier?.transport.pong?.()
+  }
+
   get phase(): Phase {
     return this.#phase
   }
@@ -97,7 +104,7 @@ export class ResumableTransport implements Transport, CarrierUser {
 
   /** The bytes that are kept until the peer acknowledges them. */
   get keptBytes(): number {
-    return this.#kept.bytes
+    return this.#kept?.bytes ?? 0
   }
 
   /** How many messages of the peer have been handled. */
@@ -110,19 +117,29 @@ export class ResumableTransport implements Transport, CarrierUser {
     return this.#acknowledged + 1
   }
 
-  readonly resumption = (): ResumptionSnapshot | undefined => {
+  resumption(): ResumptionSnapshot | undefined {
     if (this.#phase !== "Connected" && this.#phase !== "Suspended") return undefined
     return {
       state: this.#phase === "Connected" ? "connected" : "suspended",
       since: this.#since,
       resumed: this.#resumed,
-      keptBytes: this.#kept.bytes
+      keptBytes: this.keptBytes
     }
   }
 
   listen(listener: Listener): void {
+    if (this.#listener !== undefined) throw new Error("cannot listen: the transport has a listener already")
+    this.#early?.listen(listener)
+    this.#early = undefined
     this.#listener = listener
-    this.#listeners.listen(listener)
+  }
+
+  get #receiver(): Receiver {
+    return this.#listener ?? this.#buffer.receiver
+  }
+
+  get #buffer(): ListenerBuffer {
+    return this.#early ??= new ListenerBuffer(this.maxMessageSize, () => this.end(lost(new Error(noListener))))
   }
 
   send(parts: ReadonlyArray<Uint8Array>, more?: boolean): void {
@@ -133,7 +150,7 @@ export class ResumableTransport implements Transport, CarrierUser {
     if (kind !== undefined && Record.isPing(kind)) return this.#carrier?.transport.send(parts, more)
     const message = this.#ownOffers === undefined ? this.#begin(kind, parts) : parts
     this.#sent++
-    this.#owner.book(this.#kept.add(message))
+    this.#owner.book((this.#kept ??= new KeptMessages()).add(message))
     if (this.#carrier === undefined) return
     this.#carrier.transport.send(message, more)
     this.#mayExtend = true
@@ -142,12 +159,12 @@ export class ResumableTransport implements Transport, CarrierUser {
 
   extend(parts: ReadonlyArray<Uint8Array>): boolean {
     const extended = (this.#mayExtend || this.#phase === "Plain") && this.#carrier?.transport.extend?.(parts) === true
-    if (extended && this.#phase !== "Plain") this.#owner.book(this.#kept.extend(parts))
+    if (extended && this.#phase !== "Plain") this.#owner.book(this.#kept!.extend(parts))
     return extended
   }
 
   pollWritable(): boolean {
-    const isWritable = !this.#isClosing && this.#kept.bytes < this.#owner.maxKept &&
+    const isWritable = !this.#isClosing && this.keptBytes < this.#owner.maxKept &&
       this.#carrier?.transport.pollWritable() === true
     this.#blocked ||= !isWritable
     return isWritable
@@ -167,7 +184,7 @@ export class ResumableTransport implements Transport, CarrierUser {
 
   /** While suspended, waits for another carrier first: the peer is owed the kept messages and the close frame. */
   close(code: number, reason: string, timeout: Duration.DurationInput): Effect.Effect<void> {
-    const closeCarrier: Effect.Effect<void> = this.#changes.waitUntil(() => {
+    const closeCarrier: Effect.Effect<void> = (this.#changes ??= new Notify()).waitUntil(() => {
       if (this.#phase === "Ended") return Effect.void
       // A peer that resumes drops this carrier, and goes on over another one.
       return this.#carrier && Effect.zipRight(this.#carrier.transport.close(code, reason, timeout), closeCarrier)
@@ -190,8 +207,9 @@ export class ResumableTransport implements Transport, CarrierUser {
     this.#forget()
     this.#carrier?.drop()
     this.#carrier = undefined
-    this.#listeners.close(info)
-    this.#changes.notifyAll()
+    if (this.#listener === undefined) this.#buffer.close(info)
+    else this.#listener.onClose(info)
+    this.#changes?.notifyAll()
     this.#owner.onEnd()
   }
 
@@ -215,11 +233,11 @@ export class ResumableTransport implements Transport, CarrierUser {
     this.#resumed++
     this.#since = undefined
     carrier.handTo(this)
-    let left = this.#kept.count
-    for (const message of this.#kept) carrier.transport.send(message, --left > 0)
+    let left = this.#kept?.count ?? 0
+    for (const message of this.#kept ?? []) carrier.transport.send(message, --left > 0)
     this.#listener?.onRenewed?.()
-    this.#changes.notifyAll()
-    this.#wake()
+    this.#changes?.notifyAll()
+    this.onWritable()
     if (carrier.end !== undefined && this.#carrier === carrier) this.onClose(carrier.end)
   }
 
@@ -237,7 +255,7 @@ export class ResumableTransport implements Transport, CarrierUser {
   // The events of the carrier.
 
   onMessage(message: Uint8Array): void {
-    if (this.#phase === "Plain") return this.#listeners.receiver.onMessage(message)
+    if (this.#phase === "Plain") return this.#receiver.onMessage(message)
     const kind = Record.kindOf(message)
     if (this.#peerOffers === undefined && this.#decide(kind, message)) return
     if (!this.#isProven) {
@@ -246,56 +264,56 @@ export class ResumableTransport implements Transport, CarrierUser {
     }
     if (kind !== undefined && Record.isUncounted(kind) && this.#peerOffers === true) {
       if (Record.isResumeKind(kind)) this.#onRecord(message)
-      else this.#listeners.receiver.onMessage(message)
+      else this.#receiver.onMessage(message)
       return
     }
     this.#received++
     this.#unconfirmed++
     this.#unconfirmedBytes += message.byteLength
-    this.#listeners.receiver.onMessage(message)
+    this.#receiver.onMessage(message)
     if (this.#phase !== "Connected") return
     if (this.#unconfirmedBytes >= confirmBytes) this.#confirm()
     else this.#confirmSoon()
   }
 
   onText(): void {
-    this.#listeners.receiver.onText()
+    this.#receiver.onText()
   }
 
+  /** Tells the listener when `pollWritable` has become true. */
   onWritable(): void {
-    this.#wake()
+    if (!this.#blocked || !this.pollWritable()) return
+    this.#blocked = false
+    this.#listener?.onWritable()
   }
 
   onClose(end: CloseInfo): void {
-    if (this.#mayGoOn && !this.#isClosing && isLoss(end, this.#isAccepting)) this.#suspend(end)
+    if (this.#mayGoOn && !this.#isClosing && isLoss(end, this.#owner.isAccepting)) this.#suspend(end)
     else this.end(end)
-  }
-
-  get #isAccepting(): boolean {
-    return this.#owner.offer !== undefined
   }
 
   /** Whether another carrier may come. The client may have got an offer although its own first message is missing. */
   get #mayGoOn(): boolean {
-    return this.#phase === "Connected" || (this.#phase === "Undecided" && this.#isAccepting && this.#ownOffers === true)
+    if (this.#phase === "Connected") return true
+    return this.#phase === "Undecided" && this.#owner.isAccepting && this.#ownOffers === true
   }
 
   /** Sends the first message. A `Hello` also tells that this end can resume. */
   #begin(kind: number | undefined, parts: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> {
     this.#ownOffers = kind === HELLO
-    return this.#ownOffers ? [addResume(parts[0]!, this.#owner.offer)] : parts
+    return this.#ownOffers ? [addResume(parts[0]!, this.#owner.offer())] : parts
   }
 
   /** Decides by the peer's first message whether it can resume. Returns whether the owner has taken the carrier. */
   #decide(kind: number | undefined, message: Uint8Array): boolean {
     const record = kind === undefined ? undefined : Record.decode(message)
-    if (record?._tag === "Resume" && this.#isAccepting) {
+    if (record?._tag === "Resume" && this.#owner.isAccepting) {
       this.#owner.onResume(record, this.#carrier!)
       return true
     }
     const hello = kind === HELLO ? decodeRecord(message.subarray(recordHeaderSize - 1)) : undefined
     this.#peerOffers = hello?._tag === "Hello" && (hello.features & Feature.resume) !== 0 &&
-      (this.#isAccepting || hello.resume !== undefined)
+      (this.#owner.isAccepting || hello.resume !== undefined)
     if (this.#peerOffers) this.#owner.onNative(hello?._tag === "Hello" ? hello.resume : undefined)
     this.#settle()
     return false
@@ -307,7 +325,7 @@ export class ResumableTransport implements Transport, CarrierUser {
     if (this.#ownOffers === false || this.#peerOffers === false) {
       this.#phase = "Plain"
       this.#forget()
-      this.#wake()
+      this.onWritable()
     } else if (this.#ownOffers && this.#peerOffers) {
       this.#phase = "Connected"
       if (this.#unconfirmed > 0) this.#confirmSoon()
@@ -323,14 +341,16 @@ export class ResumableTransport implements Transport, CarrierUser {
       return this.end(lost(this.#owner.countFailure(detail)))
     }
     this.#acknowledge(record.count)
-    this.#wake()
+    this.onWritable()
   }
 
   #acknowledge(count: number): void {
     if (count === this.#acknowledged) return
-    this.#owner.book(-this.#kept.drop(count - this.#acknowledged))
+    this.#owner.book(-this.#kept!.drop(count - this.#acknowledged))
     this.#acknowledged = count
-    if (this.#kept.count === 0) this.#mayExtend = false // the peer has handled the last message
+    if (this.#kept!.count > 0) return
+    this.#kept = undefined
+    this.#mayExtend = false // the peer has handled the last message
   }
 
   /** Tells the peer how many messages have been handled. */
@@ -366,14 +386,9 @@ export class ResumableTransport implements Transport, CarrierUser {
   }
 
   #forget(): void {
-    this.#owner.book(-this.#kept.bytes)
-    this.#kept.clear()
-  }
-
-  #wake(): void {
-    if (!this.#blocked || !this.pollWritable()) return
-    this.#blocked = false
-    this.#listeners.writable()
+    this.#owner.book(-this.keptBytes)
+    this.#kept?.clear()
+    this.#kept = undefined
   }
 }
 

@@ -59,7 +59,7 @@ export class Dialect {
   /** Takes the peer's first message: a HELLO or undefined. */
   decide(hello: Hello | undefined): void {
     this.#isUndecided = false
-    this.#peer = hello
+    this.#peer = hello && { ...hello, resume: undefined } // the token of an offer is the transport's
     this.#common = (hello?.features ?? 0) & this.#features
     Deferred.unsafeDone(this.#decided, Effect.void)
   }

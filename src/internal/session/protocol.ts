@@ -75,14 +75,14 @@ export class SessionProtocol implements Listener, Host {
   readonly #records: Records
   /** The session's shares of the limits for all sessions. */
   readonly #shares: { readonly [K in "buffers" | "waitingAnswers"]: Share }
-  readonly #resumption: Transport["resumption"]
+  readonly #transport: Transport
   #terminal: TerminalError | undefined
 
   constructor({ limits, log, now, role, settings, transport }: Parts) {
     this.role = role
     this.log = log
     this.settings = settings
-    this.#resumption = transport.resumption
+    this.#transport = transport
     this.#shares = { buffers: limits.buffers.join(), waitingAnswers: limits.waitingAnswers.join() }
     this.memory = new ReceiveMemory(settings, this.#shares.buffers)
     this.dialect = new Dialect(settings)
@@ -225,7 +225,7 @@ export class SessionProtocol implements Listener, Host {
       role: this.role,
       closed: this.#terminal !== undefined,
       dialect: this.dialect.snapshot(),
-      resumption: this.#resumption?.(),
+      resumption: this.#transport.resumption?.(),
       ...this.draining.snapshot(),
       streams: Array.from(this.streams.values(), (stream) => stream.snapshot()),
       backlog: this.peers.waiting,

@@ -19,13 +19,14 @@ export class ListenerBuffer {
   receiver: Receiver
   readonly #limit: number
   readonly #onOverflow: () => void
-  readonly #early: Array<(listener: Listener) => void> = []
+  #early: Array<(listener: Listener) => void> = []
   #earlyBytes = 0
   #hasListener = false
   /** Set once the listener has received the early events. */
   #listener: Listener | undefined
   #end: CloseInfo | undefined
-  readonly #waiters = new Notify()
+  /** Made when something waits, since most transports live long before that. */
+  #waiters: Notify | undefined
 
   /** @param onOverflow called when an event comes although more than `limit` bytes are buffered */
   constructor(limit: number, onOverflow: () => void) {
@@ -49,6 +50,7 @@ export class ListenerBuffer {
     this.#hasListener = true
     // Events that the listener causes while it receives the early ones are buffered behind them.
     while (this.#early.length > 0) this.#early.shift()!(listener)
+    this.#early = [] // gives its memory back
     this.#listener = listener
     if (this.#end !== undefined) listener.onClose(this.#end)
     else this.receiver = listener
@@ -64,11 +66,14 @@ export class ListenerBuffer {
     this.#end = { ...end, reason: plainText(end.reason) }
     this.receiver = ignoring
     this.#listener?.onClose(this.#end)
-    this.#waiters.notifyAll()
+    this.#waiters?.notifyAll()
   }
 
   /** Waits for the last event. */
-  readonly awaitEnd: Effect.Effect<void> = this.#waiters.waitUntil(() => this.ended ? Effect.void : undefined)
+  get awaitEnd(): Effect.Effect<void> {
+    this.#waiters ??= new Notify()
+    return this.#waiters.waitUntil(() => this.ended ? Effect.void : undefined)
+  }
 
   /** Starts to close, waits for the end up to `timeout`, and then terminates. Interruption terminates at once. */
   closing(
