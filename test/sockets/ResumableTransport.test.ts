@@ -1,0 +1,64 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as ByteStream from "effect-wsmux/ByteStream"
+import * as NodeTransportServer from "effect-wsmux/NodeTransportServer"
+import * as ResumableTransport from "effect-wsmux/ResumableTransport"
+import * as Session from "effect-wsmux/Session"
+import * as SessionServer from "effect-wsmux/SessionServer"
+import { Transport } from "effect-wsmux/Transport"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
+import { FaultProxy } from "../robustness/faults/proxy.js"
+import { pattern } from "../support/bytes.js"
+import { auto, readAll } from "../support/sessions.js"
+import { type Dialler, dialStandard, dialWs, dialWsConstructor, urlOf } from "../support/transports.js"
+import { patience, within } from "../support/within.js"
+
+const diallers: Readonly<Record<string, Dialler>> = {
+  "NodeTransport": dialWs,
+  "WebSocketTransport over ws": dialWsConstructor,
+  "WebSocketTransport over undici": dialStandard
+}
+
+const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
+
+const content = pattern(2_000_000)
+
+/** The bytes after which each WebSocket is lost: windows are full, and messages are under way. */
+const enough = 350_000
+
+describe("ResumableTransport", () => {
+  for (const [name, dial] of Object.entries(diallers)) {
+    it.scopedLive(`stream keeps each byte when ${name} loses 4 connections in mid-transfer`, () =>
+      Effect.gen(function*() {
+        const transports = yield* NodeTransportServer.make({ port: 0 })
+        const server = yield* SessionServer.fromTransportServer(transports, auto, { resume: true })
+        yield* Effect.forkScoped(
+          server.run((session) => session.run((stream) => Stream.run(stream.readable, stream.writable)))
+        )
+        const proxy = yield* FaultProxy.make(Number(new URL(urlOf(transports)).port))
+        const transport = yield* ResumableTransport.connect(dial(`ws://127.0.0.1:${proxy.port}`), {
+          schedule: Schedule.spaced("20 millis")
+        })
+        const losses = [
+          () => proxy.loseAfter("up", enough, "reset"),
+          () => proxy.loseAfter("down", enough, "reset"),
+          () => proxy.loseAfter("up", enough, "end"),
+          () => proxy.loseAfter("down", enough, "end")
+        ]
+        yield* Effect.forkScoped(
+          Stream.runForEach(transport.state.changes, ({ _tag }) =>
+            Effect.sync(() => {
+              if (_tag === "Connected") losses.shift()?.()
+            }))
+        )
+        const session = yield* Effect.provideService(Session.makeClient(auto), Transport, transport)
+        const stream = yield* session.open()
+        const [echo] = yield* Effect.all([readAll(stream), ByteStream.writeEnd(stream, content)], { concurrency: 2 })
+          .pipe(within(patience, "the echo"))
+        expect(digest(echo)).toBe(digest(content))
+        expect((yield* session.snapshot).resumption).toMatchObject({ state: "connected", resumed: 4 })
+      }))
+  }
+})
