@@ -24,6 +24,12 @@ interface Probe {
   readonly arrivedAt: number
 }
 
+interface Shrunk {
+  readonly window: number
+  readonly delay: number
+  readonly failures: number
+}
+
 /**
  * Limits the bytes in flight to the peer by a congestion window. Bytes beyond it wait in the scheduler, where a key
  * stroke can pass a file, and not in the buffers of the network, where nothing can.
@@ -34,6 +40,9 @@ interface Probe {
  * - As in CoDel (RFC 8289), a queue that is short now and then is good, and the window grows. A queue that stands for
  *   an `interval` is bad, and the window shrinks. A queue stands while even the fastest answer of a round takes longer
  *   than the minimum RTT by as much again, or by `target` where that is more.
+ * - A delay that two smaller windows in a row leave as long is no queue of this session, and counts as part of the
+ *   minimum until a lifetime of that ends. A proxy with Nagle's algorithm makes such a delay: it holds the end of each
+ *   burst until the bytes before are acknowledged, which TCP delays by 40 ms.
  * - The window doubles per round in slow start, until it shrinks for the first time. Then it grows by a quarter.
  * - While small frames pass large ones, even a good queue delays them. Then the window is twice the bandwidth-delay
  *   product: the rate of the network times its minimum RTT (Little's law). The small rests of large writes do not
@@ -66,6 +75,10 @@ export class CongestionController {
   #roundEnd = 0
   /** Since when the queue stands. */
   #standingSince = Infinity
+  /** The delay of the network that is no queue of this session, in milliseconds, beside the minimum RTT. */
+  #held = 0
+  /** When the window last shrank: the window and the delay before, and how many times in a row that had not helped. */
+  #shrunk: Shrunk | undefined
   /** The window while small frames pass large ones, and until when they do. */
   #bdpWindow = minBdpWindow
   #interactiveUntil = 0
@@ -161,6 +174,8 @@ export class CongestionController {
     this.#probes.splice(0)
     this.#drainTarget = undefined
     this.#standingSince = Infinity
+    this.#held = 0
+    this.#shrunk = undefined
     this.#bdpWindow = minBdpWindow
     this.#arrivedAt = undefined
     if (this.#window !== Infinity) this.#restart()
@@ -205,6 +220,7 @@ export class CongestionController {
     this.#timeouts = 0
     this.#hasGranted = false
     if (this.#window === Infinity) this.#restart()
+    if (isRenewed) this.#held = 0
     if (isRenewed && this.#blocked) this.#drainTarget = this.#effectiveWindow / 2
   }
 
@@ -241,7 +257,7 @@ export class CongestionController {
 
   #endRound(now: number): void {
     const { minimum } = this.#rtt
-    const good = minimum + Math.max(minimum, target)
+    const good = minimum + Math.max(minimum, target) + this.#held
     if (this.#fastest <= good) {
       this.#standingSince = Infinity
       if (this.#windowLimited && this.#effectiveWindow === this.#window) {
@@ -252,11 +268,36 @@ export class CongestionController {
       if (now - this.#standingSince >= interval) {
         this.#standingSince = now
         this.#slowStart = false
-        this.#window = Math.max(this.#window * Math.max(good / this.#fastest, 0.7), minWindow)
-        this.#drainTarget = this.#window
+        this.#shrink(good)
       }
     }
     this.#startRound()
+  }
+
+  /** Shrinks the window in the proportion of the delay, unless that has not helped twice. */
+  #shrink(good: number): void {
+    const delay = this.#fastest - this.#rtt.minimum - this.#held
+    const failures = this.#hasHelped(delay) ? 0 : this.#shrunk!.failures + 1
+    if (failures === maxFailures) {
+      this.#held += delay
+      this.#shrunk = undefined
+      return
+    }
+    this.#shrunk = this.#limits ? { window: this.#window, delay, failures } : undefined
+    this.#window = Math.max(this.#window * Math.max(good / this.#fastest, 0.7), minWindow)
+    this.#drainTarget = this.#window
+  }
+
+  /** Whether the delay has followed the window, as a queue of this session does. True where that cannot be told. */
+  #hasHelped(delay: number): boolean {
+    if (this.#shrunk === undefined || !this.#limits) return true
+    const ratio = this.#window / this.#shrunk.window
+    return ratio > 0.9 || delay < this.#shrunk.delay * (1 + ratio) / 2
+  }
+
+  /** Whether this window, and not the writers, their credit or small frames, limits the bytes in flight. */
+  get #limits(): boolean {
+    return this.#windowLimited && !this.#isInteractive
   }
 
   /** The peer answers again. Begins as a new session does, and probes for the bytes that have arrived meanwhile. */
@@ -309,6 +350,9 @@ const probeBytes = 256 * 1024
 
 /** How many probes time out before a peer counts as blind that grants credit. */
 const maxTimeouts = 2
+
+/** How many times in a row a smaller window leaves the delay as long, until that counts as no queue of this session. */
+const maxFailures = 2
 
 /** How many probes may be unanswered. Transports remember a few pings more. */
 const maxProbes = 6

@@ -9,6 +9,8 @@ interface Network {
   readonly rate: number
   /** Milliseconds there and back, with nothing on the way. */
   readonly trip: number
+  /** Milliseconds by which a proxy holds the end of a burst, as by Nagle's algorithm. */
+  readonly held?: number
 }
 
 /**
@@ -16,7 +18,7 @@ interface Network {
  * writer sends all that it may, in frames of up to 64 KiB and within its `window`. `run` returns how many bytes
  * arrived.
  */
-const makeNetwork = ({ rate, trip }: Network, { known = true, window = Infinity } = {}) => {
+const makeNetwork = ({ held = 0, rate, trip }: Network, { known = true, window = Infinity } = {}) => {
   let now = 0
   let linkFreeAt = 0
   let sent = 0
@@ -32,7 +34,10 @@ const makeNetwork = ({ rate, trip }: Network, { known = true, window = Infinity 
   }
   const rtt = new RttEstimator({
     now: () => now,
-    ping: (answered) => at(Math.max(linkFreeAt, now) + trip, () => answering && answered())
+    ping: (answered) => {
+      const wait = trip + (arrived < sent ? held : 0)
+      at(Math.max(linkFreeAt, now) + wait, () => answering && answered())
+    }
   })
   const controller = new CongestionController(rtt, {
     onFull: () => full++,
@@ -203,6 +208,13 @@ describe("CongestionController", () => {
     const slow = makeNetwork(network)
     slow.run(2000)
     expect(slow.controller.window).toBeLessThan(link.controller.window / 20)
+  })
+
+  it("CongestionController fills the network when a proxy holds the end of each burst for 40 ms", () => {
+    const link = makeNetwork({ rate: 50_000, trip: 0.2, held: 40 })
+    link.run(3000)
+    expect(link.run(30_000)).toBeGreaterThan(0.7 * 50_000 * 30_000)
+    expect(link.delay).toBeLessThan(100)
   })
 
   it("CongestionController keeps its window when the writer is the limit", () => {

@@ -184,7 +184,7 @@ describe("CongestionController.window", () => {
     const slow = makeController(10)
     for (let i = 0; i < 20; i++) {
       slow.fill()
-      slow.answer(400)
+      slow.answer(10 + slow.controller.window / 10) // a link of 10 KB/s
     }
     expect(slow.controller.window).toBe(4096)
     const fast = makeController(10)
