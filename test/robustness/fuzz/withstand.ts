@@ -166,14 +166,16 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
     let isOver = false
     let opens = 0
     let reached: Reached = { backlog: 0, unanswered: 0, streams: 0, held: 0 }
-    /** When the session must be over, by its own drain. */
-    let drainedBy = Infinity
+    /** When the session must be over by a drain of its own. A drain that is interrupted may never have begun. */
+    const drains: Array<readonly [by: number, fiber: Fiber.RuntimeFiber<unknown, unknown>]> = []
     const check = Effect.zipRight(
       idle,
       Effect.gen(function*() {
         reached = furthest(reached, yield* checkBounds(session, { ...bounds, opens }))
-        const isLate = (yield* Clock.currentTimeMillis) >= drainedBy && !(yield* session.isClosed)
-        assert(!isLate, "the session lives although the grace of its drain has passed")
+        const now = yield* Clock.currentTimeMillis
+        const isDue = drains.some(([by, fiber]) => now >= by && fiber.unsafePoll() === null) ||
+          (yield* session.snapshot).localDrain?.remainingMillis === 0
+        assert(!isDue || (yield* session.isClosed), "the session lives although the grace of its drain has passed")
       })
     )
     const send = (message: Frame.Frame | Uint8Array) => {
@@ -255,8 +257,9 @@ const program = (input: Uint8Array): Effect.Effect<Withstood, unknown, Scope.Sco
         case "link": {
           if (a >= 240) { // the user drains the session
             const grace = pick(millis, b)
-            drainedBy = Math.min(drainedBy, (yield* Clock.currentTimeMillis) + grace)
+            const by = (yield* Clock.currentTimeMillis) + grace
             yield* fork("drain", session.drain({ grace, code: b }))
+            drains.push([by, fibers.at(-1)![1]])
             break
           }
           const side = a & 1 ? "client" : "server"
