@@ -28,8 +28,8 @@ export interface Head {
 
 /**
  * Carries one request and its answer over a stream to an agent. Completes when the answer has been sent. Fails while
- * nothing was answered. Later failures reset the connection of the client, so that a part looks like no whole: clients
- * of HTTP/1.0 take an end for the end of the answer. A client that goes, and interruption, reset the stream.
+ * nothing was answered. Later failures reset the connection of the client, since clients of HTTP/1.0 take its end for
+ * the end of the answer. A client that goes, and interruption, reset the stream.
  */
 export const exchange = (
   request: Http.IncomingMessage,
@@ -93,7 +93,7 @@ export const exchange = (
       if (statusCode !== 103 || link === undefined || request.httpVersion !== "1.1" || response.headersSent) return
       if (response.socket?.writableNeedDrain !== false) return // hints that the client does not read are not kept
       try {
-        response.writeEarlyHints({ link })
+        response.writeEarlyHints({ link: String(link).split(/,\s*(?=<)/) })
       } catch {} // a link that Node finds malformed
     })
     onward.on("response", (answer) => {

@@ -135,6 +135,9 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
       )
     }
 
+    /** How many requests of a connection wait behind the one that is served. */
+    const waiting = new WeakMap<Net.Socket, number>()
+
     return {
       onRequest: (request, response) => {
         const begin = () => {
@@ -143,8 +146,15 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
         }
         // A request behind another one on its connection waits. The methods may be unsafe, and Node tells a response
         // that the client has gone when it has the connection only.
-        if (response.socket === null) response.once("socket", begin)
-        else begin()
+        if (response.socket !== null) return begin()
+        const { socket } = request
+        const count = (waiting.get(socket) ?? 0) + 1
+        if (count > maxWaiting) return void socket.destroy()
+        waiting.set(socket, count)
+        response.once("socket", () => {
+          waiting.set(socket, waiting.get(socket)! - 1)
+          begin()
+        })
       },
       onUpgrade: (request, socket, head) => {
         socket.on("error", () => {})
@@ -158,6 +168,9 @@ export const make = (ways: Ways, settings: FrontSettings): Effect.Effect<Front, 
       awaitEmpty: FiberSet.awaitEmpty(fibers)
     }
   })
+
+/** A client that sends more requests than this behind another one loses its connection: each of them takes memory. */
+const maxWaiting = 64
 
 /** Whether a request has a body. Node takes the body of an upgrade request for bytes of the other protocol. */
 const hasBody = ({ headers }: Http.IncomingMessage): boolean =>

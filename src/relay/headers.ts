@@ -69,7 +69,7 @@ export const requestHeaders = (
       : []),
     ...(isUpgrade ? [["connection", "upgrade"], ["upgrade", headers.upgrade!]] as const : [])
   ]
-  return [...passed, ...added].flat()
+  return [...added, ...passed].flat() // Node reads the first 1,000 only, where no limit was set
 }
 
 /**

@@ -126,8 +126,8 @@ return cjson.encode({ epoch = epoch }):sub(1, -2) .. ',"nodes":[]}'`
 
 /**
  * ARGV: prefix, units, units a second, `take` or `owe`, and of a debt the teller and its total. Returns the units that
- * were taken, or what is left. The key lives until the budget is full again. The key of a teller has its total for a
- * minute, so that the units of a repeated debt count once.
+ * were taken, or what is left. The key lives until the budget is full again. Another key has the total of the teller
+ * for a minute, so that the units of a repeated debt count once.
  *
  * The limiter of `@effect/experimental` keeps the keys of its token buckets for good, its windows fail where a limit
  * divides no second into whole milliseconds, such as 3 (0.61.1), and it connects to Redis a second time.

@@ -18,7 +18,7 @@ export const writeAnswer = (client: Duplex, answer: Http.IncomingMessage): void 
  * An agent that agreed would hide all further requests from the relay.
  */
 export const isForHttp2 = ({ headers }: Http.IncomingMessage): boolean =>
-  headers.upgrade?.trim().toLowerCase() === "h2c"
+  (headers.upgrade ?? "").split(",").some((protocol) => protocol.trim().toLowerCase() === "h2c")
 
 /**
  * Serves an upgrade request as an ordinary one, since a server may ignore an upgrade (RFC 9110, 7.8). The connection

@@ -129,6 +129,30 @@ describe("malformed requests", () => {
       expect(held.map(([url]) => url)).toEqual(["/1", "/2"])
     }))
 
+  it.scopedLive("the relay ends a connection when 65 requests wait behind one without an answer", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const asked: Array<string> = []
+      yield* serveAgent(relay.ws, "site", ({ url }) => void asked.push(url!), { program: "p" })
+      const requests = Array.from({ length: 66 }, (_, i) => `GET /site/${i} HTTP/1.1\r\nhost: a\r\n\r\n`)
+      expect(yield* sendRaw(relay.port, requests.join(""))).toBe("")
+      yield* eventually(() => Effect.runSync(relay.snapshot).running === 0)
+      expect(asked.filter((url) => url !== "/0")).toEqual([])
+    }))
+
+  it.scopedLive("the relay tells an agent the client's address when the request has 999 headers", () =>
+    Effect.gen(function*() {
+      const relay = yield* startRelay()
+      const told: Array<unknown> = []
+      yield* serveAgent(relay.ws, "site", ({ headers }, response) => {
+        told.push(headers["x-forwarded-for"])
+        response.end("ok")
+      }, { program: "p" })
+      const headers = `${"a:\r\n".repeat(999)}host: a\r\nconnection: close\r\n`
+      expect(yield* sendRaw(relay.port, `GET /site/x HTTP/1.1\r\n${headers}\r\n`)).toMatch(/^HTTP\/1\.1 200 /)
+      expect(told).toEqual(["127.0.0.1"])
+    }))
+
   const upgrades = {
     "a name": "GET /site/raw HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: raw\r\n\r\n",
     "HTTP/2": "GET /site/raw HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",

@@ -140,13 +140,13 @@ describe("the front of the relay", () => {
       const raw: Array<string> = JSON.parse(body)
       const headers = raw.flatMap((name, index) => index % 2 === 0 ? [[name.toLowerCase(), raw[index + 1]]] : [])
       expect(headers).toEqual([
-        ["x-kept", "yes"],
         ["host", `${relay.hostname}:${relay.port}`],
         ["x-forwarded-for", "127.0.0.1"],
         ["x-forwarded-host", `${relay.hostname}:${relay.port}`],
         ["x-forwarded-proto", "http"],
         ["x-websocktunnel-original-path", "/site/path"],
         ["te", "trailers"],
+        ["x-kept", "yes"],
         ["connection", "close"]
       ])
     }))
@@ -229,11 +229,13 @@ describe("the front of the relay", () => {
   it.scopedLive("the relay passes early hints before an answer when the agent sends them", () =>
     Effect.gen(function*() {
       const relay = yield* startRelay()
-      const hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+      const hints =
+        "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload, </b>; rel=preload\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
       yield* answeringAgent(relay.ws, "site", `${hints}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n`)
       const askBy = (version: string) =>
         sendRaw(relay.port, `GET /site HTTP/${version}\r\nhost: a\r\nconnection: close\r\n\r\n`)
-      const early = /^HTTP\/1\.1 103 Early Hints\r\nLink: <\/a>; rel=preload\r\n\r\nHTTP\/1\.1 200 OK\r\n/
+      const early =
+        /^HTTP\/1\.1 103 Early Hints\r\nLink: <\/a>; rel=preload, <\/b>; rel=preload\r\n\r\nHTTP\/1\.1 200 OK\r\n/
       expect(yield* askBy("1.1")).toMatch(early)
       expect(yield* askBy("1.0")).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
     }))
