@@ -2,9 +2,24 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import { interruptSoon } from "./unowned.js"
+
+/**
+ * The runtime without the state of the fiber that took it. A fiber that was interrupted in an uninterruptible region
+ * hands on its interruption, too, and a fiber that is forked with that ends before its first step.
+ */
+const interruptible = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> => {
+  const isInterrupted = Option.isSome(FiberRefs.get(runtime.fiberRefs, FiberRef.interruptedCause))
+  return Runtime.enableRuntimeFlag(
+    isInterrupted ? Runtime.deleteFiberRef(runtime, FiberRef.interruptedCause) : runtime,
+    RuntimeFlags.Interruption
+  )
+}
 
 /**
  * Forks effects from callbacks. The forked fibers are interruptible, also where the runtime was taken in an
@@ -12,19 +27,16 @@ import { interruptSoon } from "./unowned.js"
  */
 export const forkInterruptibly = (
   runtime: Runtime.Runtime<never>
-): <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E> =>
-  Runtime.runFork(Runtime.enableRuntimeFlag(runtime, RuntimeFlags.Interruption))
+): <A, E>(effect: Effect.Effect<A, E>) => Fiber.RuntimeFiber<A, E> => Runtime.runFork(interruptible(runtime))
 
 /** Forks effects in the same way, with more services. */
 export const forkInterruptiblyWith = <R, S>(
-  { context, fiberRefs, runtimeFlags }: Runtime.Runtime<R>,
+  runtime: Runtime.Runtime<R>,
   services: Context.Context<S>
-): <A, E>(effect: Effect.Effect<A, E, R | S>) => Fiber.RuntimeFiber<A, E> =>
-  Runtime.runFork(Runtime.make({
-    context: Context.merge(context, services),
-    fiberRefs,
-    runtimeFlags: RuntimeFlags.enable(runtimeFlags, RuntimeFlags.Interruption)
-  }))
+): <A, E>(effect: Effect.Effect<A, E, R | S>) => Fiber.RuntimeFiber<A, E> => {
+  const { context, fiberRefs, runtimeFlags } = interruptible(runtime)
+  return Runtime.runFork(Runtime.make({ context: Context.merge(context, services), fiberRefs, runtimeFlags }))
+}
 
 /**
  * Forks fibers from callbacks in the way of `forkInterruptibly`, and ends them together. A `FiberSet` and a function of
@@ -36,7 +48,7 @@ export class Forks {
   #isOver = false
 
   constructor(runtime: Runtime.Runtime<never>) {
-    this.#runtime = Runtime.enableRuntimeFlag(runtime, RuntimeFlags.Interruption)
+    this.#runtime = interruptible(runtime)
   }
 
   fork(effect: Effect.Effect<void>): Fiber.RuntimeFiber<void> {

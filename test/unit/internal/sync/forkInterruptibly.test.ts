@@ -18,6 +18,25 @@ describe("Forks", () => {
       expect(fiber.unsafePoll()?._tag).toBe("Failure")
     }))
 
+  it.effect("Forks.fork runs an effect when an interrupted fiber made the forks uninterruptibly", () =>
+    Effect.gen(function*() {
+      const begun = yield* Deferred.make<void>()
+      const gate = yield* Deferred.make<void>()
+      let forked: Fiber.RuntimeFiber<void> | undefined
+      const making = Effect.gen(function*() {
+        yield* Deferred.succeed(begun, undefined)
+        yield* Deferred.await(gate)
+        forked = (yield* makeForks).fork(Effect.void)
+      })
+      const maker = yield* Effect.fork(Effect.uninterruptible(making))
+      yield* Deferred.await(begun)
+      yield* Fiber.interruptFork(maker)
+      yield* Effect.yieldNow()
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.await(maker)
+      expect((yield* Fiber.await(forked!))._tag).toBe("Success")
+    }))
+
   it.effect("Forks.end waits for a fiber that is forked behind the end of another one", () =>
     Effect.gen(function*() {
       const forks = yield* makeForks
