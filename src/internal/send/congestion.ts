@@ -25,6 +25,7 @@ interface Probe {
 }
 
 interface Shrunk {
+  readonly at: number
   readonly window: number
   readonly delay: number
   readonly failures: number
@@ -279,18 +280,18 @@ export class CongestionController {
     const delay = this.#fastest - this.#rtt.minimum - this.#held
     const failures = this.#hasHelped(delay) ? 0 : this.#shrunk!.failures + 1
     if (failures === maxFailures) {
-      this.#held += delay
+      this.#held = Math.min(this.#held + delay, maxHeld)
       this.#shrunk = undefined
       return
     }
-    this.#shrunk = this.#limits ? { window: this.#window, delay, failures } : undefined
+    this.#shrunk = this.#limits ? { at: this.#rtt.now(), window: this.#window, delay, failures } : undefined
     this.#window = Math.max(this.#window * Math.max(good / this.#fastest, 0.7), minWindow)
     this.#drainTarget = this.#window
   }
 
   /** Whether the delay has followed the window, as a queue of this session does. True where that cannot be told. */
   #hasHelped(delay: number): boolean {
-    if (this.#shrunk === undefined || !this.#limits) return true
+    if (this.#shrunk === undefined || !this.#limits || this.#rtt.now() - this.#shrunk.at > recent) return true
     const ratio = this.#window / this.#shrunk.window
     return ratio > 0.9 || delay < this.#shrunk.delay * (1 + ratio) / 2
   }
@@ -353,6 +354,10 @@ const maxTimeouts = 2
 
 /** How many times in a row a smaller window leaves the delay as long, until that counts as no queue of this session. */
 const maxFailures = 2
+
+/** For how many milliseconds a window that shrank tells anything, and the longest delay that counts as held. */
+const recent = 1000
+const maxHeld = 100
 
 /** How many probes may be unanswered. Transports remember a few pings more. */
 const maxProbes = 6

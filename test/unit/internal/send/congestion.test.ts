@@ -18,7 +18,8 @@ interface Network {
  * writer sends all that it may, in frames of up to 64 KiB and within its `window`. `run` returns how many bytes
  * arrived.
  */
-const makeNetwork = ({ held = 0, rate, trip }: Network, { known = true, window = Infinity } = {}) => {
+const makeNetwork = ({ held = 0, rate: first, trip }: Network, { known = true, window = Infinity } = {}) => {
+  let rate = first
   let now = 0
   let linkFreeAt = 0
   let sent = 0
@@ -79,6 +80,9 @@ const makeNetwork = ({ held = 0, rate, trip }: Network, { known = true, window =
     },
     send,
     writer,
+    slow: (factor: number) => {
+      rate *= factor
+    },
     get blind() {
       return blind
     },
@@ -215,6 +219,17 @@ describe("CongestionController", () => {
     link.run(3000)
     expect(link.run(30_000)).toBeGreaterThan(0.7 * 50_000 * 30_000)
     expect(link.delay).toBeLessThan(100)
+  })
+
+  it("CongestionController queues little more than 100 ms when the network fades for 5 s", () => {
+    const link = makeNetwork({ rate: 2000, trip: 10 })
+    link.run(2000)
+    const delays = Array.from({ length: 50 }, () => {
+      link.slow(0.93)
+      link.run(100)
+      return link.delay
+    })
+    expect(Math.max(...delays.slice(10))).toBeLessThan(300)
   })
 
   it("CongestionController keeps its window when the writer is the limit", () => {
