@@ -18,6 +18,7 @@ import * as Targets from "./forwards/targets.js"
 import * as Shared from "./options.js"
 import { ofRules } from "./policy/policy.js"
 import * as Rule from "./policy/rule.js"
+import * as Proxy from "./proxy.js"
 import * as RareWarning from "./rareWarning.js"
 import { attend, settings } from "./session.js"
 
@@ -71,7 +72,7 @@ export const agent = Command.make("agent", options, (given) =>
       schedule: Schedule.tapInput(
         ReconnectingSession.defaultSchedule,
         (loss: { readonly message: string }) =>
-          Effect.logWarning(`${loss.message}; dialling again`)
+          Effect.logWarning(`${Proxy.messageOf(loss)}; dialling again`)
       )
     })
     const { cause, defect } = yield* attend(session.awaitClosed, session, Effect.void)

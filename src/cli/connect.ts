@@ -22,6 +22,7 @@ import * as Stdio from "./forwards/stdio.js"
 import * as Wanted from "./forwards/wanted.js"
 import * as Shared from "./options.js"
 import { withPlainOutput } from "./plainText.js"
+import * as Proxy from "./proxy.js"
 import { Redial } from "./redial.js"
 import { attend, report, settings } from "./session.js"
 import * as Admin from "./status/admin.js"
@@ -189,5 +190,6 @@ const again =
     Effect.flatMap(redial.lost, (millis) => {
       const asked = loss._tag === "ConnectFailure" ? loss.retryAfterMillis ?? 0 : 0
       const seconds = (millis + Math.min(asked, maxRetryAfter)) / 1000
-      return Effect.as(Effect.logWarning(`${loss.message}; the next attempt is in ${seconds.toFixed(1)} s`), true)
+      const why = Proxy.messageOf(loss)
+      return Effect.as(Effect.logWarning(`${why}; the next attempt is in ${seconds.toFixed(1)} s`), true)
     })

@@ -204,7 +204,7 @@ const tlsOf = ({ sni, tlsCa, tlsCert, tlsKey }: GivenWay, url: string) =>
 
 /** Describes why the connection failed, and names the option that helps. */
 export const explain = (failure: ConnectFailure, { tlsCa, token }: Pick<GivenWay, "tlsCa" | "token">): string => {
-  if (failure.cause instanceof Proxy.Refusal) return `cannot connect to ${failure.url}: ${failure.cause.message}`
+  if (failure.cause instanceof Proxy.Refusal) return Proxy.messageOf(failure)
   if (failure.status === 401) {
     const advice = Option.isSome(token)
       ? "the token is wrong"
@@ -212,7 +212,10 @@ export const explain = (failure: ConnectFailure, { tlsCa, token }: Pick<GivenWay
     return `${failure.message}: ${advice}`
   }
   if (failure.status !== undefined && failure.status < 400) {
-    return `${failure.message}: a web server answers there, and no wsmux serve; wsmux doctor tells more`
+    const isRedirect = failure.status >= 300
+    return `${failure.message}: ${
+      isRedirect ? "give the URL to which it redirects" : "a web server answers there, and not wsmux"
+    }; wsmux doctor tells more`
   }
   const { code } = (failure.cause ?? {}) as NodeJS.ErrnoException
   if (code === undefined || !untrusted.test(code)) return failure.message

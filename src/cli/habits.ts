@@ -9,10 +9,10 @@ const commands: Readonly<Record<string, string>> = {
   client: "wsmux connect ws://host:port -L 5432:db:5432",
   server: "wsmux serve --listen 8080 --allow db:5432",
   ssh: "wsmux connect ws://host:port -L 5432:db:5432",
-  frpc: "wsmux connect ws://host:port -R 8080:localhost:80",
-  frps: "wsmux serve --listen 8080 --allow-remote 8080",
-  http: "wsmux connect ws://host:port -R 8080:localhost:80",
-  tcp: "wsmux connect ws://host:port -R 8080:localhost:80"
+  frpc: "wsmux connect ws://host:port -R 9000:localhost:80",
+  frps: "wsmux serve --listen 8080 --allow-remote 9000",
+  http: "wsmux connect ws://host:port -R 9000:localhost:80",
+  tcp: "wsmux connect ws://host:port -R 9000:localhost:80"
 }
 
 const leftOut = "leave it out, since the command only forwards"
@@ -91,7 +91,8 @@ export const ofOption = (command: string, name: string): string => {
 
 /** Returns the end of a message: the address in place of one without `ws://`. */
 export const ofUrl = (text: string): string => {
-  const [, scheme = "", rest = ""] = /^(https?:\/\/)?((?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?(?:\/.*)?)$/i.exec(text) ?? []
+  const [, given = "", rest = ""] = /^(https?:\/\/)?((?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?(?:\/.*)?)$/i.exec(text) ?? []
+  const scheme = given.toLowerCase()
   const isPlace = scheme !== "" || /^[^/]+:\d+/.test(rest) || /^localhost(\/|$)/.test(rest)
   if (!isPlace || portFault(text) !== undefined) return ""
   const shown = redacted(`ws://${rest}`).slice("ws://".length)
@@ -101,7 +102,8 @@ export const ofUrl = (text: string): string => {
 
 /** Returns the end of a message: the option in place of a forward as wstunnel writes them, such as `tcp://80:db:80`. */
 export const ofForward = (name: string, text: string): string => {
-  const [, scheme = "", place = ""] = /^(tcp|udp|socks5|http|unix|stdio):\/\/([^?@]+)(?:\?.*)?$/i.exec(text) ?? []
+  const [, given = "", place = ""] = /^(tcp|udp|socks5|http|unix|stdio):\/\/([^?@]+)(?:\?.*)?$/i.exec(text) ?? []
+  const scheme = given.toLowerCase()
   if (place === "" || !/^(-[LRDW]|<remote>)$/.test(name)) return ""
   const [option, value] = scheme === "stdio" || name === "-W"
     ? ["-W", place]

@@ -2,6 +2,7 @@ import { HttpsProxyAgent } from "https-proxy-agent"
 import type * as Http from "node:http"
 import { getProxyForUrl } from "proxy-from-env"
 import { SocksProxyAgent } from "socks-proxy-agent"
+import { ConnectFailure } from "../WsmuxError.js"
 
 /** The schemes of proxies: a proxy for HTTP carries the connection by CONNECT. */
 const schemes = ["http:", "https:", "socks:", "socks4:", "socks4a:", "socks5:", "socks5h:"]
@@ -50,11 +51,19 @@ export class Refusal extends Error {
 /** Tinyproxy answers 401 where others answer 407. */
 const adviceFor = (status: number, hasUser: boolean): string => {
   if (status === 401 || status === 407) {
-    return hasUser ? ": the user or password in --proxy is wrong" : ": the proxy asks for user:password@ in --proxy"
+    return hasUser
+      ? ": the user or password in the address of the proxy is wrong"
+      : ": the proxy asks for user:password@ in its address"
   }
   if (status === 403) return ": the rules of the proxy forbid this server or its port"
   return status >= 500 ? ": the proxy does not reach the server" : ""
 }
+
+/** The message of a failed dial, which tells where the proxy, and not the server, has answered. */
+export const messageOf = (failure: { readonly message: string }): string =>
+  failure instanceof ConnectFailure && failure.cause instanceof Refusal
+    ? `cannot connect to ${failure.url}: ${failure.cause.message}`
+    : failure.message
 
 /** Returns the refusal by which the proxy answered the last CONNECT of an agent, if it did. */
 export const refusals = (agent: Http.Agent, proxy: URL): () => Refusal | undefined => {

@@ -5,6 +5,7 @@ import * as Stream from "effect/Stream"
 import { redacted } from "../Address.js"
 import type { ResumptionState } from "../ResumableTransport.js"
 import type { ConnectFailure } from "../WsmuxError.js"
+import { messageOf } from "./proxy.js"
 import { formatSpan } from "./span.js"
 
 /** The first wait in milliseconds until the log tells again that there is no WebSocket. Each further one is doubled. */
@@ -29,7 +30,8 @@ export const tell = ({ changes, grace, lastFailure, url }: Telling): Effect.Effe
         yield* Effect.sleep(wait)
         const millis = (yield* Clock.currentTimeMillis) - since
         const left = formatSpan(seconds(Math.max(Duration.toMillis(grace) - millis, 0)))
-        const why = lastFailure()?.message ?? `no WebSocket to ${address}`
+        const failure = lastFailure()
+        const why = failure === undefined ? `no WebSocket to ${address}` : messageOf(failure)
         yield* Effect.logWarning(
           `${why}; the connections have waited for ${formatSpan(seconds(millis))}, ${left} more at most`
         )

@@ -104,7 +104,7 @@ describe("wsmux doctor", () => {
           const { code, of } = yield* examine(url, ["--proxy", `http://user:wrong@127.0.0.1:${port}`])
           expect({ code, upgrade: of("upgrade") }).toMatchObject({
             code: 1,
-            upgrade: { verdict: "fail", advice: "the user or password in --proxy is wrong" }
+            upgrade: { verdict: "fail", advice: "the user or password in the address of the proxy is wrong" }
           })
         })
     )

@@ -35,8 +35,8 @@ for (const [name, { isHere, start, wrong }] of Object.entries(proxies)) {
         const { port } = yield* started(() => start("user", "right"))
         const { url } = yield* serve(1)
         const complaints = {
-          "user:wrong@": `${wrong}: the user or password in --proxy is wrong`,
-          "": "407: the proxy asks for user:password@ in --proxy"
+          "user:wrong@": `${wrong}: the user or password in the address of the proxy is wrong`,
+          "": "407: the proxy asks for user:password@ in its address"
         }
         for (const [credentials, complaint] of Object.entries(complaints)) {
           const proxy = `http://${credentials}127.0.0.1:${port}`

@@ -4,6 +4,7 @@ import * as Https from "node:https"
 import { redacted } from "../../Address.js"
 import type { ConnectFailure } from "../../WsmuxError.js"
 import type { Way } from "../dialling.js"
+import type { Refusal } from "../proxy.js"
 import { fail, type Finding, ok, warn } from "./finding.js"
 
 /** The part of an HTTP answer that the checks look at. */
@@ -73,10 +74,7 @@ export const refusal = (failure: ConnectFailure, url: URL, way: Way, hasToken: b
     const { status } = failure
     if (status === undefined) return fail("upgrade", detailOf(failure), adviceForLoss(failure))
     const refusal = way.refusal()
-    if (refusal?.status === status) {
-      const [detail, advice = "look at the log of the proxy"] = refusal.message.split(": ")
-      return fail("upgrade", `${detail} to CONNECT`, advice)
-    }
+    if (refusal?.status === status) return ofProxy("upgrade", refusal)
     const answer = yield* get(url, way, { ...way.headers, ...upgrading })
     const isPage = answer?.status === status && answer.isPage
     const location = answer?.headers.location
@@ -84,6 +82,12 @@ export const refusal = (failure: ConnectFailure, url: URL, way: Way, hasToken: b
     const detail = `the answer is ${status}${to}${isPage ? ", an HTML page" : ""} instead of 101`
     return fail("upgrade", detail, adviceFor(status, hasToken, isPage))
   })
+
+/** The answer of a proxy to CONNECT, as the finding of a check. */
+export const ofProxy = (check: string, refusal: Refusal): Finding => {
+  const [detail, advice = "look at the log of the proxy"] = refusal.message.split(": ")
+  return fail(check, `${detail} to CONNECT`, advice)
+}
 
 /** The message of a failure, without the address, which the user has typed. */
 const detailOf = ({ message }: ConnectFailure): string => message.replace(/^cannot connect to \S+: /, "")

@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Https from "node:https"
 import { type DetailedPeerCertificate, TLSSocket } from "node:tls"
 import { untrusted, type Way } from "../dialling.js"
+import { ofProxy } from "./answer.js"
 import { fail, type Finding, ok, warn } from "./finding.js"
 
 /** A certificate that ends sooner deserves a warning: most are renewed a month before their end. */
@@ -34,7 +35,12 @@ export const tls = (url: URL, way: Way, hasCa: boolean): Effect.Effect<Finding> 
     request.once("socket", (socket) => {
       // a proxy that refuses gives an ordinary socket with its answer
       if (!(socket instanceof TLSSocket)) {
-        return done(fail("tls", "the proxy did not connect the server", "check what the proxy allows"))
+        const refusal = way.refusal()
+        return done(
+          refusal === undefined
+            ? fail("tls", "the proxy did not connect the server", "check what the proxy allows")
+            : ofProxy("tls", refusal)
+        )
       }
       const judged = () => done(judge(socket, way, hasCa))
       if (socket.getProtocol() !== null && socket.getPeerCertificate().raw !== undefined) judged()

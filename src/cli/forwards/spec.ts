@@ -24,7 +24,7 @@ export interface Forward {
  */
 export const parse = (side: Forward["side"], text: string): Option.Option<Forward> => {
   const { protocol, rest } = protocolOf(text)
-  if (rest !== text && rest.startsWith("//")) return Option.none() // `tcp://80:db:80` names no path
+  if (/^(tcp|udp):\/\//.test(text)) return Option.none() // `tcp://80:db:80` names no path
   const parts = Place.split(rest)
   if (side === "remote" && protocol === "tcp" && isListenerAlone(parts)) return parseProxy(side, rest)
   const isPath = parts.at(-1)?.startsWith("/") === true

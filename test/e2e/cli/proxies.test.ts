@@ -90,9 +90,9 @@ describe("wsmux connect --proxy", () => {
   }
 
   const refusals = {
-    "401": ["user:wrong@", "the user or password in --proxy is wrong"],
+    "401": ["user:wrong@", "the user or password in the address of the proxy is wrong"],
     "403": ["", "the rules of the proxy forbid this server or its port"],
-    "407": ["", "the proxy asks for user:password@ in --proxy"],
+    "407": ["", "the proxy asks for user:password@ in its address"],
     "503": ["", "the proxy does not reach the server"]
   } as const
   for (const [status, [credentials, advice]] of Object.entries(refusals)) {
@@ -109,13 +109,15 @@ describe("wsmux connect --proxy", () => {
           stdout: "",
           stderr: `wsmux: cannot connect to ${url}: the proxy answered ${status}: ${advice}\n`
         })
-        const { stdout } = yield* run(["doctor", url, ...proxy, "--json"])
-        expect(JSON.parse(stdout.trim().split("\n").at(-1)!)).toEqual({
-          check: "upgrade",
-          verdict: "fail",
-          detail: `the proxy answered ${status} to CONNECT`,
-          advice
-        })
+        for (const [scheme, check] of [["ws", "upgrade"], ["wss", "tls"]]) {
+          const { stdout } = yield* run(["doctor", `${scheme}://127.0.0.1:1`, ...proxy, "--json"])
+          expect(JSON.parse(stdout.trim().split("\n").at(-1)!)).toEqual({
+            check,
+            verdict: "fail",
+            detail: `the proxy answered ${status} to CONNECT`,
+            advice
+          })
+        }
       }))
   }
 

@@ -10,7 +10,7 @@ describe("Habits", () => {
   const typed: ReadonlyArray<readonly [args: ReadonlyArray<string>, advice: string]> = [
     [["client", url, "8080:db:80"], "Invalid subcommand 'client': write wsmux connect ws://host:port -L 5432:db:5432"],
     [["server", "-p", "8080"], "Invalid subcommand 'server': write wsmux serve --listen 8080 --allow db:5432"],
-    [["http", "3000"], "Invalid subcommand 'http': write wsmux connect ws://host:port -R 8080:localhost:80"],
+    [["http", "3000"], "Invalid subcommand 'http': write wsmux connect ws://host:port -R 9000:localhost:80"],
     [
       ["serve", "--port", "8080", "--reverse"],
       "Received unknown argument: '--port': give --listen host:port"
@@ -49,6 +49,10 @@ describe("Habits", () => {
       "write ws://localhost:8080, or wss://localhost:8080 for TLS"
     ],
     [
+      ["connect", "HTTP://host:80", "3000"],
+      "cannot connect to HTTP://host:80: not a ws:// or wss:// address; write ws://host:80"
+    ],
+    [
       ["doctor", "localhost:8080"],
       "url: expected ws://host:port or wss://host:port; write ws://localhost:8080, or wss://localhost:8080 for TLS"
     ],
@@ -78,6 +82,7 @@ describe("Habits", () => {
     ["-R", "tcp://[::]:8000:localhost:3000", "; write -R [::]:8000:localhost:3000"],
     ["-R", "socks5://[::]:8888", "; write -R [::]:8888"],
     ["-W", "http://host:22", "; write -W host:22"],
+    ["-L", "UDP://53:1.1.1.1:53", "; write -L udp:53:1.1.1.1:53"],
     ["-L", "socks5://user:secret@127.0.0.1:8888", ""],
     ["-L", "tcp://nonsense", ""],
     ["--allow", "tcp://db:80", ""]
