@@ -42,21 +42,26 @@ export const agent = (proxy: URL): Http.Agent => {
 
 /** A proxy has answered CONNECT by a status of its own, and the server was not reached. */
 export class Refusal extends Error {
+  /** What to do, where the status tells. */
+  readonly advice: string | undefined
+
   /** @param hasUser whether the proxy was told a user */
-  constructor(readonly status: number, readonly hasUser: boolean) {
-    super(`the proxy answered ${status}${adviceFor(status, hasUser)}`)
+  constructor(readonly status: number, hasUser: boolean) {
+    const advice = adviceFor(status, hasUser)
+    super(`the proxy answered ${status}${advice === undefined ? "" : `: ${advice}`}`)
+    this.advice = advice
   }
 }
 
 /** Tinyproxy answers 401 where others answer 407. */
-const adviceFor = (status: number, hasUser: boolean): string => {
+const adviceFor = (status: number, hasUser: boolean): string | undefined => {
   if (status === 401 || status === 407) {
     return hasUser
-      ? ": the user or password in the address of the proxy is wrong"
-      : ": the proxy asks for user:password@ in its address"
+      ? "the user or password in the address of the proxy is wrong"
+      : "the proxy asks for user:password@ in its address"
   }
-  if (status === 403) return ": the rules of the proxy forbid this server or its port"
-  return status >= 500 ? ": the proxy does not reach the server" : ""
+  if (status === 403) return "the rules of the proxy forbid this server or its port"
+  return status >= 500 ? "the proxy does not reach the server" : undefined
 }
 
 /** The message of a failed dial, which tells where the proxy, and not the server, has answered. */

@@ -84,10 +84,8 @@ export const refusal = (failure: ConnectFailure, url: URL, way: Way, hasToken: b
   })
 
 /** The answer of a proxy to CONNECT, as the finding of a check. */
-export const ofProxy = (check: string, refusal: Refusal): Finding => {
-  const [detail, advice = "look at the log of the proxy"] = refusal.message.split(": ")
-  return fail(check, `${detail} to CONNECT`, advice)
-}
+export const ofProxy = (check: string, { advice = "look at the log of the proxy", status }: Refusal): Finding =>
+  fail(check, `the proxy answered ${status} to CONNECT`, advice)
 
 /** The message of a failure, without the address, which the user has typed. */
 const detailOf = ({ message }: ConnectFailure): string => message.replace(/^cannot connect to \S+: /, "")

@@ -24,6 +24,7 @@ interface Probe {
   readonly arrivedAt: number
 }
 
+/** A window that shrank, and what had been measured with it. */
 interface Shrunk {
   readonly at: number
   readonly window: number
