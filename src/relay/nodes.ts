@@ -14,6 +14,7 @@ import { Transport } from "../Transport.js"
 import * as Failure from "./failure.js"
 import { nodeHeader } from "./gate.js"
 import { maxAnswer } from "./report.js"
+import { sweep } from "./sweep.js"
 import * as Token from "./token.js"
 import type { OtherNodes, Purpose, Way, Ways } from "./ways.js"
 
@@ -53,8 +54,16 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
     const looks = new Map<string, object>()
     /** When a node was found for each name at last: an agent that moves is nowhere for a moment. */
     const seen = new Map<string, number>()
+    /** Until when the nodes are left alone that could not be dialled or accepted no stream in time. */
+    const avoidedUntil = new Map<string, number>()
+    const sweepAvoided = sweep(avoidedUntil, (until) => until <= now())
+    const avoid = (key: string) =>
+      Effect.sync(() => {
+        sweepAvoided()
+        avoidedUntil.set(key, now() + avoidMillis)
+      })
     const sessions = yield* RcMap.make({
-      lookup: (key: string) => dial(settings, JSON.parse(key) as Node),
+      lookup: (key: string) => Effect.tapError(dial(settings, JSON.parse(key) as Node), () => avoid(key)),
       idleTimeToLive: Duration.minutes(1)
     })
 
@@ -87,10 +96,12 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
     const openAt = (at: Node, name: string, epoch: number, purpose: Purpose) => {
       const key = keyOf(at)
       return Effect.gen(function*() {
+        if (now() < (avoidedUntil.get(key) ?? -Infinity)) return yield* unreachable
         const session = yield* RcMap.get(sessions, key)
         // A living node accepts at once. One that vanished without ending TCP must not hold the request.
         const stream = yield* session.open({ label, metadata: encode({ name, epoch, purpose }) }).pipe(
-          Effect.timeoutFail({ duration: acceptTimeout, onTimeout: () => unreachable })
+          Effect.timeoutFail({ duration: acceptTimeout, onTimeout: () => unreachable }),
+          Effect.tapErrorTag("Unanswered", () => avoid(key))
         )
         const bytes = ByteStream.buffered(stream)
         yield* Effect.mapError(bytes.readExactly(1), (error) => decodeReset(error))
@@ -273,6 +284,9 @@ const decodeReset = (error: { readonly _tag: string }): Failure.Unanswered => {
 
 /** How long another node may take to accept a stream. */
 const acceptTimeout = Duration.seconds(3)
+
+/** How long a node is left alone that could not be reached: the requests that wait for its agents ask again and again. */
+const avoidMillis = 1000
 
 /** Names whose nodes are remembered, so that the directory is asked rarely. */
 const maxFound = 100_000

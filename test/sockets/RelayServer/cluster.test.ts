@@ -14,9 +14,10 @@ import { patience, within } from "../../support/within.js"
 
 /** A way for the other nodes to one of them, which counts their connections and may lose all bytes. */
 const startWay = Effect.gen(function*() {
-  const way = { url: "", to: 0, connections: 0, hasVanished: false }
+  const way = { url: "", to: 0, connections: 0, hasVanished: false, isClosed: false }
   const server = Net.createServer((near) => {
     way.connections++
+    if (way.isClosed) return void near.destroy()
     const far = Net.connect(way.to, "127.0.0.1")
     for (const [from, to] of [[near, far], [far, near]] as const) {
       from.on("data", (data) => void (way.hasVanished || to.write(data)))
@@ -189,6 +190,19 @@ describe("the nodes of a relay", () => {
       way.hasVanished = true
       const answer = yield* ask(`${second.http}/site`).pipe(within("10 seconds", "an answer of the other node"))
       expect(answer.status).toBe(503)
+    }))
+
+  it.scopedLive("a node dials another once a second when many requests wait and it cannot be reached", () =>
+    Effect.gen(function*() {
+      const { directory, first, second, way } = yield* startTwoByWay
+      yield* serveAgent(first.ws, "site", saying("here"), { program: "p" })
+      yield* known(directory, "site")
+      way.isClosed = true
+      const answers = yield* Effect.replicateEffect(ask(`${second.http}/site`), 20, { concurrency: "unbounded" })
+      expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([503]))
+      expect(way.connections).toBeLessThanOrEqual(6) // within the 5 s of `holdTimeout`
+      way.isClosed = false
+      expect((yield* ask(`${second.http}/site`)).body).toBe("here")
     }))
 
   it.scopedLive("a node that has never heard of a name waits when its agent is about to dial another node", () =>
