@@ -1,10 +1,12 @@
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as RcMap from "effect/RcMap"
 import type * as Scope from "effect/Scope"
 import * as ByteStream from "../ByteStream.js"
+import { makeDeferred } from "../internal/sync/unowned.js"
 import type { MuxStream } from "../MuxStream.js"
 import * as NodeTransport from "../NodeTransport.js"
 import type { Entry, Node, Service } from "../RelayDirectory.js"
@@ -48,10 +50,11 @@ const statusLabel = "relay-status"
 
 export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scope> =>
   Effect.gen(function*() {
+    const scope = yield* Effect.scope
     const { directory, memoryMillis, node, now, onFound, ttlMillis } = settings
-    const found = new Map<string, { readonly entry: Entry; readonly until: number }>()
-    /** The looks that run for each name. News of a name outdate them. */
-    const looks = new Map<string, object>()
+    const found = new Map<string, { readonly entry: Entry; readonly at: number }>()
+    /** The looks that run for each name, which all requests share. News of a name outdate them. */
+    const looks = new Map<string, Deferred.Deferred<Option.Option<Entry>, Failure.Unanswered>>()
     /** When a node was found for each name at last: an agent that moves is nowhere for a moment. */
     const seen = new Map<string, number>()
     /** Until when the nodes are left alone that could not be dialled or accepted no stream in time. */
@@ -67,14 +70,19 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
       idleTimeToLive: Duration.minutes(1)
     })
 
-    const find = (name: string): Effect.Effect<Option.Option<Entry>, Failure.Unanswered> =>
+    /** @param maxAge for how many milliseconds an earlier answer of the directory counts */
+    const find = (name: string, maxAge: number): Effect.Effect<Option.Option<Entry>, Failure.Unanswered> =>
       Effect.suspend(() => {
         const known = found.get(name)
-        if (known !== undefined && known.until > now()) {
+        const age = now() - (known?.at ?? -Infinity)
+        // no news tell of an agent that comes while the subscription is lost
+        if (known !== undefined && age < (known.entry.nodes.length === 0 ? freshMillis : maxAge)) {
           seen.set(name, now())
           return Effect.succeedSome(known.entry)
         }
-        const look = looks.get(name) ?? {}
+        const running = looks.get(name)
+        if (running !== undefined) return Deferred.await(running)
+        const look = makeDeferred<Option.Option<Entry>, Failure.Unanswered>()
         looks.set(name, look)
         return directory.find(name).pipe(
           Effect.mapError(() => directoryAway),
@@ -84,11 +92,13 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
             seen.set(name, now())
             if (looks.get(name) !== look) return
             onFound(name, entry.value)
-            if (entry.value.nodes.length === 0) return
             if (found.size >= maxFound) found.clear()
-            found.set(name, { entry: entry.value, until: now() + ttlMillis })
+            found.set(name, { entry: entry.value, at: now() })
           }),
-          Effect.ensuring(Effect.sync(() => looks.get(name) === look && looks.delete(name)))
+          Effect.ensuring(Effect.sync(() => looks.get(name) === look && looks.delete(name))),
+          Effect.intoDeferred(look),
+          Effect.forkIn(scope), // goes on for the others when the first request is interrupted
+          Effect.zipRight(Deferred.await(look))
         )
       })
 
@@ -151,14 +161,13 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
       },
       open: (name, purpose) =>
         Effect.gen(function*() {
-          const entry = yield* find(name)
+          const entry = yield* find(name, ttlMillis)
           if (Option.isNone(entry)) return yield* absent(name)
           if (entry.value.nodes.length === 0) return yield* Failure.noAgent
           const first = yield* Effect.either(openAtAny(entry.value, name, purpose))
           if (first._tag === "Right") return Option.some(first.right)
           if (!isElsewhere(first.left)) return yield* Effect.fail(first.left)
-          found.delete(name)
-          const again = yield* find(name)
+          const again = yield* find(name, freshMillis)
           if (Option.isNone(again)) return yield* absent(name)
           if (JSON.stringify(again.value) === JSON.stringify(entry.value)) return yield* Failure.noAgent
           return Option.some(yield* openAtAny(again.value, name, purpose))
@@ -285,8 +294,11 @@ const decodeReset = (error: { readonly _tag: string }): Failure.Unanswered => {
 /** How long another node may take to accept a stream. */
 const acceptTimeout = Duration.seconds(3)
 
-/** How long a node is left alone that could not be reached: the requests that wait for its agents ask again and again. */
+/** How long a node is left alone that could not be reached. The requests that wait for its agents try all the time. */
 const avoidMillis = 1000
+
+/** For how many milliseconds an answer of the directory counts as new: all requests for an absent agent ask at once. */
+const freshMillis = 200
 
 /** Names whose nodes are remembered, so that the directory is asked rarely. */
 const maxFound = 100_000

@@ -96,6 +96,7 @@ export const relayClients = ({ agents, longest, seed, streams, urls }: Settings)
         const isExplained = outcome.hasBegun || performance.now() - killedAt[node]! < limit
         if (isGentle || !isExplained) mismatches.push(`lost: ${told}`)
       }
+      await setTimeout(1000 * choose()) // as `retry-after` asks, and not all at once
       return
     }
     await setTimeout(100) // no node is up

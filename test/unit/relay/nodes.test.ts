@@ -34,3 +34,32 @@ for (const name of ["site", undefined]) {
       expect([looks, found]).toEqual([2, [2]])
     }))
 }
+
+it.scoped("Nodes ask the directory once when many requests look for one name at a time", () =>
+  Effect.gen(function*() {
+    const answer = yield* Deferred.make<RelayDirectory.Entry>()
+    let looks = 0
+    const nodes = yield* Nodes.make({
+      node: { id: "own", url: "ws://own" },
+      secret: "a secret of the tests",
+      directory: {
+        ...yield* RelayDirectory.makeMemory,
+        find: () => Effect.suspend(() => (looks++, Effect.asSome(Deferred.await(answer))))
+      },
+      ttlMillis: 15_000,
+      onFound: () => {},
+      memoryMillis: 10_000,
+      now: () => 0,
+      session: {}
+    })
+    const open = Effect.flip(Effect.scoped(nodes.open("site", { kind: "http" })))
+    const first = yield* Effect.fork(open)
+    yield* Effect.yieldNow()
+    const others = yield* Effect.fork(Effect.replicateEffect(open, 9, { concurrency: "unbounded" }))
+    yield* Effect.yieldNow()
+    yield* Fiber.interrupt(first) // the others go on without the one that began
+    yield* Deferred.succeed(answer, { epoch: 1, nodes: [] })
+    expect(yield* Fiber.join(others)).toEqual(Array.from({ length: 9 }, () => expect.objectContaining({ status: 503 })))
+    expect((yield* open).status).toBe(503) // the answer is new
+    expect(looks).toBe(1)
+  }))
