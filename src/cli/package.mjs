@@ -8,6 +8,7 @@ import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
+import { onFirstUse } from "./firstUse.mjs"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
@@ -30,7 +31,7 @@ try {
     entryPoints: { main: "src/cli/packaged.ts", run: "src/cli/run.ts" },
     outdir: room,
     bundle: true,
-    plugins: [{
+    plugins: [onFirstUse(), {
       name: "the-version-is-inside",
       setup: ({ onLoad }) =>
         onLoad({ filter: /[\\/]cli[\\/]version\.ts$/ }, () => ({

@@ -156,6 +156,10 @@ describe.sequential("the package", { timeout: patience }, () => {
     expect(packed.filter((path) => path.includes("/cli/")).sort()).toEqual([
       "dist/cli/THIRD-PARTY-LICENSES.txt",
       "dist/cli/bin.js",
+      "dist/cli/rare/https-proxy-agent.cjs",
+      "dist/cli/rare/ioredis.cjs",
+      "dist/cli/rare/socks-proxy-agent.cjs",
+      "dist/cli/rare/yaml.cjs",
       "dist/cli/run.js",
       "src/cli/PROXIES.md",
       "src/cli/README.md"
@@ -302,5 +306,9 @@ describe.sequential("the package", { timeout: patience }, () => {
     const help = stripVTControlCharacters(await run(directory, wsmux, "--help"))
     expect(help).toMatch(/\bserve\b/)
     expect(help).toMatch(/\bconnect\b/)
+    // a use of a package that is a file of its own
+    const file = join(directory, "serve.yaml")
+    await writeFile(file, "listen: 127.0.0.1:0\ntarget: [\n")
+    expect(await complaints(run(directory, wsmux, "config", "check", file))).toContain("serve.yaml:")
   })
 })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Effect from "effect/Effect"
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { isBuiltin } from "node:module"
 import { bytes, text } from "../../support/bytes.js"
 import { dat, fin, syn } from "../../support/scriptedPeer.js"
@@ -100,7 +100,12 @@ describe("wsmux", () => {
     const bundle = readFileSync(new URL("../../../dist/cli/run.js", import.meta.url), "utf8")
     const imports = Array.from(bundle.matchAll(/^import .*?"(.+)";?$/gm), ([, name]) => name!)
     expect(imports).toContain("node:net")
-    expect(imports.filter((name) => !isBuiltin(name))).toEqual([])
+    const rare = new URL("../../../dist/cli/rare/", import.meta.url)
+    const required = readdirSync(rare).flatMap((file) =>
+      Array.from(readFileSync(new URL(file, rare), "utf8").matchAll(/\brequire\("(.+?)"\)/g), ([, name]) => name!)
+    )
+    expect(required).toContain("tls")
+    expect([...imports, ...required].filter((name) => !isBuiltin(name))).toEqual([])
   })
 })
 
