@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import type * as Equivalence from "effect/Equivalence"
 import * as Scope from "effect/Scope"
-import { makeSessions } from "./internal/resume/accept.js"
+import { bare, makeSessions } from "./internal/resume/accept.js"
 import { defaultMaxKept } from "./internal/resume/keptMessages.js"
 import * as Settings from "./internal/settings/validate.js"
 import { SharedLimits } from "./SharedLimits.js"
@@ -116,10 +116,11 @@ export const over = <P>(
       Scope.make(),
       (scope): Effect.Effect<never, never, Exclude<R, Scope.Scope>> =>
         Effect.flatMap(Scope.extend(make(options), scope), (sessions) =>
-          server.run((transport, connection) =>
+          server.run(bare((transport, connection) =>
             sessions.accept(transport, connection, handler as AnyHandler<P, R>)
-          )),
-      (scope, exit) => Scope.close(scope, exit)
+          ))),
+      (scope, exit) =>
+        Scope.close(scope, exit)
     )
 })
 

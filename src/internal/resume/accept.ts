@@ -23,6 +23,8 @@ import { isEqual, randomSecret, type Secret, toBytes, toSecret } from "./secret.
 import { type Suspended, SuspendedSessions } from "./suspended.js"
 import { ResumableTransport } from "./transport.js"
 
+export { bare } from "../transport/connectionHandler.js"
+
 export interface Settings<P> {
   readonly graceMillis: number
   readonly maxKeptBytes: number
@@ -82,13 +84,20 @@ export class ResumableSessions<P> {
       }))
   }
 
-  /** Starts, and waits until the connection is left. Lets go of `start`, which holds the headers of the request. */
+  /**
+   * Starts, and waits until the connection is left. Lets go of `start`, which holds the headers of the request. The
+   * frames of `onInterrupt` would take half a kilobyte more for as long as the connection lasts.
+   */
   #untilLeft(start: ((leave: () => void) => Carrier) | undefined): Effect.Effect<void> {
-    return Effect.async<void>((left) => {
-      const carrier = start!(() => left(Effect.void))
+    let carrier: Carrier | undefined
+    const wait = Effect.async<void>((left) => {
+      carrier = start!(() => left(Effect.void))
       start = undefined
-      return Effect.suspend(() => this.#interrupt(carrier))
     })
+    return Effect.uninterruptible(Effect.catchAllCause(
+      Effect.interruptible(wait),
+      (cause) => Effect.zipRight(logFailure(cause), carrier === undefined ? Effect.void : this.#interrupt(carrier))
+    ))
   }
 
   /** Hands a carrier to the session that the record names, or refuses it. */

@@ -43,13 +43,17 @@ export class ConnectionHandler<P> {
   ): Effect.Effect<never, never, Exclude<R, Scope.Scope>> {
     return Effect.acquireUseRelease(
       Effect.map(Effect.context<Exclude<R, Scope.Scope>>(), (context) => {
-        this.#handler = (transport, takeConnection) =>
-          Effect.suspend(() => handle(transport, takeConnection())).pipe(
+        const isBare = bareHandlers.has(handle)
+        this.#handler = (transport, takeConnection) => {
+          const handling = Effect.suspend(() => handle(transport, takeConnection()))
+          if (isBare) return Effect.provide(handling as Effect.Effect<void, never, Exclude<R, Scope.Scope>>, context)
+          return handling.pipe(
             Effect.scoped, // the context may hold the scope of the server
             Effect.provide(context),
             Effect.catchAllCause(logFailure),
             Effect.asVoid
           )
+        }
         this.#changes.notifyAll()
       }),
       () => Effect.never,
@@ -60,6 +64,19 @@ export class ConnectionHandler<P> {
         })
     )
   }
+}
+
+const bareHandlers = new WeakSet<object>()
+
+/**
+ * Marks a handler that takes no scope and never fails. Its connections go without the scope and the frames of the
+ * others, which would take a kilobyte of each.
+ */
+export const bare = <P, R>(
+  handle: (transport: Transport, connection: Connection<P>) => Effect.Effect<void, never, R>
+): typeof handle => {
+  bareHandlers.add(handle)
+  return handle
 }
 
 /** A failure of a handler ends its own connection only. */
