@@ -30,6 +30,8 @@ interface Shrunk {
   readonly window: number
   readonly delay: number
   readonly failures: number
+  /** Whether the first of those times ended slow start. */
+  readonly endedSlowStart: boolean
 }
 
 /**
@@ -42,10 +44,10 @@ interface Shrunk {
  * - As in CoDel (RFC 8289), a queue that is short now and then is good, and the window grows. A queue that stands for
  *   an `interval` is bad, and the window shrinks. A queue stands while even the fastest answer of a round takes longer
  *   than the minimum RTT by as much again, or by `target` where that is more.
- * - A delay that two smaller windows in a row leave as long is no queue of this session, and counts as part of the
- *   minimum until a lifetime of that ends. A proxy with Nagle's algorithm makes such a delay: it holds the end of each
- *   burst until the bytes before are acknowledged, which TCP delays by 40 ms.
- * - The window doubles per round in slow start, until it shrinks for the first time. Then it grows by a quarter.
+ * - A delay that twice in a row does not follow the window, smaller or larger, is no queue of this session. It counts
+ *   as part of the minimum until a lifetime of that ends. A proxy with Nagle's algorithm makes such a delay: it holds
+ *   the end of each burst until the bytes before are acknowledged, which TCP delays by 40 ms.
+ * - The window doubles per round in slow start, until it shrinks for a queue. Then it grows by a quarter.
  * - While small frames pass large ones, even a good queue delays them. Then the window is twice the bandwidth-delay
  *   product: the rate of the network times its minimum RTT (Little's law). The small rests of large writes do not
  *   count, nor do small frames behind large ones of their own stream: a smaller window cuts more frames, so it would
@@ -79,7 +81,7 @@ export class CongestionController {
   #standingSince = Infinity
   /** The delay of the network that is no queue of this session, in milliseconds, beside the minimum RTT. */
   #held = 0
-  /** When the window last shrank: the window and the delay before, and how many times in a row that had not helped. */
+  /** When the window last shrank: the window and the delay before, and how often the delay had not followed. */
   #shrunk: Shrunk | undefined
   /** The window while small frames pass large ones, and until when they do. */
   #bdpWindow = minBdpWindow
@@ -269,32 +271,43 @@ export class CongestionController {
       this.#standingSince = Math.min(this.#standingSince, now - this.#fastest)
       if (now - this.#standingSince >= interval) {
         this.#standingSince = now
-        this.#slowStart = false
         this.#shrink(good)
       }
     }
     this.#startRound()
   }
 
-  /** Shrinks the window in the proportion of the delay, unless that has not helped twice. */
+  /** Shrinks the window in the proportion of the delay, unless the delay has not followed the window twice. */
   #shrink(good: number): void {
     const delay = this.#fastest - this.#rtt.minimum - this.#held
-    const failures = this.#hasHelped(delay) ? 0 : this.#shrunk!.failures + 1
+    const failures = this.#countFailures(delay)
+    const endedSlowStart = this.#slowStart || (failures > 0 && this.#shrunk!.endedSlowStart)
     if (failures === maxFailures) {
       this.#held = Math.min(this.#held + delay, maxHeld)
+      this.#slowStart = endedSlowStart // it goes on: it has met no limit
       this.#shrunk = undefined
       return
     }
-    this.#shrunk = this.#limits ? { at: this.#rtt.now(), window: this.#window, delay, failures } : undefined
+    this.#slowStart = false
+    this.#shrunk = this.#limits
+      ? { at: this.#rtt.now(), window: this.#window, delay, failures, endedSlowStart }
+      : undefined
     this.#window = Math.max(this.#window * Math.max(good / this.#fastest, 0.7), minWindow)
     this.#drainTarget = this.#window
   }
 
-  /** Whether the delay has followed the window, as a queue of this session does. True where that cannot be told. */
-  #hasHelped(delay: number): boolean {
-    if (this.#shrunk === undefined || !this.#limits || this.#rtt.now() - this.#shrunk.at > recent) return true
-    const ratio = this.#window / this.#shrunk.window
-    return ratio > 0.9 || delay < this.#shrunk.delay * (1 + ratio) / 2
+  /**
+   * How many times in a row the delay has not followed the window, as a queue of this session does, whether the window
+   * had shrunk or grown. A window of about the same size tells nothing.
+   */
+  #countFailures(delay: number): number {
+    if (this.#shrunk === undefined || !this.#limits || this.#rtt.now() - this.#shrunk.at > recent) return 0
+    const { delay: before, failures, window } = this.#shrunk
+    const ratio = this.#window / window
+    const middle = before * (1 + ratio) / 2
+    if (ratio <= 0.9) return delay < middle ? 0 : failures + 1
+    if (ratio >= 1.1) return delay > middle ? 0 : failures + 1
+    return failures
   }
 
   /** Whether this window, and not the writers, their credit or small frames, limits the bytes in flight. */
@@ -353,7 +366,7 @@ const probeBytes = 256 * 1024
 /** How many probes time out before a peer counts as blind that grants credit. */
 const maxTimeouts = 2
 
-/** How many times in a row a smaller window leaves the delay as long, until that counts as no queue of this session. */
+/** How many times in a row a delay does not follow the window, until it counts as no queue of this session. */
 const maxFailures = 2
 
 /** For how many milliseconds a window that shrank tells anything, and the longest delay that counts as held. */

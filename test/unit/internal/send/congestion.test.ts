@@ -9,8 +9,8 @@ interface Network {
   readonly rate: number
   /** Milliseconds there and back, with nothing on the way. */
   readonly trip: number
-  /** Milliseconds by which a proxy holds the end of a burst, as by Nagle's algorithm. */
-  readonly held?: number
+  /** Milliseconds by which a proxy holds the end of a burst at that time, as by Nagle's algorithm. */
+  readonly held?: (now: number) => number
 }
 
 /**
@@ -18,7 +18,7 @@ interface Network {
  * writer sends all that it may, in frames of up to 64 KiB and within its `window`. `run` returns how many bytes
  * arrived.
  */
-const makeNetwork = ({ held = 0, rate: first, trip }: Network, { known = true, window = Infinity } = {}) => {
+const makeNetwork = ({ held = () => 0, rate: first, trip }: Network, { known = true, window = Infinity } = {}) => {
   let rate = first
   let now = 0
   let linkFreeAt = 0
@@ -36,7 +36,7 @@ const makeNetwork = ({ held = 0, rate: first, trip }: Network, { known = true, w
   const rtt = new RttEstimator({
     now: () => now,
     ping: (answered) => {
-      const wait = trip + (arrived < sent ? held : 0)
+      const wait = trip + (arrived < sent ? held(now) : 0)
       at(Math.max(linkFreeAt, now) + wait, () => answering && answered())
     }
   })
@@ -215,10 +215,17 @@ describe("CongestionController", () => {
   })
 
   it("CongestionController fills the network when a proxy holds the end of each burst for 40 ms", () => {
-    const link = makeNetwork({ rate: 50_000, trip: 0.2, held: 40 })
-    link.run(3000)
+    const link = makeNetwork({ rate: 50_000, trip: 0.2, held: () => 40 })
+    expect(link.run(1000)).toBeGreaterThan(0.15 * 50_000 * 1000) // slow start goes on
+    link.run(2000)
     expect(link.run(30_000)).toBeGreaterThan(0.7 * 50_000 * 30_000)
     expect(link.delay).toBeLessThan(100)
+  })
+
+  it("CongestionController fills the network when a proxy holds the end of some bursts for 40 ms", () => {
+    const link = makeNetwork({ rate: 50_000, trip: 0.2, held: (now) => now % 130 < 120 ? 40 : 0 })
+    link.run(1000)
+    expect(link.run(5000)).toBeGreaterThan(0.9 * 50_000 * 5000)
   })
 
   it("CongestionController queues little more than 100 ms when the network fades for 5 s", () => {
