@@ -13,8 +13,11 @@ import { settings } from "../session.js"
 import { fail, type Finding, median, millis, ok, warn } from "./finding.js"
 
 /** How long each direction is measured. The server ends a measurement after five seconds or 64 MiB. */
-const duration = 1000
+const duration = 2000
 const maxBytes = 48 * 1024 * 1024
+
+/** How long a direction may take to find its rate. A proxy that holds the ends of bursts takes half of that. */
+const warmUp = 1000
 
 const chunk = new Uint8Array(64 * 1024)
 
@@ -73,44 +76,62 @@ const throughput = (session: Session.Session) =>
   Effect.gen(function*() {
     const up = yield* opened(session, "sink", upload)
     const down = yield* opened(session, "source", download)
-    return ok("throughput", `${rate(up)} to the server, ${rate(down)} from it`)
+    return ok("throughput", `${up.toFixed(1)} MB/s to the server, ${down.toFixed(1)} MB/s from it`)
   }).pipe(Effect.catchAll(failed("throughput")))
 
-interface Moved {
-  readonly bytes: number
-  readonly millis: number
+/** Counts the bytes of one direction. */
+export class Meter {
+  readonly #now: () => number
+  readonly #start: number
+  #bytes = 0
+  /** The bytes and the time at the end of the warm-up. */
+  #warm: { readonly bytes: number; readonly at: number } | undefined
+
+  /** @param now the monotonic time in milliseconds */
+  constructor(now: () => number) {
+    this.#now = now
+    this.#start = now()
+  }
+
+  /** Returns whether the measurement is over. */
+  add(bytes: number): boolean {
+    this.#bytes = Math.min(this.#bytes + bytes, maxBytes)
+    const at = this.#now()
+    if (at - this.#start >= warmUp) this.#warm ??= { bytes: this.#bytes, at }
+    return at - this.#start >= duration || this.#bytes === maxBytes
+  }
+
+  /** The rate in MB/s: of all, or of what came after the warm-up where that is more. */
+  get rate(): number {
+    const end = this.#now()
+    const since = (bytes: number, at: number) => (this.#bytes - bytes) / 1000 / Math.max(end - at, 1)
+    const whole = since(0, this.#start)
+    return this.#warm === undefined ? whole : Math.max(whole, since(this.#warm.bytes, this.#warm.at))
+  }
 }
 
-const rate = ({ bytes, millis }: Moved): string => `${(bytes / 1000 / Math.max(millis, 1)).toFixed(1)} MB/s`
+const now = () => performance.now()
 
 /** The time ends with the server's answer, so that bytes in buffers do not count as carried. */
 const upload = (stream: MuxStream) =>
   Effect.gen(function*() {
-    const start = performance.now()
-    let bytes = 0
-    const more = Effect.tap(stream.write(chunk), () => {
-      bytes += chunk.byteLength
-    })
-    yield* Effect.repeat(more, { until: () => performance.now() - start >= duration || bytes >= maxBytes })
+    const meter = new Meter(now)
+    const more = Effect.map(stream.write(chunk), () => meter.add(chunk.byteLength))
+    yield* Effect.repeat(more, { until: (isOver) => isOver })
     yield* stream.end
     yield* ByteStream.readText(stream, { maxBytes: 64 })
-    return { bytes, millis: performance.now() - start }
+    return meter.rate
   })
 
 const download = (stream: MuxStream) =>
   Effect.gen(function*() {
-    const start = performance.now()
-    let bytes = 0
-    const isOver = () => performance.now() - start >= duration || bytes >= maxBytes
+    const meter = new Meter(now)
     yield* Effect.repeat(stream.read, {
-      until: (read) => {
-        bytes += Option.match(read, { onNone: () => maxBytes, onSome: (part) => part.byteLength })
-        return isOver()
-      }
+      until: (read) => meter.add(Option.match(read, { onNone: () => maxBytes, onSome: (part) => part.byteLength }))
     })
-    const millis = performance.now() - start
+    const { rate } = meter
     yield* stream.reset()
-    return { bytes: Math.min(bytes, maxBytes), millis }
+    return rate
   })
 
 const buffering = (session: Session.Session, trip: number) =>
