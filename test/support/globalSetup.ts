@@ -13,6 +13,11 @@ export default function setup(project: TestProject): void {
     if (process.env.CI !== undefined) throw new Error(`${name} is missing, and in CI its tests must run`)
     process.stderr.write(`*** SKIPPED: every test with ${name}, because it is not installed here ***\n\n`)
   }
+  if (process.env.CI === undefined && process.env.WSMUX_INSTALL === undefined) {
+    process.stderr.write(
+      "*** SKIPPED: the installations of the package by npm: `WSMUX_INSTALL=1 npm test` or CI runs them ***\n\n"
+    )
+  }
   if (project.vitest.projects.some(({ name }) => name === "runtimes")) return
   process.stderr.write(
     "*** SKIPPED: other runtimes, and proxies: `npm run test:runtimes` fetches and tests them ***\n\n"
