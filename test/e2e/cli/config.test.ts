@@ -4,8 +4,9 @@ import { createHash } from "node:crypto"
 import { renameSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { ask, connectWith, folder, portFor } from "./forwards/commands.js"
+import { run } from "./inProcess.js"
 import * as Tcp from "./tcp.js"
-import { run, start } from "./wsmux.js"
+import * as Process from "./wsmux.js"
 
 /** Writes a file of the folder in one step, since a command may follow the file, and returns its path. */
 const written = (folder: string, name: string, text: string): string => {
@@ -25,14 +26,14 @@ describe("wsmux --config", () => {
         "serve.yaml",
         `listen: 127.0.0.1:1\ntoken-file: ${token}\nallow: ["127.0.0.1:${echo}"]\n`
       )
-      const server = yield* start(["serve", "--config", serving, "--listen", "127.0.0.1:0"])
+      const server = yield* Process.start(["serve", "--config", serving, "--listen", "127.0.0.1:0"])
       const [, url] = yield* server.awaitLine(/^listening on (ws:\/\/\S+), forwarding to 127\.0\.0\.1:\d+$/)
       const connecting = written(
         files,
         "connect.yaml",
         `url: ${url}\ntoken-file: ${token}\nremotes: ["0:127.0.0.1:${echo}"]\nresume: off\n`
       )
-      const client = yield* start(["connect", `--config=${connecting}`])
+      const client = yield* Process.start(["connect", `--config=${connecting}`])
       const [, port] = yield* client.awaitLine(/^listening on 127\.0\.0\.1:(\d+), forwarding to /)
       const near = yield* Tcp.connect(Number(port))
       yield* near.write("hello")
@@ -43,12 +44,12 @@ describe("wsmux --config", () => {
     Effect.gen(function*() {
       const files = yield* folder
       const wrong = written(files, "wrong.yaml", "listen: 127.0.0.1:0\ntarget: 127.0.0.1:1\nalow-anonymous: true\n")
-      expect(yield* run(["serve", "--config", wrong])).toEqual({
+      expect(yield* Process.run(["serve", "--config", wrong])).toEqual({
         code: 2,
         stdout: "",
         stderr: `wsmux: --config: ${wrong}:3:1: unknown key 'alow-anonymous'; did you mean 'allow-anonymous'?\n`
       })
-      expect(yield* run(["serve", "--config", "/nowhere"])).toMatchObject({
+      expect(yield* Process.run(["serve", "--config", "/nowhere"])).toMatchObject({
         code: 2,
         stderr: "wsmux: --config: /nowhere: cannot be read\n"
       })
@@ -106,7 +107,7 @@ describe("wsmux --config", () => {
       const ruling = (port: number) => `users: {ada: {tokens: ["sha256:${digest}"], allow: ["127.0.0.1:${port}"]}}\n`
       const rules = written(files, "rules.yaml", ruling(1))
       const config = written(files, "serve.yaml", `listen: 127.0.0.1:0\nrules: ${rules}\ngrace: 1s\n`)
-      const server = yield* start(["serve", "--config", config])
+      const server = yield* Process.start(["serve", "--config", config])
       const [, url] = yield* server.awaitLine(/^listening on (ws:\/\/\S+), forwarding to where /)
       const client = yield* connectWith(url!, ["-L", `0:127.0.0.1:${echo}`], { env: { WSMUX_TOKEN: "ada-token" } })
       const port = yield* portFor(client, `127.0.0.1:${echo}`)
@@ -127,17 +128,17 @@ describe("wsmux --config", () => {
       const files = yield* folder
       const good = written(files, "good.yaml", "listen: 8080\ntarget: 127.0.0.1:1\n")
       const client = written(files, "client.yaml", "url: wss://host\nlocal: [\"1:db:2\"]\n")
-      expect(yield* run(["config", "check", good])).toEqual({
+      expect(yield* Process.run(["config", "check", good])).toEqual({
         code: 0,
         stdout: `${good}: options of wsmux serve\n`,
         stderr: ""
       })
-      expect(yield* run(["config", "check", client])).toMatchObject({
+      expect(yield* Process.run(["config", "check", client])).toMatchObject({
         code: 0,
         stdout: `${client}: options of wsmux connect\n`
       })
       const keys = written(files, "keys.yaml", "url: wss://host\nlocl: [\"1:db:2\"]\nreconnect: 3\n")
-      expect(yield* run(["config", "check", keys])).toEqual({
+      expect(yield* Process.run(["config", "check", keys])).toEqual({
         code: 2,
         stdout: "",
         stderr: `wsmux: ${keys}:2:1: unknown key 'locl'; did you mean 'local'?\n` +

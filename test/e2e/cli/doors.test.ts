@@ -6,6 +6,7 @@ import { isBuiltin } from "node:module"
 import { bytes, text } from "../../support/bytes.js"
 import { dat, fin, syn } from "../../support/scriptedPeer.js"
 import { rawAnswer, rejected, tcpServer, upgradeHeaders } from "../../support/transports.js"
+import * as inProcess from "./inProcess.js"
 import * as Tcp from "./tcp.js"
 import * as Wire from "./wire.js"
 import { connect, run, serve } from "./wsmux.js"
@@ -34,7 +35,7 @@ describe("wsmux serve", () => {
   it.scopedLive("wsmux serve refuses a web page when the page has the token and any host name", () =>
     Effect.gen(function*() {
       for (const args of [[], ["--token", secret]]) {
-        const { url } = yield* serve(1, args)
+        const { url } = yield* inProcess.serve(1, args)
         const { host } = new URL(url)
         for (const origin of [`http://${host}`, `https://${host}`, "http://evil.example", "null"]) {
           const headers = { origin, authorization: `Bearer ${secret}` }
@@ -169,7 +170,7 @@ describe("wsmux", () => {
   for (const [what, [args, code]] of Object.entries(faults)) {
     it.live(`wsmux shows no secret when its message is about ${what}`, () =>
       Effect.gen(function*() {
-        const result = yield* run(args)
+        const result = yield* inProcess.run(args)
         expect(result).toMatchObject({ code, stderr: expect.stringMatching(/^wsmux: .+\n$/) })
         hidden(result.stdout, result.stderr)
       }))

@@ -4,9 +4,12 @@ import * as Effect from "effect/Effect"
 import { fileURLToPath } from "node:url"
 import { text } from "../../support/bytes.js"
 import { ack, syn } from "../../support/scriptedPeer.js"
+import * as inProcess from "./inProcess.js"
+import { connect, run, serve, start } from "./inProcess.js"
 import * as Tcp from "./tcp.js"
 import * as Wire from "./wire.js"
-import { connect, logged, run, serve, start } from "./wsmux.js"
+import * as Process from "./wsmux.js"
+import { logged } from "./wsmux.js"
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../fixtures/tls/${name}`, import.meta.url))
 
@@ -30,6 +33,7 @@ describe("wsmux", () => {
   for (const [name, { args, ...options }] of Object.entries(given)) {
     it.scopedLive(`wsmux serve accepts only its token when ${name} gives the token`, () =>
       Effect.gen(function*() {
+        const { connect, run, serve } = "env" in options ? Process : inProcess
         const server = yield* serve(yield* Tcp.echo, args, options)
         const client = yield* connect(server.url, args, options)
         expect(yield* ask(client.port, "hello")).toEqual({ how: "end", said: "hello" })
@@ -105,8 +109,8 @@ describe("wsmux", () => {
 
   it.scopedLive("wsmux connect exits with 1 when it does not trust the certificate", () =>
     Effect.gen(function*() {
-      const { url } = yield* serve(1, withTls)
-      expect(yield* run(["connect", url, "--listen", "127.0.0.1:0"])).toEqual({
+      const { url } = yield* Process.serve(1, withTls)
+      expect(yield* Process.run(["connect", url, "--listen", "127.0.0.1:0"])).toEqual({
         code: 1,
         stdout: "",
         stderr: `wsmux: cannot connect to ${url}: self-signed certificate: name the authority by --tls-ca\n`
@@ -180,8 +184,8 @@ describe("wsmux", () => {
 
   it.scopedLive("wsmux connect exits with 1 when --keep-alive finds the server frozen", () =>
     Effect.gen(function*() {
-      const server = yield* serve(1)
-      const client = yield* connect(server.url, ["--log-level", "warning", "--keep-alive", "2s"])
+      const server = yield* Process.serve(1)
+      const client = yield* Process.connect(server.url, ["--log-level", "warning", "--keep-alive", "2s"])
       yield* server.signal("SIGSTOP")
       expect(yield* client.exit).toBe(1)
       expect(client.stderr()).toMatch(/^wsmux: keep alive expired: .+\n$/)
@@ -234,8 +238,8 @@ describe("wsmux", () => {
 
   it.scopedLive("wsmux prints its last counters at the end when --stats is 1h", () =>
     Effect.gen(function*() {
-      const server = yield* serve(yield* Tcp.echo, ["--stats", "1h"])
-      const client = yield* connect(server.url, ["--stats", "1h"])
+      const server = yield* Process.serve(yield* Tcp.echo, ["--stats", "1h"])
+      const client = yield* Process.connect(server.url, ["--stats", "1h"])
       yield* ask(client.port, "hello")
       yield* client.signal("SIGINT")
       yield* client.exit
@@ -283,8 +287,8 @@ describe("wsmux", () => {
 
   it.scopedLive("wsmux logs connects and disconnects when it has no --log-level", () =>
     Effect.gen(function*() {
-      const server = yield* serve(yield* Tcp.echo)
-      const client = yield* connect(server.url)
+      const server = yield* Process.serve(yield* Tcp.echo)
+      const client = yield* Process.connect(server.url)
       yield* ask(client.port, "hello")
       yield* client.signal("SIGINT")
       yield* server.awaitLine(/client disconnected/)

@@ -12,7 +12,8 @@ import { freePort } from "../../support/freePort.js"
 import { ask, clientToken, dialClient, tokenOf } from "../../support/relay.js"
 import { listening, portOf } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
-import { run, start } from "./wsmux.js"
+import { run, start } from "./inProcess.js"
+import * as Process from "./wsmux.js"
 
 /** A file with a secret, in a folder that the scope removes. */
 const secretFile = Effect.acquireRelease(
@@ -37,11 +38,11 @@ const service = Effect.suspend(() => {
 /** A relay and an agent as commands. */
 const startBoth = Effect.gen(function*() {
   const file = yield* secretFile
-  const relay = yield* start(["relay", "--listen", "127.0.0.1:0", "--secret-file", file])
+  const relay = yield* Process.start(["relay", "--listen", "127.0.0.1:0", "--secret-file", file])
   const [, ws] = yield* relay.awaitLine(/^listening on (ws:\S+), agents are reached at http/)
   const token = (yield* run(["relay", "--secret-file", file, "--token-for", "web"])).stdout.trim()
   const target = `127.0.0.1:${yield* service}`
-  const agent = yield* start(["agent", ws!, "web", "--target", target], { env: { WSMUX_TOKEN: token } })
+  const agent = yield* Process.start(["agent", ws!, "web", "--target", target], { env: { WSMUX_TOKEN: token } })
   const [, url] = yield* agent.awaitLine(/^reached at (http:\S+)$/)
   return { relay, agent, url: url!, ws: ws! }
 })
@@ -154,7 +155,7 @@ describe("wsmux relay", () => {
     Effect.gen(function*() {
       const file = yield* secretFile
       const args = ["--listen", "127.0.0.1:0", "--secret-file", file, "--admin", "127.0.0.1:0"]
-      const relay = yield* start(["relay", ...args])
+      const relay = yield* Process.start(["relay", ...args])
       const [, admin] = yield* relay.awaitLine(/status page: (http:\S+)\//)
       expect(yield* ask(`${admin}/healthz`)).toMatchObject({ status: 200, body: "ready\n" })
       expect((yield* ask(`${admin}/metrics`)).body).toMatch(/^wsmux_relay_agents 0$/m)
@@ -176,7 +177,7 @@ describe("wsmux relay", () => {
 
   it.scopedLive("wsmux relay ends with 2 when no file has its secret", () =>
     Effect.gen(function*() {
-      const { code, stderr } = yield* run(["relay", "--listen", "0"])
+      const { code, stderr } = yield* Process.run(["relay", "--listen", "0"])
       expect([code, stderr]).toEqual([2, expect.stringMatching(/^wsmux: --secret-file: expected|^--secret-file/m)])
     }))
 })

@@ -9,9 +9,10 @@ import type { AddressInfo } from "node:net"
 import { text } from "../../support/bytes.js"
 import { makeAuthority } from "../../support/certificates.js"
 import { within } from "../../support/within.js"
-import { ask, connectWith, folder, portFor, serveWith } from "./forwards/commands.js"
+import * as Process from "./forwards/commands.js"
+import { ask, folder, portFor } from "./forwards/commands.js"
+import { connectWith, run, serveWith } from "./inProcess.js"
 import * as Tcp from "./tcp.js"
-import { run } from "./wsmux.js"
 
 /** Starts `wsmux serve` with this rules file, where the subjects of JWTs may reach the target. */
 const serveFor = (target: number, jwt: string) =>
@@ -136,11 +137,11 @@ describe("wsmux serve --rules", () => {
           }`
         )
       write("ada", "eve")
-      const server = yield* serveWith(["--rules", path])
+      const server = yield* Process.serveWith(["--rules", path])
       const begin = (name: string) =>
         Effect.gen(function*() {
           const args = ["-L", `0:127.0.0.1:${target}`]
-          const client = yield* connectWith(server.url, args, { env: { WSMUX_TOKEN: name } })
+          const client = yield* Process.connectWith(server.url, args, { env: { WSMUX_TOKEN: name } })
           return { client, port: yield* portFor(client, `127.0.0.1:${target}`) }
         })
       const [ada, eve] = [yield* begin("ada"), yield* begin("eve")]

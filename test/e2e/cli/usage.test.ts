@@ -5,8 +5,10 @@ import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import packageJson from "../../../package.json" with { type: "json" }
+import * as inProcess from "./inProcess.js"
+import { run, serve, start } from "./inProcess.js"
 import * as Tcp from "./tcp.js"
-import { run, serve, start } from "./wsmux.js"
+import * as Process from "./wsmux.js"
 
 /** No process listens at port 1. */
 const closedPort = "127.0.0.1:1"
@@ -37,13 +39,13 @@ describe("wsmux", () => {
   for (const [fault, [args, complaint]] of Object.entries(faults)) {
     it.live(`wsmux exits with 2 when its arguments have ${fault}`, () =>
       Effect.gen(function*() {
-        expect(yield* run(args)).toEqual({ code: 2, stdout: "", stderr: `wsmux: ${complaint}\n` })
+        expect(yield* Process.run(args)).toEqual({ code: 2, stdout: "", stderr: `wsmux: ${complaint}\n` })
       }))
   }
 
   it.live("wsmux serve exits with 2 when the environment has an empty WSMUX_TOKEN", () =>
     Effect.gen(function*() {
-      const result = yield* run(serving, { env: { WSMUX_TOKEN: "" } })
+      const result = yield* Process.run(serving, { env: { WSMUX_TOKEN: "" } })
       const complaint = "WSMUX_TOKEN: the token must be one or more visible ASCII characters"
       expect(result).toEqual({ code: 2, stdout: "", stderr: `wsmux: ${complaint}\n` })
     }))
@@ -61,15 +63,15 @@ describe("wsmux serve", () => {
 })
 
 describe("wsmux", () => {
-  const failure = (args: ReadonlyArray<string>, complaint: string) =>
-    Effect.map(run(args), (result) => expect(result).toEqual({ code: 1, stdout: "", stderr: `wsmux: ${complaint}\n` }))
+  const failure = (args: ReadonlyArray<string>, complaint: string, runs = run) =>
+    Effect.map(runs(args), (result) => expect(result).toEqual({ code: 1, stdout: "", stderr: `wsmux: ${complaint}\n` }))
 
   const urls = {
     [`ws://${closedPort}`]: `connect ECONNREFUSED ${closedPort}`
   }
   for (const [url, reason] of Object.entries(urls)) {
     it.live(`wsmux connect exits with 1 when no process listens at ${url}`, () =>
-      failure(["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: ${reason}`))
+      failure(["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: ${reason}`, Process.run))
   }
 
   for (const reconnect of [[], ["--reconnect"]]) {
@@ -144,7 +146,7 @@ describe("wsmux", () => {
 describe("wsmux", () => {
   it.live("wsmux prints the version of the package when it has --version", () =>
     Effect.gen(function*() {
-      const { code, stderr, stdout } = yield* run(["--version"])
+      const { code, stderr, stdout } = yield* Process.run(["--version"])
       expect({ code, stderr, version: stdout.trim() }).toEqual({ code: 0, stderr: "", version: packageJson.version })
     }))
 
@@ -197,6 +199,7 @@ describe("wsmux", () => {
   for (const [args, words] of Object.entries(helps)) {
     it.live(`wsmux names its commands and options when its arguments are: ${args}`, () =>
       Effect.gen(function*() {
+        const { run } = args === "--help" ? Process : inProcess
         const { code, stderr, stdout } = yield* run(args.split(" "))
         expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
         expect(words.filter((word) => !stdout.includes(word))).toEqual([])

@@ -31,50 +31,97 @@ export interface Options {
   readonly last?: "SIGKILL" | "SIGTERM"
 }
 
-/** Starts a command with these arguments. The scope ends the process. */
-export const start = (args: ReadonlyArray<string>, options: Options = {}): Effect.Effect<Wsmux, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => launch(args, options)),
-    ({ exit, signal }) => Effect.zipRight(signal(options.last ?? "SIGKILL"), exit)
-  )
-
-/** Runs a command to its end. */
-export const run = (args: ReadonlyArray<string>, options?: Options) =>
-  Effect.scoped(Effect.gen(function*() {
-    const wsmux = yield* start(args, options)
-    const code = yield* wsmux.exit
-    return { code, stdout: wsmux.stdout(), stderr: wsmux.stderr() }
-  }))
-
-/** Starts `wsmux serve` on a free port. Succeeds with the URL, too. */
-export const serve = (target: number, args: ReadonlyArray<string> = [], options?: Options) =>
-  Effect.gen(function*() {
-    const wsmux = yield* start(
-      ["serve", ...args, "--listen", "127.0.0.1:0", "--target", `127.0.0.1:${target}`],
-      options
+/** The ways to start the command, over a function that launches it. Scopes end it by the signal `last`. */
+export const startsOf = (
+  launch: (args: ReadonlyArray<string>, options: Options) => Wsmux,
+  last: NonNullable<Options["last"]>
+) => {
+  /** Starts a command with these arguments. The scope ends the process. */
+  const start = (args: ReadonlyArray<string>, options: Options = {}): Effect.Effect<Wsmux, never, Scope.Scope> =>
+    Effect.acquireRelease(
+      Effect.sync(() => launch(unresumed(args), options)),
+      ({ exit, signal }) => Effect.zipRight(signal(options.last ?? last), exit)
     )
-    const [, url] = yield* wsmux.awaitLine(/^listening on (wss?:\/\/\S+:\d+), forwarding to /)
-    return { ...wsmux, url: url! }
-  })
 
-/** Starts `wsmux connect` on a free port. Succeeds with the port, too. */
-export const connect = (url: string, args: ReadonlyArray<string> = [], options?: Options) =>
-  Effect.gen(function*() {
-    const wsmux = yield* start(["connect", ...args, url, "--listen", "127.0.0.1:0"], options)
-    const [, port] = yield* wsmux.awaitLine(/^listening on 127\.0\.0\.1:(\d+), forwarding through /)
-    return { ...wsmux, port: Number(port) }
-  })
+  /** Runs a command to its end. */
+  const run = (args: ReadonlyArray<string>, options?: Options) =>
+    Effect.scoped(Effect.gen(function*() {
+      const wsmux = yield* start(args, options)
+      const code = yield* wsmux.exit
+      return { code, stdout: wsmux.stdout(), stderr: wsmux.stderr() }
+    }))
 
-/** Starts both commands. The tunnel forwards connections to `client.port` to the target. */
-export const tunnel = (
-  target: number,
-  args: { readonly connect?: ReadonlyArray<string>; readonly serve?: ReadonlyArray<string> } = {}
-) =>
-  Effect.gen(function*() {
-    const server = yield* serve(target, args.serve)
-    const client = yield* connect(server.url, args.connect)
-    return { server, client }
-  })
+  /** Starts `wsmux serve` on a free port. Succeeds with the URL, too. */
+  const serve = (target: number, args: ReadonlyArray<string> = [], options?: Options) =>
+    Effect.gen(function*() {
+      const wsmux = yield* start(
+        ["serve", ...args, "--listen", "127.0.0.1:0", "--target", `127.0.0.1:${target}`],
+        options
+      )
+      const [, url] = yield* wsmux.awaitLine(/^listening on (wss?:\/\/\S+:\d+), forwarding to /)
+      return { ...wsmux, url: url! }
+    })
+
+  /** Starts `wsmux connect` on a free port. Succeeds with the port, too. */
+  const connect = (url: string, args: ReadonlyArray<string> = [], options?: Options) =>
+    Effect.gen(function*() {
+      const wsmux = yield* start(["connect", ...args, url, "--listen", "127.0.0.1:0"], options)
+      const [, port] = yield* wsmux.awaitLine(/^listening on 127\.0\.0\.1:(\d+), forwarding through /)
+      return { ...wsmux, port: Number(port) }
+    })
+
+  /** Starts both commands. The tunnel forwards connections to `client.port` to the target. */
+  const tunnel = (
+    target: number,
+    args: { readonly connect?: ReadonlyArray<string>; readonly serve?: ReadonlyArray<string> } = {}
+  ) =>
+    Effect.gen(function*() {
+      const server = yield* serve(target, args.serve)
+      const client = yield* connect(server.url, args.connect)
+      return { server, client }
+    })
+
+  return { start, run, serve, connect, tunnel }
+}
+
+/** What a running command prints, and how it ends, for those who wait for that. */
+export const makeOutputs = (args: ReadonlyArray<string>) => {
+  let stdout = ""
+  let stderr = ""
+  let ended: { readonly code: number | null } | undefined
+  const { until, wake } = makeWaits()
+  const ofOutputs: Pick<Wsmux, "awaitLine" | "awaitOutput" | "exit" | "stderr" | "stdout"> = {
+    stdout: () => stdout,
+    stderr: () => stderr,
+    awaitLine: (pattern) =>
+      until(() => {
+        for (const output of [stdout, stderr]) {
+          for (const line of output.split("\n").slice(0, -1)) {
+            const match = pattern.exec(line)
+            if (match !== null) return Effect.succeed(match)
+          }
+        }
+        return ended && Effect.dieMessage(`wsmux ${args.join(" ")} ended without ${pattern}: ${stdout}${stderr}`)
+      }).pipe(within("1 minute", `a line like ${pattern} of wsmux ${args.join(" ")}`)),
+    awaitOutput: (holds) => until(() => holds() ? Effect.void : undefined),
+    exit: until(() => ended && Effect.succeed(ended.code))
+  }
+  return {
+    ofOutputs,
+    stdout: (text: string) => {
+      stdout += text
+      wake()
+    },
+    stderr: (text: string) => {
+      stderr += text
+      wake()
+    },
+    ended: (code: number | null) => {
+      ended = { code }
+      wake()
+    }
+  }
+}
 
 /** The logged messages of a level. */
 export const logged = (wsmux: Wsmux, level: "DEBUG" | "INFO" | "WARN"): ReadonlyArray<string> =>
@@ -89,8 +136,7 @@ const bin = fileURLToPath(new URL("../../../dist/cli/bin.js", import.meta.url))
 const unresumed = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
   args[0] === "connect" && !args.includes("--resume") ? ["connect", "--resume", "off", ...args.slice(1)] : args
 
-const launch = (given: ReadonlyArray<string>, { cwd, env, executable }: Options): Wsmux => {
-  const args = unresumed(given)
+const launch = (args: ReadonlyArray<string>, { cwd, env, executable }: Options): Wsmux => {
   const inherited = executable === undefined
     ? Object.entries(process.env).filter(([name]) => !name.startsWith("WSMUX_"))
     : []
@@ -100,43 +146,19 @@ const launch = (given: ReadonlyArray<string>, { cwd, env, executable }: Options)
     env: { ...Object.fromEntries(inherited), ...env },
     stdio: ["ignore", "pipe", "pipe"]
   })
-  let stdout = ""
-  let stderr = ""
-  let ended: { readonly code: number | null } | undefined
-  const { until, wake } = makeWaits()
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    stdout += text
-    wake()
-  })
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    stderr += text
-    wake()
-  })
-  child.on("close", (code) => {
-    ended = { code }
-    wake()
-  })
-
+  const { ended, ofOutputs, stderr, stdout } = makeOutputs(args)
+  child.stdout.setEncoding("utf8").on("data", stdout)
+  child.stderr.setEncoding("utf8").on("data", stderr)
+  child.on("close", ended)
   return {
+    ...ofOutputs,
     pid: child.pid!,
-    stdout: () => stdout,
-    stderr: () => stderr,
-    awaitLine: (pattern) =>
-      until(() => {
-        for (const output of [stdout, stderr]) {
-          for (const line of output.split("\n").slice(0, -1)) {
-            const match = pattern.exec(line)
-            if (match !== null) return Effect.succeed(match)
-          }
-        }
-        return ended && Effect.dieMessage(`wsmux ${args.join(" ")} ended without ${pattern}: ${stdout}${stderr}`)
-      }).pipe(within("1 minute", `a line like ${pattern} of wsmux ${args.join(" ")}`)),
-    awaitOutput: (holds) => until(() => holds() ? Effect.void : undefined),
     signal: (name) => Effect.sync(() => child.kill(name)),
     stopReading: Effect.sync(() => {
       child.stdout.destroy()
       child.stderr.destroy()
-    }),
-    exit: until(() => ended && Effect.succeed(ended.code))
+    })
   }
 }
+
+export const { connect, run, serve, start, tunnel } = startsOf(launch, "SIGKILL")

@@ -5,19 +5,27 @@ import { tmpdir } from "node:os"
 import { text } from "../../../support/bytes.js"
 import { within } from "../../../support/within.js"
 import * as Tcp from "../tcp.js"
-import { type Options, start, type Wsmux } from "../wsmux.js"
+import type { Options, Wsmux } from "../wsmux.js"
+import * as Process from "../wsmux.js"
 
-/** Starts `wsmux serve` on a free port, with these options for what it allows. */
-export const serveWith = (args: ReadonlyArray<string>, options?: Options) =>
-  Effect.gen(function*() {
-    const wsmux = yield* start(["serve", "--listen", "127.0.0.1:0", ...args], options)
-    const [, url] = yield* wsmux.awaitLine(/^listening on (wss?:\/\/\S+:\d+), forwarding to /)
-    return { ...wsmux, url: url! }
-  })
+/** The ways to start the commands with forwards, over one to start a command. */
+export const commandsOf = (start: typeof Process.start) => {
+  /** Starts `wsmux serve` on a free port, with these options for what it allows. */
+  const serveWith = (args: ReadonlyArray<string>, options?: Options) =>
+    Effect.gen(function*() {
+      const wsmux = yield* start(["serve", "--listen", "127.0.0.1:0", ...args], options)
+      const [, url] = yield* wsmux.awaitLine(/^listening on (wss?:\/\/\S+:\d+), forwarding to /)
+      return { ...wsmux, url: url! }
+    })
 
-/** Starts `wsmux connect` with these forwards. */
-export const connectWith = (url: string, args: ReadonlyArray<string>, options?: Options) =>
-  start(["connect", url, ...args], options)
+  /** Starts `wsmux connect` with these forwards. */
+  const connectWith = (url: string, args: ReadonlyArray<string>, options?: Options) =>
+    start(["connect", url, ...args], options)
+
+  return { serveWith, connectWith }
+}
+
+export const { connectWith, serveWith } = commandsOf(Process.start)
 
 /** Awaits the address of the listener, here or at the server, whose connections go to the target. */
 export const listenerFor = (wsmux: Wsmux, target: string): Effect.Effect<string> =>

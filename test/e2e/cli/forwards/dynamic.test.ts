@@ -6,9 +6,11 @@ import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
 import { pattern, text } from "../../../support/bytes.js"
 import { within } from "../../../support/within.js"
+import * as inProcess from "../inProcess.js"
 import * as Tcp from "../tcp.js"
 import { logged } from "../wsmux.js"
-import { connectWith, portFor, serveWith } from "./commands.js"
+import * as Process from "./commands.js"
+import { portFor } from "./commands.js"
 
 const page = pattern(2_000_000)
 
@@ -42,7 +44,11 @@ const curl = (...args: ReadonlyArray<string>) =>
     return Effect.sync(() => child.kill())
   }).pipe(within("40 seconds", `curl ${args.join(" ")}`))
 
-const proxy = (allow: ReadonlyArray<string>, args: ReadonlyArray<string> = ["-D", "0"]) =>
+const proxy = (
+  allow: ReadonlyArray<string>,
+  args: ReadonlyArray<string> = ["-D", "0"],
+  { connectWith, serveWith }: Pick<typeof inProcess, "connectWith" | "serveWith"> = inProcess
+) =>
   Effect.gen(function*() {
     const server = yield* serveWith(allow.flatMap((rule) => ["--allow", rule]).concat("--allow-remote", "*"))
     const client = yield* connectWith(server.url, args)
@@ -56,7 +62,7 @@ describe("wsmux connect -D", () => {
     Effect.gen(function*() {
       const { agents, port: target } = yield* web
       // a rule for a name allows no address: a client that resolved the name itself would be refused
-      const { port } = yield* proxy([`localhost:${target}`])
+      const { port } = yield* proxy([`localhost:${target}`], ["-D", "0"], Process)
       const url = `http://localhost:${target}/page`
       const ways = [
         ["--socks5-hostname", `127.0.0.1:${port}`],

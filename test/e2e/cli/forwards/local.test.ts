@@ -1,10 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { text } from "../../../support/bytes.js"
+import { connectWith, run, serveWith } from "../inProcess.js"
 import * as Tcp from "../tcp.js"
 import * as Wire from "../wire.js"
-import { logged, run } from "../wsmux.js"
-import { ask, askPath, closed, connectWith, echoAt, folder, listenerFor, portFor, serveWith } from "./commands.js"
+import { logged } from "../wsmux.js"
+import * as Process from "./commands.js"
+import { ask, askPath, closed, echoAt, folder, listenerFor, portFor } from "./commands.js"
 
 const hello = { how: "end", said: "hello" }
 
@@ -12,7 +14,7 @@ describe("wsmux connect -L", () => {
   it.scopedLive("wsmux connect forwards several -L, remotes and --listen over one session", () =>
     Effect.gen(function*() {
       const [one, two, three] = [yield* Tcp.echo, yield* Tcp.echo, yield* Tcp.echo]
-      const server = yield* serveWith([
+      const server = yield* Process.serveWith([
         "--allow",
         `127.0.0.1:${one}`,
         "--allow",
@@ -20,7 +22,7 @@ describe("wsmux connect -L", () => {
         "--target",
         `127.0.0.1:${three}`
       ])
-      const client = yield* connectWith(server.url, [
+      const client = yield* Process.connectWith(server.url, [
         ...[`0:localhost:${two}`, "-L", `0:127.0.0.1:${one}`, "--listen", "127.0.0.1:0"]
       ])
       expect(yield* ask(yield* portFor(client, `127.0.0.1:${one}`), "hello")).toEqual(hello)

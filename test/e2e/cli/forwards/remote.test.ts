@@ -4,9 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Net from "node:net"
 import { text } from "../../../support/bytes.js"
 import { within } from "../../../support/within.js"
+import { connectWith, run, serveWith } from "../inProcess.js"
 import * as Tcp from "../tcp.js"
-import { run } from "../wsmux.js"
-import { ask, askPath, connectWith, folder, listenerFor, portFor, serveWith } from "./commands.js"
+import * as Process from "./commands.js"
+import { ask, askPath, folder, listenerFor, portFor } from "./commands.js"
 
 const hello = { how: "end", said: "hello" }
 
@@ -27,8 +28,8 @@ describe("wsmux connect -R", () => {
   it.scopedLive("wsmux connect forwards the connections of two listeners at the server to their targets", () =>
     Effect.gen(function*() {
       const [one, two] = [yield* Tcp.echo, yield* Tcp.listen]
-      const server = yield* serveWith(["--allow-remote", "*"])
-      const client = yield* connectWith(server.url, ["-R", `0:127.0.0.1:${one}`, `R:0:127.0.0.1:${two.port}`])
+      const server = yield* Process.serveWith(["--allow-remote", "*"])
+      const client = yield* Process.connectWith(server.url, ["-R", `0:127.0.0.1:${one}`, `R:0:127.0.0.1:${two.port}`])
       expect(yield* ask(yield* portFor(client, `127.0.0.1:${one}`), "hello")).toEqual(hello)
 
       const far = yield* Tcp.connect(yield* portFor(client, `127.0.0.1:${two.port}`))
@@ -129,8 +130,8 @@ describe("wsmux connect -R", () => {
 
   it.scopedLive("wsmux serve frees the port of a client that is killed, at once", () =>
     Effect.gen(function*() {
-      const server = yield* serveWith(["--allow-remote", "*"])
-      const client = yield* connectWith(server.url, ["-R", "0:127.0.0.1:1"])
+      const server = yield* Process.serveWith(["--allow-remote", "*"])
+      const client = yield* Process.connectWith(server.url, ["-R", "0:127.0.0.1:1"])
       const port = yield* portFor(client, "127.0.0.1:1")
       yield* client.signal("SIGKILL")
       yield* freed(port)
@@ -138,8 +139,8 @@ describe("wsmux connect -R", () => {
 
   it.scopedLive("wsmux serve frees the port of a client that is frozen, after two keep-alives", () =>
     Effect.gen(function*() {
-      const server = yield* serveWith(["--allow-remote", "*", "--keep-alive", "1s"])
-      const client = yield* connectWith(server.url, ["-R", "0:127.0.0.1:1", "--keep-alive", "1s"])
+      const server = yield* Process.serveWith(["--allow-remote", "*", "--keep-alive", "1s"])
+      const client = yield* Process.connectWith(server.url, ["-R", "0:127.0.0.1:1", "--keep-alive", "1s"])
       const port = yield* portFor(client, "127.0.0.1:1")
       yield* client.signal("SIGSTOP")
       yield* freed(port, "5 seconds") // two intervals, and three seconds for a busy machine
