@@ -50,7 +50,9 @@ export const drain = (
 
 const spare = Duration.seconds(1)
 
+/** On a busy machine the grace may pass in the moment in which the last request ends. Then there is nothing to tell. */
 const tell = (busy: ReadonlyArray<string>): Effect.Effect<void> => {
+  if (busy.length === 0) return Effect.void
   const more = busy.length > mostTold ? [`${busy.length - mostTold} more`] : []
   return Effect.logWarning(
     `cannot end all requests: the grace has passed with ${[...busy.slice(0, mostTold), ...more].join(", ")}`

@@ -17,13 +17,15 @@ const names = Array.from({ length: 12 }, (_, index) => `agent${index}`)
 /** Asks for each name in turn until told to stop. Completes with what each request came to. */
 const load = (urls: ReadonlyArray<string>, state: { stopped: boolean }, from: number) =>
   Effect.gen(function*() {
-    const outcomes: Array<{ readonly status: number | string; readonly millis: number }> = []
+    const outcomes: Array<{ readonly status: number | string; readonly body: string; readonly millis: number }> = []
     for (let turn = from; !state.stopped; turn++) {
       const url = `${urls[turn % urls.length]}/${names[turn % names.length]}`
       const began = Date.now()
       const answer = yield* Effect.either(ask(url))
-      const status = answer._tag === "Right" ? answer.right.status : String((answer.left as NodeJS.ErrnoException).code)
-      outcomes.push({ status, millis: Date.now() - began })
+      const { body, status } = answer._tag === "Right"
+        ? answer.right
+        : { body: "", status: String((answer.left as NodeJS.ErrnoException).code) }
+      outcomes.push({ status, body, millis: Date.now() - began })
     }
     return outcomes
   })
@@ -126,7 +128,8 @@ describe.skipIf(programs.Redis === undefined)("three relays and a Redis", () => 
         yield* answersAll(last.http)
         draining.stopped = true
         const answers = yield* underDrain.pipe(within(patience, "the answers under the drain"))
-        expect(new Set(answers.flat().map(({ status }) => status))).toEqual(new Set([200]))
+        expect(answers.flat().filter(({ status }) => status !== 200)).toEqual([])
+        expect(answers.flat().length).toBeGreaterThan(0)
 
         // an agent that has not dialled yet is a 404 before
         const lines = readFileSync(last.accessLog, "utf8").trim().split("\n").map((line) => JSON.parse(line))
