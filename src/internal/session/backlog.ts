@@ -1,3 +1,4 @@
+import { CellMap } from "../sync/cellMap.js"
 import { Notify } from "../sync/notify.js"
 import { ResetCode } from "../wire/resetCode.js"
 import type { Cause, StreamProtocol } from "./streamProtocol.js"
@@ -19,8 +20,8 @@ export interface BacklogContext {
 export class Backlog {
   /** Those that wait for a stream of the peer, first come first served. */
   readonly acceptors = new Notify(() => this.#refuseExcess())
-  /** The streams with the time of their arrival in milliseconds. */
-  readonly #streams = new Map<StreamProtocol, number>()
+  /** The streams by their ids, with the time of their arrival in milliseconds. */
+  readonly #streams = new CellMap<number, { readonly stream: StreamProtocol; readonly since: number }>()
   readonly #capacity: number
   readonly #timeout: number
   readonly #context: BacklogContext
@@ -45,28 +46,27 @@ export class Backlog {
 
   /** Adds a stream, and wakes an acceptor. */
   add(stream: StreamProtocol): void {
-    this.#streams.set(stream, this.#context.now())
+    this.#streams.add(stream.id, { stream, since: this.#context.now() })
     this.acceptors.notifyOne()
   }
 
   /** Removes the stream. Returns false when the stream is not in the backlog. */
   remove(stream: StreamProtocol): boolean {
-    return this.#streams.delete(stream)
+    return this.#streams.get(stream.id)?.stream === stream && this.#streams.take(stream.id) !== undefined
   }
 
   /** Removes and returns the oldest stream whose opener may still wait. Refuses the others. */
   take(): StreamProtocol | undefined {
     this.#refuseExpired()
-    for (const stream of this.#streams.keys()) {
-      this.#streams.delete(stream)
-      return stream
-    }
-    return undefined
+    const { first } = this.#streams
+    if (first === undefined) return undefined
+    this.#streams.take(first.stream.id)
+    return first.stream
   }
 
   /** Refuses all streams. */
   refuseAll(cause: Cause): void {
-    for (const stream of [...this.#streams.keys()]) this.#refuse(stream, cause)
+    for (const { stream } of this.#streams.values()) this.#refuse(stream, cause)
   }
 
   /** Forgets the streams and wakes all acceptors, because the session has ended. */
@@ -76,9 +76,9 @@ export class Backlog {
   }
 
   #refuseExpired(): void {
-    for (const [stream, since] of this.#streams) {
-      if (this.#context.now() - since <= this.#timeout) break
-      this.#refuse(stream, expired)
+    for (let first = this.#streams.first; first !== undefined; first = this.#streams.first) {
+      if (this.#context.now() - first.since <= this.#timeout) break
+      this.#refuse(first.stream, expired)
     }
   }
 
@@ -86,13 +86,11 @@ export class Backlog {
   #refuseExcess(): void {
     const count = this.size - this.#capacity
     if (count <= 0) return
-    for (const stream of [...this.#streams.keys()].slice(-count)) {
-      this.#refuse(stream, excess)
-    }
+    for (const { stream } of this.#streams.values().slice(-count)) this.#refuse(stream, excess)
   }
 
   #refuse(stream: StreamProtocol, cause: Cause): void {
-    this.#streams.delete(stream)
+    this.#streams.take(stream.id)
     this.#context.refuse(stream, cause)
   }
 }

@@ -4,6 +4,7 @@ import type { ReceiveMemory } from "../budget/receiveMemory.js"
 import type { Counters } from "../observe/counters.js"
 import type { SessionLog } from "../observe/sessionLog.js"
 import type { SendScheduler } from "../send/sendScheduler.js"
+import type { CellMap } from "../sync/cellMap.js"
 import type { Role } from "../wire/streamIds.js"
 import type { Dialect } from "./dialect.js"
 import type { StreamContext, StreamProtocol } from "./streamProtocol.js"
@@ -18,7 +19,7 @@ export interface Host {
   readonly dialect: Dialect
   readonly memory: ReceiveMemory
   /** The streams of both ends by their ids. */
-  readonly streams: Map<number, StreamProtocol>
+  readonly streams: CellMap<number, StreamProtocol>
   readonly streamContext: StreamContext
   /** The first terminal error. */
   readonly terminal: TerminalError | undefined

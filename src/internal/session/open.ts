@@ -65,9 +65,10 @@ export const makeOpens = (
     ).pipe(Scope.extend(info.scope))
 
     const begin = (request: OpenOptions, traceParent?: string): PendingOpen => {
-      const opening = new PendingOpen(request, traceParent, () => timeout.leave(opening))
+      let watched = 0
+      const opening = new PendingOpen(request, traceParent, () => timeout.leave(watched))
       protocol.own.open(opening)
-      if (!opening.isOver) timeout.watch(opening)
+      if (!opening.isOver) watched = timeout.watch(opening)
       return opening
     }
     /** Waits for the peer's answer. `restore` makes the wait interruptible, and nothing else. */

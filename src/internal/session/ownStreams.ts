@@ -8,6 +8,7 @@ import {
   StreamRefused,
   type TerminalError
 } from "../../WsmuxError.js"
+import { CellMap } from "../sync/cellMap.js"
 import * as Frame from "../wire/frame.js"
 import { encodeMetadata } from "../wire/metadata.js"
 import * as Record from "../wire/record.js"
@@ -22,8 +23,8 @@ export class OwnStreams {
   readonly #host: Host
   readonly #ids: StreamIds
   readonly #limiter: OpenLimiter
-  /** The opens that the peer has not answered. */
-  readonly #openings = new Map<StreamProtocol, PendingOpen>()
+  /** The opens that the peer has not answered, by the ids of their streams. */
+  readonly #openings = new CellMap<number, PendingOpen>()
   /** The opens that need the dialect, until the peer's first message decides about it. */
   readonly #undecided = new Set<PendingOpen>()
   /** The early credit of the streams that are not accepted. */
@@ -78,7 +79,7 @@ export class OwnStreams {
     if (stream === undefined) {
       const isWaiting = this.#undecided.delete(opening) || this.#limiter.remove(opening)
       if (isWaiting && opening.id !== undefined) this.#ids.release(opening.id)
-    } else if (this.#openings.has(stream)) {
+    } else if (this.#openings.get(stream.id) === opening) {
       stream.cancel()
     } else {
       stream.reset({ code: ResetCode.Cancelled, reason: "" })
@@ -125,14 +126,13 @@ export class OwnStreams {
   /** Fails all opens, because the session has ended, perhaps by a drain. */
   fail(error: SessionDraining | TerminalError): void {
     this.failWaiting(error)
-    for (const opening of this.#openings.values()) opening.settle(Either.left(error))
-    this.#openings.clear()
+    for (const opening of this.#openings.clear()) opening.settle(Either.left(error))
   }
 
   #answered(stream: StreamProtocol, answer: Either.Either<StreamProtocol, OpenError>): void {
-    const opening = this.#openings.get(stream)
-    if (opening === undefined) return
-    this.#openings.delete(stream)
+    const opening = this.#openings.get(stream.id)
+    if (opening?.stream !== stream) return
+    this.#openings.take(stream.id)
     this.#earlyCredit -= opening.earlyCredit
     this.#limiter.answered()
     opening.settle(answer)
@@ -174,8 +174,8 @@ export class OwnStreams {
       metadata: opening.metadata
     }, streamContext)
     // The stream is registered before its opening is sent, because the answer may come at any time.
-    streams.set(id, stream)
-    this.#openings.set(stream, opening)
+    streams.add(id, stream)
+    this.#openings.add(id, opening)
     opening.stream = stream
     scheduler.sendControl(isNative ? Record.encodeOpen(id, window, this.#introduce(opening)) : Frame.syn(id))
     log.debug("opening a stream", { streamId: id, ...(opening.label === "" ? {} : { label: opening.label }) })

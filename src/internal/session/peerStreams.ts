@@ -23,8 +23,8 @@ export class PeerStreams {
   readonly #host: Host
   readonly #backlog: Backlog
   readonly #share: Share
-  /** The peer's streams that are open or have a handler that runs. Each takes one of `maxStreams`. */
-  readonly #places = new Set<StreamProtocol>()
+  /** How many streams of the peer are open or have a handler that runs. Each takes one of `maxStreams`. */
+  #places = 0
   readonly #resets: TokenBucket
 
   constructor(host: Host, limits: Budgets, now: () => number) {
@@ -70,8 +70,9 @@ export class PeerStreams {
       label: introduction?.label ?? "",
       metadata: introduction?.metadata ?? emptyMetadata
     }, streamContext)
-    streams.set(id, stream)
-    this.#places.add(stream)
+    streams.add(id, stream)
+    stream.hasPlace = true
+    this.#places++
     this.#backlog.add(stream)
   }
 
@@ -107,7 +108,10 @@ export class PeerStreams {
 
   /** Frees the place of a stream once. A stream with a handler keeps its place until `served`. */
   freePlace(stream: StreamProtocol): void {
-    if (!stream.isServed && this.#places.delete(stream)) this.#share.giveBack(1)
+    if (stream.isServed || !stream.hasPlace) return
+    stream.hasPlace = false
+    this.#places--
+    this.#share.giveBack(1)
   }
 
   /** Refuses the streams that wait to be accepted, because the grace of a session that drains has passed. */
@@ -128,7 +132,7 @@ export class PeerStreams {
   /** Books what a further stream needs. Returns its window in bytes, or why the session refuses it. */
   #admit(): number | string {
     if (!this.#backlog.makeRoom()) return "the backlog is full (acceptBacklog)"
-    if (this.#places.size >= this.#host.settings.maxStreams) return "the session has maxStreams streams"
+    if (this.#places >= this.#host.settings.maxStreams) return "the session has maxStreams streams"
     if (!this.#share.take(1)) return "all sessions together have too many (SharedLimits)"
     const window = this.#host.memory.bookWindow()
     if (window !== undefined) return window

@@ -21,6 +21,7 @@ import type { SessionLog } from "../observe/sessionLog.js"
 import type { WindowTuner } from "../recv/windowTuner.js"
 import type { CongestionController } from "../send/congestion.js"
 import { SendScheduler } from "../send/sendScheduler.js"
+import { CellMap } from "../sync/cellMap.js"
 import { makeDeferred } from "../sync/unowned.js"
 import * as Frame from "../wire/frame.js"
 import * as Record from "../wire/record.js"
@@ -56,7 +57,7 @@ export class SessionProtocol implements Listener, Host {
   readonly scheduler: SendScheduler
   readonly dialect: Dialect
   readonly memory: ReceiveMemory
-  readonly streams = new Map<number, StreamProtocol>()
+  readonly streams = new CellMap<number, StreamProtocol>()
   readonly streamContext: StreamContext & { tuner: WindowTuner | undefined }
   /** The streams that this end opens. */
   readonly own: OwnStreams
@@ -202,9 +203,7 @@ export class SessionProtocol implements Listener, Host {
     this.#terminal = error
     this.peers.end()
     this.own.fail(error._tag === "SessionClosed" && error.by === "peer" ? this.peerDraining ?? error : error)
-    const streams = [...this.streams.values()]
-    this.streams.clear()
-    for (const stream of streams) {
+    for (const stream of this.streams.clear()) {
       stream.fail(error)
       this.peers.freePlace(stream)
     }
@@ -227,7 +226,7 @@ export class SessionProtocol implements Listener, Host {
       dialect: this.dialect.snapshot(),
       resumption: this.#transport.resumption?.(),
       ...this.draining.snapshot(),
-      streams: Array.from(this.streams.values(), (stream) => stream.snapshot()),
+      streams: this.streams.values().map((stream) => stream.snapshot()),
       backlog: this.peers.waiting,
       unacknowledgedOpens: this.own.unanswered,
       waitingOpens: this.own.waiting,
@@ -310,7 +309,7 @@ export class SessionProtocol implements Listener, Host {
 
   #forget(stream: StreamProtocol): void {
     if (this.streams.get(stream.id) !== stream) return // the id may be another stream's by now
-    this.streams.delete(stream.id)
+    this.streams.take(stream.id)
     this.scheduler.forgetCredit(stream.id)
     this.peers.freePlace(stream)
     this.draining.streamOver()

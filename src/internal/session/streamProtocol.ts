@@ -52,6 +52,8 @@ export class StreamProtocol implements SendHalfOwner {
   readonly window: number
   /** Whether a handler of `run` has the stream. Such a stream counts against `maxStreams` until the handler ends. */
   isServed = false
+  /** Whether the stream takes one of `maxStreams`. */
+  hasPlace = false
   readonly #context: StreamContext
   readonly #heldCredit: number
   readonly #hasEarlyWindow: boolean

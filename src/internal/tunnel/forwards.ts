@@ -6,6 +6,7 @@ import type { MuxStream, ResetOptions } from "../../MuxStream.js"
 import type { DuplexFailure } from "../../WsmuxError.js"
 import type { Fork } from "../session/callbacks.js"
 import type { OwnedStream } from "../session/sessionCallbacks.js"
+import { CellMap } from "../sync/cellMap.js"
 import { Notify } from "../sync/notify.js"
 import { interruptSoon } from "../sync/unowned.js"
 import { Forward, logDefect, type Settings } from "./forward.js"
@@ -22,7 +23,8 @@ type Connect = (stream: MuxStream) => Net.Socket | Effect.Effect<unknown, unknow
 export class Forwards {
   readonly #fork: Fork
   readonly #settings: Settings
-  readonly #live = new Set<Held>()
+  readonly #live = new CellMap<number, Held>()
+  #count = 0
   readonly #changes = new Notify()
 
   constructor(fork: Fork, settings: Settings) {
@@ -32,8 +34,9 @@ export class Forwards {
 
   /** Takes over a socket in the turn in which it was made. */
   add(socket: Net.Socket): Forward {
-    const forward = new Forward(socket, this.#fork, this.#settings, () => this.#remove(forward))
-    this.#live.add(forward)
+    const key = ++this.#count
+    const forward = new Forward(socket, this.#fork, this.#settings, () => this.#remove(key))
+    this.#live.add(key, forward)
     return forward
   }
 
@@ -63,24 +66,24 @@ export class Forwards {
 
   /** Resets all streams and connections that have not ended. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    for (const held of [...this.#live]) held.close()
+    for (const held of this.#live.values()) held.close()
     return this.awaitEmpty
   })
 
   /** Runs the handler of a stream in a fiber, and leaves the stream at its end. */
   #handle(owned: OwnedStream, handler: Effect.Effect<unknown, unknown>): void {
     const fiber = this.#fork(handler)
-    const held = { close: () => interruptSoon(fiber) }
-    this.#live.add(held)
+    const key = ++this.#count
+    this.#live.add(key, { close: () => interruptSoon(fiber) })
     fiber.addObserver((exit) => {
       if (Exit.isFailure(exit) && Cause.isDie(exit.cause)) logDefect(this.#fork, Cause.squash(exit.cause))
       owned.leave(exit)
-      this.#remove(held)
+      this.#remove(key)
     })
   }
 
-  #remove(held: Held): void {
-    this.#live.delete(held)
+  #remove(key: number): void {
+    this.#live.take(key)
     if (this.#live.size === 0) this.#changes.notifyAll()
   }
 }
