@@ -1,6 +1,6 @@
 import type * as Net from "node:net"
 import type { WebSocket } from "ws"
-import { binary, headerSize, type ping, type pong, writeHeader } from "./frameHeader.js"
+import { binary, headerSize, type ping, pong, writeHeader } from "./frameHeader.js"
 import { mask } from "./mask.js"
 import { ownCopy } from "./ownCopy.js"
 
@@ -38,6 +38,8 @@ export class FrameWriter {
   /** The messages of this turn, and whether the turn before had a single one. */
   #messages = 0
   #wasAlone = false
+  /** Called when the kernel has taken the batch. */
+  #onLeft: Array<() => void> | undefined
 
   /**
    * @param masked whether this end is the client, which masks what it sends
@@ -82,6 +84,12 @@ export class FrameWriter {
     this.#send(opcode, [payload], false)
   }
 
+  /** Answers a ping, in one write with the other messages of the turn. `left` is called when the kernel has it. */
+  answer(payload: Uint8Array, left: () => void): void {
+    ;(this.#onLeft ??= []).push(left) // before the frame, which may leave at once
+    this.#send(pong, [payload], false)
+  }
+
   #send(opcode: number, parts: ReadonlyArray<Uint8Array>, more: boolean): void {
     const length = byteLength(parts)
     const size = headerSize(length, this.#masked) + length
@@ -119,17 +127,24 @@ export class FrameWriter {
     const size = this.#size
     this.#batch = undefined
     this.#size = 0
+    const onLeft = this.#onLeft ?? none
+    this.#onLeft = undefined
     if (this.#ws.readyState !== 1) return recycle(batch)
     const frames = batch.subarray(0, size)
     // A batch that has to queue is copied, so that it does not hold a pooled buffer.
     if (!this.#toKernel || (this.#socket.writableLength > 0 && size <= batchSize)) {
-      this.#socket.write(ownCopy(frames), this.#written)
+      this.#socket.write(ownCopy(frames), () => {
+        for (const left of onLeft) left()
+        this.#written()
+      })
       return recycle(batch)
     }
     let isLent = true
     const release = () => {
-      if (isLent) recycle(batch)
+      if (!isLent) return
       isLent = false
+      recycle(batch)
+      for (const left of onLeft) left()
     }
     this.#socket.write(frames, () => {
       release()
@@ -154,6 +169,8 @@ export class FrameWriter {
  * them.
  */
 const writesToKernel = (socket: Net.Socket & { readonly _handle?: unknown }): boolean => socket._handle != null
+
+const none: ReadonlyArray<() => void> = []
 
 /** Cheaper than `queueMicrotask`, which makes an `AsyncResource` for each call. */
 const resolved = Promise.resolve()

@@ -16,7 +16,7 @@ import { ping, pong } from "./frameHeader.js"
 import { type Fault, FrameReader, maxFragments } from "./frameReader.js"
 import { FrameWriter } from "./frameWriter.js"
 import { SlicedReader } from "./readBudget.js"
-import { isReplaceable, neverDrains, type Parser, parserOf, restrain, tcpOf } from "./wsInternals.js"
+import { answerPings, isReplaceable, neverDrains, type Parser, parserOf, restrain, tcpOf } from "./wsInternals.js"
 
 /** The end of the WebSocket: the client masks what it sends. A session's role is independent of it. */
 export type End = "client" | "server"
@@ -111,7 +111,8 @@ export class NodeTransport implements Transport {
     // An extension transforms every message. Where the parser is unknown, such as on Bun, so is what `ws` does behind
     // it: Bun's socket takes part of a large message, and never tells that it can take more.
     if (reader !== undefined && this.#ws.extensions === "") {
-      this.#writer = new FrameWriter(this.#ws, socket, this.#end === "client", this.#onSent)
+      const writer = this.#writer = new FrameWriter(this.#ws, socket, this.#end === "client", this.#onSent)
+      answerPings(this.#ws, (payload, left) => writer.answer(payload, left))
     }
     const isShared = reader !== undefined && readIntoSharedBuffer(socket, (bytes) => reader.take(bytes))
     this.#slowPath = this.#ws.extensions !== ""

@@ -53,6 +53,19 @@ export const restrain = (parser: Parser, maxPayload: number, maxFragments: numbe
 }
 
 /**
+ * Answers pings by `answer` where `ws` would. A pong of `ws` is a write of its own, which wakes the peer alone. `ws`
+ * still counts the pongs that have not left, and ends the connection at 60 of them.
+ */
+export const answerPings = (ws: WebSocket, answer: (payload: Buffer, left: () => void) => void): void => {
+  const pong = ws.pong
+  const answers = (data?: unknown, mask?: boolean, left?: (error?: Error) => void): void => {
+    if (Buffer.isBuffer(data) && data.byteLength <= 125 && left !== undefined && ws.readyState === 1) answer(data, left)
+    else pong.call(ws, data, mask, left)
+  }
+  Object.assign(ws, { pong: answers })
+}
+
+/**
  * Keeps a parser from emitting `drain`, at which `ws` would resume a socket that the reader before the parser has
  * paused.
  */

@@ -127,6 +127,33 @@ describe.each([["a client", true], ["a server", false]])("FrameWriter of %s", (_
     expect(extended()).toBe(false)
   })
 
+  it("FrameWriter writes an answer with the messages of its turn, and tells when it has left", async () => {
+    const { socket, writes } = makeSocket()
+    const { sender } = makeSender(masked, socket)
+    let left = 0
+    for (const round of [1, 2]) {
+      sender.send([numbered(3)])
+      sender.answer(Buffer.from("1"), () => left++)
+      sender.send([numbered(5)])
+      sender.flush()
+      expect([writes.length, left]).toEqual([round, round - 1])
+      await turn()
+      await turn()
+      expect(left).toBe(round)
+    }
+    await new Promise<void>((resolve) => socket.end(resolve))
+    expect(await decode(masked, Buffer.concat(writes))).toEqual([3, 5, 3, 5].map((size) => Buffer.from(numbered(size))))
+  })
+
+  it("FrameWriter tells that an answer has left at once when the kernel has taken it", () => {
+    const { sender } = makeSender(masked, makeSocket({ immediate: true }).socket)
+    const told: Array<string> = []
+    sender.answer(Buffer.from("1"), () => told.push("left"))
+    expect(told).toEqual([])
+    sender.flush()
+    expect(told).toEqual(["left"])
+  })
+
   it("FrameWriter counts two messages as one when more follows the first", async () => {
     const { socket, writes } = makeSocket()
     const { sender } = makeSender(masked, socket)

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Session from "effect-wsmux/Session"
 import { type CloseInfo, Transport } from "effect-wsmux/Transport"
@@ -258,6 +258,31 @@ describe("NodeTransport.ping", () => {
       peer.pong(asked[2])
       yield* eventually(() => answered.length === 3)
       expect(answered).toEqual(["first", "second", "third"])
+    }))
+})
+
+describe("NodeTransport", () => {
+  it.scopedLive("NodeTransport answers a ping in one write with the messages of its turn", () =>
+    Effect.gen(function*() {
+      const { client, request: { socket }, request, ws } = yield* acceptedElsewhere()
+      const transport = yield* NodeTransport.fromWebSocket(ws, request)
+      const ignore = () => {}
+      transport.listen({
+        onMessage: (message) => transport.send([message]),
+        onText: ignore,
+        onWritable: ignore,
+        onClose: ignore
+      })
+      const write = vi.spyOn(socket, "write")
+      const [answered, echoed] = [signal(client, "pong"), signal(client, "message")]
+      const peer = (client as unknown as { readonly _socket: Socket })._socket
+      peer.cork()
+      client.ping("1")
+      client.send(bytes("a"))
+      peer.uncork()
+      expect((yield* answered)[0]).toEqual(Buffer.from("1"))
+      yield* echoed
+      expect(write).toHaveBeenCalledTimes(1)
     }))
 })
 
