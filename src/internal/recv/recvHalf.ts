@@ -226,15 +226,14 @@ export class RecvHalf {
    */
   get chunks(): Channel.Channel<Chunk.Chunk<Uint8Array>, unknown, ReadError> {
     const arrival = Channel.fromEffect(this.waitUntil(() => this.#isReadable ? Effect.void : undefined))
-    const next: Channel.Channel<Chunk.Chunk<Uint8Array>, unknown, ReadError> = Channel.suspend(() => {
+    const next = (): Channel.Channel<Chunk.Chunk<Uint8Array>, unknown, ReadError> => {
       const taken = this.take()
-      if (taken === undefined) return Channel.flatMap(arrival, () => next)
+      if (taken === undefined) return afterArrival
       if (taken === "End") return Channel.void
-      return taken instanceof Uint8Array
-        ? Channel.flatMap(Channel.write(Chunk.of(taken)), () => next)
-        : Channel.fail(taken)
-    })
-    return next
+      return taken instanceof Uint8Array ? Channel.flatMap(Channel.write(Chunk.of(taken)), next) : Channel.fail(taken)
+    }
+    const afterArrival = Channel.flatMap(arrival, next)
+    return Channel.suspend(next)
   }
 
   /** Runs the effect that `poll` returns, as soon as it returns any. `poll` runs in the waiting fiber. */
