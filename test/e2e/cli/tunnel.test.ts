@@ -8,9 +8,11 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net"
 import { concat, pattern, text } from "../../support/bytes.js"
 import { syn } from "../../support/scriptedPeer.js"
+import * as inProcess from "./inProcess.js"
 import * as Tcp from "./tcp.js"
 import * as Wire from "./wire.js"
-import { connect, logged, serve, tunnel } from "./wsmux.js"
+import * as Process from "./wsmux.js"
+import { connect, logged, serve } from "./wsmux.js"
 
 const mebibyte = 1024 * 1024
 
@@ -34,8 +36,10 @@ const kernelBytes = (ports: ReadonlyArray<number>): number => {
     .reduce((sum, hex) => sum + parseInt(hex, 16), 0)
 }
 
+type Starts = Pick<typeof Process, "tunnel">
+
 /** A tunnel, and both ends of a connection through the tunnel that has carried bytes both ways. */
-const makeConnection = (args: Parameters<typeof tunnel>[1] = {}) =>
+const makeConnection = (args: Parameters<typeof Process.tunnel>[1] = {}, { tunnel }: Starts = Process) =>
   Effect.gen(function*() {
     const target = yield* Tcp.listen
     const { client, server } = yield* tunnel(target.port, args)
@@ -74,7 +78,7 @@ describe("wsmux", () => {
         outgoing.writeHead(201, { "x-request": `${incoming.method} ${incoming.url} ${hash.digest("hex")}` })
         outgoing.end(response)
       })
-      const { client } = yield* tunnel(port)
+      const { client } = yield* Process.tunnel(port)
       const answer = yield* Effect.promise(() =>
         fetch(`http://127.0.0.1:${client.port}/some/path?query`, { method: "PUT", body: request })
       )
@@ -89,7 +93,7 @@ describe("wsmux", () => {
   it.scopedLive("wsmux carries each connection to its own end when 64 are open at once", () =>
     Effect.gen(function*() {
       const target = yield* Tcp.listen
-      const { client } = yield* tunnel(target.port)
+      const { client } = yield* inProcess.tunnel(target.port)
       const words = Array.from({ length: 64 }, (_, i) => `connection ${i}`)
       const near = yield* Effect.forEach(words, (word) =>
         Effect.gen(function*() {
@@ -113,7 +117,7 @@ describe("wsmux", () => {
 describe("wsmux", () => {
   it.scopedLive("wsmux carries an answer when the client has ended its direction", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeConnection()
+      const { far, near } = yield* makeConnection({}, inProcess)
       yield* near.write(", and that is all")
       yield* near.end
       expect(yield* fate(far)).toEqual({ how: "end", said: "hello, and that is all" })
@@ -124,7 +128,7 @@ describe("wsmux", () => {
 
   it.scopedLive("wsmux carries an upload when the target has ended its direction", () =>
     Effect.gen(function*() {
-      const { far, near } = yield* makeConnection()
+      const { far, near } = yield* makeConnection({}, inProcess)
       yield* far.end
       expect(yield* fate(near)).toEqual({ how: "end", said: "welcome" })
       const upload = pattern(4 * mebibyte)
@@ -181,7 +185,7 @@ describe("wsmux", () => {
 
   it.scopedLive("wsmux connect resets the connection of the client when the target resets its own", () =>
     Effect.gen(function*() {
-      const { far, near, server } = yield* makeConnection()
+      const { far, near, server } = yield* makeConnection({}, inProcess)
       yield* far.reset
       expect(yield* fate(near)).toEqual({ how: "ECONNRESET", said: "welcome" })
       expect(logged(server, "WARN")).toEqual([])
@@ -189,7 +193,7 @@ describe("wsmux", () => {
 
   it.scopedLive("wsmux carries other connections when a client resets its own", () =>
     Effect.gen(function*() {
-      const { client, far, near, target } = yield* makeConnection()
+      const { client, far, near, target } = yield* makeConnection({}, inProcess)
       const other = yield* Tcp.connect(client.port)
       yield* other.write("I")
       const answering = yield* target.accept
