@@ -10,7 +10,7 @@ import type { Budget } from "../../SharedLimits.js"
 import type { CloseInfo, Transport } from "../../Transport.js"
 import type { Connection } from "../../TransportServer.js"
 import { ResumeFailure } from "../../WsmuxError.js"
-import { forkInterruptibly, forkInterruptiblyWith, Forks } from "../sync/forkInterruptibly.js"
+import { forkInterruptiblyWith, Forks } from "../sync/forkInterruptibly.js"
 import { interruptSoon } from "../sync/unowned.js"
 import { logFailure } from "../transport/connectionHandler.js"
 import { resumeHeader } from "../transport/resuming.js"
@@ -126,31 +126,25 @@ export class ResumableSessions<P> {
     this.#sessions.set(session.id, session)
     this.#makeRoom()
     const scope = Effect.runSync(Scope.make())
-    const handling = Effect.suspend(() => handler(transport, connection)) as Effect.Effect<unknown, E>
-    this.#serve(session, scope, runtime, forkInterruptiblyWith(runtime, Context.make(Scope.Scope, scope))(handling))
-    transport.begin()
-  }
-
-  /**
-   * Ends the session behind the handler. Another fiber does so, since the frames of `scoped` and `onExit` would take
-   * a kilobyte for as long as the session lives.
-   */
-  #serve(
-    session: AcceptedSession<P>,
-    scope: Scope.CloseableScope,
-    runtime: Runtime.Runtime<never>,
-    handling: Fiber.RuntimeFiber<unknown, unknown>
-  ): void {
-    session.fiber = handling
-    this.#forks.add(handling, (exit) => {
-      const log = Exit.isFailure(exit) ? logFailure(exit.cause) : Effect.void
-      const end = Effect.zipRight(log, Scope.close(scope, exit)).pipe(
-        Effect.catchAllCause(logFailure),
-        Effect.ensuring(Effect.sync(() => session.transport.end(lost(undefined)))),
-        Effect.uninterruptible
-      )
-      session.fiber = this.#forks.add(forkInterruptibly(runtime)(end))
+    let given: Connection<P> | undefined = connection
+    const handling = Effect.suspend(() => {
+      const first = given!
+      given = undefined // no frame keeps the headers of the request for as long as the session lives
+      return handler(transport, first)
     })
+    const end = (exit: Exit.Exit<unknown, unknown>) =>
+      Effect.zipRight(Exit.isFailure(exit) ? logFailure(exit.cause) : Effect.void, Scope.close(scope, exit)).pipe(
+        Effect.catchAllCause(logFailure),
+        Effect.ensuring(Effect.sync(() => transport.end(lost(undefined))))
+      )
+    // In the fiber of the handler, whose children end behind it: a child may wait for the end of the session. More
+    // frames, such as those of `scoped`, would stay for as long as the session lives.
+    const serving = Effect.uninterruptible(Effect.matchCauseEffect(Effect.interruptible(handling), {
+      onFailure: (cause) => end(Exit.failCause(cause)),
+      onSuccess: (value) => end(Exit.succeed(value))
+    })) as Effect.Effect<void>
+    session.fiber = this.#forks.add(forkInterruptiblyWith(runtime, Context.make(Scope.Scope, scope))(serving))
+    transport.begin()
   }
 
   /**
@@ -196,7 +190,7 @@ export class ResumableSessions<P> {
   #interrupt(carrier: Carrier): Effect.Effect<void> {
     const session = this.#userOf(carrier)
     if (session?.fiber === undefined) return Effect.void
-    return Effect.zipRight(Fiber.interrupt(session.fiber), Effect.suspend(() => Fiber.await(session.fiber!)))
+    return Fiber.interrupt(session.fiber)
   }
 
   #userOf(carrier: Carrier): AcceptedSession<P> | undefined {
@@ -281,7 +275,7 @@ class AcceptedSession<P> implements ResumeOwner {
   readonly transport: ResumableTransport
   readonly id = randomSecret(Record.sessionIdSize)
   readonly principal: P
-  /** Serves the session. Then another fiber, which cannot be interrupted, closes its scope. */
+  /** Serves the session, and closes its scope. */
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
   /** Gives the session up when its time without a carrier is over. */
   grace: Fiber.RuntimeFiber<void> | undefined

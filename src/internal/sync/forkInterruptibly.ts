@@ -1,6 +1,5 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
@@ -55,15 +54,11 @@ export class Forks {
     return this.add(Runtime.runFork(this.#runtime, effect))
   }
 
-  /** Adds a fiber that was forked elsewhere. Calls back at its end. */
-  add<A, E>(
-    fiber: Fiber.RuntimeFiber<A, E>,
-    onEnd?: (exit: Exit.Exit<A, E>) => void
-  ): Fiber.RuntimeFiber<A, E> {
+  /** Adds a fiber that was forked elsewhere. */
+  add<A, E>(fiber: Fiber.RuntimeFiber<A, E>): Fiber.RuntimeFiber<A, E> {
     const fibers = this.#fibers ??= new Set()
     fibers.add(fiber)
-    fiber.addObserver((exit) => {
-      onEnd?.(exit)
+    fiber.addObserver(() => {
       fibers.delete(fiber)
       if (fibers.size === 0 && fibers === this.#fibers && !this.#isOver) this.#fibers = undefined
     })

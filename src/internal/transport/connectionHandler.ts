@@ -70,7 +70,7 @@ const bareHandlers = new WeakSet<object>()
 
 /**
  * Marks a handler that takes no scope and never fails. Its connections go without the scope and the frames of the
- * others, which would take a kilobyte of each.
+ * others, which take 5 KB of each.
  */
 export const bare = <P, R>(
   handle: (transport: Transport, connection: Connection<P>) => Effect.Effect<void, never, R>

@@ -41,7 +41,8 @@ describe("Forks", () => {
     Effect.gen(function*() {
       const forks = yield* makeForks
       const gate = yield* Deferred.make<void>()
-      forks.add(yield* Effect.forkDaemon(Effect.never), () => {
+      const first = forks.add(yield* Effect.forkDaemon(Effect.never))
+      first.addObserver(() => {
         forks.fork(Effect.uninterruptible(Deferred.await(gate)))
       })
       const ending = yield* start(forks.end())
