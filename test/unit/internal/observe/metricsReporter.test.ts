@@ -1,10 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as SessionMetrics from "effect-wsmux/SessionMetrics"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
+import * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { readFileSync } from "node:fs"
 import { bytes, pattern } from "../../../support/bytes.js"
+import { makeResumableStream } from "../../../support/resumable.js"
 import { makeStreams, settle } from "../../../support/sessions.js"
 
 // Metrics belong to the whole process, so this file has no other tests.
@@ -52,6 +55,33 @@ describe.sequential("SessionMetrics", () => {
         streams: before.streams,
         bytesSent: before.bytesSent + 7
       })
+    }))
+
+  it.scoped("SessionMetrics count resumptions for good, and suspended sessions while they are suspended", () =>
+    Effect.gen(function*() {
+      const all = Effect.forEach(
+        [SessionMetrics.suspended, SessionMetrics.keptBytes, SessionMetrics.resumptions],
+        (metric) => value(metric, "client")
+      )
+      const before = yield* all
+      const scope = yield* Scope.make()
+      const grown = Effect.map(all, (now) => now.map((count, n) => count - before[n]!))
+      const { client, cut, near, network } = yield* Scope.extend(makeResumableStream(), scope)
+      yield* TestClock.adjust("10 seconds")
+      network.isDown = true
+      yield* near.write(new Uint8Array(1000))
+      yield* cut
+      yield* TestClock.adjust("10 seconds")
+      expect(yield* grown).toEqual([1, 1005, 0])
+      network.isDown = false
+      yield* TestClock.adjust("20 seconds")
+      expect(yield* grown).toEqual([0, 0, 1])
+      network.isDown = true
+      yield* cut
+      yield* TestClock.adjust("2 minutes")
+      expect(yield* client.awaitClosed).toMatchObject({ cause: { reason: "GraceExpired" } })
+      yield* Scope.close(scope, Exit.void)
+      expect(yield* grown).toEqual([0, 0, 1])
     }))
 
   it.scoped("SessionMetrics count a session that drains: here at once, at the peer with its next tick", () =>
