@@ -39,7 +39,10 @@ export interface Options {
   readonly audience?: string | undefined
   /** The domain below which each name is a host: `NAME.domain`. The path `/NAME` works for other hosts. */
   readonly domain?: string | undefined
-  /** The beginning of the URLs that agents are told. Default: the address of the relay, or the domain. */
+  /**
+   * The beginning of the URLs that agents are told. Default: the domain, or the address of the relay. An agent of a
+   * relay at an address such as 0.0.0.0 is told the address that it has dialled.
+   */
   readonly publicUrl?: string | undefined
   /** How long an agent may be silent before it answers; then the client gets 504. Default 30 s. */
   readonly answerTimeout?: Duration.DurationInput | undefined
@@ -67,7 +70,7 @@ export interface Cluster {
   readonly directory: RelayDirectory.Service
   /** The secret by which nodes know each other, of 16 characters or more. Tokens need others. */
   readonly secret: string | Redacted.Redacted
-  /** The URL at which other nodes dial this one. Default: the address of the relay. */
+  /** The URL at which other nodes dial this one. Default: the address of the relay, unless it is such as 0.0.0.0. */
   readonly url?: string | undefined
   /** The id of the node. Default a random one. */
   readonly id?: string | undefined

@@ -143,12 +143,15 @@ export const relay = Command.make("relay", options, (given) =>
       })
     )
     const scheme = Option.isNone(tls) ? "ws" : "wss"
-    yield* Console.log(
-      `listening on ${scheme}://${format(server.address)}, agents are reached at ${server.urlOf("NAME")}`
-    )
+    const ownUrl = `${scheme}://${format(server.address)}`
+    yield* Console.log(`listening on ${ownUrl}, agents are reached at ${reachedAt(server)}`)
+    // several relays of one machine need no other address
+    if (cluster !== undefined && cluster.url === undefined && Endpoint.isLoopback(given.listen.value)) {
+      yield* Effect.logWarning(`only relays of this machine can dial ${ownUrl}; --node-url names another address`)
+    }
     if (Option.isSome(given.admin)) {
       yield* Shared.refuseAnonymous("--admin", given.admin.value, given.allowAnonymous, "give ")
-      const bound = yield* Admin.serve(given.admin.value, sourceOf(server, `${scheme}://${format(server.address)}`))
+      const bound = yield* Admin.serve(given.admin.value, sourceOf(server, ownUrl))
       yield* Effect.logInfo(`status page: http://${Endpoint.format(bound)}/`)
     }
     return yield* Effect.onInterrupt(Effect.never, () =>
@@ -164,7 +167,18 @@ export const relay = Command.make("relay", options, (given) =>
 const optionsOfSettings: Readonly<Record<string, string>> = {
   secrets: "--secret-file",
   "cluster.secret": "--node-secret-file",
+  "cluster.url": "--node-url",
   audience: "--audience"
+}
+
+/** Tells where agents are reached. No client can dial an address such as 0.0.0.0. */
+const reachedAt = ({ urlOf }: RelayServer.Service): string => {
+  // a name with capitals is no host below a domain
+  const url = urlOf("any-name").replace(/(?<=^\w+:\/\/)any-name(?=\.)|any-name$/, "NAME")
+  const everywhere = /(?<=^https?:\/\/)(0\.0\.0\.0|\[::\])(?=:\d+\/NAME$)/
+  return everywhere.test(url)
+    ? `${url.replace(everywhere, "ADDRESS")}, at each address of this machine (--public-url names one)`
+    : url
 }
 
 /** What a balancer and a monitoring system ask for. */

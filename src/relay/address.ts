@@ -12,6 +12,10 @@ export const isName = (text: string): boolean => /^[\w~.%-]{1,256}$/.test(text)
 /** Whether a name can be a host below a domain. Hosts have no capitals, and a label has no dot. */
 export const isHost = (name: string): boolean => /^[a-z\d](?:[a-z\d_-]{0,61}[a-z\d])?$/.test(name)
 
+/** Whether the host of a URL is every address of a machine, which other machines cannot dial. */
+export const isUnspecified = (url: string): boolean =>
+  URL.canParse(url) && /^(0\.0\.0\.0|\[::(ffff:0:0)?\])$/.test(new URL(url).hostname)
+
 /**
  * Returns the name and the target of a request: `/NAME/target`, or `/target` for the host `NAME.domain`. Returns
  * undefined where the request names none, or its target is of another form.

@@ -14,7 +14,7 @@ import type { Session } from "../Session.js"
 import * as SessionServer from "../SessionServer.js"
 import * as SharedLimits from "../SharedLimits.js"
 import { InvalidConfiguration, type ListenFailure } from "../WsmuxError.js"
-import { isHost, pathOf } from "./address.js"
+import { isHost, isUnspecified, pathOf } from "./address.js"
 import { serveAgent } from "./agents.js"
 import { serveClient } from "./clients.js"
 import { drain } from "./drain.js"
@@ -86,9 +86,21 @@ export const make = (
     yield* Effect.addFinalizer(() => Effect.sync(front.lose)) // before the server ends its connections
     const address = addressOf(server)
     const secure = options.tls === undefined ? "" : "s"
-    const publicUrl = publicUrlOf(settings, `http${secure}://${format(address)}`)
+    const ownUrl = `http${secure}://${format(address)}`
+    const publicUrl = publicUrlOf(settings, ownUrl)
+    /** An agent of a relay that listens at every address is told the one that it has dialled. */
+    const urlFor = ({ headers }: Http.IncomingMessage, name: string) =>
+      isUnspecified(ownUrl) && settings.domain === undefined &&
+        /^[\w.-]+(:\d+)?$|^\[[\da-f:.]+\](:\d+)?$/i.test(headers.host ?? "")
+        ? publicUrlOf(settings, `http${secure}://${headers.host}`)(name)
+        : publicUrl(name)
 
     const node = { id, url: cluster?.url ?? `ws${secure}://${format(address)}/` }
+    if (cluster !== undefined && (!URL.canParse(node.url) || isUnspecified(node.url))) {
+      const given = cluster.url === undefined ? "beside an address such as 0.0.0.0" : `not ${cluster.url}`
+      const detail = `expected the URL at which other nodes reach this one, ${given}`
+      return yield* new InvalidConfiguration({ setting: "cluster.url", detail })
+    }
     const startedAt = clock.unsafeCurrentTimeMillis()
     const snapshot = (): RelayServer.Snapshot => ({
       ...names.size,
@@ -125,8 +137,8 @@ export const make = (
       maxConnections: settings.limits.maxAgents,
       authorize: (request) =>
         Effect.flatMap(Clock.currentTimeMillis, (time) => Gate.admit(request, settings, names, peers, time / 1000)),
-      answerHeaders: (_request, principal): Record<string, string> =>
-        principal.kind === "agent" ? { [Gate.urlHeader]: publicUrl(principal.name) } : {}
+      answerHeaders: (request, principal): Record<string, string> =>
+        principal.kind === "agent" ? { [Gate.urlHeader]: urlFor(request, principal.name) } : {}
     })
     const sessions = yield* SessionServer.fromTransportServer(transports, sessionSettings(settings))
     const owner = {

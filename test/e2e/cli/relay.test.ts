@@ -175,6 +175,28 @@ describe("wsmux relay", () => {
       expect([code, stderr]).toEqual([2, expect.stringContaining("--requests-per-second: expected a whole")])
     }))
 
+  it.scopedLive("wsmux relay tells NAME.domain, and ADDRESS where it listens at each address", () =>
+    Effect.gen(function*() {
+      const args = ["relay", "--secret-file", yield* secretFile]
+      const everywhere = yield* start([...args, "--listen", "0.0.0.0:0"])
+      const [, port] = yield* everywhere.awaitLine(/reached at http:\/\/ADDRESS:(\d+)\/NAME, .*--public-url/)
+      const env = { WSMUX_TOKEN: (yield* run([...args, "--token-for", "web"])).stdout.trim() }
+      const agent = yield* start(["agent", `ws://127.0.0.1:${port}`, "web", "--target", "1"], { env })
+      yield* agent.awaitLine(new RegExp(`^reached at http://127\\.0\\.0\\.1:${port}/web$`))
+      const below = yield* start([...args, "--listen", "127.0.0.1:0", "--domain", "relay.example"])
+      yield* below.awaitLine(/reached at http:\/\/NAME\.relay\.example:\d+$/)
+    }))
+
+  it.scopedLive("wsmux relay warns when only relays of its machine can dial it", () =>
+    Effect.gen(function*() {
+      const file = yield* secretFile
+      const nodes = join(dirname(file), "nodes")
+      writeFileSync(nodes, "the secret of the nodes")
+      const cluster = ["--directory", "redis://127.0.0.1:1", "--node-secret-file", nodes]
+      const relay = yield* start(["relay", "--secret-file", file, "--listen", "127.0.0.1:0", ...cluster])
+      yield* relay.awaitLine(/only relays of this machine can dial ws:\/\/127\.0\.0\.1:\d+; --node-url/)
+    }))
+
   it.scopedLive("wsmux relay ends with 2 when no file has its secret", () =>
     Effect.gen(function*() {
       const { code, stderr } = yield* Process.run(["relay", "--listen", "0"])

@@ -16,6 +16,8 @@ const relaying = ["relay", "--listen", "127.0.0.1:0", "--secret-file", secret]
 /** No process listens at port 1. */
 const closedPort = "127.0.0.1:1"
 const serving = ["serve", "--listen", "127.0.0.1:0", "--target", closedPort]
+/** A relay that shares a directory, which is away. */
+const sharing = ["--secret-file", secret, "--directory", `redis://${closedPort}`, "--node-secret-file", key]
 const connecting = ["connect", `ws://${closedPort}`, "--listen", "127.0.0.1:0"]
 
 /** The title of a test: the command and its last arguments, since these contain the fault. */
@@ -252,6 +254,16 @@ describe("wsmux", () => {
       "--directory: expected redis://host:port"
     ],
     [[...relaying, "--directory", "redis://host:6379"], "--directory: expected --node-secret-file beside it"],
+    ...["0.0.0.0:0", "[::]:0"].map((listen) =>
+      [
+        ["relay", ...sharing, "--listen", listen],
+        "--node-url: expected the URL at which other nodes reach this one, beside an address such as 0.0.0.0"
+      ] as const
+    ),
+    [
+      ["relay", ...sharing, "--listen", "127.0.0.1:0", "--node-url", "ws://[::]:80/"],
+      "--node-url: expected the URL at which other nodes reach this one, not ws://[::]:80/"
+    ],
     [
       [...relaying, "--access-log", "/nowhere/log"],
       "--access-log: ENOENT: no such file or directory, open '/nowhere/log'"
