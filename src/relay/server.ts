@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto"
 import * as Http from "node:http"
 import { format } from "../Address.js"
 import { merge } from "../internal/settings/validate.js"
+import { shortestSecret } from "../internal/text/shortestSecret.js"
 import { addressOf } from "../internal/transport/node/listen.js"
 import * as NodeTransportServer from "../NodeTransportServer.js"
 import type * as RelayServer from "../RelayServer.js"
@@ -234,9 +235,6 @@ const resolve = (options: RelayServer.Options): Effect.Effect<Settings, InvalidC
 
 const textOf = (secret: string | Redacted.Redacted): string =>
   Redacted.isRedacted(secret) ? Redacted.value(secret) : secret
-
-/** An attacker who has a token can try secrets without the relay. */
-const shortestSecret = 16
 
 const isShort = (secret: string): boolean => secret.length < shortestSecret
 

@@ -3,6 +3,8 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import { shortestSecret } from "../../internal/text/shortestSecret.js"
+import { nearestTo } from "../nearest.js"
 import type { Rules } from "../policy/policy.js"
 import * as Rule from "../policy/rule.js"
 import * as Yaml from "../yaml.js"
@@ -41,13 +43,32 @@ const permissions = {
   "allow-remote": list(rule(Rule.parseListen, "[bind:]ports, udp:[bind:]ports, or a path"))
 }
 
-const UserName = Schema.String.pipe(
-  Schema.pattern(/^[\w.@-]{1,64}$/, { message: () => "expected a name of letters, digits and . _ - @" })
-)
+const UserName = Schema.String.pipe(Schema.pattern(/^[\w.@-]{1,64}$/))
+
+/** Finds the digests that stand for two users: a client would be one of them, and nothing tells which. */
+const shared = <K extends "tokens" | "certificates">(
+  users: Readonly<Record<string, Readonly<Record<K, ReadonlyArray<string>>>>>,
+  kind: K
+): ReadonlyArray<Schema.FilterIssue> => {
+  const owners = new Map<string, string>()
+  return Object.entries(users).flatMap(([name, { [kind]: digests }]) =>
+    digests.flatMap((digest, i) => {
+      const owner = owners.get(digest) ?? name
+      owners.set(digest, owner)
+      return owner === name
+        ? []
+        : [{ path: [name, kind, i], message: `expected a digest of one user, and ${owner} has the same` }]
+    })
+  )
+}
 
 const Jwt = Schema.Struct({
-  /** The shared secret of HS256. */
-  secret: Schema.optional(Schema.Redacted(Schema.NonEmptyString)),
+  /** The shared secret of HS256, with the length that the relay demands of its secrets. */
+  secret: Schema.optional(
+    Schema.Redacted(Schema.String.pipe(
+      Schema.minLength(shortestSecret, { message: () => `expected ${shortestSecret} characters or more` })
+    ))
+  ),
   /** The address of the public keys. */
   jwks: Schema.optional(
     Schema.String.pipe(Schema.pattern(/^https?:\/\/\S+$/, { message: () => "expected an http:// or https:// address" }))
@@ -67,7 +88,7 @@ const RulesFile = Schema.Struct({
     Schema.Record({
       key: UserName,
       value: Schema.Struct({ tokens: list(Digest), certificates: list(Digest), ...permissions })
-    }),
+    }).pipe(Schema.filter((users) => [...shared(users, "tokens"), ...shared(users, "certificates")])),
     { default: () => ({}) }
   ),
   jwt: Schema.optional(Jwt),
@@ -107,7 +128,12 @@ export const parse = (text: string): Either.Either<RulesFile, Arr.NonEmptyReadon
             )
           )
           const faults = innermost.map(({ _tag, message, path }) => {
-            const fault = message.replace(/, actual .*$/s, "") // the value may be a secret
+            // the words of the schema are no words of the file, and may show a secret
+            const fault = /^expected /.test(message)
+              ? message
+              : _tag === "Unexpected"
+              ? unknown(path)
+              : `expected ${expectedAt(path)}`
             const name = path.map(String).join(".")
             const place = _tag === "Unexpected" ? keyAt(path) : valueAt(path)
             return `${place}: ${name === "" ? fault : `${name}: ${fault}`}`
@@ -116,6 +142,44 @@ export const parse = (text: string): Either.Either<RulesFile, Arr.NonEmptyReadon
         })
       )
   )
+
+/** Describes the fault of a key that the file does not have at this path. */
+const unknown = (path: Yaml.Path): string => {
+  if (path[0] === "users" && path.length === 2) return "expected a name of at most 64 letters, digits and . _ - @"
+  const keys = keysAt(path.slice(0, -1))
+  const nearest = nearestTo(String(path.at(-1)), keys)
+  return `unknown key; ${nearest === undefined ? `expected ${listed(keys)}` : `did you mean '${nearest}'?`}`
+}
+
+/** The keys of the map at a path, which has fixed ones. */
+const keysAt = ([part, user]: Yaml.Path): ReadonlyArray<string> =>
+  part === undefined
+    ? [...keys]
+    : part === "jwt"
+    ? Object.keys(Jwt.from.fields)
+    : user === undefined
+    ? Object.keys(permissions)
+    : ["tokens", "certificates", ...Object.keys(permissions)]
+
+const examples: Readonly<Record<string, string>> = {
+  tokens: "digests, such as [\"sha256:...\"]",
+  certificates: "digests, such as [\"sha256:...\"]",
+  allow: "host:ports, such as [\"db:5432\"]",
+  "allow-remote": "[bind:]ports, such as [\"8080\"]"
+}
+
+/** Describes the value at a path. */
+const expectedAt = (path: Yaml.Path): string => {
+  const [part, user] = path
+  const inUser = path.slice(part === "users" ? 2 : 1)
+  if (part === undefined) return `a map with ${listed([...keys])}`
+  if (part === "jwt") return user === undefined ? `a map with ${listed(keysAt(path))}` : "a text"
+  if (part === "users" && user === undefined) return "a map of users, such as {ada: {allow: [\"db:5432\"]}}"
+  if (inUser.length === 0) return `a map with ${listed(keysAt(path))}, such as {allow: ["db:5432"]}`
+  return inUser.length === 1 ? `a list of ${examples[String(inUser[0])]}` : "a text in quotes"
+}
+
+const listed = (keys: ReadonlyArray<string>): string => `${keys.slice(0, -1).join(", ")} or ${keys.at(-1)}`
 
 export const rulesOf = (permissions: {
   readonly allow: ReadonlyArray<Rule.Rule>

@@ -56,7 +56,7 @@ describe("wsmux check", () => {
 
   it.scopedLive("wsmux check knows a user by JWT when the file has no entry for the name", () =>
     Effect.gen(function*() {
-      const path = yield* file("jwt: {secret: a}\ndefault: {allow: [\"127.0.0.1:1\"]}\n")
+      const path = yield* file("jwt: {secret: sixteen-letters-}\ndefault: {allow: [\"127.0.0.1:1\"]}\n")
       expect(yield* run(["check", "--rules", path, "jwt:ada", "127.0.0.1:1"])).toMatchObject({ code: 0 })
       expect((yield* run(["check", "--rules", path, "ada", "127.0.0.1:1"])).stderr).toContain("so give jwt:NAME")
     }))
