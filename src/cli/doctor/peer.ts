@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
 import type { CloseInfo, Transport } from "../../Transport.js"
 import { fail, type Finding, median, millis, ok, warn } from "./finding.js"
 
@@ -15,8 +16,11 @@ export type Event =
   | { readonly _tag: "Text" }
   | { readonly _tag: "Close"; readonly info: CloseInfo }
 
-/** Listens to a transport. */
-export const listen = (transport: Transport): Effect.Effect<Line> =>
+/** Listens to a transport. A server would keep a session that ends without a close frame for its client to resume. */
+export const listen = (transport: Transport): Effect.Effect<Line, never, Scope.Scope> =>
+  Effect.acquireRelease(listenTo(transport), () => transport.close(1000, "", patience.close))
+
+const listenTo = (transport: Transport): Effect.Effect<Line> =>
   Effect.map(Queue.unbounded<Event>(), (events) => {
     transport.listen({
       onMessage: (bytes) => void events.unsafeOffer({ _tag: "Message", bytes }),
@@ -89,7 +93,7 @@ const syn = Uint8Array.of(1, 1, 0, 0, 0)
 const fin = Uint8Array.of(3, 1, 0, 0, 0)
 const unknown = Uint8Array.of(9, 1, 0, 0, 0)
 
-const forwardAdvice = "use connect --listen: -L, -R, -D and -W need wsmux 0.2 at the server"
+const forwardAdvice = "use connect --listen: -L, -R, -D and -W need a wsmux serve as new as this command"
 
 /** How long a peer may take for an answer, beside the round trip. A Go peer accepts once its target is connected. */
 const patience = { hello: 1000, accept: 5000, close: 1000 }
@@ -107,7 +111,7 @@ export const identify = (line: Line, times: ReadonlyArray<number>) =>
     const found = (peer: Peer, finding: Finding) => ({ peer, finding })
     const first = yield* next(patience.hello)
     if (first?._tag === "Message" && hello.equals(first.bytes.subarray(0, hello.length))) {
-      return found("native", ok("peer", "speaks the dialect of wsmux 0.2"))
+      return found("native", ok("peer", "speaks the dialect of wsmux"))
     }
     if (first !== undefined) return found("other", stranger(first))
     const clientUrl = transport.upgrade?.headers["x-websocktunnel-client-url"]
@@ -127,7 +131,7 @@ export const identify = (line: Line, times: ReadonlyArray<number>) =>
     if (answer === undefined && !isStrict) {
       return found("other", warn("peer", "says nothing", "a Go peer that accepts no streams, or no wsmux at all"))
     }
-    const generation = isStrict ? "Go wsmux from v103 on, or wsmux 0.1" : "Go wsmux up to v102"
+    const generation = isStrict ? "Go wsmux from v103 on, or an older wsmux serve" : "Go wsmux up to v102"
     const said = credit !== undefined
       ? `accepts streams with a window of ${credit} bytes`
       : isRefusal

@@ -64,7 +64,7 @@ export const measure = (
 export const unmeasured = (isServer: boolean): ReadonlyArray<Finding> => {
   const advice = isServer
     ? "wsmux serve measures only with --token-file or --rules, for clients who authenticate"
-    : "only wsmux serve 0.2 with --token-file or --rules measures"
+    : "only a wsmux serve as new as this command measures, with --token-file or --rules"
   return ["throughput", "buffering"].map((check) => warn(check, "not measured: the peer does not offer it", advice))
 }
 

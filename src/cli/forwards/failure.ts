@@ -22,8 +22,7 @@ export class ForwardFailure extends Data.TaggedError("ForwardFailure")<{
 /** Returns the option with its value, for a message. */
 export const written = (forward: Spec.Forward): string => `${Spec.optionOf(forward)} ${Spec.format(forward)}`
 
-export const lacksDialect =
-  "the server does not know labels, as wsmux 0.2 does; wsmux 0.1 and Go servers serve --listen only"
+export const lacksDialect = "the server does not know labels; Go servers and an older wsmux serve take --listen only"
 
 /** Fails with the end of the session, or with a `ForwardFailure` that tells why the forward cannot be. */
 export const orForwardFailure = (forward: string) =>

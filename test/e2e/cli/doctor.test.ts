@@ -70,6 +70,19 @@ describe("wsmux doctor", () => {
       expect({ code, stderr, leaks: stdout.includes(secret) }).toEqual({ code: 0, stderr: "", leaks: false })
     }))
 
+  it.scopedLive("wsmux doctor leaves no session at the server when it has ended", () =>
+    Effect.gen(function*() {
+      const server = yield* serveWith(["--token", secret, "--allow", "db:1", "--admin", "127.0.0.1:0"])
+      const [, page] = yield* server.awaitLine(/status page: (\S+)\//)
+      expect((yield* examine(server.url, ["--idle", "100ms"], { WSMUX_TOKEN: secret })).code).toBe(0)
+      const { stdout } = yield* run(["status", "--json", page!])
+      const { lastEnd, sessions } = JSON.parse(stdout)
+      expect({ sessions, reason: lastEnd.reason }).toEqual({
+        sessions: [],
+        reason: "the session was closed by the peer (code 1000)"
+      })
+    }))
+
   it.scopedLive("wsmux doctor does not measure when wsmux serve demands no token", () =>
     Effect.gen(function*() {
       const { url } = yield* serveWith(["--allow", "db:1"])
@@ -178,7 +191,7 @@ describe("wsmux doctor", () => {
         check: "peer",
         verdict: "warn",
         detail: "Go wsmux up to v102; accepts streams with a window of 1024 bytes",
-        advice: "use connect --listen: -L, -R, -D and -W need wsmux 0.2 at the server"
+        advice: "use connect --listen: -L, -R, -D and -W need a wsmux serve as new as this command"
       })
       expect({ code, upgrade: verdicts.upgrade, trip: verdicts["round trip"] }).toEqual({
         code: 0,
@@ -374,7 +387,7 @@ describeGo("wsmux doctor", () => {
       const { code, of, verdicts } = yield* examine(`ws://${address}`)
       expect(of("peer")).toMatchObject({
         verdict: "warn",
-        detail: "Go wsmux from v103 on, or wsmux 0.1; accepts streams with a window of 1024 bytes"
+        detail: "Go wsmux from v103 on, or an older wsmux serve; accepts streams with a window of 1024 bytes"
       })
       expect({ code, throughput: verdicts.throughput }).toEqual({ code: 0, throughput: "warn" })
     }))

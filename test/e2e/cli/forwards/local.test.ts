@@ -129,8 +129,8 @@ describe("wsmux connect -L", () => {
       const { code, stderr } = yield* run(["connect", url, "--log-level", "warning", "-L", "0:db:80"])
       expect({ code, stderr }).toEqual({
         code: 1,
-        stderr: "wsmux: cannot forward -L 127.0.0.1:0:db:80: the server does not know labels, as wsmux 0.2 does; " +
-          "wsmux 0.1 and Go servers serve --listen only\n"
+        stderr: "wsmux: cannot forward -L 127.0.0.1:0:db:80: the server does not know labels; " +
+          "Go servers and an older wsmux serve take --listen only\n"
       })
     }))
 
