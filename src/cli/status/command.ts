@@ -6,6 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Http from "node:http"
+import * as Https from "node:https"
 import * as Endpoint from "../endpoint.js"
 import { parsed } from "../options.js"
 import * as Relay from "./relay.js"
@@ -52,19 +54,29 @@ const parse = (text: string): Option.Option<URL> => {
   return Option.some(url)
 }
 
-const ask = (page: URL) =>
-  Effect.tryPromise({
-    try: async () => {
-      const signal = AbortSignal.timeout(patience)
-      const answer = await fetch(new URL("status.json", page), { redirect: "error", signal })
-      if (!answer.ok) throw new Error(`the answer is ${answer.status}`)
-      return await answer.text()
-    },
-    catch: (error) => new Error(`cannot ask ${page}: ${reasonOf(error)}`)
-  })
+/** `fetch` refuses some ports, such as 6667, as browsers do. */
+const ask = (page: URL): Effect.Effect<string, Error> =>
+  Effect.async<string, Error>((resume) => {
+    const fail = (error: unknown) => resume(Effect.fail(new Error(`cannot ask ${page}: ${reasonOf(error)}`)))
+    const { get } = page.protocol === "https:" ? Https : Http
+    const request = get(new URL("status.json", page), { agent: false }, (answer) => {
+      if (answer.statusCode !== 200) return fail(new Error(`the answer is ${answer.statusCode}`))
+      const parts: Array<Buffer> = []
+      answer.on("data", (part: Buffer) => void parts.push(part))
+      answer.on("error", fail)
+      answer.on("end", () => resume(Effect.succeed(Buffer.concat(parts).toString())))
+    })
+    request.on("error", fail)
+    return Effect.sync(() => void request.destroy())
+  }).pipe(
+    Effect.timeoutFail({
+      duration: patience,
+      onTimeout: () => new Error(`cannot ask ${page}: no answer within ${patience / 1000} s`)
+    })
+  )
 
-/** The cause of `fetch failed` tells more. An error of several addresses has codes, and no text. */
+/** An error of several addresses has a code, and no text. */
 const reasonOf = (error: unknown): string => {
-  const { cause, message } = error as Error & { readonly cause?: NodeJS.ErrnoException }
-  return cause?.message || cause?.code || message
+  const { code, message } = error as NodeJS.ErrnoException
+  return message || code || String(error)
 }

@@ -25,6 +25,15 @@ describe("wsmux status", () => {
       expect(Schema.decodeUnknownSync(Schema.parseJson(Status.Status))(json.stdout)).toMatchObject({ command: "serve" })
     }))
 
+  it.live("wsmux status asks at a port that fetch refuses", () =>
+    Effect.gen(function*() {
+      const { code, stderr } = yield* run(["status", "127.0.0.1:1"])
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: "wsmux: cannot ask http://127.0.0.1:1/: connect ECONNREFUSED 127.0.0.1:1\n"
+      })
+    }))
+
   it.scopedLive("wsmux status exits with 1 when no command answers", () =>
     Effect.gen(function*() {
       const other = yield* Effect.acquireRelease(
