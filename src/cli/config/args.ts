@@ -7,7 +7,7 @@ import * as Argv from "../argv.js"
 import { usage } from "../options.js"
 import { faultsOf } from "../plainText.js"
 import { type Origin, place } from "./fault.js"
-import { type Config, parse } from "./file.js"
+import { type Config, read } from "./file.js"
 
 /** Reads the text of a configuration file. Fails with its fault. */
 export const readText = (path: string) =>
@@ -15,16 +15,23 @@ export const readText = (path: string) =>
     Effect.mapError(() => [`${path}: cannot be read`])
   )
 
+/** Returns the values of a configuration file for a command that have the type of their options, and other faults. */
+export const survey = (path: string, text: string, subcommand: Argv.Subcommand) => {
+  const options = Argv.declared(subcommand)
+  const { config, faults } = read(text, [...new Set(options.values())], isClient(subcommand))
+  const origin: Origin = { path, text, config, options }
+  return { origin, faults }
+}
+
 /** Returns the values of a configuration file for a command, or its faults, each in one line. */
 export const originOf = (
   path: string,
   text: string,
   subcommand: Argv.Subcommand
-): Either.Either<Origin, ReadonlyArray<string>> =>
-  Either.mapBoth(parse(text, [...new Set(Argv.declared(subcommand).values())], isClient(subcommand)), {
-    onLeft: (faults) => faults.map((fault) => `${path}:${fault}`),
-    onRight: (config): Origin => ({ path, text, config, options: Argv.declared(subcommand) })
-  })
+): Either.Either<Origin, ReadonlyArray<string>> => {
+  const { faults, origin } = survey(path, text, subcommand)
+  return faults.length === 0 ? Either.right(origin) : Either.left(faults.map((fault) => `${path}:${fault}`))
+}
 
 const isClient = ({ name }: Argv.Subcommand): boolean => name === "connect"
 
@@ -50,7 +57,7 @@ export const expand = (subcommands: ReadonlyArray<Argv.Subcommand>, args: Readon
     const options = subcommand === undefined ? new Map<string, Argv.Declared>() : Argv.declared(subcommand)
     const asTyped: Expanded = { typed: args, args, origin: undefined }
     if (subcommand === undefined || !options.has("--config")) return asTyped
-    const { path, positional, seen } = survey(own, options)
+    const { path, positional, seen } = typedOf(own, options)
     if (path === undefined) return asTyped
     const origin = yield* Effect.flatMap(
       text === undefined ? readText(path) : Effect.succeed(text),
@@ -92,7 +99,7 @@ export const toArgs = ({ remotes, url, ...options }: Config): ReadonlyArray<stri
 }
 
 /** Finds the file, the options that the command line has, and whether there are other arguments. */
-const survey = (args: ReadonlyArray<string>, options: ReadonlyMap<string, Argv.Declared>) => {
+const typedOf = (args: ReadonlyArray<string>, options: ReadonlyMap<string, Argv.Declared>) => {
   const seen = new Set<string>()
   let path: string | undefined
   let positional = false

@@ -12,9 +12,9 @@ import * as Rules from "../rules/file.js"
 import { serve } from "../serve.js"
 import { version } from "../version.js"
 import * as Yaml from "../yaml.js"
-import { originOf, readText, toArgs } from "./args.js"
+import { readText, survey, toArgs } from "./args.js"
 import { locate, type Origin, placeOf } from "./fault.js"
-import type { Config } from "./file.js"
+import { type Config, removed } from "./file.js"
 
 /** Both commands take their options, and do nothing. */
 const idle = {
@@ -43,21 +43,19 @@ export const checkFile = Command.make("check", { file }, ({ file }) =>
       const { users } = yield* Effect.catchAll(rules, complainAll)
       return yield* Console.log(`${file}: rules for ${Object.keys(users).length} users`)
     }
-    const client = originOf(file, text, subcommands.connect)
-    const server = originOf(file, text, subcommands.serve)
+    const client = survey(file, text, subcommands.connect)
+    const server = survey(file, text, subcommands.serve)
     // the command with fewer faults is meant
-    const isOfClient = countOf(client) < countOf(server) || (Either.isRight(client) && "url" in client.right.config)
+    const further = server.faults.length - client.faults.length
+    const isOfClient = further > 0 || (client.faults.length === 0 && "url" in client.origin.config)
     const name = isOfClient ? "connect" : "serve"
-    const origin = yield* Effect.catchAll(isOfClient ? client : server, complainAll)
-    const faults = [...yield* faultsOfValues(name, origin), ...yield* faultsOfRules(origin)]
+    const meant = isOfClient ? client : server
+    const faults = [...yield* faultsOfValues(name, meant), ...yield* faultsOfRules(meant.origin)]
     if (faults.length > 0) return yield* complainAll(faults)
     yield* Console.log(`${file}: options of wsmux ${name}`)
   })).pipe(
     Command.withDescription("Check a configuration file or a rules file. The exit code is 0 without a fault, else 2.")
   )
-
-const countOf = (content: Either.Either<unknown, ReadonlyArray<string>>): number =>
-  Either.match(content, { onLeft: ({ length }) => length, onRight: () => 0 })
 
 /** Finds the faults of the rules file that a configuration file names. */
 const faultsOfRules = ({ config: { rules }, path, text }: Origin) => {
@@ -74,17 +72,18 @@ const faultsOfRules = ({ config: { rules }, path, text }: Origin) => {
 
 /**
  * Finds the faults of all values. The parser may stop at its first fault, so its faults are taken out of the values,
- * until the parser finds no more of them. Only its first answer tells of options that are missing.
+ * until the parser finds no more of them. Only its first answer tells of options that are missing, and only where the
+ * file gives each value its type: one of the others may be that option.
  */
-const faultsOfValues = (name: keyof typeof subcommands, origin: Origin) =>
+const faultsOfValues = (name: keyof typeof subcommands, { faults, origin }: ReturnType<typeof survey>) =>
   Effect.gen(function*() {
     const others: Array<string> = []
-    const found: Array<string> = []
+    const found = [...faults]
     for (let config = origin.config;;) {
-      const faults = yield* parse(name, config)
-      const located = faults.flatMap((fault) => locate(fault, { ...origin, config }) ?? [])
+      const told = yield* parse(name, config)
+      const located = told.flatMap((fault) => locate(fault, { ...origin, config }) ?? [])
       if (found.length === 0) {
-        others.push(...faults.filter((fault) => locate(fault, { ...origin, config }) === undefined))
+        others.push(...told.filter((fault) => locate(fault, { ...origin, config }) === undefined))
       }
       if (located.length === 0) break
       found.push(...located.map(({ place, told }) => `${place}: ${told}`))
@@ -106,9 +105,6 @@ const parse = (name: keyof typeof subcommands, config: Config) =>
         Effect.catchIf(ValidationError.isValidationError, ({ error }) => Effect.succeed(faultsOf(error)))
       )
   })
-
-/** Takes the place of a part of a list, so that the others keep their places. No command line can hold it. */
-const removed = "\0"
 
 const without = (config: Config, key: string, index: number | undefined): Config => {
   const { [key]: value, ...others } = config

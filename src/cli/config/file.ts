@@ -34,7 +34,11 @@ const Texts = Schema.Union(
   })
 )
 
-const values = { flag: Schema.Boolean, text: Text, texts: Texts }
+const values: Readonly<Record<Declared["kind"], Schema.Schema.AnyNoContext>> = {
+  flag: Schema.Boolean,
+  text: Text,
+  texts: Texts
+}
 
 const expected = { flag: "true or false", text: "a text", texts: "a list of texts" }
 
@@ -45,47 +49,73 @@ const fieldsOf = (options: ReadonlyArray<Declared>, isClient: boolean): Readonly
   ...(isClient ? [{ name: "url", kind: "text" }, { name: "remotes", kind: "texts" }] as const : [])
 ]
 
-/**
- * Returns the content of a configuration file, or its faults, each with line and column. Secrets of the file stand in
- * no fault.
- */
-export const parse = (
-  text: string,
-  options: ReadonlyArray<Declared>,
-  isClient: boolean
-): Either.Either<Config, ReadonlyArray<string>> => {
+/** What a configuration file holds. */
+export interface Read {
+  /** The values that have the type of their options. */
+  readonly config: Config
+  /** The faults of the others, each with line and column. Secrets of the file stand in no fault. */
+  readonly faults: ReadonlyArray<string>
+}
+
+/** Takes the place of a faulty part of a list, so that the others keep theirs. No command line can hold it. */
+export const removed = "\0"
+
+/** Reads a configuration file. */
+export const read = (text: string, options: ReadonlyArray<Declared>, isClient: boolean): Read => {
   const document = Yaml.parse(text)
-  if (Either.isLeft(document)) return Either.left([document.left])
+  if (Either.isLeft(document)) return { config: {}, faults: [document.left] }
   const { content, keyAt, valueAt } = document.right
   const fields = fieldsOf(options, isClient)
   const schema = Schema.Struct(
     Object.fromEntries(fields.map(({ kind, name }) => [name, Schema.optional(values[kind])]))
   )
-  return Schema.decodeUnknownEither(schema)(content, { errors: "all", onExcessProperty: "error" }).pipe(
-    Either.map((config) => config as Config),
-    Either.mapLeft((error) => {
-      const faults = new Map<string, string>()
-      const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
-      const inParts = new Set(issues.filter(({ path }) => path.length > 1).map(({ path: [key] }) => key))
-      for (const { message, path } of issues) {
-        const [key] = path
-        const name = key === undefined ? "" : String(key)
-        const id = path.map(String).join(" ")
-        // the members of a union have a fault each
-        if (faults.has(id) || (inParts.has(key!) && path.length === 1)) continue
-        const field = fields.find((field) => field.name === name)
-        const fault = key === undefined
-          ? `${valueAt([])}: expected keys with values`
-          : field === undefined
-          ? `${keyAt([key])}: ${unknown(name, fields)}`
-          : /^expected (an address|a value)/.test(message)
-          ? `${valueAt(path)}: ${name}: ${message}`
-          : `${valueAt(path)}: ${name}: expected ${expected[field.kind]}`
-        faults.set(id, fault)
-      }
-      return [...faults.values()].sort(Yaml.byPlace)
+  const decoded = Schema.decodeUnknownEither(schema)(content, { errors: "all", onExcessProperty: "error" })
+  if (Either.isRight(decoded)) return { config: decoded.right as Config, faults: [] }
+  const faults = new Map<string, string>()
+  const issues = ParseResult.ArrayFormatter.formatErrorSync(decoded.left)
+  const inParts = new Set(issues.filter(({ path }) => path.length > 1).map(({ path: [key] }) => key))
+  for (const { message, path } of issues) {
+    const [key] = path
+    const name = key === undefined ? "" : String(key)
+    const id = path.map(String).join(" ")
+    // the members of a union have a fault each
+    if (faults.has(id) || (inParts.has(key!) && path.length === 1)) continue
+    const field = fields.find((field) => field.name === name)
+    const fault = key === undefined
+      ? `${valueAt([])}: expected keys with values`
+      : field === undefined
+      ? `${keyAt([key])}: ${unknown(name, fields)}`
+      : /^expected (an address|a value)/.test(message)
+      ? `${valueAt(path)}: ${name}: ${message}`
+      : `${valueAt(path)}: ${name}: expected ${expected[field.kind]}`
+    faults.set(id, fault)
+  }
+  return { config: sound(content, fields), faults: [...faults.values()].sort(Yaml.byPlace) }
+}
+
+/** Returns the values that have the type of their options. */
+const sound = (content: unknown, fields: ReadonlyArray<Declared>): Config => {
+  const given = new Map(typeof content === "object" && content !== null ? Object.entries(content) : [])
+  return Object.fromEntries(fields.flatMap(({ kind, name }) => {
+    const value: unknown = given.get(name)
+    const parts = kind === "texts" && Array.isArray(value)
+      ? value.map((part) => Either.getOrElse(Schema.decodeUnknownEither(Text)(part), () => removed))
+      : value
+    return Either.match(Schema.decodeUnknownEither(values[kind])(parts), {
+      onLeft: () => [],
+      onRight: (value: Config[string]) => [[name, value] as const]
     })
-  )
+  }))
+}
+
+/** Returns the content of a configuration file, or its faults. */
+export const parse = (
+  text: string,
+  options: ReadonlyArray<Declared>,
+  isClient: boolean
+): Either.Either<Config, ReadonlyArray<string>> => {
+  const { config, faults } = read(text, options, isClient)
+  return faults.length === 0 ? Either.right(config) : Either.left(faults)
 }
 
 const unknown = (name: string, fields: ReadonlyArray<Declared>): string => {

@@ -166,6 +166,14 @@ describe("wsmux --config", () => {
         stdout: "",
         places: ["2:9: local", "2:17: local", "3:11: remotes", "4:9: resume"]
       })
+      const mixed = "url: ws://host\nlocal: [\"1:db\", {a: 1}]\nreconnect: 3\ntoken:\nkeep-alive: 5\n"
+      expect((yield* placesOf("mixed.yaml", mixed)).places).toEqual([
+        "2:9: local",
+        "2:17: local",
+        "3:12: reconnect",
+        "4:1: token",
+        "5:13: keep-alive"
+      ])
       const path = written(files, "two.yaml", "listen: nonsense\ntarget: 1\ngrace: x\n")
       const { stderr } = yield* run(["serve", "--config", path])
       expect(stderr).toContain(`--config: ${path}:1:9: listen: expected`)
