@@ -91,7 +91,7 @@ const builtIns: ReadonlyArray<readonly [name: string, declaration: Declaration]>
   ["--help", builtInFlag],
   ["--version", builtInFlag],
   ["--wizard", builtInFlag],
-  ["--completions", builtInOption],
+  ["--completions", { ...builtInOption, choices: ["bash", "fish", "sh", "zsh"] }],
   ["--log-level", {
     takesValue: true,
     isRepeatable: true,

@@ -35,12 +35,15 @@ export const check = Command.make("check", options, ({ remote, rules, target, us
         Console.log(`${shown}: ${decision._tag === "Allowed" ? "allowed" : decision.reason}`),
         decision._tag === "Allowed"
       )
-    const first = yield* report(target, users.decide(user, asked))
-    if (!first || asked._tag !== "Host") return yield* verdict(first)
-    // a server judges each address of a name
+    const first = users.decide(user, asked)
+    if (first._tag === "Refused" || asked._tag !== "Host") return yield* Effect.flatMap(report(target, first), verdict)
+    // a server judges each address of a name, so without addresses nothing is allowed yet
     const addresses = yield* Effect.tryPromise(() => lookup(asked.host, { all: true })).pipe(
-      Effect.mapError(() => new Error(`${asked.host}: the name cannot be resolved here`))
+      Effect.mapError(() =>
+        new Error(`${asked.host}: a rule fits, but the name cannot be resolved here, so its addresses are not judged`)
+      )
     )
+    yield* report(target, first)
     const judged = yield* Effect.forEach(addresses, ({ address }) =>
       report(`  ${address}`, users.decide(user, { ...asked, _tag: "Address", name: asked.host, address })))
     return yield* verdict(judged.includes(true))

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
+import { isIPv6 } from "node:net"
 import type { ConnectionOptions } from "node:tls"
 import { redacted } from "../Address.js"
 import { isWebSocketUrl } from "../internal/text/isWebSocketUrl.js"
@@ -13,6 +14,7 @@ import * as NodeTransport from "../NodeTransport.js"
 import * as ResumableTransport from "../ResumableTransport.js"
 import type { Transport } from "../Transport.js"
 import { ConnectFailure } from "../WsmuxError.js"
+import * as Place from "./forwards/place.js"
 import * as Habits from "./habits.js"
 import * as Shared from "./options.js"
 import * as Proxy from "./proxy.js"
@@ -36,6 +38,11 @@ export const wayOptions = {
   sni: Options.text("sni").pipe(
     Options.withPseudoName("name"),
     Options.withDescription("Name of the server for TLS, where it differs from that of the URL."),
+    // node:tls would take an empty name for none
+    Options.filterMap(
+      (name) => isIPv6(name) ? Option.some(name) : Place.parseHost(name),
+      "--sni: expected the name of a host, such as www.example.com"
+    ),
     Options.optional
   )
 }

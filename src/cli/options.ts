@@ -8,9 +8,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { portFault } from "../internal/text/portFault.js"
 import * as Endpoint from "./endpoint.js"
 import * as Environment from "./environment.js"
+import * as Place from "./forwards/place.js"
+import { firstCeiling } from "./redial.js"
 import { largestWindow } from "./session.js"
 
 /** The options that several commands share. */
@@ -92,6 +93,11 @@ export const maxReconnectInterval: Options.Options<Option.Option<Duration.Durati
   Options.withPseudoName("duration"),
   Options.withDescription("With --reconnect: the longest wait between two attempts; default 30s."),
   Options.filterMap(parseDuration, "--max-reconnect-interval: expected a duration such as 500ms, 30s or 5m"),
+  // below the first ceiling no wait would grow, and a server that is away would be dialled without a pause
+  Options.filterMap(
+    (longest) => Duration.toMillis(longest) < firstCeiling ? Option.none() : Option.some(longest),
+    `--max-reconnect-interval: expected ${firstCeiling}ms or more, so that attempts do not flood the server`
+  ),
   Options.optional
 )
 
@@ -266,11 +272,11 @@ export const stats: Options.Options<Option.Option<Duration.Duration>> = Options.
 export const usage = (message: string): Effect.Effect<never, ValidationError.ValidationError> =>
   Effect.fail(ValidationError.invalidValue(HelpDoc.p(message)))
 
-/** Returns how to parse a place or an address. The fault tells of a port that is too large, else what is expected. */
+/** Returns how to parse a place or an address. The fault tells of a number beyond its limit, else what is expected. */
 export function parsed<A>(name: string, parse: (text: string) => Option.Option<A>, expected: string) {
   return (text: string): Effect.Effect<A, ValidationError.ValidationError> =>
     Option.match(parse(text), {
-      onNone: () => usage(`${name}: ${portFault(text) ?? `expected ${expected}`}`),
+      onNone: () => usage(`${name}: ${Place.fault(text) ?? `expected ${expected}`}`),
       onSome: Effect.succeed
     })
 }

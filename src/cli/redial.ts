@@ -5,8 +5,8 @@ import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import * as Random from "effect/Random"
 
-/** The ceiling of the first wait. Each further ceiling is twice as high. */
-const firstCeiling = 500
+/** The ceiling of the first wait in milliseconds. Each further ceiling is twice as high. */
+export const firstCeiling = 500
 
 /** A session that ends sooner counts as a failure, because some servers accept every client and then hang up. */
 const provenMillis = 30_000

@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { redacted } from "../../Address.js"
 import { plainText } from "../../internal/text/plainText.js"
-import { portFault } from "../../internal/text/portFault.js"
 import * as Endpoint from "../endpoint.js"
 import * as Habits from "../habits.js"
 import { parsed, usage } from "../options.js"
@@ -43,7 +42,7 @@ const parseAll = <A>(
 
 const wrong = (name: string, expected: string, text: string) => {
   const shown = plainText(redacted(text)).slice(0, 80) // the text may be an address
-  const fault = portFault(text)
+  const fault = Place.fault(text)
   const habit = Habits.ofForward(name, text)
   return usage(`${name}: ${fault === undefined ? `expected ${expected}, not` : `${fault} in`} '${shown}'${habit}`)
 }

@@ -1,5 +1,6 @@
 import * as Option from "effect/Option"
 import * as Net from "node:net"
+import { portFault } from "../../internal/text/portFault.js"
 
 /** A host and a port. The host `*` of a listener means every interface. */
 export interface Port {
@@ -54,9 +55,21 @@ export const parsePort = (text: string, least: 0 | 1): Option.Option<number> => 
   return /^\d{1,5}$/.test(text) && number >= least && number <= 65_535 ? Option.some(number) : Option.none()
 }
 
-/** Parses an absolute path without colons. Linux takes 107 bytes, macOS 103. */
+/** The most bytes of a path. Linux takes 107, macOS 103, and the two ends may differ. */
+const longestPath = 103
+
+/** Parses an absolute path without colons. */
 export const parsePath = (text: string): Option.Option<Path> =>
-  /^\/[^:\0]*[^:\0/]$/.test(text) && Buffer.byteLength(text) <= 103 ? Option.some(path(text)) : Option.none()
+  /^\/[^:\0]*[^:\0/]$/.test(text) && Buffer.byteLength(text) <= longestPath ? Option.some(path(text)) : Option.none()
+
+/** Returns the fault of a port that is too large, or of a path that is too long, or undefined. */
+export const fault = (text: string): string | undefined => portFault(text) ?? pathFault(text)
+
+const pathFault = (text: string): string | undefined => {
+  if (text.includes("://")) return undefined
+  const length = Math.max(...split(text).filter((part) => part.startsWith("/")).map((part) => Buffer.byteLength(part)))
+  return length > longestPath ? `expected a path of at most ${longestPath} bytes, not ${length}` : undefined
+}
 
 /** Parses the parts of a target: a host and a port, or a path. */
 export const parseTarget = (parts: ReadonlyArray<string>): Option.Option<Place> => {

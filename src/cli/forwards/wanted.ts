@@ -93,12 +93,39 @@ const collect = (given: Given): Effect.Effect<Asked, ValidationError> =>
       if (forward.listen._tag === "Path") continue
       yield* refuseAnonymous(Spec.optionOf(forward), forward.listen, given.allowAnonymous, "give ")
     }
+    const twice = repeated([
+      ...Option.toArray(given.listen).map(({ host, port }) => ({
+        option: "--listen",
+        at: `local tcp ${Place.formatPort(host, port)}`,
+        place: Place.port(host, port)
+      })),
+      ...forwards.map((forward) => ({
+        option: Spec.optionOf(forward),
+        at: `${forward.side} ${forward.protocol} ${Place.format(forward.listen)}`,
+        place: forward.listen
+      }))
+    ])
+    if (twice !== undefined) return yield* usage(twice)
     const [first] = [
       ...forwards.map(written),
       ...Option.toArray(Option.map(stdio, (target) => `-W ${Place.format(target)}`))
     ]
     return { stdio, listen: Option.toArray(given.listen), here, there, first }
   })
+
+/** Returns the fault of the first listener that another one has already. Port 0 takes a free port each time. */
+const repeated = (
+  listeners: ReadonlyArray<{ readonly option: string; readonly at: string; readonly place: Place.Place }>
+): string | undefined => {
+  const options = new Map<string, string>()
+  for (const { at, option, place } of listeners) {
+    if (place._tag === "Port" && place.port === 0) continue
+    const other = options.get(at)
+    if (other === undefined) options.set(at, option)
+    else return `${other === option ? option : `${other}, ${option}`}: ${Place.format(place)} is given twice`
+  }
+  return undefined
+}
 
 /** Returns items by their texts. A text that repeats gets a number, so that none is lost. */
 const keyed = <A>(items: ReadonlyArray<A>, textOf: (item: A) => string): ReadonlyMap<string, A> => {

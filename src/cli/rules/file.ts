@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { shortestSecret } from "../../internal/text/shortestSecret.js"
+import * as Place from "../forwards/place.js"
 import { nearestTo } from "../nearest.js"
 import type { Rules } from "../policy/policy.js"
 import * as Rule from "../policy/rule.js"
@@ -18,7 +19,11 @@ export const rule = (
     strict: true,
     decode: (text, _, ast) =>
       Option.match(parse(text), {
-        onNone: () => ParseResult.fail(new ParseResult.Type(ast, text, `expected ${expected}, not ${text}`)),
+        onNone: () => {
+          const fault = Place.fault(text)
+          const message = `${fault === undefined ? `expected ${expected}, not` : `${fault} in`} ${text}`
+          return ParseResult.fail(new ParseResult.Type(ast, text, message))
+        },
         onSome: ParseResult.succeed
       }),
     encode: (rule) => ParseResult.succeed(Rule.format(rule))

@@ -54,6 +54,17 @@ describe("wsmux check", () => {
       }))
   }
 
+  it.scopedLive("wsmux check exits with 1, and allows nothing, when a name cannot be resolved", () =>
+    Effect.gen(function*() {
+      const path = yield* file("users:\n  ada: {allow: [\"*:22\"]}\n")
+      expect(yield* run(["check", "--rules", path, "ada", "a..invalid:22"])).toEqual({
+        code: 1,
+        stdout: "",
+        stderr: "wsmux: a..invalid: a rule fits, but the name cannot be resolved here, " +
+          "so its addresses are not judged\n"
+      })
+    }))
+
   it.scopedLive("wsmux check knows a user by JWT when the file has no entry for the name", () =>
     Effect.gen(function*() {
       const path = yield* file("jwt: {secret: sixteen-letters-}\ndefault: {allow: [\"127.0.0.1:1\"]}\n")

@@ -13,6 +13,9 @@ const key = fileURLToPath(new URL("../../fixtures/tls/key.pem", import.meta.url)
 const secret = fileURLToPath(new URL("../../fixtures/cli/secret.txt", import.meta.url))
 const relaying = ["relay", "--listen", "127.0.0.1:0", "--secret-file", secret]
 
+/** A path of 104 bytes. */
+const longPath = `/${"a".repeat(103)}`
+
 /** No process listens at port 1. */
 const closedPort = "127.0.0.1:1"
 const serving = ["serve", "--listen", "127.0.0.1:0", "--target", closedPort]
@@ -54,6 +57,10 @@ describe("wsmux", () => {
       "Invalid subcommand for wsmux - use one of 'serve', 'connect', 'relay', 'agent', 'check', 'config', 'status', " +
       "'doctor', 'demo'"
     ],
+    ...[["--completions", "tcsh"], ["--completions=tcsh"], ["serve", "--completions", "tcsh"]].map((args) =>
+      [args, "--completions: expected one of bash, fish, sh, zsh, not tcsh"] as const
+    ),
+    [["--completions"], "--completions: expected one of bash, fish, sh, zsh"],
     [["serve", "--target", closedPort], "Expected to find option: '--listen'"],
     [["serve"], "Expected to find option: '--listen'"],
     [["serve", "--listen", "127.0.0.1:0"], "--target, --allow, --allow-remote, --rules: expected one of them"],
@@ -147,6 +154,29 @@ describe("wsmux", () => {
     ...["80", "8080:db", "8080:db:http", "8080:[db]:80", "a:b:8080:db:80"].map((spec) =>
       [[...connecting, "-L", spec], `-L: ${wants.forward}, not '${spec}'`] as const
     ),
+    ...[["-L", `8080:${longPath}`], ["-R", `${longPath}:db:80`], ["-D", longPath], ["-W", longPath]].map((args) =>
+      [
+        ["connect", `ws://${closedPort}`, ...args],
+        `${args[0]}: expected a path of at most 103 bytes, not 104 in '${args[1]!.slice(0, 80)}'`
+      ] as const
+    ),
+    [
+      ["serve", "--listen", "127.0.0.1:0", "--target", longPath],
+      "--target: expected a path of at most 103 bytes, not 104"
+    ],
+    [
+      ["serve", "--listen", "127.0.0.1:0", "--allow", longPath],
+      `--allow: expected a path of at most 103 bytes, not 104 in '${longPath.slice(0, 80)}'`
+    ],
+    ...([
+      [["-L", "5001:a:1", "-L", "127.0.0.1:5001:b:2"], "-L: 127.0.0.1:5001 is given twice"],
+      [["-L", "udp:5001:a:1", "-L", "udp:5001:b:2"], "-L: 127.0.0.1:5001 is given twice"],
+      [["-L", "/run/a:a:1", "-D", "/run/a"], "-L, -D: /run/a is given twice"],
+      [["-R", "*:5001:a:1", "-R", ":5001"], "-R: *:5001 is given twice"],
+      [["-D", "5001", "-D", "5001"], "-D: 127.0.0.1:5001 is given twice"],
+      [["5001:a:1", "-D", "5001"], "-D, -L: 127.0.0.1:5001 is given twice"],
+      [["--listen", "127.0.0.1:5001", "-L", "5001:a:1"], "--listen, -L: 127.0.0.1:5001 is given twice"]
+    ] as const).map(([args, complaint]) => [["connect", `ws://${closedPort}`, ...args], complaint] as const),
     [[...connecting, "-L8080:db"], `-L: ${wants.forward}, not '8080:db'`],
     [[...connecting, "--local=8080:db"], `-L: ${wants.forward}, not '8080:db'`],
     [[...connecting, "-L"], "Expected a value following option: '-L'"],
@@ -162,6 +192,12 @@ describe("wsmux", () => {
     [[...serving, "--allow", "db:80", "--allow", "db"], `--allow: ${wants.allow}, not 'db'`],
     [[...serving, "--allow-remote", "web"], `--allow-remote: ${wants.allowRemote}, not 'web'`],
     [[...connecting, "--tls-ca", "/nowhere/ca.pem"], "--tls-ca: /nowhere/ca.pem does not exist"],
+    ...["", "a b", "https://a.example"].map((name) =>
+      [
+        ["connect", `wss://${closedPort}`, "--listen", "127.0.0.1:0", "--sni", name],
+        "--sni: expected the name of a host, such as www.example.com"
+      ] as const
+    ),
     [[...connecting, "--sni", "a.example"], "--sni: expected a wss:// address beside it"],
     [
       [...connecting, "--proxy", "ftp://user:secret@host"],
@@ -200,6 +236,12 @@ describe("wsmux", () => {
       [...connecting, "--reconnect", "--max-reconnect-interval", "later"],
       "--max-reconnect-interval: expected a duration such as 500ms, 30s or 5m"
     ],
+    ...["1ms", "499ms"].map((longest) =>
+      [
+        [...connecting, "--reconnect", "--max-reconnect-interval", longest],
+        "--max-reconnect-interval: expected 500ms or more, so that attempts do not flood the server"
+      ] as const
+    ),
     ...["nonsense", "ftp://127.0.0.1"].map((url) =>
       [["connect", url, "--listen", "127.0.0.1:0"], `cannot connect to ${url}: not a ws:// or wss:// address`] as const
     ),

@@ -65,6 +65,16 @@ const faults: ReadonlyArray<readonly [name: string, text: string, fault: string]
     "users: {ada: {allow: [db]}}",
     "users.ada.allow.0: expected host:ports, udp:host:ports, or a path, not db"
   ],
+  [
+    "has a path that is too long",
+    `users: {ada: {allow: [/${"a".repeat(103)}]}}`,
+    "users.ada.allow.0: expected a path of at most 103 bytes, not 104 in /a"
+  ],
+  [
+    "has a port that is too large",
+    "users: {ada: {allow: [\"db:99999\"]}}",
+    "users.ada.allow.0: expected a port from 0 to 65535, not 99999 in db:99999"
+  ],
   ["has a wrong listener", "users: {ada: {allow-remote: [x:y:z]}}", "users.ada.allow-remote.0: expected [bind:]ports"],
   [
     "has a secret and keys",
