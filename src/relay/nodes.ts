@@ -6,7 +6,6 @@ import * as Option from "effect/Option"
 import * as RcMap from "effect/RcMap"
 import type * as Scope from "effect/Scope"
 import * as ByteStream from "../ByteStream.js"
-import { makeDeferred } from "../internal/sync/unowned.js"
 import type { MuxStream } from "../MuxStream.js"
 import * as NodeTransport from "../NodeTransport.js"
 import type { Entry, Node, Service } from "../RelayDirectory.js"
@@ -72,35 +71,36 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
 
     /** @param maxAge for how many milliseconds an earlier answer of the directory counts */
     const find = (name: string, maxAge: number): Effect.Effect<Option.Option<Entry>, Failure.Unanswered> =>
-      Effect.suspend(() => {
-        const known = found.get(name)
-        const age = now() - (known?.at ?? -Infinity)
-        // no news tell of an agent that comes while the subscription is lost
-        if (known !== undefined && age < (known.entry.nodes.length === 0 ? freshMillis : maxAge)) {
-          seen.set(name, now())
-          return Effect.succeedSome(known.entry)
-        }
-        const running = looks.get(name)
-        if (running !== undefined) return Deferred.await(running)
-        const look = makeDeferred<Option.Option<Entry>, Failure.Unanswered>()
-        looks.set(name, look)
-        return directory.find(name).pipe(
-          Effect.mapError(() => directoryAway),
-          Effect.tap((entry) => {
-            if (Option.isNone(entry)) return
-            if (seen.size >= maxFound) seen.clear()
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Deferred.make<Option.Option<Entry>, Failure.Unanswered>(), (look) => {
+          const known = found.get(name)
+          const age = now() - (known?.at ?? -Infinity)
+          // no news tell of an agent that comes while the subscription is lost
+          if (known !== undefined && age < (known.entry.nodes.length === 0 ? freshMillis : maxAge)) {
             seen.set(name, now())
-            if (looks.get(name) !== look) return
-            onFound(name, entry.value)
-            if (found.size >= maxFound) found.clear()
-            found.set(name, { entry: entry.value, at: now() })
-          }),
-          Effect.ensuring(Effect.sync(() => looks.get(name) === look && looks.delete(name))),
-          Effect.intoDeferred(look),
-          Effect.forkIn(scope), // goes on for the others when the first request is interrupted
-          Effect.zipRight(Deferred.await(look))
-        )
-      })
+            return Effect.succeedSome(known.entry)
+          }
+          const running = looks.get(name)
+          if (running !== undefined) return restore(Deferred.await(running))
+          looks.set(name, look)
+          return restore(directory.find(name)).pipe(
+            Effect.mapError(() => directoryAway),
+            Effect.tap((entry) => {
+              if (Option.isNone(entry)) return
+              if (seen.size >= maxFound) seen.clear()
+              seen.set(name, now())
+              if (looks.get(name) !== look) return
+              onFound(name, entry.value)
+              if (found.size >= maxFound) found.clear()
+              found.set(name, { entry: entry.value, at: now() })
+            }),
+            Effect.ensuring(Effect.sync(() => looks.get(name) === look && looks.delete(name))),
+            Effect.intoDeferred(look),
+            Effect.forkIn(scope), // goes on for the others when the first request is interrupted
+            Effect.zipRight(restore(Deferred.await(look)))
+          )
+        })
+      )
 
     /** Opens a stream at one node. */
     const openAt = (at: Node, name: string, epoch: number, purpose: Purpose) => {
