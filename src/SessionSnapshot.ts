@@ -57,6 +57,8 @@ export interface ResumptionSnapshot {
   readonly state: "connected" | "suspended"
   /** When the WebSocket was lost, in milliseconds of the clock; undefined while there is one. */
   readonly since: number | undefined
+  /** Whether it was lost by the peer's silence for one to two intervals of the keep-alive. False while there is one. */
+  readonly wasSilent: boolean
   /** How many WebSockets have taken the place of a lost one. */
   readonly resumed: number
   /** The bytes of sent messages that the peer has not acknowledged. */

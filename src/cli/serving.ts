@@ -14,11 +14,12 @@ import * as ConfigFile from "./config/watched.js"
 import { Holders } from "./forwards/away.js"
 import * as Place from "./forwards/place.js"
 import * as Targets from "./forwards/targets.js"
-import { decide, type Policy } from "./policy/policy.js"
+import { decide, type Policy, refused } from "./policy/policy.js"
 import * as Rule from "./policy/rule.js"
 import * as RareWarning from "./rareWarning.js"
 import * as Refusals from "./refusals.js"
 import { rule } from "./rules/file.js"
+import type { Client } from "./rules/users.js"
 import { watch } from "./rules/watched.js"
 import { attend, maxStreams, report, settings } from "./session.js"
 import { formatSpan } from "./span.js"
@@ -74,8 +75,11 @@ export const serving = (
     const { target } = task
     const users = Option.isSome(task.rules) ? yield* watch(task.rules.value) : undefined
     const ofOptions = yield* policyOf(task)
-    const policy = users ?? ofOptions
-    const transports = yield* NodeTransportServer.make<never, string | void>({
+    const policyOfClient = (client: Client | undefined): Policy =>
+      users === undefined || client === undefined ? ofOptions : {
+        decide: (user, target) => users.isCurrent(client) ? users.decide(user, target) : refused
+      }
+    const transports = yield* NodeTransportServer.make<never, Client | void>({
       ...task.listen,
       server,
       tls: Option.getOrUndefined(Option.map(task.tls, tlsOptions)),
@@ -101,19 +105,20 @@ export const serving = (
     const serveEach = sessions.run((session) =>
       Effect.gen(function*() {
         yield* Effect.logInfo("client connected")
-        yield* Monitor.session(session, session.principal ?? undefined)
+        const client = session.principal ?? undefined
+        yield* Monitor.session(session, client?.user)
         const tunnel = TcpTunnel.serve(
           session,
           yield* Targets.make({
             session,
-            policy,
-            user: session.principal ?? undefined,
+            policy: policyOfClient(client),
+            user: client?.user,
             isAuthenticated: users !== undefined || Option.isSome(task.token),
             target,
             keepAlive: task.tcpKeepAlive,
             proxyProtocol: task.proxyProtocol,
             holders,
-            patience,
+            patience: patienceOf(task),
             warn
           })
         )
@@ -154,7 +159,8 @@ const policyOf = ({ allow, allowRemote, config, rules, target }: Task) =>
 export const isResuming = ({ resume }: Pick<Task, "resume">): boolean => !Duration.equals(resume, Duration.zero)
 
 /** Two intervals of the keep-alive: a client that is away for longer is dead, or on its way. */
-const patience = Duration.seconds(20)
+const patienceOf = ({ keepAlive }: Task): Duration.Duration =>
+  Duration.isFinite(keepAlive) ? Duration.times(keepAlive, 2) : Duration.seconds(20)
 
 /**
  * Half of the streams may belong to one client. A connection of the tunnel takes 8 KiB of heap (the row `idle` of the

@@ -65,16 +65,17 @@ export class Holders {
 const isSuspended = (session: Session.Session): Effect.Effect<boolean> =>
   Effect.map(session.snapshot, ({ resumption }) => resumption?.state === "suspended")
 
-/** Completes when the session has been suspended for this long. */
+/** Completes when the session has been suspended for this long, or at once where its peer had been silent before. */
 export const awaitAway = (session: Session.Session, millis: number): Effect.Effect<void> =>
   Effect.zipWith(
     session.snapshot,
     Clock.currentTimeMillis,
-    ({ resumption }, now) => resumption?.since !== undefined && now - resumption.since >= millis
+    ({ resumption }, now) =>
+      resumption?.since !== undefined && (resumption.wasSilent || now - resumption.since >= millis)
   ).pipe(
     Effect.repeat({
       until: (isAway) => isAway,
-      schedule: Schedule.spaced(Math.min(1000, millis))
+      schedule: Schedule.spaced(Math.min(200, millis))
     }),
     Effect.asVoid
   )

@@ -1,3 +1,4 @@
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { createRemoteJWKSet, jwtVerify, type JWTVerifyOptions } from "jose"
@@ -8,9 +9,17 @@ import type { Rejection } from "../../TransportServer.js"
 import { decide, type Policy, refused, type User } from "../policy/policy.js"
 import { type RulesFile, rulesOf } from "./file.js"
 
+/**
+ * A user, and by what the client has shown that it is one: `token:` or `certificate:` with a digest, or `jwt`. A client
+ * that shows another token does not resume a session, since that is judged by the token of its beginning.
+ */
+export class Client extends Data.Class<{ readonly user: string; readonly credential: string }> {}
+
 /** Authenticates clients by a rules file, and judges what they ask for. */
 export interface Users extends Policy {
-  readonly authenticate: (request: IncomingMessage) => Effect.Effect<string, Rejection>
+  readonly authenticate: (request: IncomingMessage) => Effect.Effect<Client, Rejection>
+  /** Whether the file still has the token or certificate of a client. A JWT counts when its client connects. */
+  readonly isCurrent: (client: Client) => boolean
 }
 
 /**
@@ -24,24 +33,31 @@ const byJwt = "jwt:"
  * about a token.
  */
 export const make = (file: RulesFile): Users => {
-  const entries = Object.entries(file.users)
-  const byToken = new Map(entries.flatMap(([name, { tokens }]) => tokens.map((hash) => [hash, name] as const)))
-  const byCertificate = new Map(
-    entries.flatMap(([name, { certificates }]) => certificates.map((hash) => [hash, name] as const))
+  const byCredential = new Map<string, string>(
+    Object.entries(file.users).flatMap(([user, { certificates, tokens }]) => [
+      ...tokens.map((digest) => [`token:${digest}`, user] as const),
+      ...certificates.map((digest) => [`certificate:${digest}`, user] as const)
+    ])
   )
+  const find = (credential: string): Client | undefined => {
+    const user = byCredential.get(credential)
+    return user === undefined ? undefined : new Client({ user, credential })
+  }
   const verify = file.jwt === undefined ? undefined : verifier(file.jwt)
   return {
     authenticate: (request) =>
       Effect.gen(function*() {
-        const certified = byCertificate.get(fingerprintOf(request))
+        const certified = find(`certificate:${fingerprintOf(request)}`)
         if (certified !== undefined) return certified
         const token = /^Bearer ([\x21-\x7e]+)$/.exec(request.headers.authorization ?? "")?.[1]
         if (token === undefined) return yield* unauthorized
-        const known = byToken.get(createHash("sha256").update(token).digest("hex"))
+        const known = find(`token:${createHash("sha256").update(token).digest("hex")}`)
         if (known !== undefined) return known
         if (verify === undefined) return yield* unauthorized
-        return yield* verify(token)
+        return new Client({ user: yield* verify(token), credential: "jwt" })
       }),
+    isCurrent: ({ credential, user }) =>
+      credential === "jwt" ? verify !== undefined : byCredential.get(credential) === user,
     decide: (user, target) => {
       const permissions = permissionsOf(file, user)
       return permissions === undefined ? refused : decide(rulesOf(permissions), target)

@@ -41,6 +41,7 @@ export const watch = (path: string): Effect.Effect<
       }))
     return {
       authenticate: (request) => users.authenticate(request),
+      isCurrent: (client) => users.isCurrent(client),
       decide: (user, target) => users.decide(user, target)
     }
   })

@@ -65,6 +65,7 @@ export class ResumableTransport implements Transport, CarrierUser {
   #isProven = true
   #resumed = 0
   #since: number | undefined
+  #wasSilent = false
   readonly #canPing: boolean
 
   constructor(carrier: Carrier, owner: ResumeOwner) {
@@ -122,6 +123,7 @@ export class ResumableTransport implements Transport, CarrierUser {
     return {
       state: this.#phase === "Connected" ? "connected" : "suspended",
       since: this.#since,
+      wasSilent: this.#wasSilent,
       resumed: this.#resumed,
       keptBytes: this.keptBytes
     }
@@ -178,7 +180,10 @@ export class ResumableTransport implements Transport, CarrierUser {
 
   /** Drops a carrier whose peer shows no sign of life. Returns false where the session cannot go on over another. */
   renew(): boolean {
-    if (this.#mayGoOn) this.#suspend(lost(new Error("the peer was silent")))
+    if (this.#mayGoOn) {
+      this.#suspend(lost(new Error("the peer was silent")))
+      this.#wasSilent = true
+    }
     return this.#phase === "Suspended"
   }
 
@@ -232,6 +237,7 @@ export class ResumableTransport implements Transport, CarrierUser {
     this.#lifeSigns++
     this.#resumed++
     this.#since = undefined
+    this.#wasSilent = false
     carrier.handTo(this)
     let left = this.#kept?.count ?? 0
     for (const message of this.#kept ?? []) carrier.transport.send(message, --left > 0)

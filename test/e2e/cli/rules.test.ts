@@ -161,6 +161,26 @@ describe("wsmux serve --rules", () => {
       expect(yield* dialled(server.url, "eve")).toBe(401)
     }))
 
+  it.scopedLive("wsmux serve refuses the next open of a session when SIGHUP finds its token replaced", () =>
+    Effect.gen(function*() {
+      const path = `${yield* folder}/rules.yaml`
+      const target = yield* Tcp.echo
+      const write = (token: string) =>
+        writeFileSync(path, `users: {ada: {tokens: ["${digest(token)}"], allow: ["127.0.0.1:${target}"]}}`)
+      write("old")
+      const server = yield* Process.serveWith(["--rules", path])
+      const args = ["-L", `0:127.0.0.1:${target}`, "--resume", "2m"]
+      const client = yield* Process.connectWith(server.url, args, { env: { WSMUX_TOKEN: "old" } })
+      const port = yield* portFor(client, `127.0.0.1:${target}`)
+      expect((yield* ask(port, "hello")).said).toBe("hello")
+      write("new")
+      yield* server.signal("SIGHUP")
+      yield* server.awaitLine(/read \S+rules\.yaml again: 1 users/)
+      expect((yield* ask(port, "hello")).how).toBe("ECONNRESET")
+      yield* client.awaitLine(/to 127\.0\.0\.1:\d+: the server does not allow it/)
+      expect((yield* reach(server.url, target, "new")).said).toBe("hello")
+    }))
+
   it.scopedLive("wsmux serve knows a client by its certificate, and judges by the entry of that user", () =>
     Effect.gen(function*() {
       const path = yield* folder

@@ -49,6 +49,23 @@ for (const ping of [true, false]) {
         }
       }))
 
+    it.scoped(`the keep-alive tells in the snapshot when it has dropped a silent WebSocket, ping ${ping}`, () =>
+      Effect.gen(function*() {
+        const { client, cut, links, network, peer } = yield* makeResumableStream(options)
+        const lost = Effect.map(peer.snapshot, ({ resumption }) => [resumption?.state, resumption?.wasSilent])
+        network.isDown = true
+        yield* links[0]!.stall("client")
+        yield* seconds(2)
+        expect(yield* lost).toEqual(["suspended", true])
+        network.isDown = false
+        yield* seconds(20)
+        expect(yield* lost).toEqual(["connected", false])
+        network.isDown = true
+        yield* cut
+        expect(yield* lost).toEqual(["suspended", false])
+        expect((yield* client.snapshot).resumption?.wasSilent).toBe(false)
+      }))
+
     it.scoped(`the keep-alive goes on after 20 changes of the WebSocket, ping ${ping}`, () =>
       Effect.gen(function*() {
         const { client, cut, peer } = yield* makeResumableStream(options)

@@ -137,12 +137,15 @@ describe("wsmux connect -R", () => {
       yield* freed(port)
     }))
 
-  it.scopedLive("wsmux serve frees the port of a client that is frozen, after two keep-alives", () =>
-    Effect.gen(function*() {
-      const server = yield* Process.serveWith(["--allow-remote", "*", "--keep-alive", "1s"])
-      const client = yield* Process.connectWith(server.url, ["-R", "0:127.0.0.1:1", "--keep-alive", "1s"])
-      const port = yield* portFor(client, "127.0.0.1:1")
-      yield* client.signal("SIGSTOP")
-      yield* freed(port, "5 seconds") // two intervals, and three seconds for a busy machine
-    }))
+  for (const [signal, resume] of [["SIGSTOP", "off"], ["SIGSTOP", "2m"], ["SIGKILL", "2m"]] as const) {
+    it.scopedLive(`wsmux serve frees a port two keep-alives after ${signal} to its client, --resume ${resume}`, () =>
+      Effect.gen(function*() {
+        const server = yield* Process.serveWith(["--allow-remote", "*", "--keep-alive", "1s"])
+        const args = ["-R", "0:127.0.0.1:1", "--keep-alive", "1s", "--resume", resume]
+        const client = yield* Process.connectWith(server.url, args)
+        const port = yield* portFor(client, "127.0.0.1:1")
+        yield* client.signal(signal)
+        yield* freed(port, "5 seconds") // two intervals, and three seconds for a busy machine
+      }))
+  }
 })

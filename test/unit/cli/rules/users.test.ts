@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import type { Target } from "effect-wsmux/cli/policy/policy"
 import { parse } from "effect-wsmux/cli/rules/file"
-import { make } from "effect-wsmux/cli/rules/users"
+import { Client, make } from "effect-wsmux/cli/rules/users"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { SignJWT, UnsecuredJWT } from "jose"
@@ -49,8 +49,8 @@ describe("Users", () => {
   it.effect("Users.authenticate names the user of a token", () =>
     Effect.gen(function*() {
       const { authenticate } = users(everything)
-      expect(yield* authenticate(request("Bearer token-of-ada"))).toBe("ada")
-      expect(yield* authenticate(request("Bearer other-token"))).toBe("ada")
+      expect(yield* authenticate(request("Bearer token-of-ada"))).toMatchObject({ user: "ada" })
+      expect(yield* authenticate(request("Bearer other-token"))).toMatchObject({ user: "ada" })
       for (const header of [undefined, "", "Bearer wrong", "token-of-ada", "Basic token-of-ada", "Bearer a b"]) {
         expect(yield* Effect.either(authenticate(request(header)))).toMatchObject(refusal)
       }
@@ -60,7 +60,9 @@ describe("Users", () => {
     Effect.gen(function*() {
       const { authenticate } = users(everything)
       const fingerprint256 = "AB:".repeat(31) + "AB"
-      expect(yield* authenticate(request(undefined, { authorized: true, fingerprint256 }))).toBe("deploy")
+      expect(yield* authenticate(request(undefined, { authorized: true, fingerprint256 }))).toMatchObject({
+        user: "deploy"
+      })
       for (const certificate of [{ authorized: false, fingerprint256 }, { authorized: true }]) {
         expect(yield* Effect.either(authenticate(request(undefined, certificate)))).toMatchObject(refusal)
       }
@@ -69,7 +71,9 @@ describe("Users", () => {
   it.live("Users.authenticate names the subject of a JWT behind jwt:", () =>
     Effect.gen(function*() {
       const { authenticate } = users(everything)
-      expect(yield* authenticate(request(`Bearer ${yield* jwt()}`))).toBe("jwt:grace")
+      expect(yield* authenticate(request(`Bearer ${yield* jwt()}`))).toEqual(
+        new Client({ user: "jwt:grace", credential: "jwt" })
+      )
     }))
 
   const wrong: ReadonlyArray<readonly [why: string, token: Effect.Effect<string>]> = [
@@ -95,6 +99,23 @@ describe("Users", () => {
         expect(yield* Effect.either(authenticate(request(`Bearer ${yield* token}`)))).toMatchObject(refusal)
       }))
   }
+
+  it.live("Users.isCurrent forgets a token, a certificate and JWTs when the file has them no more", () =>
+    Effect.gen(function*() {
+      const fingerprint256 = "AB:".repeat(31) + "AB"
+      const { authenticate, isCurrent } = users(everything)
+      const clients = yield* Effect.all([
+        authenticate(request("Bearer token-of-ada")),
+        authenticate(request("Bearer other-token")),
+        authenticate(request(undefined, { authorized: true, fingerprint256 })),
+        authenticate(request(`Bearer ${yield* jwt()}`))
+      ])
+      expect(clients.map(isCurrent)).toEqual([true, true, true, true])
+      const ada = (tokens: string) => `users: {ada: {tokens: [${tokens}]}, deploy: {}}`
+      expect(clients.map(users(ada(`"${sha256("other-token")}"`)).isCurrent)).toEqual([false, true, false, false])
+      const moved = `users: {ada: {}, eve: {tokens: ["${sha256("other-token")}"]}}`
+      expect(clients.map(users(moved).isCurrent)).toEqual([false, false, false, false])
+    }))
 
   it("Users.decide judges by the entry of the user", () => {
     const { decide } = users(everything)
