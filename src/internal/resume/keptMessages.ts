@@ -9,6 +9,8 @@ export class KeptMessages {
   /** Where the first message begins in the first block, and where the last one ends in the last block. */
   #start = 0
   #end = blockSize
+  /** The bytes that the first block lacks at its beginning. */
+  #cut = 0
   /** The sizes of the messages. Those before `#head` have been dropped. */
   #sizes: Array<number> = []
   #head = 0
@@ -49,6 +51,7 @@ export class KeptMessages {
     const passed = Math.floor(this.#start / blockSize)
     for (const block of this.#blocks.splice(0, passed)) recycle(block)
     this.#start -= passed * blockSize
+    if (passed > 0) this.#cut = 0
     return dropped
   }
 
@@ -57,22 +60,38 @@ export class KeptMessages {
     for (const block of this.#blocks) recycle(block)
     this.#blocks = []
     this.#sizes = []
-    this.#head = this.#start = this.bytes = 0
+    this.#head =
+      this.#start =
+      this.#cut =
+      this.bytes =
+        0
+    this.#end = blockSize
+  }
+
+  /** Gives back the memory of a block that holds little, because the messages may have to wait for long. */
+  shrink(): void {
+    const [block] = this.#blocks
+    if (block === undefined || this.#blocks.length > 1 || this.bytes > blockSize / 2) return
+    const at = this.#start - this.#cut
+    this.#blocks[0] = block.slice(at, at + this.bytes)
+    recycle(block)
+    this.#cut = this.#start = blockSize - this.bytes
     this.#end = blockSize
   }
 
   /** The parts of each message. They are valid until the next change. */
   *[Symbol.iterator](): Generator<Array<Uint8Array>> {
     let block = 0
+    let cut = this.#cut
     let at = this.#start
     for (let n = this.#head; n < this.#sizes.length; n++) {
       const parts: Array<Uint8Array> = []
       for (let left = this.#sizes[n]!; left > 0;) {
         if (at === blockSize) {
           block++
-          at = 0
+          at = cut = 0
         }
-        const part = this.#blocks[block]!.subarray(at, Math.min(at + left, blockSize))
+        const part = this.#blocks[block]!.subarray(at - cut, Math.min(at + left, blockSize) - cut)
         parts.push(part)
         at += part.length
         left -= part.length
@@ -110,7 +129,7 @@ const spare: Array<Uint8Array> = []
 const maxSpare = 64
 
 const recycle = (block: Uint8Array): void => {
-  if (spare.length < maxSpare) spare.push(block)
+  if (block.length === blockSize && spare.length < maxSpare) spare.push(block)
 }
 
 /** Fewer dropped sizes than this are not worth a move. */

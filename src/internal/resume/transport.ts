@@ -387,6 +387,7 @@ export class ResumableTransport implements Transport, CarrierUser {
     carrier?.drop()
     this.#carrier = undefined
     this.#mayExtend = false
+    this.#kept?.shrink()
     this.#phase = "Suspended"
     this.#since = this.#owner.now()
   }

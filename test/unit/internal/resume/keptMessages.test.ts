@@ -22,7 +22,8 @@ const steps = FastCheck.array(
       do: FastCheck.constant("drop" as const),
       share: FastCheck.double({ min: 0, max: 1, noNaN: true })
     }),
-    FastCheck.record({ do: FastCheck.constant("clear" as const) })
+    FastCheck.record({ do: FastCheck.constant("clear" as const) }),
+    FastCheck.record({ do: FastCheck.constant("shrink" as const) })
   ),
   { maxLength: 60 }
 )
@@ -40,6 +41,8 @@ describe("KeptMessages", () => {
       if (step.do === "clear") {
         kept.clear()
         model = []
+      } else if (step.do === "shrink") {
+        kept.shrink()
       } else if (step.do === "drop") {
         const count = Math.floor(step.share * model.length)
         const dropped = model.splice(0, count)
