@@ -64,8 +64,7 @@ export class ResumableTransport implements Transport, CarrierUser {
   #lifeSigns = 0
   #isProven = true
   #resumed = 0
-  #since: number | undefined
-  #wasSilent = false
+  #suspended: Pick<ResumptionSnapshot, "since" | "wasSilent"> | undefined
   readonly #canPing: boolean
 
   constructor(carrier: Carrier, owner: ResumeOwner) {
@@ -122,8 +121,8 @@ export class ResumableTransport implements Transport, CarrierUser {
     if (this.#phase !== "Connected" && this.#phase !== "Suspended") return undefined
     return {
       state: this.#phase === "Connected" ? "connected" : "suspended",
-      since: this.#since,
-      wasSilent: this.#wasSilent,
+      since: this.#suspended?.since,
+      wasSilent: this.#suspended?.wasSilent ?? false,
       resumed: this.#resumed,
       keptBytes: this.keptBytes
     }
@@ -180,10 +179,7 @@ export class ResumableTransport implements Transport, CarrierUser {
 
   /** Drops a carrier whose peer shows no sign of life. Returns false where the session cannot go on over another. */
   renew(): boolean {
-    if (this.#mayGoOn) {
-      this.#suspend(lost(new Error("the peer was silent")))
-      this.#wasSilent = true
-    }
+    if (this.#mayGoOn) this.#suspend(lost(new Error("the peer was silent")), true)
     return this.#phase === "Suspended"
   }
 
@@ -236,8 +232,7 @@ export class ResumableTransport implements Transport, CarrierUser {
     this.#unconfirmed = this.#unconfirmedBytes = 0 // the handshake told the count
     this.#lifeSigns++
     this.#resumed++
-    this.#since = undefined
-    this.#wasSilent = false
+    this.#suspended = undefined
     carrier.handTo(this)
     let left = this.#kept?.count ?? 0
     for (const message of this.#kept ?? []) carrier.transport.send(message, --left > 0)
@@ -376,12 +371,12 @@ export class ResumableTransport implements Transport, CarrierUser {
     })
   }
 
-  #suspend(loss: CloseInfo): void {
-    this.#detach()
+  #suspend(loss: CloseInfo, wasSilent = false): void {
+    this.#detach(wasSilent)
     this.#owner.onSuspended(loss, this.#peerOffers === true)
   }
 
-  #detach(): void {
+  #detach(wasSilent = false): void {
     const carrier = this.#carrier
     this.#lifeSigns += (carrier?.transport.receiveCount() ?? 0) + 1
     carrier?.drop()
@@ -389,7 +384,7 @@ export class ResumableTransport implements Transport, CarrierUser {
     this.#mayExtend = false
     this.#kept?.shrink()
     this.#phase = "Suspended"
-    this.#since = this.#owner.now()
+    this.#suspended = { since: this.#owner.now(), wasSilent }
   }
 
   #forget(): void {
