@@ -227,10 +227,18 @@ const clusterOf = ({ directory, nodeSecret, nodeUrl }: {
   readonly nodeUrl: Option.Option<string>
 }) =>
   Effect.gen(function*() {
-    if (Option.isNone(directory)) return undefined
+    if (Option.isNone(directory)) {
+      const alone = Option.isSome(nodeUrl) ? "--node-url" : Option.isSome(nodeSecret) ? "--node-secret-file" : undefined
+      return alone === undefined ? undefined : yield* Shared.usage(`${alone}: expected --directory beside it`)
+    }
     if (Option.isNone(nodeSecret)) return yield* Shared.usage("--directory: expected --node-secret-file beside it")
     const url = Redacted.value(directory.value)
     yield* Shared.parsed("--directory", urlOf(["redis", "rediss"]), "redis://host:port")(url)
+    if (!/^\/?\d{0,9}$/.test(new URL(url).pathname)) {
+      return yield* Shared.usage(
+        "--directory: expected the number of a database behind the port, as redis://host:port/0"
+      )
+    }
     return {
       directory: yield* RelayRedis.make(yield* Redis.connect(url)),
       secret: nodeSecret.value.text.trim(),

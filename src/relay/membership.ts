@@ -41,6 +41,7 @@ export class Membership {
       }
       yield* Effect.forkScoped(Stream.runForEach(this.#directory.changes, (change) => Effect.sync(() => hear(change))))
       let isAway = false
+      const told = new Set<string>() // the causes since the directory is away
       const tick = Effect.gen(this, function*() {
         const known = yield* this.#directory.renew(this.#node, ttlMillis)
         if (!known) this.#claimed = new WeakMap()
@@ -48,11 +49,13 @@ export class Membership {
         yield* Effect.forEach(this.#unclaimed(), (agent) => this.#claim(agent), { concurrency: 16 })
         if (isAway) yield* Effect.logInfo("the directory of names is back")
         isAway = false
+        told.clear()
       }).pipe(
         Effect.catchAll((failure) => {
-          const wasAway = isAway
           isAway = true
-          return wasAway ? Effect.void : Effect.logWarning(failure.message)
+          if (told.has(failure.message)) return Effect.void
+          told.add(failure.message)
+          return Effect.logWarning(failure.message)
         })
       )
       yield* tick

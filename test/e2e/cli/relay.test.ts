@@ -187,13 +187,14 @@ describe("wsmux relay", () => {
       yield* below.awaitLine(/reached at http:\/\/NAME\.relay\.example:\d+$/)
     }))
 
-  it.scopedLive("wsmux relay warns when only relays of its machine can dial it", () =>
+  it.scopedLive("wsmux relay warns when its directory is away, and when only its machine can dial it", () =>
     Effect.gen(function*() {
       const file = yield* secretFile
       const nodes = join(dirname(file), "nodes")
       writeFileSync(nodes, "the secret of the nodes")
       const cluster = ["--directory", "redis://127.0.0.1:1", "--node-secret-file", nodes]
       const relay = yield* start(["relay", "--secret-file", file, "--listen", "127.0.0.1:0", ...cluster])
+      yield* relay.awaitLine(/cannot ask the directory: connect ECONNREFUSED 127\.0\.0\.1:1/)
       yield* relay.awaitLine(/only relays of this machine can dial ws:\/\/127\.0\.0\.1:\d+; --node-url/)
     }))
 

@@ -296,6 +296,12 @@ describe("wsmux", () => {
       "--directory: expected redis://host:port"
     ],
     [[...relaying, "--directory", "redis://host:6379"], "--directory: expected --node-secret-file beside it"],
+    [
+      [...relaying, "--directory", "redis://host:6379/99x", "--node-secret-file", key],
+      "--directory: expected the number of a database behind the port, as redis://host:port/0"
+    ],
+    [[...relaying, "--node-url", "ws://host"], "--node-url: expected --directory beside it"],
+    [[...relaying, "--node-secret-file", key], "--node-secret-file: expected --directory beside it"],
     ...["0.0.0.0:0", "[::]:0"].map((listen) =>
       [
         ["relay", ...sharing, "--listen", listen],
