@@ -11,6 +11,7 @@ import * as ReconnectingSession from "../ReconnectingSession.js"
 import * as RelayServer from "../RelayServer.js"
 import * as TcpTunnel from "../TcpTunnel.js"
 import { ConnectFailure } from "../WsmuxError.js"
+import * as AgentName from "./agentName.js"
 import * as Dialling from "./dialling.js"
 import { Holders } from "./forwards/away.js"
 import * as Forwards from "./forwards/options.js"
@@ -36,6 +37,9 @@ const options = {
 /** Dials a relay, and connects the streams of its name to the target. */
 export const agent = Command.make("agent", options, (given) =>
   Effect.scoped(Effect.gen(function*() {
+    if (!AgentName.isName(given.name)) {
+      return yield* Shared.usage(`name: expected at most 256 ${AgentName.characters}`)
+    }
     if (Option.isNone(given.target) && given.allow.length === 0) {
       return yield* Shared.usage("--target, --allow: expected one of them")
     }

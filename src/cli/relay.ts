@@ -9,6 +9,7 @@ import { createWriteStream, type WriteStream } from "node:fs"
 import { format } from "../Address.js"
 import * as RelayRedis from "../RelayRedis.js"
 import * as RelayServer from "../RelayServer.js"
+import * as AgentName from "./agentName.js"
 import * as Endpoint from "./endpoint.js"
 import * as Shared from "./options.js"
 import * as Redis from "./redis.js"
@@ -45,8 +46,16 @@ const url = (name: string, schemes: ReadonlyArray<string>, description: string) 
     Options.mapEffect(
       Shared.parsed(`--${name}`, urlOf(schemes), schemes.map((scheme) => `${scheme}://host:port`).join(" or "))
     ),
+    Options.filterMap(
+      (text) => /[?#]|^[^/]*\/\/[^/]*@/.test(text) ? Option.none() : Option.some(text),
+      `--${name}: expected a URL without user, password, query and fragment, since others are told it`
+    ),
     Options.optional
   )
+
+/** Whether a text is the name of a host, of labels of letters, digits and hyphens. */
+const isDomain = (text: string): boolean =>
+  text.length <= 253 && /^[a-z\d]([a-z\d-]{0,61}[a-z\d])?(\.[a-z\d]([a-z\d-]{0,61}[a-z\d])?)*$/i.test(text)
 
 const urlOf = (schemes: ReadonlyArray<string>) => (text: string): Option.Option<string> =>
   URL.canParse(text) && schemes.some((scheme) => text.startsWith(`${scheme}://`)) ? Option.some(text) : Option.none()
@@ -68,6 +77,10 @@ const options = {
   ),
   domain: Options.text("domain").pipe(
     Options.withDescription("Domain below which each name is a host, beside the path /NAME."),
+    Options.filterMap(
+      (text) => isDomain(text) ? Option.some(text) : Option.none(),
+      "--domain: expected the name of a host, such as relay.example"
+    ),
     Options.optional
   ),
   publicUrl: url(
@@ -97,7 +110,14 @@ const options = {
     Options.optional
   ),
   maxAgents: limit("max-agents", "connections", "Agents, clients and relays that may be connected at once", 20_000),
+  maxAgentsPerName: limit(
+    "max-agents-per-name",
+    "agents",
+    "Agents that may share one name, at all relays together",
+    64
+  ),
   maxStreams: limit("max-streams", "requests", "Requests that may run through one name at once", 1000),
+  maxNodeStreams: limit("max-node-streams", "streams", "Streams that peers may have open at this relay", 20_000),
   requestsPerSecond: perSecond(
     "requests-per-second",
     "requests",
@@ -125,6 +145,8 @@ export const relay = Command.make("relay", options, (given) =>
       onServed: log,
       limits: {
         maxAgents: given.maxAgents,
+        maxAgentsPerName: given.maxAgentsPerName,
+        maxStreams: given.maxNodeStreams,
         maxStreamsPerName: given.maxStreams,
         requestsPerSecond: given.requestsPerSecond,
         bytesPerSecond: given.bytesPerSecond
@@ -273,9 +295,9 @@ const validSeconds = 30 * 24 * 3600
 
 /** Prints the token of an agent, or that of a client for `user@name`. */
 const printToken = (owner: string, secret: string, audience: Option.Option<string>) => {
-  const [, user, name] = /^(?:(.+)@)?([\w~.%-]{1,256})$/.exec(owner) ?? []
-  if (name === undefined) {
-    return Shared.usage("--token-for: expected NAME or USER@NAME, with a name of letters, digits and _ ~ . % -")
+  const [, user, name = ""] = /^(?:(.+)@)?([^@]+)$/.exec(owner) ?? []
+  if (!AgentName.isName(name)) {
+    return Shared.usage(`--token-for: expected NAME or USER@NAME, with a name of ${AgentName.characters}`)
   }
   const issuedAt = Math.floor(Date.now() / 1000)
   const times = { issuedAt, expiresAt: issuedAt + validSeconds }

@@ -302,6 +302,15 @@ describe("wsmux", () => {
     ],
     [[...relaying, "--node-url", "ws://host"], "--node-url: expected --directory beside it"],
     [[...relaying, "--node-secret-file", key], "--node-secret-file: expected --directory beside it"],
+    ...["foo bar", "..", "a..b", "-a", "relay.example:80"].map((domain) =>
+      [[...relaying, "--domain", domain], "--domain: expected the name of a host, such as relay.example"] as const
+    ),
+    ...["http://ada:pw@host", "http://ada@host", "http://host/?a", "http://host/#a"].map((url) =>
+      [
+        [...relaying, "--public-url", url],
+        "--public-url: expected a URL without user, password, query and fragment, since others are told it"
+      ] as const
+    ),
     ...["0.0.0.0:0", "[::]:0"].map((listen) =>
       [
         ["relay", ...sharing, "--listen", listen],
@@ -317,6 +326,10 @@ describe("wsmux", () => {
       "--access-log: ENOENT: no such file or directory, open '/nowhere/log'"
     ],
     [[...relaying, "--audience", "wsmux-relay-client"], "--audience: wsmux-relay-client is that of clients"],
+    [
+      ["agent", `ws://${closedPort}`, "we b", "--target", "1", "--token", "a"],
+      "name: expected at most 256 letters, digits and _ ~ . % -"
+    ],
     [["agent", `ws://${closedPort}`, "web"], "--target, --allow: expected one of them"],
     [["agent", `ws://${closedPort}`, "web", "--target", "1"], "--token-file: expected the token of the name"],
     [["doctor"], "Missing argument <url>"],

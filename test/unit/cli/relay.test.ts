@@ -26,6 +26,8 @@ describe("wsmux relay", () => {
       const help = stdout.replace(/\s+/g, " ")
       const limits = [
         "--max-agents connections Agents, clients and relays that may be connected at once; default 20000.",
+        "--max-agents-per-name agents Agents that may share one name, at all relays together; default 64.",
+        "--max-node-streams streams Streams that peers may have open at this relay; default 20000.",
         "--max-streams requests Requests that may run through one name at once; default 1000.",
         "--requests-per-second requests Requests for one name in a second, at all relays together; default unlimited.",
         "--bytes-per-second bytes Bytes for one name in a second, at all relays together; default unlimited."
