@@ -1,16 +1,17 @@
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import type * as ValidationError from "@effect/cli/ValidationError"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
 import { createWriteStream, type WriteStream } from "node:fs"
 import { format } from "../Address.js"
 import * as RelayRedis from "../RelayRedis.js"
 import * as RelayServer from "../RelayServer.js"
 import * as AgentName from "./agentName.js"
 import * as Endpoint from "./endpoint.js"
+import * as Hangup from "./hangup.js"
 import * as Shared from "./options.js"
 import * as Redis from "./redis.js"
 import { formatSpan } from "./span.js"
@@ -106,7 +107,9 @@ const options = {
   ),
   accessLog: Options.text("access-log").pipe(
     Options.withPseudoName("file"),
-    Options.withDescription("File for a line of JSON for each request; - is the standard output."),
+    Options.withDescription(
+      "File for a line of JSON for each request; - is the standard output. SIGHUP opens it again."
+    ),
     Options.optional
   ),
   maxAgents: limit("max-agents", "connections", "Agents, clients and relays that may be connected at once", 20_000),
@@ -268,27 +271,44 @@ const clusterOf = ({ directory, nodeSecret, nodeUrl }: {
     }
   })
 
-/** Writes a line for each request. The file is opened to append, so that it may be moved away. */
+/** Writes a line for each request. The file is opened to append, and again at SIGHUP, so that it may be moved away. */
 const accessLogOf = (file: Option.Option<string>) =>
   Effect.gen(function*() {
     if (Option.isNone(file)) return undefined
     const path = file.value
-    const output = path === "-" ? process.stdout : yield* opened(path)
-    return (request: RelayServer.ServedRequest) => void output.write(`${JSON.stringify(request)}\n`)
+    const lineOf = (request: RelayServer.ServedRequest) => `${JSON.stringify(request)}\n`
+    if (path === "-") return (request: RelayServer.ServedRequest) => void process.stdout.write(lineOf(request))
+    const runtime = yield* Effect.runtime<never>()
+    const warn = (message: string) =>
+      void Runtime.runFork(runtime)(Effect.logWarning(`--access-log: ${message}; SIGHUP opens the file again`))
+    let output = yield* Effect.catchAll(opened(path, warn), ({ message }) => Shared.usage(`--access-log: ${message}`))
+    yield* Effect.addFinalizer(() => closed(output))
+    const reopen = Effect.flatMap(opened(path, warn), (next) => {
+      const last = output
+      output = next
+      return closed(last)
+    })
+    yield* Hangup.handle(Effect.catchAll(reopen, ({ message }) => Effect.sync(() => warn(message))))
+    // Node destroys a stream at its first error
+    return (request: RelayServer.ServedRequest) => void (output.destroyed || output.write(lineOf(request)))
   })
 
-const opened = (path: string) =>
-  Effect.acquireRelease(
-    Effect.async<WriteStream, ValidationError.ValidationError>((resume) => {
-      const output = createWriteStream(path, { flags: "a", mode: 0o640 })
-      output.once("open", () => resume(Effect.succeed(output)))
-      output.on("error", ({ message }) => resume(Shared.usage(`--access-log: ${message}`)))
-    }),
-    (output) =>
-      Effect.async<void>((resume) => {
-        output.end(() => resume(Effect.void))
-      })
-  )
+/** Opens a file. Calls `onError` at an error of a later write. */
+const opened = (path: string, onError: (message: string) => void) =>
+  Effect.async<WriteStream, Error>((resume) => {
+    const output = createWriteStream(path, { flags: "a", mode: 0o640 })
+    const fail = (error: Error) => resume(Effect.fail(error))
+    output.once("error", fail)
+    output.once("open", () => {
+      output.off("error", fail).on("error", ({ message }) => onError(message))
+      resume(Effect.succeed(output))
+    })
+  })
+
+const closed = (output: WriteStream) =>
+  Effect.async<void>((resume) => {
+    output.end(() => resume(Effect.void))
+  })
 
 /** A day less than websocktunnel allows, for clocks that differ. */
 const validSeconds = 30 * 24 * 3600

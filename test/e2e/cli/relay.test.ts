@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as ByteStream from "effect-wsmux/ByteStream"
 import * as Session from "effect-wsmux/Session"
 import * as Effect from "effect/Effect"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -10,7 +10,7 @@ import { WebSocket, WebSocketServer } from "ws"
 import { makeAuthority } from "../../support/certificates.js"
 import { freePort } from "../../support/freePort.js"
 import { ask, clientToken, dialClient, tokenOf } from "../../support/relay.js"
-import { listening, portOf } from "../../support/transports.js"
+import { eventually, listening, portOf } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
 import { run, start } from "./inProcess.js"
 import * as Process from "./wsmux.js"
@@ -186,6 +186,34 @@ describe("wsmux relay", () => {
       const below = yield* start([...args, "--listen", "127.0.0.1:0", "--domain", "relay.example"])
       yield* below.awaitLine(/reached at http:\/\/NAME\.relay\.example:\d+$/)
     }))
+
+  it.scopedLive("wsmux relay opens --access-log again at SIGHUP", () =>
+    Effect.gen(function*() {
+      const file = yield* secretFile
+      const log = join(dirname(file), "log")
+      const relay = yield* start(["relay", "--listen", "127.0.0.1:0", "--secret-file", file, "--access-log", log])
+      const [, http] = yield* relay.awaitLine(/agents are reached at (http:.*)\/NAME$/)
+      renameSync(log, `${log}.1`)
+      yield* relay.signal("SIGHUP")
+      yield* eventually(() => existsSync(log))
+      const answered = Effect.zipRight(ask(`${http}/none`), Effect.sync(() => readFileSync(log, "utf8")))
+      yield* Effect.repeat(Effect.delay(answered, 20), { until: (text) => text.includes("/none") }).pipe(
+        within(patience, "a line in the new file")
+      )
+    }))
+
+  it.scopedLive.skipIf(!existsSync("/dev/full"))(
+    "wsmux relay warns once when the disk of --access-log is full",
+    () =>
+      Effect.gen(function*() {
+        const args = ["relay", "--listen", "127.0.0.1:0", "--secret-file", yield* secretFile]
+        const relay = yield* start([...args, "--access-log", "/dev/full"])
+        const [, http] = yield* relay.awaitLine(/agents are reached at (http:.*)\/NAME$/)
+        yield* ask(`${http}/none`)
+        yield* relay.awaitLine(/--access-log: ENOSPC/)
+        expect((yield* ask(`${http}/none`)).status).toBe(404)
+      })
+  )
 
   it.scopedLive("wsmux relay warns when its directory is away, and when only its machine can dial it", () =>
     Effect.gen(function*() {
