@@ -57,7 +57,7 @@ export interface ResumptionSnapshot {
   readonly state: "connected" | "suspended"
   /** When the WebSocket was lost, in milliseconds of the clock; undefined while there is one. */
   readonly since: number | undefined
-  /** Whether it was lost by the peer's silence for one to two intervals of the keep-alive. False while there is one. */
+  /** Whether the WebSocket was lost by one to two keep-alive intervals of silence. False while there is one. */
   readonly wasSilent: boolean
   /** How many WebSockets have taken the place of a lost one. */
   readonly resumed: number

@@ -63,6 +63,8 @@ export const agent = Command.make("agent", options, (given) =>
             session,
             policy,
             user: undefined,
+            isCurrent: () =>
+              true,
             isAuthenticated: false, // the clients of a relay are strangers
             target: given.target,
             keepAlive: given.tcpKeepAlive,
@@ -75,8 +77,7 @@ export const agent = Command.make("agent", options, (given) =>
         }),
       schedule: Schedule.tapInput(
         ReconnectingSession.defaultSchedule,
-        (loss: { readonly message: string }) =>
-          Effect.logWarning(`${Proxy.messageOf(loss)}; dialling again`)
+        (loss: { readonly message: string }) => Effect.logWarning(`${Proxy.messageOf(loss)}; dialling again`)
       )
     })
     const { cause, defect } = yield* attend(session.awaitClosed, session, Effect.void)

@@ -14,7 +14,7 @@ import * as ConfigFile from "./config/watched.js"
 import { Holders } from "./forwards/away.js"
 import * as Place from "./forwards/place.js"
 import * as Targets from "./forwards/targets.js"
-import { decide, type Policy, refused } from "./policy/policy.js"
+import { decide, type Policy } from "./policy/policy.js"
 import * as Rule from "./policy/rule.js"
 import * as RareWarning from "./rareWarning.js"
 import * as Refusals from "./refusals.js"
@@ -75,10 +75,6 @@ export const serving = (
     const { target } = task
     const users = Option.isSome(task.rules) ? yield* watch(task.rules.value) : undefined
     const ofOptions = yield* policyOf(task)
-    const policyOfClient = (client: Client | undefined): Policy =>
-      users === undefined || client === undefined ? ofOptions : {
-        decide: (user, target) => users.isCurrent(client) ? users.decide(user, target) : refused
-      }
     const transports = yield* NodeTransportServer.make<never, Client | void>({
       ...task.listen,
       server,
@@ -111,7 +107,8 @@ export const serving = (
           session,
           yield* Targets.make({
             session,
-            policy: policyOfClient(client),
+            policy: users ?? ofOptions,
+            isCurrent: () => users === undefined || (client !== undefined && users.isCurrent(client)),
             user: client?.user,
             isAuthenticated: users !== undefined || Option.isSome(task.token),
             target,

@@ -84,9 +84,10 @@ export const make = (settings: Settings): Effect.Effect<Nodes, never, Scope.Scop
           if (running !== undefined) return restore(Deferred.await(running))
           looks.set(name, look)
           return restore(directory.find(name)).pipe(
+            Effect.timeout(lookTimeout), // all requests for the name wait for this look
             Effect.mapError(() => directoryAway),
             Effect.tap((entry) => {
-              if (Option.isNone(entry)) return
+              if (Option.isNone(entry)) return looks.get(name) === look && found.delete(name)
               if (seen.size >= maxFound) seen.clear()
               seen.set(name, now())
               if (looks.get(name) !== look) return
@@ -293,6 +294,9 @@ const decodeReset = (error: { readonly _tag: string }): Failure.Unanswered => {
 
 /** How long another node may take to accept a stream. */
 const acceptTimeout = Duration.seconds(3)
+
+/** How long the directory may take to answer. */
+const lookTimeout = Duration.seconds(3)
 
 /** How long a node is left alone that could not be reached. The requests that wait for its agents try all the time. */
 const avoidMillis = 1000

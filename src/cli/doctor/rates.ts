@@ -19,6 +19,9 @@ const maxBytes = 48 * 1024 * 1024
 /** How long a direction may take to find its rate. A proxy that holds the ends of bursts takes half of that. */
 const warmUp = 1000
 
+/** In a shorter time one burst out of a buffer would look like a rate. */
+const least = 500
+
 const chunk = new Uint8Array(64 * 1024)
 
 /** The messages of the test for buffers. */
@@ -106,7 +109,8 @@ export class Meter {
     const end = this.#now()
     const since = (bytes: number, at: number) => (this.#bytes - bytes) / 1000 / Math.max(end - at, 1)
     const whole = since(0, this.#start)
-    return this.#warm === undefined ? whole : Math.max(whole, since(this.#warm.bytes, this.#warm.at))
+    const warm = this.#warm
+    return warm === undefined || end - warm.at < least ? whole : Math.max(whole, since(warm.bytes, warm.at))
   }
 }
 
@@ -127,7 +131,7 @@ const download = (stream: MuxStream) =>
   Effect.gen(function*() {
     const meter = new Meter(now)
     yield* Effect.repeat(stream.read, {
-      until: (read) => meter.add(Option.match(read, { onNone: () => maxBytes, onSome: (part) => part.byteLength }))
+      until: (read) => Option.isNone(read) || meter.add(read.value.byteLength)
     })
     const { rate } = meter
     yield* stream.reset()

@@ -75,7 +75,7 @@ export const awaitAway = (session: Session.Session, millis: number): Effect.Effe
   ).pipe(
     Effect.repeat({
       until: (isAway) => isAway,
-      schedule: Schedule.spaced(Math.min(200, millis))
+      schedule: Schedule.spaced(Math.min(1000, millis / 4))
     }),
     Effect.asVoid
   )

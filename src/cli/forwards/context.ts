@@ -10,6 +10,8 @@ import type * as Place from "./place.js"
 export interface Context {
   readonly session: Session.Session
   readonly policy: Policy
+  /** Whether the client is still one who may open anything. It may have connected with a token that was taken back. */
+  readonly isCurrent: () => boolean
   readonly user: User
   /** Whether every client of the server has to authenticate. */
   readonly isAuthenticated: boolean

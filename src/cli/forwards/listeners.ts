@@ -2,6 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import type * as Net from "node:net"
 import { format } from "../../Address.js"
 import * as ByteStream from "../../ByteStream.js"
@@ -29,9 +30,11 @@ const maxListeners = 64
  *
  * While a session is suspended for longer, its TCP ports and paths are free, too, and connections that run wait for the
  * client. When the client is back, the listener is there again, or its stream is reset because the place is in use.
+ *
+ * Each second the rules judge the listener anew: they may have changed. Connections that run go on.
  */
 export const make = (context: Context): (stream: MuxStream) => Effect.Effect<unknown, unknown> => {
-  const { holders, policy, session, user, warn } = context
+  const { holders, isCurrent, policy, session, user, warn } = context
   const patience = Duration.toMillis(context.patience)
   let count = 0
   const refuse = (stream: MuxStream, code: Codes.Code, reason?: string) =>
@@ -56,8 +59,16 @@ export const make = (context: Context): (stream: MuxStream) => Effect.Effect<unk
       "ListenFailure",
       (failure) => Effect.flatMap(holders.take(place, user), (isFree) => isFree ? Tcp.listen(server, place) : failure)
     )
-  const listenTcp = (stream: MuxStream, name: string, place: Place.Place) =>
+  const isRefused = (located: Labels.Located) =>
+    !isCurrent() || policy.decide(user, targetOf(located))._tag === "Refused"
+  const awaitRefused = (located: Labels.Located) =>
+    Effect.sync(() => isRefused(located)).pipe(
+      Effect.repeat({ until: (is) => is, schedule: Schedule.spaced(1000) }),
+      Effect.asVoid
+    )
+  const listenTcp = (stream: MuxStream, located: Labels.Located & { readonly name: string }) =>
     Effect.gen(function*() {
+      const { name, place } = located
       const server = Tcp.makeServer(context.keepAlive)
       const { awaitEmpty } = yield* TcpTunnel.forward(session, server, {
         ...yield* forwarding,
@@ -73,29 +84,37 @@ export const make = (context: Context): (stream: MuxStream) => Effect.Effect<unk
           const taken = yield* holders.hold(address, user, session)
           if (at === place) yield* tell(stream, Place.format(address))
           const away = Effect.raceFirst(taken, awaitAway(session, patience))
-          yield* Effect.raceFirst(end, away).pipe(showing(Place.format(address)))
+          const over = Effect.raceFirst(away, awaitRefused(located))
+          yield* Effect.raceFirst(end, over).pipe(showing(Place.format(address)))
           return { ...address }
         }).pipe(Effect.scoped)
       let at = yield* listenAt(place)
-      while (ending.unsafePoll() === null) {
+      while (ending.unsafePoll() === null && !isRefused(located)) {
         yield* Effect.raceFirst(end, awaitBack(session))
-        if (ending.unsafePoll() === null) at = yield* listenAt(at)
+        if (ending.unsafePoll() === null && !isRefused(located)) at = yield* listenAt(at)
       }
-      yield* end
-      yield* stream.end // tells that the place is free
+      if (ending.unsafePoll() === null) yield* refuse(stream, Codes.Code.Forbidden)
+      else yield* Effect.zipRight(end, stream.end) // tells that the place is free
       yield* awaitEmpty
     })
-  const listenUdp = (stream: MuxStream, name: string, place: Place.Port) =>
+  const listenUdp = (stream: MuxStream, located: Labels.Located & { readonly name: string }, place: Place.Port) =>
     Effect.gen(function*() {
+      const { name } = located
       const listener = yield* Udp.listen(place)
       const open = (peer: string) =>
         session.open({ label: Labels.Label.forwarded, metadata: { listener: name, peer }, early: true })
       yield* Udp.serve(listener, open, () => Effect.void)
       yield* tell(stream, listener.address)
-      yield* awaitEnd(stream).pipe(showing(listener.address))
-    }).pipe(Effect.scoped, Effect.zipRight(stream.end))
-  const listen = (stream: MuxStream, { name, place, protocol }: Labels.Located & { readonly name: string }) =>
-    (protocol === "udp" && place._tag === "Port" ? listenUdp(stream, name, place) : listenTcp(stream, name, place))
+      const refused = Effect.as(awaitRefused(located), true)
+      return yield* Effect.raceFirst(Effect.as(awaitEnd(stream), false), refused).pipe(showing(listener.address))
+    }).pipe(
+      Effect.scoped,
+      Effect.flatMap((isRefused) => isRefused ? refuse(stream, Codes.Code.Forbidden) : stream.end)
+    )
+  const listen = (stream: MuxStream, located: Labels.Located & { readonly name: string }) =>
+    (located.protocol === "udp" && located.place._tag === "Port"
+      ? listenUdp(stream, located, located.place)
+      : listenTcp(stream, located))
       .pipe(
         Effect.scoped,
         Effect.catchTag("ListenFailure", (failure) => refuse(stream, Codes.Code.CannotListen, describe(failure)))
@@ -105,7 +124,7 @@ export const make = (context: Context): (stream: MuxStream) => Effect.Effect<unk
       const asked = Labels.listenerOf(stream)
       if (Option.isNone(asked)) return refuse(stream, Codes.Code.Malformed)
       const { value } = asked
-      if (policy.decide(user, targetOf(value))._tag === "Refused") return refuse(stream, Codes.Code.Forbidden)
+      if (isRefused(value)) return refuse(stream, Codes.Code.Forbidden)
       if (count >= maxListeners) return refuse(stream, Codes.Code.TooMany)
       count++
       return Effect.ensuring(listen(stream, value), Effect.sync(() => count--))

@@ -81,6 +81,7 @@ export const make = (context: Context): Effect.Effect<ServeOptions> =>
       })
 
     const connect = (stream: MuxStream): Net.Socket | Effect.Effect<unknown, unknown> => {
+      if (!context.isCurrent()) return refuse(stream, Codes.Code.Forbidden, nameOf(stream))
       switch (stream.label) {
         case "":
         case Labels.Label.http:

@@ -10,15 +10,19 @@ import { decide, type Policy, refused, type User } from "../policy/policy.js"
 import { type RulesFile, rulesOf } from "./file.js"
 
 /**
- * A user, and by what the client has shown that it is one: `token:` or `certificate:` with a digest, or `jwt`. A client
- * that shows another token does not resume a session, since that is judged by the token of its beginning.
+ * A user, and by what the client has shown that it is one: `token:` or `certificate:` with a digest, or `jwt:` with
+ * that of how JWTs are verified. A client that shows another token does not resume a session, since each open is judged
+ * by the token of its beginning. The bounds of a principal hold for each of these.
  */
 export class Client extends Data.Class<{ readonly user: string; readonly credential: string }> {}
 
 /** Authenticates clients by a rules file, and judges what they ask for. */
 export interface Users extends Policy {
   readonly authenticate: (request: IncomingMessage) => Effect.Effect<Client, Rejection>
-  /** Whether the file still has the token or certificate of a client. A JWT counts when its client connects. */
+  /**
+   * Whether the file still has the token or certificate of a client, or verifies JWTs as when the client connected. The
+   * expiry of a JWT counts at that time only.
+   */
   readonly isCurrent: (client: Client) => boolean
 }
 
@@ -44,6 +48,7 @@ export const make = (file: RulesFile): Users => {
     return user === undefined ? undefined : new Client({ user, credential })
   }
   const verify = file.jwt === undefined ? undefined : verifier(file.jwt)
+  const ofJwt = `jwt:${file.jwt === undefined ? "" : digestOf(file.jwt)}`
   return {
     authenticate: (request) =>
       Effect.gen(function*() {
@@ -51,19 +56,25 @@ export const make = (file: RulesFile): Users => {
         if (certified !== undefined) return certified
         const token = /^Bearer ([\x21-\x7e]+)$/.exec(request.headers.authorization ?? "")?.[1]
         if (token === undefined) return yield* unauthorized
-        const known = find(`token:${createHash("sha256").update(token).digest("hex")}`)
+        const known = find(`token:${sha256(token)}`)
         if (known !== undefined) return known
         if (verify === undefined) return yield* unauthorized
-        return new Client({ user: yield* verify(token), credential: "jwt" })
+        return new Client({ user: yield* verify(token), credential: ofJwt })
       }),
     isCurrent: ({ credential, user }) =>
-      credential === "jwt" ? verify !== undefined : byCredential.get(credential) === user,
+      credential.startsWith("jwt:") ? credential === ofJwt : byCredential.get(credential) === user,
     decide: (user, target) => {
       const permissions = permissionsOf(file, user)
       return permissions === undefined ? refused : decide(rulesOf(permissions), target)
     }
   }
 }
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex")
+
+/** The digest of how JWTs are verified. Another secret or issuer takes back what the former ones have signed. */
+const digestOf = ({ audience, issuer, jwks, secret, user }: NonNullable<RulesFile["jwt"]>): string =>
+  sha256(JSON.stringify([audience, issuer, jwks, secret && Redacted.value(secret), user]))
 
 const unauthorized = Effect.fail<Rejection>({ status: 401, headers: { "www-authenticate": "Bearer" } })
 

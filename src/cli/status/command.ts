@@ -60,7 +60,10 @@ const ask = (page: URL): Effect.Effect<string, Error> =>
     const fail = (error: unknown) => resume(Effect.fail(new Error(`cannot ask ${page}: ${reasonOf(error)}`)))
     const { get } = page.protocol === "https:" ? Https : Http
     const request = get(new URL("status.json", page), { agent: false }, (answer) => {
-      if (answer.statusCode !== 200) return fail(new Error(`the answer is ${answer.statusCode}`))
+      if (answer.statusCode !== 200) {
+        fail(new Error(`the answer is ${answer.statusCode}`))
+        return void request.destroy()
+      }
       const parts: Array<Buffer> = []
       answer.on("data", (part: Buffer) => void parts.push(part))
       answer.on("error", fail)

@@ -234,8 +234,8 @@ export class ResumableTransport implements Transport, CarrierUser {
     this.#resumed++
     this.#suspended = undefined
     carrier.handTo(this)
-    let left = this.#kept?.count ?? 0
-    for (const message of this.#kept ?? []) carrier.transport.send(message, --left > 0)
+    const kept = [...(this.#kept ?? [])] // a send may end the carrier
+    kept.forEach((message, i) => this.#carrier === carrier && carrier.transport.send(message, i < kept.length - 1))
     this.#listener?.onRenewed?.()
     this.#changes?.notifyAll()
     this.onWritable()

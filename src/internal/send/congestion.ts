@@ -280,7 +280,7 @@ export class CongestionController {
   /** Shrinks the window in the proportion of the delay, unless the delay has not followed the window twice. */
   #shrink(good: number): void {
     const delay = this.#fastest - this.#rtt.minimum - this.#held
-    const failures = this.#countFailures(delay)
+    const failures = this.#countFailures(delay, good)
     const endedSlowStart = this.#slowStart || (failures > 0 && this.#shrunk!.endedSlowStart)
     if (failures === maxFailures) {
       this.#held = Math.min(this.#held + delay, maxHeld)
@@ -300,13 +300,14 @@ export class CongestionController {
    * How many times in a row the delay has not followed the window, as a queue of this session does, whether the window
    * had shrunk or grown. A window of about the same size tells nothing.
    */
-  #countFailures(delay: number): number {
+  #countFailures(delay: number, good: number): number {
     if (this.#shrunk === undefined || !this.#limits || this.#rtt.now() - this.#shrunk.at > recent) return 0
     const { delay: before, failures, window } = this.#shrunk
     const ratio = this.#window / window
     const middle = before * (1 + ratio) / 2
     if (ratio <= 0.9) return delay < middle ? 0 : failures + 1
-    if (ratio >= 1.1) return delay > middle ? 0 : failures + 1
+    // Where the network becomes faster, a queue stays little longer than is good while the window grows.
+    if (ratio >= 1.1) return delay > middle || this.#fastest < 3 * good ? 0 : failures + 1
     return failures
   }
 

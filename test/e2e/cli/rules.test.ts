@@ -8,9 +8,10 @@ import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
 import { text } from "../../support/bytes.js"
 import { makeAuthority } from "../../support/certificates.js"
+import { freePort } from "../../support/freePort.js"
 import { within } from "../../support/within.js"
 import * as Process from "./forwards/commands.js"
-import { ask, folder, portFor } from "./forwards/commands.js"
+import { ask, folder, freed, portFor } from "./forwards/commands.js"
 import { connectWith, run, serveWith } from "./inProcess.js"
 import * as Tcp from "./tcp.js"
 
@@ -161,23 +162,34 @@ describe("wsmux serve --rules", () => {
       expect(yield* dialled(server.url, "eve")).toBe(401)
     }))
 
-  it.scopedLive("wsmux serve refuses the next open of a session when SIGHUP finds its token replaced", () =>
+  it.scopedLive("wsmux serve opens nothing more for a session when SIGHUP finds its token replaced", () =>
     Effect.gen(function*() {
       const path = `${yield* folder}/rules.yaml`
       const target = yield* Tcp.echo
-      const write = (token: string) =>
-        writeFileSync(path, `users: {ada: {tokens: ["${digest(token)}"], allow: ["127.0.0.1:${target}"]}}`)
+      const rights = `allow: ["127.0.0.1:${target}"], allow-remote: ["*"]`
+      const write = (token: string) => writeFileSync(path, `users: {ada: {tokens: ["${digest(token)}"], ${rights}}}`)
       write("old")
-      const server = yield* Process.serveWith(["--rules", path])
-      const args = ["-L", `0:127.0.0.1:${target}`, "--resume", "2m"]
+      const server = yield* Process.serveWith(["--rules", path, "--target", `127.0.0.1:${target}`])
+      const listen = yield* freePort
+      const args = ["--listen", `127.0.0.1:${listen}`, "-L", `0:127.0.0.1:${target}`, "--resume", "2m"]
       const client = yield* Process.connectWith(server.url, args, { env: { WSMUX_TOKEN: "old" } })
       const port = yield* portFor(client, `127.0.0.1:${target}`)
-      expect((yield* ask(port, "hello")).said).toBe("hello")
+      const listening = yield* Process.connectWith(server.url, ["-R", `0:127.0.0.1:${target}`], {
+        env: { WSMUX_TOKEN: "old" }
+      })
+      const remote = yield* portFor(listening, `127.0.0.1:${target}`)
+      for (const each of [port, listen, remote]) expect((yield* ask(each, "hello")).said).toBe("hello")
+      const open = yield* Tcp.connect(remote)
+      yield* open.write("before")
+      yield* open.received(6)
       write("new")
       yield* server.signal("SIGHUP")
       yield* server.awaitLine(/read \S+rules\.yaml again: 1 users/)
-      expect((yield* ask(port, "hello")).how).toBe("ECONNRESET")
+      for (const each of [port, listen]) expect((yield* ask(each, "hello")).how).toBe("ECONNRESET")
       yield* client.awaitLine(/to 127\.0\.0\.1:\d+: the server does not allow it/)
+      yield* freed(remote)
+      yield* open.write(" after") // connections go on
+      expect(text(yield* open.received(12))).toBe("before after")
       expect((yield* reach(server.url, target, "new")).said).toBe("hello")
     }))
 

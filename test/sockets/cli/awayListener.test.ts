@@ -27,6 +27,7 @@ const makeClient = (holders: Holders, user: string, patience: Duration.Duration)
       session: ends.peer,
       policy: { decide: () => allowed },
       user,
+      isCurrent: () => true,
       isAuthenticated: true,
       target: Option.none(),
       keepAlive: Duration.zero,

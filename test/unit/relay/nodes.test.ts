@@ -4,6 +4,8 @@ import * as RelayDirectory from "effect-wsmux/RelayDirectory"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as TestClock from "effect/TestClock"
 
 for (const name of ["site", undefined]) {
   it.scoped(`Nodes keep no answer of the directory when news of ${name ?? "all names"} came before it`, () =>
@@ -62,4 +64,27 @@ it.scoped("Nodes ask the directory once when many requests look for one name at 
     expect(yield* Fiber.join(others)).toEqual(Array.from({ length: 9 }, () => expect.objectContaining({ status: 503 })))
     expect((yield* open).status).toBe(503) // the answer is new
     expect(looks).toBe(1)
+  }))
+
+it.scoped("Nodes ask the directory again when it has not answered for 3 s", () =>
+  Effect.gen(function*() {
+    let looks = 0
+    const nodes = yield* Nodes.make({
+      node: { id: "own", url: "ws://own" },
+      secret: "a secret of the tests",
+      directory: {
+        ...yield* RelayDirectory.makeMemory,
+        find: () => Effect.suspend(() => looks++ === 0 ? Effect.never : Effect.succeedNone)
+      },
+      ttlMillis: 15_000,
+      onFound: () => {},
+      memoryMillis: 10_000,
+      now: () => 0,
+      session: {}
+    })
+    const open = Effect.scoped(nodes.open("site", { kind: "http" }))
+    const first = yield* Effect.fork(Effect.flip(open))
+    yield* TestClock.adjust("3 seconds")
+    expect(yield* Fiber.join(first)).toMatchObject({ status: 503, message: "the directory of names is away" })
+    expect([yield* open, looks]).toEqual([Option.none(), 2])
   }))

@@ -1,3 +1,4 @@
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { mkdtempSync, rmSync } from "node:fs"
 import * as Net from "node:net"
@@ -78,3 +79,16 @@ export const folder = Effect.acquireRelease(
 
 /** No process listens at port 1. */
 export const closed = "127.0.0.1:1"
+
+/** Waits until no process listens at the port. */
+export const freed = (port: number, limit: Duration.DurationInput = "30 seconds") =>
+  Effect.async<boolean>((resume) => {
+    const socket = Net.connect({ port, host: "127.0.0.1" })
+    socket.on("connect", () => resume(Effect.succeed(false)))
+    socket.on("error", () => resume(Effect.succeed(true)))
+    return Effect.sync(() => socket.destroy())
+  }).pipe(
+    Effect.zipLeft(Effect.sleep(50)),
+    Effect.repeat({ until: (isFree) => isFree }),
+    within(limit, `the end of the listener at port ${port}`)
+  )

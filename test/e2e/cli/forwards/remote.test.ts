@@ -1,28 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Net from "node:net"
 import { text } from "../../../support/bytes.js"
-import { within } from "../../../support/within.js"
 import { connectWith, run, serveWith } from "../inProcess.js"
 import * as Tcp from "../tcp.js"
 import * as Process from "./commands.js"
-import { ask, askPath, folder, listenerFor, portFor } from "./commands.js"
+import { ask, askPath, folder, freed, listenerFor, portFor } from "./commands.js"
 
 const hello = { how: "end", said: "hello" }
-
-/** Waits until no process listens at the port. */
-const freed = (port: number, limit: Duration.DurationInput = "30 seconds") =>
-  Effect.async<boolean>((resume) => {
-    const socket = Net.connect({ port, host: "127.0.0.1" })
-    socket.on("connect", () => resume(Effect.succeed(false)))
-    socket.on("error", () => resume(Effect.succeed(true)))
-    return Effect.sync(() => socket.destroy())
-  }).pipe(
-    Effect.zipLeft(Effect.sleep(50)),
-    Effect.repeat({ until: (isFree) => isFree }),
-    within(limit, `the end of the listener at port ${port}`)
-  )
 
 describe("wsmux connect -R", () => {
   it.scopedLive("wsmux connect forwards the connections of two listeners at the server to their targets", () =>

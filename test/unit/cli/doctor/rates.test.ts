@@ -22,6 +22,10 @@ describe("Meter", () => {
     expect(measured([[500, mb / 2], [1000, mb / 2], [1500, 10 * mb], [2000, 10 * mb], [2001, mb]])).toEqual([20, 4])
   })
 
+  it("Meter tells the rate of all bytes when a burst comes in a short time after the warm-up", () => {
+    expect(measured([[500, mb], [1999, mb], [2000, 10 * mb]])).toEqual([6, 3])
+  })
+
   it("Meter tells the rate of all bytes when the way became slower after the warm-up", () => {
     expect(measured([[500, 10 * mb], [1000, 10 * mb], [2000, mb]])).toEqual([10.5, 3])
   })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import type { Target } from "effect-wsmux/cli/policy/policy"
 import { parse } from "effect-wsmux/cli/rules/file"
-import { Client, make } from "effect-wsmux/cli/rules/users"
+import { make } from "effect-wsmux/cli/rules/users"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { SignJWT, UnsecuredJWT } from "jose"
@@ -72,7 +72,7 @@ describe("Users", () => {
     Effect.gen(function*() {
       const { authenticate } = users(everything)
       expect(yield* authenticate(request(`Bearer ${yield* jwt()}`))).toEqual(
-        new Client({ user: "jwt:grace", credential: "jwt" })
+        expect.objectContaining({ user: "jwt:grace" })
       )
     }))
 
@@ -113,6 +113,8 @@ describe("Users", () => {
       expect(clients.map(isCurrent)).toEqual([true, true, true, true])
       const ada = (tokens: string) => `users: {ada: {tokens: [${tokens}]}, deploy: {}}`
       expect(clients.map(users(ada(`"${sha256("other-token")}"`)).isCurrent)).toEqual([false, true, false, false])
+      const rotated = everything.replace(secret, `${secret}!`)
+      expect(clients.map(users(rotated).isCurrent)).toEqual([true, true, true, false])
       const moved = `users: {ada: {}, eve: {tokens: ["${sha256("other-token")}"]}}`
       expect(clients.map(users(moved).isCurrent)).toEqual([false, false, false, false])
     }))

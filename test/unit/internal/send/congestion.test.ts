@@ -228,6 +228,17 @@ describe("CongestionController", () => {
     expect(link.run(5000)).toBeGreaterThan(0.9 * 50_000 * 5000)
   })
 
+  it("CongestionController queues little when the network becomes faster all the time", () => {
+    const link = makeNetwork({ rate: 200, trip: 20 })
+    link.run(2000)
+    const delays = Array.from({ length: 60 }, () => {
+      link.slow(1.05)
+      link.run(100)
+      return link.delay
+    })
+    expect(Math.max(...delays.slice(10))).toBeLessThan(100)
+  })
+
   it("CongestionController queues little more than 100 ms when the network fades for 5 s", () => {
     const link = makeNetwork({ rate: 2000, trip: 10 })
     link.run(2000)
