@@ -60,7 +60,8 @@ export const resumedClient = ({ seed, url }: { readonly url: string; readonly se
       }))
     yield* Effect.forkScoped(count)
     // adapters leave their labels out before the peer's first message has come
-    yield* Effect.scoped(Effect.flatMap(session.open({ label: "ready" }), (stream) => stream.end))
+    // read to its end, since a stream that is left before is reset, which the server counts as a fault
+    yield* Session.withStream(session, (stream) => Effect.zipRight(stream.end, stream.read), { label: "ready" })
     const rpc = yield* Rpc.connect(session)
     const http = yield* Effect.map(
       Layer.build(
