@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import * as AgentName from "../internal/text/agentName.js"
 import { plainText } from "../internal/text/plainText.js"
 import * as TcpTunnel from "../TcpTunnel.js"
 import { ConnectFailure } from "../WsmuxError.js"
@@ -25,8 +26,8 @@ export const id: Options.Options<Option.Option<string>> = Options.text("websockt
   Options.withPseudoName("id"),
   Options.withDescription("Join a Go websocktunnel by this id, and serve --target at its public URL."),
   Options.filterMap(
-    (text) => /^[\w~.%-]{1,256}$/.test(text) ? Option.some(text) : Option.none(),
-    "--websocktunnel: expected an id of letters, digits and _ ~ . % -"
+    (text) => AgentName.isName(text) ? Option.some(text) : Option.none(),
+    `--websocktunnel: expected an id of ${AgentName.characters}`
   ),
   Options.optional
 )

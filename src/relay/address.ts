@@ -1,13 +1,11 @@
 import type * as Http from "node:http"
+import { isName } from "../internal/text/agentName.js"
 
 /** The name that a request asks for, and the target of the request at the agent. */
 export interface Asked {
   readonly name: string
   readonly target: string
 }
-
-/** The names that websocktunnel allows. */
-export const isName = (text: string): boolean => /^[\w~.%-]{1,256}$/.test(text)
 
 /** Whether a name can be a host below a domain. Hosts have no capitals, and a label has no dot. */
 export const isHost = (name: string): boolean => /^[a-z\d](?:[a-z\d_-]{0,61}[a-z\d])?$/.test(name)

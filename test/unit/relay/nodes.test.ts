@@ -7,26 +7,35 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 
+const node = { id: "own", url: "ws://own" }
+
+/** The nodes of a directory that finds names by this function. */
+const nodesWith = (
+  find: RelayDirectory.Service["find"],
+  onFound: (name: string, entry: RelayDirectory.Entry) => void = () => {}
+) =>
+  Effect.flatMap(RelayDirectory.makeMemory, (directory) =>
+    Nodes.make({
+      node,
+      secret: "a secret of the tests",
+      directory: { ...directory, find },
+      ttlMillis: 15_000,
+      onFound,
+      memoryMillis: 10_000,
+      now: () => 0,
+      session: {}
+    }))
+
 for (const name of ["site", undefined]) {
   it.scoped(`Nodes keep no answer of the directory when news of ${name ?? "all names"} came before it`, () =>
     Effect.gen(function*() {
-      const node = { id: "own", url: "ws://own" }
       const answers = yield* Effect.replicateEffect(Deferred.make<RelayDirectory.Entry>(), 2)
       const found: Array<number> = []
       let looks = 0
-      const nodes = yield* Nodes.make({
-        node,
-        secret: "a secret of the tests",
-        directory: {
-          ...yield* RelayDirectory.makeMemory,
-          find: () => Effect.asSome(Deferred.await(answers[looks++]!))
-        },
-        ttlMillis: 15_000,
-        onFound: (_name, entry) => void found.push(entry.nodes[0]!.agents),
-        memoryMillis: 10_000,
-        now: () => 0,
-        session: {}
-      })
+      const nodes = yield* nodesWith(
+        () => Effect.asSome(Deferred.await(answers[looks++]!)),
+        (_name, entry) => void found.push(entry.nodes[0]!.agents)
+      )
       const opening = yield* Effect.fork(Effect.flip(Effect.scoped(nodes.open("site", { kind: "http" }))))
       yield* Effect.repeat(Effect.yieldNow(), { until: () => looks === 1 })
       nodes.forget(name)
@@ -41,19 +50,7 @@ it.scoped("Nodes ask the directory once when many requests look for one name at 
   Effect.gen(function*() {
     const answer = yield* Deferred.make<RelayDirectory.Entry>()
     let looks = 0
-    const nodes = yield* Nodes.make({
-      node: { id: "own", url: "ws://own" },
-      secret: "a secret of the tests",
-      directory: {
-        ...yield* RelayDirectory.makeMemory,
-        find: () => Effect.suspend(() => (looks++, Effect.asSome(Deferred.await(answer))))
-      },
-      ttlMillis: 15_000,
-      onFound: () => {},
-      memoryMillis: 10_000,
-      now: () => 0,
-      session: {}
-    })
+    const nodes = yield* nodesWith(() => Effect.suspend(() => (looks++, Effect.asSome(Deferred.await(answer)))))
     const open = Effect.flip(Effect.scoped(nodes.open("site", { kind: "http" })))
     const first = yield* Effect.fork(open)
     yield* Effect.yieldNow()
@@ -69,19 +66,7 @@ it.scoped("Nodes ask the directory once when many requests look for one name at 
 it.scoped("Nodes ask the directory again when it has not answered for 3 s", () =>
   Effect.gen(function*() {
     let looks = 0
-    const nodes = yield* Nodes.make({
-      node: { id: "own", url: "ws://own" },
-      secret: "a secret of the tests",
-      directory: {
-        ...yield* RelayDirectory.makeMemory,
-        find: () => Effect.suspend(() => looks++ === 0 ? Effect.never : Effect.succeedNone)
-      },
-      ttlMillis: 15_000,
-      onFound: () => {},
-      memoryMillis: 10_000,
-      now: () => 0,
-      session: {}
-    })
+    const nodes = yield* nodesWith(() => Effect.suspend(() => looks++ === 0 ? Effect.never : Effect.succeedNone))
     const open = Effect.scoped(nodes.open("site", { kind: "http" }))
     const first = yield* Effect.fork(Effect.flip(open))
     yield* TestClock.adjust("3 seconds")

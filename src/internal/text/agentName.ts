@@ -1,4 +1,4 @@
-/** A name of an agent, as the relay and websocktunnel allow. */
+/** A name of an agent, as websocktunnel allows for its ids. */
 export const isName = (text: string): boolean => /^[\w~.%-]{1,256}$/.test(text)
 
 /** The characters of a name, for the message of a fault. */
