@@ -28,7 +28,7 @@ export const wayOptions = {
   headers: Shared.headers,
   proxy: Options.redacted("proxy").pipe(
     Options.withDescription(
-      "Proxy, as http://user:password@host or socks5://host; default HTTPS_PROXY, or none."
+      "Proxy, as http://user:password@host or socks5://host; default HTTPS_PROXY."
     ),
     Options.optional
   ),

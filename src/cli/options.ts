@@ -91,7 +91,7 @@ export const maxReconnectInterval: Options.Options<Option.Option<Duration.Durati
   "max-reconnect-interval"
 ).pipe(
   Options.withPseudoName("duration"),
-  Options.withDescription("With --reconnect: the longest wait between two attempts, 500ms or more; default 30s."),
+  Options.withDescription("With --reconnect: the longest wait between attempts, from 500ms; default 30s."),
   Options.filterMap(parseDuration, "--max-reconnect-interval: expected a duration such as 500ms, 30s or 5m"),
   // below the first ceiling no wait would grow, and a server that is away would be dialled without a pause
   Options.filterMap(

@@ -54,7 +54,7 @@ export const local = repeated({
   name: "local",
   short: "L",
   pseudo: "[bind:]port:host:port",
-  description: "Accept here, connect from the server. Also unix sockets by path, and udp: before.",
+  description: "Accept here, connect from the server. Also: unix sockets by path, udp:53:dns:53.",
   expected: twoPlaces,
   parse: (text) => Spec.parse("local", text)
 })
