@@ -4,23 +4,15 @@ import { ResetCode } from "effect-wsmux/MuxStream"
 import * as Session from "effect-wsmux/Session"
 import { type CloseInfo, Transport } from "effect-wsmux/Transport"
 import * as Effect from "effect/Effect"
-import * as fs from "node:fs"
 import { bytes } from "../../support/bytes.js"
+import { linesOf } from "../../support/dialectExamples.js"
 import { quiet, start } from "../../support/observe.js"
 import { decodeMessage, goAway, hello, open, reset, stop } from "../../support/records.js"
 import { ack, dat, fin } from "../../support/scriptedPeer.js"
 import { readAll, settle } from "../../support/sessions.js"
 
 /** The lines of the example in `src/README.md`: who sends, the message, and its name. */
-const example = Array.from(
-  fs.readFileSync(new URL("../../../src/README.md", import.meta.url), "utf8")
-    .matchAll(/^(client|server) {2}([0-9a-f ]+?) {2,}([A-Z]+)\b.*$/gm),
-  ([, from, hex, name]) => ({
-    from,
-    name,
-    message: Uint8Array.from(hex!.match(/[0-9a-f]{2}/g)!, (byte) => parseInt(byte, 16))
-  })
-)
+const example = linesOf("An example")
 
 const introduction = hello({ features: 15, window: 1024, earlyCredit: { perStream: 1024, inAll: 1024 * 1024 } })
 const first = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0)
