@@ -88,6 +88,7 @@ class DiallingEnd<E, R> implements Owner {
   #regaining: Fiber.RuntimeFiber<void> | undefined
   #state: ResumptionState = { _tag: "Connected", resumed: 0 }
   #shownState: SubscriptionRef.SubscriptionRef<ResumptionState> | undefined
+  #isClosed = false
 
   constructor(parts: Parts<E, R>) {
     this.#parts = parts
@@ -95,6 +96,7 @@ class DiallingEnd<E, R> implements Owner {
 
   /** Ends the transport for good, and waits until its carrier has been released. */
   close(): Effect.Effect<void> {
+    this.#isClosed = true
     this.#transport?.end(lost(undefined))
     return this.#parts.forks.end()
   }
@@ -114,6 +116,7 @@ class DiallingEnd<E, R> implements Owner {
       Effect.sync(() => {
         const transport = this.#transport = new DialledTransport(carrier, this)
         transport.begin()
+        if (this.#isClosed) transport.end(lost(undefined)) // during the dial
         return transport
       })
     )

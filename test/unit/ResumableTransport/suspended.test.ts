@@ -148,6 +148,28 @@ describe("a suspended session", () => {
       expect([server.links[1]!.client.pollWritable(), server.links[1]!.server.pollWritable()]).toEqual([false, false])
     }))
 
+  it.scoped("ResumableTransport.connect gives an ended transport when its scope closes during the dial", () =>
+    Effect.gen(function*() {
+      const server = yield* makeServer({ server: quiet })
+      const scope = yield* Scope.make()
+      const dial = Effect.delay(server.dial, "1 second")
+      const connecting = yield* start(Scope.extend(ResumableTransport.connect(dial), scope))
+      yield* Scope.close(scope, Exit.void)
+      yield* TestClock.adjust("1 second")
+      const transport = yield* Fiber.join(connecting)
+      const ends: Array<number> = []
+      transport.listen({
+        onMessage: () => {},
+        onText: () => {},
+        onWritable: () => {},
+        onClose: ({ code }) => ends.push(code)
+      })
+      yield* settle
+      expect(ends).toEqual([1006])
+      expect((yield* SubscriptionRef.get(transport.state))._tag).toBe("Ended")
+      expect(server.links.map(({ client }) => client.pollWritable())).toEqual([false])
+    }))
+
   it.scoped("MuxStream.write fails with WriteTimeout when its deadline passes in a suspended session", () =>
     Effect.gen(function*() {
       const { far, near, network } = yield* makeSuspended()
