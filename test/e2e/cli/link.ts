@@ -18,8 +18,10 @@ export const makeLink = (port: number) =>
       near.pipe(far).pipe(near)
     })
     yield* listening(server)
+    /** Answers how many sockets were reset: two for each connection. */
     const cut = Effect.sync(() => {
       for (const socket of sockets) socket.resetAndDestroy()
+      return sockets.size
     })
     return { port: portOf(server), cut }
   })
