@@ -5,7 +5,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Http from "node:http"
-import { isIPv6 } from "node:net"
+import { isIP } from "node:net"
 import type { ConnectionOptions } from "node:tls"
 import { redacted } from "../Address.js"
 import { isWebSocketUrl } from "../internal/text/isWebSocketUrl.js"
@@ -21,6 +21,8 @@ import * as Proxy from "./proxy.js"
 import { tell } from "./resumption.js"
 import * as Tls from "./tls.js"
 import { bearer } from "./token.js"
+
+const expectedName = "expected the name of a host, such as www.example.com"
 
 /** The options that tell how to dial one URL. */
 export const wayOptions = {
@@ -38,11 +40,13 @@ export const wayOptions = {
   sni: Options.text("sni").pipe(
     Options.withPseudoName("name"),
     Options.withDescription("Name of the server for TLS, where it differs from that of the URL."),
-    // node:tls would take an empty name for none
+    // RFC 6066, section 3
     Options.filterMap(
-      (name) => isIPv6(name) ? Option.some(name) : Place.parseHost(name),
-      "--sni: expected the name of a host, such as www.example.com"
+      (name) => isIP(name.replace(/^\[(.*)\]$/, "$1")) === 0 ? Option.some(name) : Option.none(),
+      `--sni: ${expectedName}, since TLS takes no addresses there`
     ),
+    // node:tls would take an empty name for none
+    Options.filterMap(Place.parseHost, `--sni: ${expectedName}`),
     Options.optional
   )
 }

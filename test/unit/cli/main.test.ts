@@ -198,6 +198,12 @@ describe("wsmux", () => {
         "--sni: expected the name of a host, such as www.example.com"
       ] as const
     ),
+    ...["127.0.0.1", "::1", "[::1]"].map((address) =>
+      [
+        ["connect", `wss://${closedPort}`, "--listen", "127.0.0.1:0", "--sni", address],
+        "--sni: expected the name of a host, such as www.example.com, since TLS takes no addresses there"
+      ] as const
+    ),
     [[...connecting, "--sni", "a.example"], "--sni: expected a wss:// address beside it"],
     [
       [...connecting, "--proxy", "ftp://user:secret@host"],
