@@ -12,6 +12,7 @@ import * as Argv from "./argv.js"
 import { check } from "./check.js"
 import * as ConfigArgs from "./config/args.js"
 import { checkFile, config } from "./config/command.js"
+import * as Faults from "./config/faults.js"
 import * as Reload from "./config/reload.js"
 import { connect } from "./connect.js"
 import { demo } from "./demo.js"
@@ -50,7 +51,19 @@ const run = Command.run(wsmux, { name: "wsmux", version })
 /** Runs the command line. Completes with the exit code: 0, 1 after a failure, 2 after a fault of the arguments. */
 export const main = ([node = "", script = "", ...args]: ReadonlyArray<string>): Effect.Effect<number> =>
   coded(
-    Effect.flatMap(ConfigArgs.expand(subcommands, args), (expanded) =>
+    Effect.catchIf(
+      running(node, script, args),
+      ValidationError.isValidationError,
+      (error) =>
+        Effect.flatMap(Faults.ofCommandLine(args), (faults) =>
+          faults.length > 1 ? usage(`--config: ${faults.join("; ")}`) : Effect.fail(error))
+    )
+  )
+
+const running = (node: string, script: string, args: ReadonlyArray<string>) =>
+  Effect.flatMap(
+    ConfigArgs.expand(subcommands, args),
+    (expanded) =>
       Either.match(Argv.prepare(subcommands, expanded.args), {
         onLeft: usage,
         onRight: (prepared) =>
@@ -58,7 +71,7 @@ export const main = ([node = "", script = "", ...args]: ReadonlyArray<string>): 
             run([node, script, ...prepared]),
             prepared.at(-1) === "--help" ? prepared.slice(0, -2) : []
           )
-      }).pipe(Effect.provideService(Reload.Typed, expanded), ConfigArgs.placing(expanded)))
+      }).pipe(Effect.provideService(Reload.Typed, expanded), ConfigArgs.placing(expanded))
   )
 
 /** Runs a worker of `serve --workers`. Completes with the exit code: 0, or 1 after a failure. */

@@ -62,13 +62,28 @@ export const expand = (subcommands: ReadonlyArray<Argv.Subcommand>, args: Readon
     const origin = yield* Effect.flatMap(
       text === undefined ? readText(path) : Effect.succeed(text),
       (text) => originOf(path, text, subcommand)
-    ).pipe(Effect.catchAll(([fault]) => usage(`--config: ${fault}`)))
+    ).pipe(Effect.catchAll((faults) => usage(`--config: ${faults.join("; ")}`)))
     const config = unseen(origin.config, seen, positional)
     return {
       typed: args,
       args: [command!, ...toArgs(config), ...own],
       origin: { ...origin, config }
     } satisfies Expanded
+  })
+
+/**
+ * Surveys the configuration file of a command line, without the values that the command line replaces. Completes with
+ * undefined without a file that can be read.
+ *
+ * @param typed the arguments behind the name of the command
+ */
+export const surveyTyped = (subcommand: Argv.Subcommand, typed: ReadonlyArray<string>) =>
+  Effect.gen(function*() {
+    const { path, positional, seen } = typedOf(typed, Argv.declared(subcommand))
+    const text = path === undefined ? undefined : yield* Effect.orElseSucceed(readText(path), () => undefined)
+    if (path === undefined || text === undefined) return undefined
+    const { faults, origin } = survey(path, text, subcommand)
+    return { faults, origin: { ...origin, config: unseen(origin.config, seen, positional) } }
   })
 
 /** Runs the parser of a command. Its faults tell the place of a value in the configuration file. */

@@ -58,7 +58,7 @@ export const follow = (
     const warn = (fault: string) => Effect.logWarning(`${fault}; the former rules stay in force`)
     yield* Followed.follow(path, text, (current) =>
       Either.match(parse(current, options, false), {
-        onLeft: ([fault]) => warn(`${path}:${fault}`),
+        onLeft: (faults) => warn(`${path}:${faults.join("; ")}`),
         onRight: (next) => use(next, current)
       }))
     return () => rules

@@ -13,7 +13,7 @@ export const read = (path: string) =>
     const files = yield* FileSystem.FileSystem
     const text = yield* Effect.catchAll(files.readFileString(path), () => usage(`--rules: ${path} cannot be read`))
     return yield* Either.match(parse(text), {
-      onLeft: ([fault]) => usage(`--rules: ${path}:${fault}`),
+      onLeft: (faults) => usage(`--rules: ${faults.map((fault) => `${path}:${fault}`).join("; ")}`),
       onRight: (file) => Effect.succeed({ file, text })
     })
   })
@@ -36,7 +36,7 @@ export const watch = (path: string): Effect.Effect<
     }
     yield* Followed.follow(path, first.text, (text) =>
       Either.match(parse(text), {
-        onLeft: ([fault]) => Effect.logWarning(`${path}:${fault}; the former rules stay in force`),
+        onLeft: (faults) => Effect.logWarning(`${path}:${faults.join("; ")}; the former rules stay in force`),
         onRight: use
       }))
     return {

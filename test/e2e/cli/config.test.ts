@@ -180,6 +180,37 @@ describe("wsmux --config", () => {
       expect(stderr).toContain(`; ${path}:3:8: grace: expected`)
     }))
 
+  it.scopedLive("wsmux serve and connect tell all faults of their files at the start, in one line", () =>
+    Effect.gen(function*() {
+      const files = yield* folder
+      const placesOf = (args: ReadonlyArray<string>, path: string) =>
+        Effect.map(run(args), ({ code, stderr, stdout }) => {
+          expect({ code, stdout, line: /^wsmux: --(config|rules): .*\n$/.test(stderr) }).toEqual({
+            code: 2,
+            stdout: "",
+            line: true
+          })
+          return stderr.split(`${path}:`).slice(1).map((fault) => fault.replace(/: (expected|unknown) .*\n?$/, ""))
+        })
+      const serving = "listen: 127.0.0.1:0\ntarget: {a: 1}\ngrace: x\nallow: [db, \"db:1\", {a: 1}]\nalow: 1\n"
+      const serve = written(files, "serve.yaml", serving)
+      const all = ["2:9: target", "3:8: grace", "4:9: allow", "4:21: allow", "5:1"]
+      expect(yield* placesOf(["serve", "--config", serve], serve)).toEqual(all)
+      // the command line replaces a value
+      expect(yield* placesOf(["serve", "--grace", "1s", "--config", serve], serve)).toEqual(
+        all.filter((place) => place !== "3:8: grace")
+      )
+      const connect = written(files, "connect.yaml", "url: ws://host\nlocal: [x, \"1:db\"]\nreconnect: 3\n")
+      expect(yield* placesOf(["connect", `--config=${connect}`], connect)).toEqual([
+        "2:9: local",
+        "2:12: local",
+        "3:12: reconnect"
+      ])
+      const rules = written(files, "rules.yaml", "users:\n  ada: {allow: [db]}\n  bob: {alow: []}\njwks: a\n")
+      const places = yield* placesOf(["serve", "--listen", "127.0.0.1:0", "--rules", rules], rules)
+      expect(places.map((place) => place.replace(/: .*$/, ""))).toEqual(["2:17", "3:9", "4:1"])
+    }))
+
   it.scopedLive("wsmux config check checks a rules file, and names it where options are expected", () =>
     Effect.gen(function*() {
       const files = yield* folder
