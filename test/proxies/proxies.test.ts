@@ -268,48 +268,6 @@ for (const name of found) {
   })
 }
 
-/** Those whose default time-out a test can wait for. */
-const patient = found.filter((name) => ["nginx", "haproxy", "apache"].includes(name))
-
-describe.skipIf(process.env.WSMUX_RUNTIMES !== "full").each(patient)("%s with its default time-out", (name) => {
-  it(`wsmux keeps a silent connection when ${name} has its default time-out`, async () => {
-    const target = createServer((socket: Socket) => void socket.on("error", () => {}).pipe(socket))
-    target.listen(0, "127.0.0.1")
-    await once(target, "listening")
-    const children: Array<ChildProcess> = []
-    const start = (...args: ReadonlyArray<string>) => {
-      const child = wsmux(...args)
-      children.push(child)
-      return child
-    }
-    let proxy: Proxy | undefined
-    try {
-      const address = `127.0.0.1:${(target.address() as AddressInfo).port}`
-      const serve = start("serve", "--listen", "127.0.0.1:0", "--target", address, "--keep-alive", "off")
-      const [, served] = await lineOf(serve, /^listening on ws:\/\/127\.0\.0\.1:(\d+)/)
-      proxy = await startProxy(name, Number(served))
-      const dialled = ["connect", `ws://127.0.0.1:${proxy.port}`, "--listen", "127.0.0.1:0", "--resume", "off"]
-      const [kept, cut] = [start(...dialled), start(...dialled, "--keep-alive", "off")]
-      const [, local] = await lineOf(kept, /^listening on 127\.0\.0\.1:(\d+)/)
-      const socket = connect({ port: Number(local), host: "127.0.0.1" })
-      const answer = async (text: string) => {
-        socket.write(text)
-        return String((await once(socket, "data"))[0])
-      }
-      expect(await answer("before")).toBe("before")
-      // the session without pings shows that the time-out has passed
-      expect((await once(cut, "exit"))[0]).toBe(1)
-      expect(await answer("after")).toBe("after")
-      expect(kept.exitCode).toBe(null)
-      socket.destroy()
-    } finally {
-      for (const child of children) child.kill("SIGKILL")
-      target.close()
-      await proxy?.stop()
-    }
-  }, 400_000)
-})
-
 /** The answer of each proxy to headers of 70,000 bytes. */
 const tooLarge: Readonly<Record<string, string>> = {
   nginx: "400",

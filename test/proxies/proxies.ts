@@ -100,10 +100,10 @@ export const kinds: Readonly<Record<string, Kind>> = {
     program: "apache2",
     packageName: "apache2",
     args: (folder) => ["-X", "-d", folder, "-f", join(folder, "config")],
-    defaultIdle: "300 s",
+    defaultIdle: "300 s in Debian's configuration",
     speaksHttp2: true,
     takesExtendedConnect: true,
-    config: ({ folder, idle, lines, port, tlsPort }) =>
+    config: ({ folder, idle = 300, lines, port, tlsPort }) =>
       [
         ...["mpm_event", "authz_core", "proxy", "proxy_http", "ssl", "http2"].map((name) =>
           `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`
@@ -112,7 +112,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
         `PidFile ${folder}/pid`,
         `ErrorLog ${folder}/error.log`,
         `DefaultRuntimeDir ${folder}`,
-        ...(idle === undefined ? [] : [`Timeout ${idle}`]),
+        `Timeout ${idle}`,
         `Listen 127.0.0.1:${port}`,
         `Listen 127.0.0.1:${tlsPort}`,
         "Protocols h2 http/1.1",
