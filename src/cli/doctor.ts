@@ -77,7 +77,7 @@ const examine = (given: Given, way: Dialling.Way, say: (finding: Finding) => Eff
     const { finding: found, peer } = yield* Peer.identify(line, times)
     yield* say(Peer.roundTripFinding(times, reached.time))
     const measured = peer === "native"
-      ? yield* Rates.measure(dial, median(times))
+      ? yield* Rates.measure(dial, median(times), Peer.relayOf(line.transport))
       : [found, ...(peer === "go" ? Rates.unmeasured(false) : [])]
     yield* Effect.forEach(measured, say)
     if (Option.isSome(given.idle)) {

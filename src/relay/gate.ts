@@ -38,6 +38,9 @@ export const nameHeader = "x-websocktunnel-id"
 /** The header of the answer that tells an agent its public URL. */
 export const urlHeader = "x-websocktunnel-client-url"
 
+/** The header of the answer that tells a client the name whose agents its streams reach. */
+export const relayHeader = "wsmux-relay"
+
 /** The header by which an agent of this package tells which program it is. Its streams have labels. */
 export const programHeader = "wsmux-relay-agent"
 

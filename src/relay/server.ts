@@ -138,8 +138,16 @@ export const make = (
       maxConnections: settings.limits.maxAgents,
       authorize: (request) =>
         Effect.flatMap(Clock.currentTimeMillis, (time) => Gate.admit(request, settings, names, peers, time / 1000)),
-      answerHeaders: (request, principal): Record<string, string> =>
-        principal.kind === "agent" ? { [Gate.urlHeader]: urlFor(request, principal.name) } : {}
+      answerHeaders: (request, principal): Record<string, string> => {
+        switch (principal.kind) {
+          case "agent":
+            return { [Gate.urlHeader]: urlFor(request, principal.name) }
+          case "client":
+            return { [Gate.relayHeader]: principal.name }
+          case "node":
+            return {}
+        }
+      }
     })
     const sessions = yield* SessionServer.fromTransportServer(transports, sessionSettings(settings))
     const owner = {

@@ -82,6 +82,20 @@ export const roundTripFinding = (times: ReadonlyArray<number>, connect: number):
     : ok("round trip", detail)
 }
 
+/** A relay: by whose agents this client is served, or where this agent is reached. */
+export type Relay =
+  | { readonly of: "client"; readonly name: string }
+  | { readonly of: "agent"; readonly url: string }
+
+/** Tells by the answer to the upgrade whether the peer is a relay. Go's websocktunnel answers agents alike. */
+export const relayOf = ({ upgrade }: Transport): Relay | undefined => {
+  const { "wsmux-relay": name, [urlHeader]: url } = upgrade?.headers ?? {}
+  if (typeof name === "string") return { of: "client", name }
+  return typeof url === "string" ? { of: "agent", url } : undefined
+}
+
+const urlHeader = "x-websocktunnel-client-url"
+
 /** What the other end of the WebSocket is. */
 export type Peer = "native" | "go" | "other"
 
@@ -114,9 +128,9 @@ export const identify = (line: Line, times: ReadonlyArray<number>) =>
       return found("native", ok("peer", "speaks the dialect of wsmux"))
     }
     if (first !== undefined) return found("other", stranger(first))
-    const clientUrl = transport.upgrade?.headers["x-websocktunnel-client-url"]
-    if (typeof clientUrl === "string") {
-      return found("go", ok("peer", `a websocktunnel proxy, which serves this client at ${clientUrl}`))
+    const relay = relayOf(transport)
+    if (relay?.of === "agent") {
+      return found("go", ok("peer", `a websocktunnel proxy, which serves this client at ${relay.url}`))
     }
     transport.send([syn])
     const answer = yield* next(patience.accept)

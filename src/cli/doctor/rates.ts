@@ -11,6 +11,7 @@ import * as Codes from "../forwards/codes.js"
 import * as Labels from "../forwards/labels.js"
 import { settings } from "../session.js"
 import { fail, type Finding, median, millis, ok, warn } from "./finding.js"
+import type { Relay } from "./peer.js"
 
 /** How long each direction is measured. The server ends a measurement after five seconds or 64 MiB. */
 const duration = 2000
@@ -34,7 +35,8 @@ const sending = 1500
 /** Tells what a peer with the dialect serves, and measures where the server lets its clients measure. */
 export const measure = (
   dial: Effect.Effect<Transport, ConnectFailure, Scope.Scope>,
-  trip: number
+  trip: number,
+  relay: Relay | undefined
 ): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function*() {
     const session = yield* Effect.provideServiceEffect(Session.makeClient(), Transport, dial)
@@ -45,15 +47,10 @@ export const measure = (
     ).pipe(Effect.timeout("10 seconds"), Effect.option)
     const { dialect } = yield* session.snapshot
     const software = dialect.state === "native" ? `${dialect.software}, ${dialect.features.join(" ")}` : "unknown"
-    const program = warn(
-      "peer",
-      `speaks the dialect (${software}), and serves no forwards`,
-      "this is a program with effect-wsmux, and not wsmux serve"
-    )
     const served = new Set(Option.getOrElse(about, () => "").trim().split(" "))
     const isServer = Labels.features.split(" ").every((feature) => served.has(feature))
-    const peer = isServer ? ok("peer", `wsmux serve (${software}); forwards ${[...served].join(" ")}`) : program
-    if (!served.has(Labels.measures)) return [peer, ...unmeasured(isServer)]
+    const peer = peerFinding(software, isServer ? [...served].join(" ") : undefined, relay)
+    if (!served.has(Labels.measures)) return [peer, ...unmeasured(relay !== undefined ? "relay" : isServer)]
     return [peer, yield* throughput(session), yield* buffering(session, trip)]
   }).pipe(
     Effect.scoped,
@@ -63,9 +60,29 @@ export const measure = (
     )
   )
 
-/** The findings of a peer that does not measure. */
-export const unmeasured = (isServer: boolean): ReadonlyArray<Finding> => {
-  const advice = isServer
+/** Tells what a peer with the dialect is, and what it forwards, if it does. */
+export const peerFinding = (software: string, forwards: string | undefined, relay: Relay | undefined): Finding => {
+  if (relay?.of === "agent") return ok("peer", `wsmux relay (${software}), which serves this agent at ${relay.url}`)
+  if (relay !== undefined) {
+    const found = `wsmux relay (${software}), for clients of ${relay.name}`
+    return forwards === undefined
+      ? warn("peer", `${found}; no agent tells what it forwards`, "start wsmux agent with this name, and --allow")
+      : ok("peer", `${found}; the agent forwards ${forwards}`)
+  }
+  return forwards === undefined
+    ? warn(
+      "peer",
+      `speaks the dialect (${software}), and serves no forwards`,
+      "this is a program with effect-wsmux, and not wsmux serve"
+    )
+    : ok("peer", `wsmux serve (${software}); forwards ${forwards}`)
+}
+
+/** The findings of a peer that does not measure: a relay, or a server that does or does not serve forwards. */
+export const unmeasured = (peer: boolean | "relay"): ReadonlyArray<Finding> => {
+  const advice = peer === "relay"
+    ? "only wsmux serve measures, and no relay"
+    : peer
     ? "wsmux serve measures only with --token-file or --rules, for clients who authenticate"
     : "only a wsmux serve as new as this command measures, with --token-file or --rules"
   return ["throughput", "buffering"].map((check) => warn(check, "not measured: the peer does not offer it", advice))

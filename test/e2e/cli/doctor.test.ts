@@ -10,7 +10,7 @@ import { makeAuthority } from "../../support/certificates.js"
 import { describeGo, start as startGo } from "../interop/goPeer.js"
 import { secrets, startProxy, token } from "../interop/websocktunnel.js"
 import { folder, serveWith } from "./forwards/commands.js"
-import { run } from "./wsmux.js"
+import { run, start } from "./wsmux.js"
 
 const secret = "correct-horse-battery-staple"
 
@@ -97,6 +97,39 @@ describe("wsmux doctor", () => {
           detail: "not measured: the peer does not offer it",
           advice: "wsmux serve measures only with --token-file or --rules, for clients who authenticate"
         }
+      })
+    }))
+
+  it.scopedLive("wsmux doctor names the relay when it dials as a client of a name, and as an agent", () =>
+    Effect.gen(function*() {
+      const path = yield* folder
+      writeFileSync(`${path}/secret`, `${secret}-of-the-relay\n`)
+      const relaying = ["relay", "--secret-file", `${path}/secret`]
+      const relay = yield* start([...relaying, "--listen", "127.0.0.1:0"])
+      const [, url] = yield* relay.awaitLine(/^listening on (ws:\S+), agents are reached at /)
+      const tokenFor = (owner: string) =>
+        Effect.map(run([...relaying, "--token-for", owner]), ({ stdout }) => ({ WSMUX_TOKEN: stdout.trim() }))
+      const env = yield* tokenFor("ada@web")
+      const alone = yield* examine(`${url}/web`, [], env)
+      expect({ code: alone.code, ...alone.of("peer") }).toMatchObject({
+        code: 0,
+        verdict: "warn",
+        detail: expect.stringMatching(/^wsmux relay \(.*\), for clients of web; no agent tells what it forwards$/),
+        advice: "start wsmux agent with this name, and --allow"
+      })
+      const agent = yield* start(["agent", url!, "web", "--allow", "db:1"], { env: yield* tokenFor("web") })
+      yield* agent.awaitLine(/^reached at /)
+      const { code, of } = yield* examine(`${url}/web`, [], env)
+      expect({ code, ...of("peer") }).toMatchObject({
+        code: 0,
+        verdict: "ok",
+        detail: expect.stringMatching(/^wsmux relay \(.*\), for clients of web; the agent forwards tcp unix udp /)
+      })
+      expect(of("throughput")).toMatchObject({ verdict: "warn", advice: "only wsmux serve measures, and no relay" })
+      const other = yield* examine(url!, ["--header", "x-websocktunnel-id: other"], yield* tokenFor("other"))
+      expect(other.of("peer")).toMatchObject({
+        verdict: "ok",
+        detail: expect.stringMatching(/^wsmux relay \(.*\), which serves this agent at http:\S+\/other$/)
       })
     }))
 
@@ -356,7 +389,7 @@ describe("wsmux doctor", () => {
       })
     }))
 
-  it.scopedLive("wsmux doctor names --sni when the certificate is for other names", () =>
+  it.scopedLive("wsmux doctor tells to dial another name when the certificate is for other names", () =>
     Effect.gen(function*() {
       const path = yield* folder
       writeFileSync(`${path}/ca.pem`, authority.cert)
@@ -364,7 +397,7 @@ describe("wsmux doctor", () => {
       const { of } = yield* examine(`wss://localhost:${port}`, ["--tls-ca", `${path}/ca.pem`])
       expect(of("tls")).toMatchObject({
         verdict: "fail",
-        advice: "the certificate is for other names: dial one of them, or give --sni, such as 127.0.0.1"
+        advice: "the certificate is for other names: dial one of them"
       })
     }))
 
