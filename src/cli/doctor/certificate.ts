@@ -1,5 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Https from "node:https"
+import { isIP } from "node:net"
 import { type DetailedPeerCertificate, TLSSocket } from "node:tls"
 import { untrusted, type Way } from "../dialling.js"
 import { ofProxy } from "./answer.js"
@@ -68,12 +69,17 @@ const adviceForCertificate = (code: string, names: string, way: Way, hasCa: bool
   if (code === "CERT_HAS_EXPIRED") return "the certificate has expired: renew it at the server"
   if (code === "CERT_NOT_YET_VALID") return "the certificate is not valid yet: check the clocks of both machines"
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
-    return way.tls?.servername === undefined
-      ? `the certificate is for other names: dial one of them, or give --sni, such as ${names.split(", ")[0]}`
-      : "--sni names another server than the certificate"
+    return way.tls?.servername === undefined ? adviceForNames(names) : "--sni names another server than the certificate"
   }
   if (!untrusted.test(code)) return "the certificate is not valid: look at it by openssl s_client"
   return hasCa ? "--tls-ca names another authority" : "the authority is not known here: name it by --tls-ca"
+}
+
+/** What to do when a certificate has these names only. `--sni` takes no addresses. */
+export const adviceForNames = (names: string): string => {
+  const name = names.split(", ").find((name) => isIP(name) === 0)
+  const other = name === undefined ? "" : `, or give --sni, such as ${name}`
+  return `the certificate is for other names: dial one of them${other}`
 }
 
 /** The message of OpenSSL holds lines of its source, and the reason does not. */
