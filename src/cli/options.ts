@@ -149,13 +149,14 @@ const environmentToken = Effect.orDie(Config.withDefault(Config.redacted(Environ
 /** Headers of the upgrade request. Their values may be secret, so no message shows them. */
 export const headers: Options.Options<Readonly<Record<string, string>>> = Options.text("header").pipe(
   Options.withPseudoName("name:value"),
-  Options.withDescription("Header of the upgrade request. The option can be repeated."),
+  Options.withDescription("Header of the upgrade request, or @file with one in each line. Repeatable."),
   Options.repeated,
+  Options.mapEffect((given) => Effect.map(Effect.forEach(given, headersIn), (headers) => headers.flat())),
   Options.mapEffect((given) => {
     const headers = new Map<string, string>()
-    for (const header of given) {
-      const match = /^([\w!#$%&'*+.^`|~-]+):[ \t]*([\x20-\x7e\t]*?)[ \t]*$/.exec(header)
-      if (match === null) return usage("--header: expected name:value in ASCII, such as 'x-api-key: abc'")
+    for (const { fault, text } of given) {
+      const match = /^([\w!#$%&'*+.^`|~-]+):[ \t]*([\x20-\x7e\t]*?)[ \t]*$/.exec(text)
+      if (match === null) return usage(`--header: ${fault}`)
       const name = match[1]!.toLowerCase()
       if (handshakeHeaders.test(name)) return usage(`--header: ${name} belongs to the WebSocket handshake`)
       if (headers.has(name)) return usage(`--header: ${name} is given twice`)
@@ -164,6 +165,21 @@ export const headers: Options.Options<Readonly<Record<string, string>>> = Option
     return Effect.succeed(Object.fromEntries(headers))
   })
 )
+
+/** The headers of one option: its text, or the lines of its file. The list of processes shows no content of files. */
+const headersIn = (text: string) => {
+  if (!text.startsWith("@")) {
+    return Effect.succeed([{ text, fault: "expected name:value in ASCII, such as 'x-api-key: abc'" }])
+  }
+  const path = text.slice(1)
+  return Effect.map(
+    readFile("header", path),
+    ({ text }) =>
+      text.split(/\r?\n/).flatMap((line, i) =>
+        line === "" ? [] : [{ text: line, fault: `${path}:${i + 1}: expected name:value in ASCII` }]
+      )
+  )
+}
 
 const handshakeHeaders = /^(connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/
 
@@ -177,13 +193,15 @@ export const textFile = (name: string, description: string): Options.Options<Opt
   Options.text(name).pipe(
     Options.withPseudoName("file"),
     Options.withDescription(description),
-    Options.mapEffect((path) =>
-      Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(path)).pipe(
-        Effect.map((text): TextFile => ({ path, text })),
-        Effect.catchAll((error) => usage(`--${name}: ${path} ${unreadable(error)}`))
-      )
-    ),
+    Options.mapEffect((path) => readFile(name, path)),
     Options.optional
+  )
+
+/** Reads a file that an option names. */
+const readFile = (name: string, path: string) =>
+  Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(path)).pipe(
+    Effect.map((text): TextFile => ({ path, text })),
+    Effect.catchAll((error) => usage(`--${name}: ${path} ${unreadable(error)}`))
   )
 
 /** Describes why a file or directory cannot be read. */

@@ -1,5 +1,6 @@
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -11,6 +12,7 @@ import * as AgentName from "../internal/text/agentName.js"
 import * as RelayRedis from "../RelayRedis.js"
 import * as RelayServer from "../RelayServer.js"
 import * as Endpoint from "./endpoint.js"
+import * as Environment from "./environment.js"
 import * as Hangup from "./hangup.js"
 import * as Shared from "./options.js"
 import * as Redis from "./redis.js"
@@ -34,6 +36,12 @@ const whole = (name: string, unit: string, description: string) =>
 
 const limit = (name: string, unit: string, description: string, byDefault: number) =>
   Options.withDefault(whole(name, unit, `${description}; default ${byDefault}.`), byDefault)
+
+/** A limit with a default that a token does not have. */
+const limitOfName = (name: string, unit: string, description: string, byDefault: number) =>
+  Options.optional(whole(name, unit, `${description}; default ${byDefault}.`))
+
+const defaultMaxStreams = 1000
 
 /** A limit that is off by default. */
 const perSecond = (name: string, unit: string, description: string) =>
@@ -72,7 +80,8 @@ const options = {
   tokenFor: Options.text("token-for").pipe(
     Options.withPseudoName("name"),
     Options.withDescription(
-      "With --secret-file: print a token for the agent of NAME, or for a client of USER@NAME, for 30 days, and exit."
+      "With --secret-file: print a token for the agent of NAME, or for a client of USER@NAME, for 30 days, and exit. " +
+        "--max-streams, --requests-per-second and --bytes-per-second then limit the client."
     ),
     Options.optional
   ),
@@ -96,7 +105,9 @@ const options = {
   answerTimeout: Shared.timeSpan("answer-timeout", "How long an agent may be silent before it answers", "30s"),
   directory: Options.redacted("directory").pipe(
     Options.withPseudoName("url"),
-    Options.withDescription("Redis by which several relays find each other's agents, as redis://host:6379."),
+    Options.withDescription(
+      "Redis by which several relays find each other's agents, as redis://host:6379. Also: WSMUX_DIRECTORY."
+    ),
     Options.optional
   ),
   nodeSecret: Shared.textFile("node-secret-file", "With --directory: file with the secret that all relays share."),
@@ -119,7 +130,12 @@ const options = {
     "Agents that may share one name, at all relays together",
     64
   ),
-  maxStreams: limit("max-streams", "requests", "Requests that may run through one name at once", 1000),
+  maxStreams: limitOfName(
+    "max-streams",
+    "requests",
+    "Requests that may run through one name at once",
+    defaultMaxStreams
+  ),
   maxNodeStreams: limit("max-node-streams", "streams", "Streams that peers may have open at this relay", 20_000),
   requestsPerSecond: perSecond(
     "requests-per-second",
@@ -138,7 +154,7 @@ const options = {
 export const relay = Command.make("relay", options, (given) =>
   Effect.scoped(Effect.gen(function*() {
     const secrets = yield* secretsOf(given.secrets)
-    if (Option.isSome(given.tokenFor)) return yield* printToken(given.tokenFor.value, secrets[0]!, given.audience)
+    if (Option.isSome(given.tokenFor)) return yield* printToken(given.tokenFor.value, secrets[0]!, given)
     if (Option.isNone(given.listen)) return yield* Shared.usage("--listen, --token-for: expected one of them")
     const tls = yield* Tls.keyPair("--tls-cert, --tls-key", given.tlsCert, given.tlsKey)
     const cluster = yield* clusterOf(given)
@@ -150,7 +166,7 @@ export const relay = Command.make("relay", options, (given) =>
         maxAgents: given.maxAgents,
         maxAgentsPerName: given.maxAgentsPerName,
         maxStreams: given.maxNodeStreams,
-        maxStreamsPerName: given.maxStreams,
+        maxStreamsPerName: Option.getOrElse(given.maxStreams, () => defaultMaxStreams),
         requestsPerSecond: given.requestsPerSecond,
         bytesPerSecond: given.bytesPerSecond
       },
@@ -245,23 +261,27 @@ const secretsOf = (file: Option.Option<Shared.TextFile>) => {
     : Shared.usage(`--secret-file: expected one or two lines in ${file.value.path}`)
 }
 
+const environmentDirectory = Effect.orDie(Config.option(Config.redacted(Environment.directory)))
+
 /** The nodes find each other by Redis. */
-const clusterOf = ({ directory, nodeSecret, nodeUrl }: {
+const clusterOf = ({ directory: given, nodeSecret, nodeUrl }: {
   readonly directory: Option.Option<Redacted.Redacted>
   readonly nodeSecret: Option.Option<Shared.TextFile>
   readonly nodeUrl: Option.Option<string>
 }) =>
   Effect.gen(function*() {
+    const directory = Option.isSome(given) ? given : yield* environmentDirectory
+    const name = Option.isSome(given) ? "--directory" : Environment.directory
     if (Option.isNone(directory)) {
       const alone = Option.isSome(nodeUrl) ? "--node-url" : Option.isSome(nodeSecret) ? "--node-secret-file" : undefined
       return alone === undefined ? undefined : yield* Shared.usage(`${alone}: expected --directory beside it`)
     }
-    if (Option.isNone(nodeSecret)) return yield* Shared.usage("--directory: expected --node-secret-file beside it")
+    if (Option.isNone(nodeSecret)) return yield* Shared.usage(`${name}: expected --node-secret-file beside it`)
     const url = Redacted.value(directory.value)
-    yield* Shared.parsed("--directory", urlOf(["redis", "rediss"]), "redis://host:port")(url)
+    yield* Shared.parsed(name, urlOf(["redis", "rediss"]), "redis://host:port")(url)
     if (!/^\/?\d{0,9}$/.test(new URL(url).pathname)) {
       return yield* Shared.usage(
-        "--directory: expected the number of a database behind the port, as redis://host:port/0"
+        `${name}: expected the number of a database behind the port, as redis://host:port/0`
       )
     }
     return {
@@ -310,20 +330,36 @@ const closed = (output: WriteStream) =>
     output.end(() => resume(Effect.void))
   })
 
+const limitOptions = {
+  maxStreams: "--max-streams",
+  requestsPerSecond: "--requests-per-second",
+  bytesPerSecond: "--bytes-per-second"
+} as const
+
 /** A day less than websocktunnel allows, for clocks that differ. */
 const validSeconds = 30 * 24 * 3600
 
-/** Prints the token of an agent, or that of a client for `user@name`. */
-const printToken = (owner: string, secret: string, audience: Option.Option<string>) => {
+/** Prints the token of an agent, or that of a client for `user@name` with the limits that are given. */
+const printToken = (owner: string, secret: string, { audience, bytesPerSecond, maxStreams, requestsPerSecond }: {
+  readonly audience: Option.Option<string>
+  readonly maxStreams: Option.Option<number>
+  readonly requestsPerSecond: number | undefined
+  readonly bytesPerSecond: number | undefined
+}) => {
   const [, user, name = ""] = /^(?:(.+)@)?([^@]+)$/.exec(owner) ?? []
   if (!AgentName.isName(name)) {
     return Shared.usage(`--token-for: expected NAME or USER@NAME, with a name of ${AgentName.characters}`)
+  }
+  const limits = { maxStreams: Option.getOrUndefined(maxStreams), requestsPerSecond, bytesPerSecond }
+  const limit = (["maxStreams", "requestsPerSecond", "bytesPerSecond"] as const).find((key) => limits[key])
+  if (user === undefined && limit !== undefined) {
+    return Shared.usage(`${limitOptions[limit]}: expected --token-for USER@NAME, as tokens of agents have no limit`)
   }
   const issuedAt = Math.floor(Date.now() / 1000)
   const times = { issuedAt, expiresAt: issuedAt + validSeconds }
   return Console.log(
     user === undefined
       ? RelayServer.agentToken({ name, ...times, audience: Option.getOrUndefined(audience) }, secret)
-      : RelayServer.clientToken({ name, ...times, user }, secret)
+      : RelayServer.clientToken({ name, ...times, user, limits: limit === undefined ? undefined : limits }, secret)
   )
 }

@@ -1,7 +1,10 @@
 import { redacted } from "../Address.js"
 
-/** Options whose value may be a secret. */
-const secretOptions = ["--token", "--header", "--proxy", "--directory"]
+/** Options whose value may be a secret, also those that users of chisel and wstunnel type by habit. */
+const secretOptions = [
+  ...["--token", "--header", "--proxy", "--directory"],
+  ...["--auth", "-H", "--http-headers", "--http-proxy"]
+]
 
 /** Returns the command line for the list of processes: without tokens, headers, and the secrets of an address. */
 export const withoutSecrets = (args: ReadonlyArray<string>): ReadonlyArray<string> =>

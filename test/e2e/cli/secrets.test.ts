@@ -119,9 +119,11 @@ describe.skipIf(process.platform !== "linux")("wsmux", () => {
         "connect.yaml",
         `url: ${url}\ntoken-file: ${file("token", `${token}\n`)}\nlocal: ["0:127.0.0.1:${echo}"]\n`
       )
+      const headers = `@${file("headers", `x-key: ${mark}-header\r\nx-other: 1\n`)}`
       const env = { HTTP_PROXY: `http://${credentials}127.0.0.1:${yield* proxy}`, NO_PROXY: "" }
       const client = yield* watched(["connect", "--config", config, ...observing], env)
-      const other = yield* watched(["connect", url!, "-L", `0:127.0.0.1:${echo}`, ...observing], { WSMUX_TOKEN: token })
+      const others = ["connect", url!, "-L", `0:127.0.0.1:${echo}`, "--header", headers, ...observing]
+      const other = yield* watched(others, { WSMUX_TOKEN: token })
       for (const one of [client, other]) {
         expect((yield* ask(yield* portFor(one, `127.0.0.1:${echo}`), "hello")).said).toBe("hello")
       }

@@ -228,6 +228,9 @@ describe("wsmux", () => {
     ...["x-key", ": abc", "x key: abc", "x-key: a\nb", "x-key: \u00e4"].map((header) =>
       [[...connecting, "--header", header], wants.header] as const
     ),
+    [[...connecting, "--header", "@/nowhere/headers"], "--header: /nowhere/headers does not exist"],
+    [[...connecting, "--header", "@/"], "--header: / is a directory"],
+    [[...connecting, "--header", `@${someFile}`], `--header: ${someFile}:1: expected name:value in ASCII`],
     [[...connecting, "--header"], "Expected a value following option: '--header'"],
     [[...connecting, "--header="], "Expected a value following option: '--header'"],
     [[...connecting, "--header", "", "--reconnect"], "Expected a value following option: '--header'"],
@@ -291,6 +294,10 @@ describe("wsmux", () => {
         "--token-for: expected NAME or USER@NAME, with a name of letters, digits and _ ~ . % -"
       ] as const
     ),
+    [
+      ["relay", "--secret-file", secret, "--token-for", "web", "--requests-per-second", "1", "--max-streams", "1"],
+      "--max-streams: expected --token-for USER@NAME, as tokens of agents have no limit"
+    ],
     [["relay", "--listen", "0", "--secret-file", "/dev/null"], "--secret-file: expected one or two lines in /dev/null"],
     [[...relaying, "--max-agents", "0"], "--max-agents: expected a whole number of connections from 1 on"],
     [[...relaying, "--bytes-per-second", "1K"], "--bytes-per-second: expected a whole number of bytes from 1 on"],
@@ -356,6 +363,16 @@ describe("wsmux", () => {
         expect(yield* run(args)).toEqual({ code: 2, stdout: "", stderr: `wsmux: ${complaint}\n` })
       }))
   }
+
+  it.live("wsmux relay exits with 2 and names WSMUX_DIRECTORY when its value is malformed", () =>
+    Effect.gen(function*() {
+      const args = [...relaying, "--node-secret-file", secret]
+      expect(yield* run(args, { WSMUX_DIRECTORY: "http://user:correct-horse@host" })).toEqual({
+        code: 2,
+        stdout: "",
+        stderr: "wsmux: WSMUX_DIRECTORY: expected redis://host:port\n"
+      })
+    }))
 
   it.live("wsmux serve exits with 2 when WSMUX_TOKEN is empty", () =>
     Effect.gen(function*() {

@@ -20,6 +20,21 @@ describe("wsmux relay", () => {
       expect(claims).toMatchObject({ aud: "wsmux-relay-client", sub: "ada@example.com", tid: "web" })
     }))
 
+  it.live("wsmux relay --token-for puts the limits that are given into a client's token", () =>
+    Effect.gen(function*() {
+      const claimsOf = (...limits: ReadonlyArray<string>) =>
+        Effect.map(
+          run(["relay", "--secret-file", secret, "--token-for", "ada@web", ...limits]),
+          ({ stdout }) => JSON.parse(Buffer.from(stdout.split(".")[1]!, "base64url").toString()) as { limits: unknown }
+        )
+      expect(yield* claimsOf()).not.toHaveProperty("limits")
+      expect((yield* claimsOf("--max-streams", "3", "--bytes-per-second", "5000")).limits).toEqual({
+        maxStreams: 3,
+        bytesPerSecond: 5000
+      })
+      expect((yield* claimsOf("--requests-per-second=7")).limits).toEqual({ requestsPerSecond: 7 })
+    }))
+
   it.live("wsmux relay --help tells unit and default of each limit", () =>
     Effect.gen(function*() {
       const { stdout } = yield* run(["relay", "--help"])
