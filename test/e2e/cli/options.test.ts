@@ -1,9 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as NodeTransport from "effect-wsmux/NodeTransport"
 import * as Effect from "effect/Effect"
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { text } from "../../support/bytes.js"
 import { ack, syn } from "../../support/scriptedPeer.js"
+import { folder } from "./forwards/commands.js"
 import * as inProcess from "./inProcess.js"
 import { connect, run, serve, start } from "./inProcess.js"
 import * as Tcp from "./tcp.js"
@@ -70,6 +73,15 @@ describe("wsmux connect", () => {
         "x-empty": "",
         authorization: "Bearer secret"
       })
+    }))
+
+  it.scopedLive("wsmux connect sends the headers of a file when --header names it by @", () =>
+    Effect.gen(function*() {
+      const { accept, url } = yield* Wire.listen
+      const path = join(yield* folder, "headers")
+      writeFileSync(path, "X-Key: a b: c\r\n\nauthorization: Basic abc")
+      yield* connect(url, ["--header", `@${path}`, "--header", "x-other: 1"])
+      expect((yield* accept).headers).toMatchObject({ "x-key": "a b: c", authorization: "Basic abc", "x-other": "1" })
     }))
 
   it.scopedLive("wsmux connect sends the authorization of --header when it has no token", () =>
