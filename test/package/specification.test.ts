@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
-import { existsSync, readFileSync } from "node:fs"
-import { join } from "node:path"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { basename, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import ts from "typescript"
 
@@ -56,9 +56,16 @@ const unproven = (rows: ReadonlyArray<Row>): Array<string> =>
 const fewestLiteral = 20
 
 const titles = (file: string): Array<RegExp> =>
-  /^test\/.*\.test(-d)?\.ts$/.test(file) && existsSync(join(root, file))
+  /^test\/.*(\.test(-d)?|Suite)\.ts$/.test(file) && existsSync(join(root, file)) && runs(file)
     ? titlesOf(readFileSync(join(root, file), "utf8"))
     : []
+
+/** Whether the file is one of tests, or a suite that a file of tests in the same folder imports. */
+const runs = (file: string): boolean =>
+  !file.endsWith("Suite.ts") ||
+  readdirSync(join(root, dirname(file))).some((name) =>
+    name.endsWith(".test.ts") && read(join(dirname(file), name)).includes(`"./${basename(file, ".ts")}.js"`)
+  )
 
 /** The patterns of the test titles in a source. A variable in a title matches any text. */
 const titlesOf = (text: string): Array<RegExp> => {

@@ -3,23 +3,13 @@ import * as Effect from "effect/Effect"
 import { bytes, pattern } from "../../support/bytes.js"
 import { describeGo } from "./goPeer.js"
 import { dialGo, listenForGo } from "./links.js"
+import { closesSoon, soon } from "./worstSuite.js"
 
 const mebibyte = 1024 * 1024
 
-/** The longest end of a session in these tests in milliseconds, far below the time-outs. */
-const soon = 6000
-
 for (const [who, connect] of [["we dialled", dialGo], ["Go dialled", listenForGo]] as const) {
   describeGo(`a living Go process, where ${who}`, () => {
-    it.scopedLive("a session closes towards Go in far less than its closeTimeout", () =>
-      Effect.gen(function*() {
-        const { go, session } = yield* connect({ closeTimeout: "30 seconds" }, { serve: "hold" })
-        yield* session.open()
-        const since = performance.now()
-        yield* session.close
-        expect(performance.now() - since).toBeLessThan(soon)
-        yield* go.next("closed")
-      }))
+    closesSoon(connect, "Go")
   })
 }
 

@@ -1,85 +1,11 @@
 import { expect, it } from "@effect/vitest"
-import type { MuxStream } from "effect-wsmux/MuxStream"
-import type { Session } from "effect-wsmux/Session"
-import { BrokenPipe, type TerminalError } from "effect-wsmux/WsmuxError"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
-import { pattern } from "../../support/bytes.js"
-import { expectWaiting, failureOf, start } from "../../support/observe.js"
-import { patience, within } from "../../support/within.js"
 import { describeGo } from "./goPeer.js"
+import { endsWithThePeer, failsWhenKilled } from "./lifeSuite.js"
 import { dialGo, listenForGo } from "./links.js"
-import { request, services } from "./traffic.js"
-
-const mebibyte = 1024 * 1024
-const lost = { _tag: "TransportFailure", code: 1006 }
 
 describeGo("the end of a session with Go", () => {
-  it.scopedLive("session fails all waiting operations with the loss when Go is killed in mid-transfer", () =>
-    Effect.gen(function*() {
-      const { go, session } = yield* dialGo({}, { serve: "source" })
-      const stream = yield* session.open()
-      yield* stream.write(request(1024 * mebibyte))
-      const flowing = yield* Deferred.make<void>()
-      const read = yield* start(Stream.runForEach(stream.readable, () => Deferred.succeed(flowing, undefined)))
-      const pending = yield* startPending(session, stream)
-      yield* Deferred.await(flowing).pipe(within(patience, "the first bytes from Go"))
-      yield* expectWaiting(read, ...Object.values(pending))
-
-      yield* go.signal("SIGKILL")
-      const cause = yield* session.awaitClosed
-      expect(cause).toMatchObject(lost)
-      expectBroken(yield* failureOf(read), "read", cause)
-      yield* expectPendingFailed(pending, cause)
-      // later operations fail, too
-      expectBroken(yield* Effect.flip(stream.write(pattern(1))), "write", cause)
-      expectSame(yield* Effect.flip(session.open()), cause)
-      expectSame(yield* Effect.flip(session.accept), cause)
-    }))
-
-  it.scopedLive("open fails with TransportFailure when Go is killed before it accepts", () =>
-    Effect.gen(function*() {
-      const { go, session } = yield* dialGo({}, { serve: "none" })
-      const open = yield* start(session.open())
-      yield* expectWaiting(open)
-      yield* go.signal("SIGKILL")
-      expect(yield* failureOf(open)).toMatchObject(lost)
-    }))
-
-  for (const [who, connect] of [["we dialled", dialGo], ["Go dialled", listenForGo]] as const) {
-    it.scopedLive(`session is lost, and no stream ends, when Go closes its session and ${who}`, () =>
-      Effect.gen(function*() {
-        const { go, session } = yield* connect({}, { serve: "hold", open: "echo", close: true })
-        const held = yield* session.open()
-        const read = yield* start(held.read)
-        const echo = yield* session.accept
-        const pending = yield* startPending(session, held)
-        yield* expectWaiting(read, ...Object.values(pending))
-
-        yield* services.echo(echo) // Go waits for this echo before it closes
-        yield* go.next("result")
-        const cause = yield* session.awaitClosed
-        expect(cause).toMatchObject(lost)
-        expectBroken(yield* failureOf(read), "read", cause)
-        yield* expectPendingFailed(pending, cause)
-      }))
-
-    it.scopedLive(`session.close ends the session of Go when ${who}`, () =>
-      Effect.gen(function*() {
-        const { go, session } = yield* connect({}, { serve: "hold" })
-        const held = yield* session.open()
-        const read = yield* start(held.read)
-        const pending = yield* startPending(session, held)
-        yield* session.close
-        yield* go.next("closed")
-
-        const cause = yield* session.awaitClosed
-        expect(cause).toMatchObject({ _tag: "SessionClosed", by: "local", code: 1000 })
-        expectBroken(yield* failureOf(read), "read", cause)
-        yield* expectPendingFailed(pending, cause)
-      }))
-  }
+  failsWhenKilled(dialGo, "Go")
 
   it.scopedLive("session.close ends a Go process with code 0 when Go had dialled", () =>
     Effect.gen(function*() {
@@ -90,27 +16,6 @@ describeGo("the end of a session with Go", () => {
     }))
 })
 
-/** Starts operations that wait: a write beyond the credit, the end behind that write, and an accept. */
-const startPending = (session: Session, stream: MuxStream) =>
-  Effect.all({
-    write: start(stream.write(pattern(mebibyte))),
-    end: start(stream.end),
-    accept: start(session.accept)
-  })
-
-const expectPendingFailed = (pending: Effect.Effect.Success<ReturnType<typeof startPending>>, cause: TerminalError) =>
-  Effect.gen(function*() {
-    expectBroken(yield* failureOf(pending.write), "write", cause)
-    expectBroken(yield* failureOf(pending.end), "write", cause)
-    expectSame(yield* failureOf(pending.accept), cause)
-  })
-
-const expectBroken = (error: unknown, operation: "read" | "write", cause: TerminalError): void => {
-  expect(error).toBeInstanceOf(BrokenPipe)
-  expect(error).toMatchObject({ operation })
-  expect((error as BrokenPipe).cause).toBe(cause)
+for (const [who, connect] of [["we dialled", dialGo], ["Go dialled", listenForGo]] as const) {
+  describeGo(`the end of a session with Go, where ${who}`, () => endsWithThePeer(connect, "Go"))
 }
-
-/** The span of an operation wraps its error in another object. */
-const expectSame = (error: Error & { readonly _tag: string }, cause: TerminalError): void =>
-  expect([error._tag, error.message]).toEqual([cause._tag, cause.message])

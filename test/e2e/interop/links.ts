@@ -19,15 +19,20 @@ export interface Link {
   readonly go: GoProcess
 }
 
-interface Options extends SessionConfig.PartialSettings {
+export interface Options extends SessionConfig.PartialSettings {
   /** The largest message that our transport lets in. */
   readonly maxMessageSize?: number
   /** Bytes per second, in each direction, where the link has a limit. */
   readonly rate?: number
+  /** Whether the test sends signals to the peer. A Go process always takes them. */
+  readonly faults?: boolean
 }
 
+/** Connects a session with a peer that obeys the flags of the Go program. */
+export type Connect = (options?: Options, flags?: Flags) => Effect.Effect<Link, unknown, Scope.Scope>
+
 /** Go listens, and the test dials: as the server when Go has the role of the client. */
-export const dialGo = ({ maxMessageSize, rate, ...options }: Options = {}, flags: Flags = {}) =>
+export const dialGo = ({ faults: _, maxMessageSize, rate, ...options }: Options = {}, flags: Flags = {}) =>
   Effect.gen(function*() {
     const go = yield* start({ listen: "127.0.0.1:0", ...flags })
     const { address } = yield* go.next("listening")

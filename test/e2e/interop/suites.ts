@@ -1,18 +1,9 @@
 import { expect, it } from "@effect/vitest"
-import type * as SessionConfig from "effect-wsmux/SessionConfig"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import { pattern } from "../../support/bytes.js"
 import { readAll } from "../../support/sessions.js"
-import type { Flags } from "./goPeer.js"
-import type { Link } from "./links.js"
+import type { Connect } from "./links.js"
 import { digest, digestOf, expectNoFaults, openMany, request, send, serveMany } from "./traffic.js"
-
-/** One of the functions of `links.ts` that connect a session with Go. */
-export type Connect = (
-  options?: SessionConfig.PartialSettings,
-  flags?: Flags
-) => Effect.Effect<Link, unknown, Scope.Scope>
 
 const buffers = [1024, 4096, 65536]
 const services = ["echo", "sink", "source"] as const
@@ -20,12 +11,15 @@ const services = ["echo", "sink", "source"] as const
 /** The same sessions without the dialect. */
 export const plainly = (connect: Connect): Connect => (options, flags) => connect({ ...options, dialect: "off" }, flags)
 
-/** Runs every service with small and large windows, one and many streams, opened by either end. */
-export const carriesEverything = (connect: Connect, peer?: string): void => {
+/**
+ * Runs every service with small and large windows, one and many streams, opened by either end. Each of many streams
+ * carries `windows` windows.
+ */
+export const carriesEverything = (connect: Connect, peer?: string, windows = 4): void => {
   for (const service of services) {
     for (const buffer of buffers) {
       for (const streams of [1, 100]) {
-        const size = streams === 1 ? buffer * 16 : buffer * 4
+        const size = streams === 1 ? buffer * 16 : buffer * windows
         carries(connect, service, buffer, streams, size, peer)
       }
     }

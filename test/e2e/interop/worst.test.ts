@@ -1,153 +1,18 @@
-import { expect, it } from "@effect/vitest"
-import type { Session } from "effect-wsmux/Session"
-import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import { pattern } from "../../support/bytes.js"
-import { expectWaiting, start } from "../../support/observe.js"
-import { readSome } from "../../support/sessions.js"
-import { eventually } from "../../support/transports.js"
 import { describeGo } from "./goPeer.js"
 import { dialGo, listenForGo } from "./links.js"
-import { expectNoFaults, openMany, request, services } from "./traffic.js"
+import { answersLate, closesInTime, fullDuplex, leavesStreams, livesOverSlowLink } from "./worstSuite.js"
 
-const kibibyte = 1024
-const mebibyte = 1024 * kibibyte
+const mebibyte = 1024 * 1024
 
-/** Waits until the session has no stream and no unanswered open. By then Go has ended each of its writers by FIN. */
-const settled = (session: Session) =>
-  eventually(() => {
-    const { streams, unacknowledgedOpens } = Effect.runSync(session.snapshot)
-    return streams.length === 0 && unacknowledgedOpens === 0
+describeGo("the worst with Go", () => {
+  answersLate(dialGo, "Go")
+  closesInTime(dialGo, "the Go process")
+  fullDuplex(dialGo, "Go", mebibyte)
+  livesOverSlowLink(dialGo, "Go")
+})
+
+for (const [who, connect] of [["we dialled", dialGo], ["Go dialled", listenForGo]] as const) {
+  describeGo(`a stream that is left while Go writes, where ${who}`, () => {
+    leavesStreams(connect, "Go", "writes to the end", /: ended with "", expected "/)
   })
-
-describeGo("a late answer of Go", () => {
-  const givingUp = {
-    "was interrupted": (session: Session) =>
-      Effect.gen(function*() {
-        const open = yield* start(Effect.scoped(session.open()))
-        yield* expectWaiting(open)
-        yield* Fiber.interrupt(open)
-      }),
-    "has timed out": (session: Session) =>
-      Effect.map(Effect.flip(Effect.scoped(session.open())), ({ _tag }) => expect(_tag).toBe("AcceptTimeout"))
-  }
-  for (const [what, giveUp] of Object.entries(givingUp)) {
-    it.scopedLive(`session ends an open that ${what} when Go answers late, and goes on`, () =>
-      Effect.gen(function*() {
-        const { go, session } = yield* dialGo({ streamAcceptDeadline: "3 seconds" }, { serve: "echo" })
-        yield* go.signal("SIGSTOP")
-        yield* Effect.all([giveUp(session), giveUp(session), giveUp(session)], { concurrency: "unbounded" })
-        const { streams, unacknowledgedOpens } = yield* session.snapshot
-        expect([streams.length, unacknowledgedOpens]).toEqual([3, 3])
-        yield* go.signal("SIGCONT")
-        yield* settled(session)
-        yield* openMany(session, "echo", 3, 10_000)
-        yield* expectNoFaults(session)
-      }))
-  }
-})
-
-describeGo("a stream that is left while Go writes", () => {
-  for (const [who, connect] of [["we dialled", dialGo], ["Go dialled", listenForGo]] as const) {
-    it.scopedLive(`Go writes to the end when a session leaves its own stream and ${who}`, () =>
-      Effect.gen(function*() {
-        const { session } = yield* connect({}, { serve: "source" })
-        const leave = Effect.scoped(Effect.gen(function*() {
-          const stream = yield* session.open()
-          yield* stream.write(request(mebibyte))
-          yield* readSome(stream)
-        }))
-        yield* Effect.all([leave, leave, leave], { concurrency: "unbounded" })
-        yield* settled(session)
-        yield* openMany(session, "source", 3, 10_000)
-        yield* expectNoFaults(session)
-      }))
-
-    it.scopedLive(`Go writes to the end when a session leaves a stream of Go and ${who}`, () =>
-      Effect.gen(function*() {
-        const { go, session } = yield* connect({}, { open: "sink", streams: 3, bytes: mebibyte })
-        yield* Effect.forkScoped(session.run((stream) => stream.read))
-        // Go misses the answer alone, and has written all of its bytes
-        const { errors, failed } = yield* go.next("result")
-        expect([failed, ...errors]).toEqual([
-          3,
-          ...errors.map(() => expect.stringMatching(/: ended with "", expected "/))
-        ])
-        yield* settled(session)
-        expect(yield* session.isClosed).toBe(false)
-      }))
-  }
-})
-
-describeGo("session.close", () => {
-  it.scopedLive("session.close completes in time when the Go process is frozen", () =>
-    Effect.gen(function*() {
-      const { go, session } = yield* dialGo({ closeTimeout: "300 millis" }, { serve: "hold" })
-      yield* session.open()
-      yield* go.signal("SIGSTOP")
-      const since = performance.now()
-      yield* session.close
-      expect(performance.now() - since).toBeLessThan(8000)
-      expect(yield* session.awaitClosed).toMatchObject({ _tag: "SessionClosed", by: "local", code: 1000 })
-      yield* go.signal("SIGCONT")
-      yield* go.next("closed")
-    }))
-
-  it.scopedLive("session.close completes in time when Go was frozen before it read what was written", () =>
-    Effect.gen(function*() {
-      const options = { flushTimeout: "300 millis", closeTimeout: "300 millis" } as const
-      const { go, session } = yield* dialGo(options, { serve: "hold", buffer: 32 * mebibyte })
-      const stream = yield* session.open()
-      yield* go.signal("SIGSTOP")
-      const write = yield* start(Effect.flip(stream.write(pattern(32 * mebibyte))))
-      yield* expectWaiting(write)
-      yield* session.close
-      expect(yield* Fiber.join(write)).toMatchObject({ _tag: "BrokenPipe", cause: { _tag: "SessionClosed" } })
-    }))
-})
-
-describeGo("full-duplex load", () => {
-  const loads = {
-    "hold 100 bytes": { buffer: 100, streams: 50, bytes: 5000 },
-    "fill the sockets of a slow link": { buffer: 512 * kibibyte, streams: 10, bytes: mebibyte }
-  }
-  for (const [name, { buffer, bytes, streams }] of Object.entries(loads)) {
-    it.scopedLive(`session finishes full-duplex load with Go when the windows ${name}`, () =>
-      Effect.gen(function*() {
-        const flags = { buffer, serve: "echo", open: "echo", streams, bytes } as const
-        const { go, session } = yield* dialGo({ streamBufferSize: buffer, rate: 4 * mebibyte }, flags)
-        yield* Effect.forkScoped(session.run(services.echo))
-        yield* openMany(session, "echo", streams, bytes)
-        expect(yield* go.next("result")).toMatchObject({ ok: true, errors: [], bytes: streams * bytes })
-        yield* expectNoFaults(session)
-      }))
-  }
-})
-
-describeGo("the keep-alive over a link of 20 KiB/s", () => {
-  // a pong would wait for thirteen seconds behind a whole window
-  const settings = { keepAliveInterval: "1 second", streamBufferSize: 256 * kibibyte, rate: 20 * kibibyte } as const
-  const flags = { keepalive: "1s", buffer: 256 * kibibyte } as const
-  const bytes = 100 * kibibyte // five seconds
-
-  it.scopedLive("session lives when it fills a link of 20 KiB/s to Go", () =>
-    Effect.gen(function*() {
-      const { session } = yield* dialGo(settings, { ...flags, serve: "sink" })
-      yield* openMany(session, "sink", 1, bytes)
-      yield* expectNoFaults(session)
-    }))
-
-  it.scopedLive("session lives when Go fills a link of 20 KiB/s", () =>
-    Effect.gen(function*() {
-      const { session } = yield* dialGo(settings, { ...flags, serve: "source" })
-      yield* openMany(session, "source", 1, bytes)
-      yield* expectNoFaults(session)
-    }))
-
-  it.scopedLive("session lives when both ends fill a link of 20 KiB/s", () =>
-    Effect.gen(function*() {
-      const { session } = yield* dialGo(settings, { ...flags, serve: "echo" })
-      yield* openMany(session, "echo", 1, bytes)
-      yield* expectNoFaults(session)
-    }))
-})
+}
