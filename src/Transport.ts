@@ -51,7 +51,8 @@ export interface Transport {
    * Sends the parts as one message. The bytes belong to the caller again when the call returns, because the transport
    * copies the bytes that it keeps. Does nothing once closed.
    *
-   * `more` tells that another message follows before the caller returns, so the transport may send both together.
+   * `more` tells that the message may wait for the end of this turn of the event loop, since another one follows or may
+   * follow. The transport may send both together.
    */
   readonly send: (parts: ReadonlyArray<Uint8Array>, more?: boolean) => void
   /**

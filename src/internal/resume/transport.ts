@@ -151,9 +151,9 @@ export class ResumableTransport implements Transport, CarrierUser {
     if (kind !== undefined && Record.isPing(kind)) return this.#carrier?.transport.send(parts, more)
     const message = this.#ownOffers === undefined ? this.#begin(kind, parts) : parts
     this.#sent++
+    this.#carrier?.transport.send(message, more) // before the copy, so that the peer works meanwhile
+    if (this.phase === "Ended") return // by the send
     this.#owner.book((this.#kept ??= new KeptMessages()).add(message))
-    if (this.#carrier === undefined) return
-    this.#carrier.transport.send(message, more)
     this.#mayExtend = true
     this.#settle()
   }
@@ -359,7 +359,7 @@ export class ResumableTransport implements Transport, CarrierUser {
     if (this.#unconfirmed === 0 || this.#carrier === undefined) return
     this.#unconfirmed = this.#unconfirmedBytes = 0
     this.#mayExtend = false
-    this.#carrier.transport.send([Record.encodeReceived(this.#received)])
+    this.#carrier.transport.send([Record.encodeReceived(this.#received)], true) // leaves with the credit of this turn
   }
 
   #confirmSoon(): void {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as ResumableTransport from "effect-wsmux/ResumableTransport"
 import * as Session from "effect-wsmux/Session"
-import { Transport } from "effect-wsmux/Transport"
+import { type Listener, Transport } from "effect-wsmux/Transport"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
@@ -11,6 +11,7 @@ import { bytes, text } from "../../support/bytes.js"
 import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
 import { makeResumableStream, makeServer } from "../../support/resumable.js"
 import { auto, readAll, readSome, settle } from "../../support/sessions.js"
+import { withParts } from "../../support/withParts.js"
 
 const calm = { client: quiet, server: quiet }
 
@@ -39,6 +40,32 @@ describe("ResumableTransport", () => {
       yield* near.end
       yield* cut
       expect(text(yield* readAll(far))).toBe("lost with the socket")
+    }))
+
+  it.scoped("a message arrives once when its own send loses the WebSocket", () =>
+    Effect.gen(function*() {
+      const server = yield* makeServer({ server: quiet })
+      let isArmed = false
+      const dial = Effect.map(server.dial, (transport) => {
+        let listener: Listener
+        return withParts(transport, {
+          listen: (added) => transport.listen(listener = added),
+          send: (parts, more) => {
+            if (!isArmed) return transport.send(parts, more)
+            isArmed = false
+            listener.onClose({ code: 1006, reason: "" })
+          }
+        })
+      })
+      const transport = yield* ResumableTransport.connect(dial)
+      const client = yield* Effect.provideService(Session.makeClient({ ...auto, ...quiet }), Transport, transport)
+      const peer = yield* Queue.take(server.accepted)
+      const [near, far] = yield* Effect.all([client.open(), peer.accept], { concurrency: 2 })
+      isArmed = true
+      yield* near.write(bytes("fatal"))
+      yield* near.end
+      expect(text(yield* readAll(far))).toBe("fatal")
+      expect(yield* SubscriptionRef.get(transport.state)).toEqual({ _tag: "Connected", resumed: 1 })
     }))
 
   it.scoped("writes wait while there is no WebSocket, and deadlines run", () =>
