@@ -104,14 +104,18 @@ export default defineConfig({
       }),
       project("robustness", {
         group: group.searching,
-        // attacks on processes of their own measure the memory of those
-        include: ["robustness/{simulation,fuzz,soak}", "robustness/attacks/{bytes,connections,server,streams}*"],
+        // these attacks and idle sessions have processes of their own, whose memory they measure
+        include: [
+          "robustness/{simulation,fuzz,soak}",
+          "robustness/attacks/{bytes,connections,server,streams}*",
+          "robustness/memory/*Sessions*"
+        ],
         timeout: 120_000
       }),
       // One suite after the other: each measures the times or the memory of its processes.
       project("attacks", {
         group: group.measuring,
-        include: ["robustness/attacks/flood*", "robustness/{faults,memory}"],
+        include: ["robustness/attacks/flood*", "robustness/faults", "robustness/memory/*{Queue,Reader}*"],
         timeout: 120_000,
         poolOptions: { forks: { singleFork: true } }
       }),

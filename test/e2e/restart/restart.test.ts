@@ -84,8 +84,9 @@ describe("a rolling restart", () => {
       const busy = Effect.suspend(() => use(`message ${exchanges}`, over(exchange(`message ${exchanges++}`))))
       const calling = Effect.suspend(() => use(`call ${calls}`, api.Echo({ text: `call ${calls++}` })))
       const slow = Effect.map(use(slowAnswer, over(exchangeSlowly)), () => slowExchanges++)
-      yield* Effect.forEach(Array(busyUsers), () => Effect.forkScoped(Effect.forever(busy)))
-      yield* Effect.forEach(Array(callers), () => Effect.forkScoped(Effect.forever(calling)))
+      const inTurn = Effect.sleep("2 millis") // leaves processor time to the server and to other suites
+      yield* Effect.forEach(Array(busyUsers), () => Effect.forkScoped(Effect.forever(Effect.zip(busy, inTurn))))
+      yield* Effect.forEach(Array(callers), () => Effect.forkScoped(Effect.forever(Effect.zip(calling, inTurn))))
       yield* Effect.forEach(Array(slowUsers), () => Effect.forkScoped(Effect.forever(slow)))
 
       for (let i = 0; i < restarts; i++) {

@@ -101,10 +101,12 @@ describe("the soak", () => {
       expect(stdout).toMatch(/ [1-9]\d* cuts, [1-9]\d* times resumed, .*, 0 streams failed or bytes lost$/m)
     }), 300_000)
 
+  const streams = `${extent(60, 15)}`
+
   it.skipIf(programs.Redis === undefined).concurrent(
     "soak finds each request of a relay answered or failed in time when nodes die and drain",
     async () => {
-      const args = [await built, "--relay", ..."--duration 18s --every 2 --agents 20 --streams 60".split(" ")]
+      const args = [await built, "--relay", ..."--duration 18s --every 2 --agents 20".split(" "), "--streams", streams]
       const { stderr, stdout } = await soak(process.execPath, args)
       console.log(stdout)
       expect(stderr).toBe("")
