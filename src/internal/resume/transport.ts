@@ -5,11 +5,11 @@ import type { CloseInfo, Listener, Transport } from "../../Transport.js"
 import { TypeId } from "../../Transport.js"
 import { Notify } from "../sync/notify.js"
 import { ListenerBuffer, type Receiver } from "../transport/listenerBuffer.js"
-import { addResume, decodeRecord, Feature, HELLO, recordHeaderSize } from "../wire/record.js"
+import { addResume, decodeRecord, Feature, GOAWAY, HELLO, recordHeaderSize } from "../wire/record.js"
 import * as Record from "../wire/resumeRecord.js"
 import type { Carrier, CarrierUser } from "./carrier.js"
 import { KeptMessages } from "./keptMessages.js"
-import { isLoss, lost } from "./loss.js"
+import { isLoss, lost, noListener } from "./loss.js"
 import type { ResumeOwner } from "./owner.js"
 
 /** Whether the session survives the loss of its carrier. */
@@ -63,6 +63,7 @@ export class ResumableTransport implements Transport, CarrierUser {
   /** Added to the carrier's count, so that a change of the carrier is a sign of life. */
   #lifeSigns = 0
   #isProven = true
+  #peerDrains = false
   #resumed = 0
   #suspended: Pick<ResumptionSnapshot, "since" | "wasSilent"> | undefined
   readonly #canPing: boolean
@@ -268,6 +269,7 @@ export class ResumableTransport implements Transport, CarrierUser {
       else this.#receiver.onMessage(message)
       return
     }
+    if (kind === GOAWAY) this.#peerDrains = true
     this.#received++
     this.#unconfirmed++
     this.#unconfirmedBytes += message.byteLength
@@ -289,7 +291,7 @@ export class ResumableTransport implements Transport, CarrierUser {
   }
 
   onClose(end: CloseInfo): void {
-    if (this.#mayGoOn && !this.#isClosing && isLoss(end, this.#owner.isAccepting)) this.#suspend(end)
+    if (this.#mayGoOn && !this.#isClosing && isLoss(end, this.#owner.isAccepting, this.#peerDrains)) this.#suspend(end)
     else this.end(end)
   }
 
@@ -393,8 +395,6 @@ export class ResumableTransport implements Transport, CarrierUser {
     this.#kept = undefined
   }
 }
-
-const noListener = "the peer sent more than a transport without a listener keeps"
 
 /** The bytes of messages after which the peer is told. */
 const confirmBytes = 256 * 1024

@@ -113,7 +113,7 @@ export const HELLO = 1
 const OPEN = 2
 const RESET = 3
 const STOP = 4
-const GOAWAY = 5
+export const GOAWAY = 5
 export const PING = 6
 export const PONG = 7
 

@@ -107,6 +107,24 @@ describe("a suspended session", () => {
       expect((yield* client.snapshot).closed).toBe(true)
     }))
 
+  it.scoped("Session ends with its server's code and dials no more when a drain of the server is over", () =>
+    Effect.gen(function*() {
+      for (const [isEnded, reason] of [[true, "drained"], [false, "drained: the grace has passed"]] as const) {
+        const { client, cut, far, near, network, peer } = yield* makeResumableStream(calm)
+        const draining = yield* start(peer.drain({ grace: "10 seconds" }))
+        yield* cut // the announcement counts on the next WebSocket, too
+        if (isEnded) { for (const stream of [near, far]) yield* Effect.zipRight(stream.end, start(readAll(stream))) }
+        yield* TestClock.adjust("10 seconds")
+        yield* Fiber.join(draining)
+        const { requests } = network
+        yield* settle
+        expect((yield* client.snapshot).closed).toBe(true)
+        expect(yield* client.awaitClosed).toMatchObject({ _tag: "SessionClosed", by: "peer", code: 1001, reason })
+        yield* TestClock.adjust("5 seconds")
+        expect(network.requests).toBe(requests)
+      }
+    }))
+
   it.scoped("ResumableTransport.connect dials no more when its scope closes while it is suspended", () =>
     Effect.gen(function*() {
       const server = yield* makeServer({ server: quiet })
