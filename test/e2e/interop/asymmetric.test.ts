@@ -3,17 +3,22 @@ import * as Effect from "effect/Effect"
 import { pattern } from "../../support/bytes.js"
 import { readAll, readSome } from "../../support/sessions.js"
 import { describeGo } from "./goPeer.js"
-import { dialGo } from "./links.js"
+import { dialGo, eachWay } from "./links.js"
 import { request, services } from "./traffic.js"
 import { large, small, smallOpeners, windowsDiffer } from "./windowsSuite.js"
 
 const size = 500_000
 
 // An acceptor never learns the window of the opener, and takes it to be as large as its own.
-describeGo("windows of different size", () => {
-  windowsDiffer(dialGo, "Go", size)
-  smallOpeners(dialGo, "Go", size, small)
+for (const [how, connect] of eachWay) {
+  describeGo(`windows of different size, where ${how}`, () => {
+    const bytes = connect === dialGo ? size : size / 5
+    windowsDiffer(connect, "Go", bytes)
+    smallOpeners(connect, "Go", bytes, small)
+  })
+}
 
+describeGo("a window that the session does not know", () => {
   it.scopedLive("Go drops bytes when it opens with a smaller window and initialSendCredit is not set", () =>
     Effect.gen(function*() {
       const content = 10_000 // one frame: more than the window of Go, and less than the session takes that window for

@@ -2,12 +2,12 @@ import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { bytes, pattern } from "../../support/bytes.js"
 import { describeGo } from "./goPeer.js"
-import { dialGo, listenForGo } from "./links.js"
+import { dialGo, eachRole } from "./links.js"
 import { closesSoon, soon } from "./worstSuite.js"
 
 const mebibyte = 1024 * 1024
 
-for (const [who, connect] of [["we dialled", dialGo], ["Go dialled", listenForGo]] as const) {
+for (const [who, connect] of eachRole) {
   describeGo(`a living Go process, where ${who}`, () => {
     closesSoon(connect, "Go")
   })

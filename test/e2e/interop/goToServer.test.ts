@@ -1,6 +1,6 @@
 import { describeGo } from "./goPeer.js"
-import { listenForGo, listenForGoServer } from "./links.js"
-import { carries, carriesEverything, halfCloses, plainly } from "./suites.js"
+import { listenForGo, listenForGoServer, plainly } from "./links.js"
+import { carries, carriesEverything, halfCloses } from "./suites.js"
 
 const mebibyte = 1024 * 1024
 

@@ -30,8 +30,8 @@ export const livesUnderLoad = (connect: Connect, who: string, { bytes, pause = 0
 }
 
 /** Neither end sends data, or the peer is frozen. */
-export const keepsAlive = (connect: Connect, peer: string): void => {
-  it.scopedLive("session lives through five keep-alive intervals when neither end sends data", () =>
+export const keepsAlive = (connect: Connect, peer: string, who: string): void => {
+  it.scopedLive(`session lives through five keep-alive intervals without data when ${who}`, () =>
     Effect.gen(function*() {
       // The open of the peer waits for its deadline. Until then both ends receive pings and pongs alone.
       const flags = { keepalive, open: "echo", "accept-deadline": "3600ms" } as const
@@ -40,7 +40,7 @@ export const keepsAlive = (connect: Connect, peer: string): void => {
       expect(yield* session.isClosed).toBe(false)
     }))
 
-  it.scopedLive(`session ends with KeepAliveExpired when ${peer} is frozen`, () =>
+  it.scopedLive(`session ends with KeepAliveExpired when ${peer} is frozen and ${who}`, () =>
     Effect.gen(function*() {
       const { go, session } = yield* connect({ ...ours, closeTimeout: "50 millis", faults: true })
       yield* go.signal("SIGSTOP")

@@ -31,6 +31,9 @@ export interface Options extends SessionConfig.PartialSettings {
 /** Connects a session with a peer that obeys the flags of the Go program. */
 export type Connect = (options?: Options, flags?: Flags) => Effect.Effect<Link, unknown, Scope.Scope>
 
+/** The same sessions without the dialect. */
+export const plainly = (connect: Connect): Connect => (options, flags) => connect({ ...options, dialect: "off" }, flags)
+
 /** Go listens, and the test dials: as the server when Go has the role of the client. */
 export const dialGo = ({ faults: _, maxMessageSize, rate, ...options }: Options = {}, flags: Flags = {}) =>
   Effect.gen(function*() {
@@ -50,16 +53,17 @@ const limited = (address: string, rate: number) =>
   )
 
 /** The test listens, and Go dials as the client. */
-export const listenForGo = (options: SessionConfig.PartialSettings = {}, flags: Flags = {}) =>
+export const listenForGo = ({ faults: _, maxMessageSize, rate, ...options }: Options = {}, flags: Flags = {}) =>
   Effect.gen(function*() {
     const connected = yield* Deferred.make<Session.Session>()
     const server = yield* Effect.provideServiceEffect(
       SessionServer.make(options),
       TransportServer,
-      NodeTransportServer.make()
+      NodeTransportServer.make({ maxMessageSize })
     )
     yield* Effect.forkScoped(server.run((session) => keep(connected, session)))
-    return yield* dialUs(server.address, flags, connected)
+    const address = Address.format(server.address)
+    return yield* dialUs(rate === undefined ? `ws://${address}` : yield* limited(address, rate), flags, connected)
   })
 
 /** The test listens as the client, and Go dials as the server. */
@@ -74,18 +78,27 @@ export const listenForGoServer = (options: SessionConfig.PartialSettings = {}, f
       )
     )
     yield* Effect.forkScoped(run)
-    return yield* dialUs(server.address, { role: "server", ...flags }, connected)
+    return yield* dialUs(`ws://${Address.format(server.address)}`, { role: "server", ...flags }, connected)
   })
 
 const keep = (connected: Deferred.Deferred<Session.Session>, session: Session.Session) =>
   Effect.zipRight(Deferred.succeed(connected, session), session.awaitClosed)
 
 const dialUs = (
-  address: Address.Address,
+  url: string,
   flags: Flags,
   connected: Deferred.Deferred<Session.Session>
 ): Effect.Effect<Link, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const go = yield* start({ dial: `ws://${Address.format(address)}`, ...flags })
+    const go = yield* start({ dial: url, ...flags })
     return { session: yield* Deferred.await(connected).pipe(within(patience, "the session that Go dials")), go }
   })
+
+/** The roles of a session with Go: each end dials. */
+export const eachRole = [["we dialled", dialGo], ["Go dialled", listenForGo]] as const
+
+/** Each role, with the dialect on and off. */
+export const eachWay: ReadonlyArray<readonly [how: string, connect: Connect]> = eachRole.flatMap(([who, connect]) => [
+  [who, connect],
+  [`${who} without the dialect`, plainly(connect)]
+])

@@ -8,9 +8,6 @@ import { digest, digestOf, expectNoFaults, openMany, request, send, serveMany } 
 const buffers = [1024, 4096, 65536]
 const services = ["echo", "sink", "source"] as const
 
-/** The same sessions without the dialect. */
-export const plainly = (connect: Connect): Connect => (options, flags) => connect({ ...options, dialect: "off" }, flags)
-
 /**
  * Runs every service with small and large windows, one and many streams, opened by either end. Each of many streams
  * carries `windows` windows.

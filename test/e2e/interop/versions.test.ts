@@ -26,7 +26,7 @@ for (const [ours, theirs, wire] of pairs) {
     describe(`a ${ours} ${role} with a ${theirs} peer`, () => {
       const wholeMatrix = (connect: Connect, peer: string) => {
         livesUnderLoad(connect, `its peer is ${peer}`, { streams: 3, bytes: 20_000, pause: 100 })
-        keepsAlive(connect, peer)
+        keepsAlive(connect, peer, `its peer is ${peer}`)
         failsWhenKilled(connect, peer)
         endsWithThePeer(connect, peer, { _tag: "SessionClosed", by: "peer", code: 1000 })
         closesSoon(connect, peer)

@@ -142,6 +142,22 @@ describe("recorded conversations of Go peers", () => {
     }
   }
 
+  for (const name of names.filter((name) => !/hello|overflow/.test(name))) {
+    for (const role of ["client", "server"] as const) {
+      it.scoped(`Session as ${role} sends the same frames with and without the dialect in ${name}`, () =>
+        Effect.gen(function*() {
+          const sentBy = (dialect: "auto" | "off") =>
+            Effect.gen(function*() {
+              const { hear, ids, playing, sent } = yield* replay(name, role, dialect)
+              while (sent.filter(({ _tag }) => _tag === "Fin").length < ids.length) yield* hear
+              yield* Fiber.join(playing)
+              return sent
+            })
+          expect(yield* sentBy("auto")).toEqual(yield* sentBy("off"))
+        }))
+    }
+  }
+
   it("each recorded conversation has a companion with HELLO that carries as many bytes", () => {
     const originals = names.filter((name) => !name.startsWith("hello-"))
     expect(new Set(companions.map(({ original }) => original))).toEqual(new Set(originals))
