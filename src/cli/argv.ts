@@ -146,6 +146,10 @@ const faultOf = (
   if (choices !== undefined && (value === undefined || !choices.includes(value))) {
     return `${name}: expected one of ${choices.join(", ")}${value === undefined ? "" : `, not ${value}`}`
   }
+  // the parser would take the value for the next argument
+  if (!takesValue && inline !== undefined && !/^(true|false)?$/.test(inline)) {
+    return `${name}: expected no value, or =true or =false`
+  }
   const isMissing = (takesValue && value === undefined) || inline === "" || (isRepeatable && value === "")
   return isMissing ? `Expected a value following option: '${name}'` : undefined
 }

@@ -185,7 +185,8 @@ const headersOf = ({ headers, token }: GivenWay) => {
 const proxyOf = (given: Option.Option<Redacted.Redacted>, url: string) =>
   Effect.suspend(() => {
     const text = Option.match(given, { onNone: () => Proxy.ofEnvironment(url), onSome: Redacted.value })
-    if (text === "" || text === "none") return Effect.succeed(Option.none<URL>())
+    // an empty variable names no proxy, and an empty option may come from a variable that is not set
+    if (text === "none" || (text === "" && Option.isNone(given))) return Effect.succeed(Option.none<URL>())
     const proxy = Proxy.parse(text)
     if (proxy !== undefined) return Effect.succeed(Option.some(proxy))
     // the address may hold a password

@@ -197,12 +197,16 @@ export const textFile = (name: string, description: string): Options.Options<Opt
     Options.optional
   )
 
+export const expectedPath = "expected the path of a file"
+
 /** Reads a file that an option names. */
 const readFile = (name: string, path: string) =>
-  Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(path)).pipe(
-    Effect.map((text): TextFile => ({ path, text })),
-    Effect.catchAll((error) => usage(`--${name}: ${path} ${unreadable(error)}`))
-  )
+  path === "" ?
+    usage(`--${name}: ${expectedPath}`) :
+    Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(path)).pipe(
+      Effect.map((text): TextFile => ({ path, text })),
+      Effect.catchAll((error) => usage(`--${name}: ${path} ${unreadable(error)}`))
+    )
 
 /** Describes why a file or directory cannot be read. */
 const unreadable = (error: PlatformError): string => {

@@ -4,16 +4,18 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Argv from "../argv.js"
-import { usage } from "../options.js"
+import { expectedPath, usage } from "../options.js"
 import { faultsOf } from "../plainText.js"
 import { type Origin, place } from "./fault.js"
 import { type Config, read } from "./file.js"
 
 /** Reads the text of a configuration file. Fails with its fault. */
 export const readText = (path: string) =>
-  Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(path)).pipe(
-    Effect.mapError(() => [`${path}: cannot be read`])
-  )
+  path === "" ?
+    Effect.fail([expectedPath]) :
+    Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString(path)).pipe(
+      Effect.mapError(() => [`${path}: cannot be read`])
+    )
 
 /** Returns the values of a configuration file for a command that have the type of their options, and other faults. */
 export const survey = (path: string, text: string, subcommand: Argv.Subcommand) => {

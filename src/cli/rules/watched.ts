@@ -3,13 +3,14 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import * as Followed from "../followed.js"
-import { usage } from "../options.js"
+import { expectedPath, usage } from "../options.js"
 import { parse, type RulesFile } from "./file.js"
 import { make, type Users } from "./users.js"
 
 /** Reads a rules file. Fails with a fault of the command line. */
 export const read = (path: string) =>
   Effect.gen(function*() {
+    if (path === "") return yield* usage(`--rules: ${expectedPath}`)
     const files = yield* FileSystem.FileSystem
     const text = yield* Effect.catchAll(files.readFileString(path), () => usage(`--rules: ${path} cannot be read`))
     return yield* Either.match(parse(text), {

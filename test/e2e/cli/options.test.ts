@@ -57,8 +57,9 @@ describe("wsmux serve", () => {
       for (let i = 0; i < 3; i++) yield* Effect.flip(NodeTransport.connect(server.url))
       yield* Effect.sleep("1 seconds") // A second of the server's clock.
       yield* Effect.flip(NodeTransport.connect(server.url, { headers: { authorization: "Bearer guess" } }))
-      const [, more] = yield* server.awaitLine(/ 401, wrong token(?: \((\d) more before\))?/)
-      expect(Number(more ?? 0) + logged(server, "WARN").length).toBe(5)
+      yield* server.awaitLine(/ 401, wrong token/)
+      const counts = logged(server, "WARN").map((line) => 1 + Number(/\((\d) more before\)/.exec(line)?.[1] ?? 0))
+      expect(counts.reduce((sum, count) => sum + count)).toBe(5) // slow dials have lines of their own
       yield* Effect.flip(NodeTransport.connect(server.url, { headers: { origin: "https://evil.example" } }))
     }))
 })

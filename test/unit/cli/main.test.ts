@@ -148,6 +148,14 @@ describe("wsmux", () => {
     [["connect", `ws://${closedPort}`, "--listen", "127.0.0.1:"], wants.listen],
     [[...connecting, "--buffer-size", "-1"], wants.size],
     [[...connecting, "--keep-alive", "never"], wants.keepAlive],
+    ...["3", "yes", "falsch"].map((value) =>
+      [[...connecting, `--reconnect=${value}`], "--reconnect: expected no value, or =true or =false"] as const
+    ),
+    [[...connecting, "--proxy", ""], "--proxy: expected http://host:port, https://host:port or socks5://host:port"],
+    [[...connecting, "--tls-ca", ""], "--tls-ca: expected the path of a file"],
+    [[...connecting, "--header", "@"], "--header: expected the path of a file"],
+    [["connect", "--config", ""], "--config: expected the path of a file"],
+    [[...serving, "--rules", ""], "--rules: expected the path of a file"],
     [[...connecting, "--bogus"], "Received unknown argument: '--bogus'"],
     [[...connecting, "extra"], `${wants.remote}, not 'extra'`],
     [[...connecting, "R:1:2:3:4:5"], `${wants.remote}, not 'R:1:2:3:4:5'`],
