@@ -115,7 +115,7 @@ export class SendScheduler {
     if (this.#isClosed || !this.#isIdle() || size > this.#maxPayload || !this.#transport.pollWritable()) return false
     if (this.#congestion !== undefined && this.#congestion.reserve(size) < size) return false
     if (this.#extend(source, payload, size)) return true
-    this.#transmit([Frame.datHeader(source.id), ...payload], more)
+    this.#transmit([Frame.datHeader(source.id), ...payload], more || this.#congestion?.probesAfter(size))
     this.#congestion?.onSent(size, source)
     this.#last = source
     this.#lastSize = size
@@ -194,7 +194,8 @@ export class SendScheduler {
       if (source.hasFrame()) this.#enqueue(source)
       if (frame === undefined) continue
       this.#interactiveRun = queue === this.#interactive ? this.#interactiveRun + 1 : 0
-      const size = this.#transmit(frame)
+      const size = payloadSize(frame)
+      this.#transmit(frame, this.#congestion?.probesAfter(size))
       if (size > 0) this.#congestion?.onSent(size, source, isLarge)
       return true
     }
@@ -231,13 +232,11 @@ export class SendScheduler {
     return true
   }
 
-  /** Sends a frame. Returns the size of its payload. */
-  #transmit(frame: FrameParts, more = false): number {
-    const size = payloadSize(frame)
-    this.#counters.sent(frame, size)
+  /** Sends a frame. `more`: another message follows in the same step. */
+  #transmit(frame: FrameParts, more = false): void {
+    this.#counters.sent(frame, payloadSize(frame))
     this.#last = undefined
     this.#transport.send(frame, more)
-    return size
   }
 }
 
