@@ -28,7 +28,7 @@ describe("wsmux", () => {
     Effect.gen(function*() {
       const server = yield* serve(yield* Tcp.echo)
       const link = yield* makeLink(Number(new URL(server.url).port))
-      const client = yield* connect(`ws://127.0.0.1:${link.port}`, ["--resume", "1m"])
+      const client = yield* connect(`ws://127.0.0.1:${link.port}`, ["--resume", "default"])
       const { seen, socket } = yield* makeEcho(client.port)
       const block = Buffer.alloc(256 * 1024, 120)
       for (let cuts = 0; cuts < 10; cuts++) {
@@ -44,6 +44,19 @@ describe("wsmux", () => {
         expect(seen.text.endsWith(`key stroke ${cuts}`)).toBe(true)
       }
       yield* client.awaitLine(/resumed the connections through/)
+    }))
+
+  it.scopedLive("wsmux connect ends, and does not wait, when its server has drained", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(yield* Tcp.echo, ["--grace", "100ms"])
+      const client = yield* connect(server.url, ["--resume", "default"])
+      const peer = yield* Tcp.connect(client.port)
+      yield* peer.write("hello")
+      yield* peer.received(5)
+      yield* server.signal("SIGTERM")
+      expect((yield* peer.over).how).toBe("ECONNRESET")
+      yield* server.exit
+      expect(yield* client.exit.pipe(within(patience, "the exit of connect"))).not.toBe(0)
     }))
 
   it.scopedLive("wsmux serve gives the port of -R of a client that was killed to its next one, at once", () =>

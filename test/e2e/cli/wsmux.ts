@@ -132,9 +132,13 @@ export const logged = (wsmux: Wsmux, level: "DEBUG" | "INFO" | "WARN"): Readonly
 
 const bin = fileURLToPath(new URL("../../../dist/cli/bin.js", import.meta.url))
 
-/** Most suites mean a session that ends with its WebSocket. `resume.test.ts` tests the default. */
-const unresumed = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
-  args[0] === "connect" && !args.includes("--resume") ? ["connect", "--resume", "off", ...args.slice(1)] : args
+/** Most suites mean a session that ends with its WebSocket. Those that mean the default say `--resume default`. */
+const unresumed = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+  if (args[0] !== "connect") return args
+  const at = args.indexOf("--resume")
+  if (at < 0) return ["connect", "--resume", "off", ...args.slice(1)]
+  return args[at + 1] === "default" ? [...args.slice(0, at), ...args.slice(at + 2)] : args
+}
 
 const launch = (args: ReadonlyArray<string>, { cwd, env, executable }: Options): Wsmux => {
   const inherited = executable === undefined
