@@ -15,6 +15,7 @@ import { SessionGroup } from "./internal/session/group.js"
 import { resolve } from "./internal/settings/resolve.js"
 import { duration, maxMessageSize } from "./internal/settings/validate.js"
 import { defaultUpgradeTimeout, isHandshake } from "./internal/transport/node/handshake.js"
+import { resumeHeader } from "./internal/transport/resuming.js"
 import * as NodeTransport from "./NodeTransport.js"
 import * as Origin from "./Origin.js"
 import type * as ResumeServer from "./ResumeServer.js"
@@ -124,7 +125,8 @@ export interface Drainable<R> {
   readonly route: Route<R>
   /**
    * Takes no more sessions, and drains those of the route, as `SessionServer.drain` does. Requests that still come get
-   * 503 with `Retry-After`. The program closes the port itself, since the other routes share it.
+   * 503 with `Retry-After`, unless they tell that they resume a session, as those of `NodeTransport` do. The program
+   * closes the port itself, since the other routes share it.
    */
   readonly drain: (options?: Session.DrainOptions) => Effect.Effect<void>
 }
@@ -174,7 +176,8 @@ const route = <E, R, R2, P>(
     if (request.headers.upgrade?.toLowerCase() !== "websocket") {
       return HttpServerResponse.empty({ status: 426, headers: { upgrade: "websocket" } })
     }
-    if (sessions.isDraining) return draining
+    const mayResume = options.resume !== undefined && request.headers[resumeHeader] !== undefined
+    if (sessions.isDraining && !mayResume) return draining
     if (!isHandshake(request)) {
       return HttpServerResponse.empty({ status: 400, headers: { "sec-websocket-version": "13" } })
     }
@@ -183,7 +186,8 @@ const route = <E, R, R2, P>(
     }
     const verdict = yield* Effect.either(authorize(options, upgradeTimeout, request))
     if (verdict._tag === "Left") return verdict.left
-    if (sessions.isDraining) return draining
+    const isDraining = sessions.isDraining
+    if (isDraining && !mayResume) return draining
 
     const { connections } = yield* SharedLimits
     const hasPlace = yield* Effect.acquireRelease(
@@ -202,12 +206,15 @@ const route = <E, R, R2, P>(
         maxMessageSize: options.maxMessageSize ?? maxMessageSize(settings)
       }))
     const principal = verdict.right
-    const serve = (transport: Transport) =>
-      sessions.join(Session.makeServer(settings)).pipe(
+    const serve = (transport: Transport) => {
+      // a client that began a session nevertheless would prolong the drain
+      if (isDraining) return transport.close(1013, "the server takes no more sessions", "1 second")
+      return sessions.join(Session.makeServer(settings)).pipe(
         Effect.provideService(Transport, transport),
         Effect.flatMap((session) => handler(Session.withPrincipal(session, principal))),
         Effect.catchAll((error) => Effect.logDebug("cannot go on with a session: its handler failed", error))
       )
+    }
     const { headers, url } = request
     yield* options.resume === undefined
       ? serve(transport)

@@ -8,13 +8,15 @@ import * as ResumeServer from "effect-wsmux/ResumeServer"
 import * as Session from "effect-wsmux/Session"
 import * as SessionRoute from "effect-wsmux/SessionRoute"
 import { Transport } from "effect-wsmux/Transport"
+import { SessionClosed } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Http from "node:http"
 import { FaultProxy } from "../../robustness/faults/proxy.js"
 import { pattern } from "../../support/bytes.js"
-import { auto, readAll } from "../../support/sessions.js"
+import { auto, readAll, readSome } from "../../support/sessions.js"
 import { patience, within } from "../../support/within.js"
 
 const users: Readonly<Record<string, string>> = { "Bearer one": "Ada", "Bearer two": "Ada", "Bearer three": "Mallory" }
@@ -28,7 +30,7 @@ const makeRoute = Effect.gen(function*() {
       Effect.sync(() => principals.push(session.principal)),
       session.run((stream) => Stream.run(stream.readable, stream.writable))
     )
-  const route = SessionRoute.make(echo, {
+  const { drain, route } = yield* SessionRoute.makeDrainable(echo, {
     settings: auto,
     resume,
     authorize: ({ headers }) => {
@@ -41,14 +43,13 @@ const makeRoute = Effect.gen(function*() {
   const { port } = http.address as Extract<typeof http.address, { readonly _tag: "TcpAddress" }>
   const proxy = yield* FaultProxy.make(port)
   const credentials = { token: "one" }
+  const url = `ws://127.0.0.1:${proxy.port}/`
   const dial = Effect.suspend(() =>
-    NodeTransport.connect(`ws://127.0.0.1:${proxy.port}/`, {
-      headers: { authorization: `Bearer ${credentials.token}` }
-    })
+    NodeTransport.connect(url, { headers: { authorization: `Bearer ${credentials.token}` } })
   )
   const transport = yield* ResumableTransport.connect(dial, { schedule: Schedule.spaced("20 millis") })
   const session = yield* Effect.provideService(Session.makeClient(auto), Transport, transport)
-  return { credentials, principals, proxy, session, suspended: resume.suspended, transport }
+  return { credentials, drain, principals, proxy, session, suspended: resume.suspended, transport, url }
 })
 
 const content = pattern(2_000_000)
@@ -94,6 +95,29 @@ describe("SessionRoute.make", () => {
       })
       expect(yield* suspended).toBe(1)
       expect(principals).toEqual(["Ada"])
+    }))
+
+  it.scopedLive("SessionRoute.makeDrainable takes a client that resumes back while the route drains", () =>
+    Effect.gen(function*() {
+      const { drain, principals, proxy, session, url } = yield* makeRoute
+      const stream = yield* session.open()
+      yield* stream.write(pattern(10))
+      expect(yield* readSome(stream)).toEqual(pattern(10))
+      const draining = yield* Effect.fork(drain())
+      yield* session.awaitDraining
+      const fresh = yield* NodeTransport.connect(url, {
+        headers: { authorization: "Bearer one", "wsmux-resume": "1" }
+      })
+      const newcomer = yield* Effect.provideService(Session.makeClient(auto), Transport, fresh)
+      expect(yield* newcomer.awaitClosed.pipe(within(patience, "the end of another session"))).toEqual(
+        new SessionClosed({ by: "peer", code: 1013, reason: "the server takes no more sessions" })
+      )
+      proxy.lose("reset")
+      yield* ByteStream.writeEnd(stream, pattern(20))
+      expect(yield* readAll(stream).pipe(within(patience, "the echo"))).toEqual(pattern(20))
+      yield* Fiber.join(draining).pipe(within(patience, "the end of the drain"))
+      expect(principals).toEqual(["Ada"])
+      expect(yield* session.awaitClosed).toEqual(new SessionClosed({ by: "peer", code: 1001, reason: "drained" }))
     }))
 
   it.scopedLive("SessionRoute.make refuses a client with 401 when its token does not count any more", () =>
