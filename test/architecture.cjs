@@ -80,7 +80,7 @@ module.exports = {
     only("budget-imports-contracts-only", room("budget"), room("budget"), contracts),
     only("contracts-import-leaves-only", contracts, contracts, room("budget", "text", "wire")),
     only("recv-imports-what-lies-below", room("recv"), room("recv", "budget", "sync", "time", "wire"), contracts),
-    only("observe-imports-what-lies-below", room("observe"), room("observe", "wire"), contracts),
+    only("observe-imports-what-lies-below", room("observe"), room("observe", "text", "wire"), contracts),
     only(
       "send-imports-what-lies-below",
       room("send"),

@@ -3,6 +3,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as LogLevel from "effect/LogLevel"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import { plainText } from "../text/plainText.js"
 
 type Level = "Debug" | "Warning"
 
@@ -50,7 +51,7 @@ export const makeSessionLog = (
       const faults = new Map<string, Repeats>()
       const write = (line: Line) =>
         (line.level === "Debug" ? Effect.logDebug(line.message) : Effect.logWarning(line.message)).pipe(
-          Effect.annotateLogs({ ...annotations, ...line.annotations })
+          Effect.annotateLogs(shown({ ...annotations, ...line.annotations }))
         )
       const writeAll = Effect.forEach(write, { discard: true })
       // The log writes the last lines of the session before the scope closes.
@@ -74,6 +75,12 @@ export const makeSessionLog = (
       }
     })
     : Effect.succeed(silent)
+
+/** The annotations with their texts made safe to show: a label or a name of software is the peer's. */
+const shown = (annotations: object): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(annotations).map(([name, value]) => [name, typeof value === "string" ? plainText(value) : value])
+  )
 
 const leftOut = (faults: ReadonlyMap<string, Repeats>): Array<Line> =>
   Array.from(faults).flatMap(([message, { leftOut, level }]) =>

@@ -4,6 +4,7 @@ import * as HashMap from "effect/HashMap"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as TestClock from "effect/TestClock"
+import { open } from "../../../support/records.js"
 import { ack, makeNativePeer, makePeer, syn } from "../../../support/scriptedPeer.js"
 import { makeStreams, settle } from "../../../support/sessions.js"
 
@@ -58,6 +59,22 @@ describe("SessionLog", () => {
         "DEBUG negotiated the dialect backlog=3 earlyCredit=40 earlyCreditInAll=80 features=open,reset " +
         "longestLabel=20 longestMetadata=30 peer=memory:client role=server software=other state=native window=7000"
       ])
+    }))
+
+  it.effect("SessionLog writes texts of the peer in one line without control characters", () =>
+    Effect.gen(function*() {
+      const hostile = "a\u001b[2J\nb\u202ec"
+      const meet = Effect.scoped(Effect.gen(function*() {
+        const { send, session } = yield* makeNativePeer("server", { log: true }, { software: hostile })
+        yield* send(open(1, 1024, hostile))
+        expect((yield* session.accept).label).toBe(hostile)
+      }))
+      const lines = yield* logged(meet)
+      expect(lines.filter((line) => line.includes("a\ufffd[2J bc"))).toEqual([
+        expect.stringContaining("negotiated the dialect"),
+        expect.stringContaining("accepted a stream")
+      ])
+      expect(lines.filter((line) => /[\p{Cc}\p{Cf}]/u.test(line))).toEqual([])
     }))
 
   it.effect("SessionLog writes ten lines of a fault in 10 s, then the count of the lines left out", () =>
