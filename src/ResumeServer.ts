@@ -5,6 +5,9 @@
  * client proves by a secret token that the session is its own. `authorize` runs for every WebSocket, and the principal
  * of a later one must be that of the first.
  *
+ * A page cannot tell in its request that it resumes. Its connection begins a session, whose handler runs, and which
+ * ends with code 1000 when the first message of the page names another session.
+ *
  * @since 0.2.0
  */
 import * as Duration from "effect/Duration"
