@@ -92,12 +92,12 @@ export interface Way {
   readonly refusal: () => Proxy.Refusal | undefined
 }
 
-/** Returns how to dial a URL. Fails for wrong options. */
-export const wayOf = (given: GivenWay, url: string) =>
+/** Returns how to dial a URL, which is one of several. Fails for wrong options. */
+export const wayOf = (given: GivenWay, url: string, urls: ReadonlyArray<string> = [url]) =>
   Effect.gen(function*() {
     const headers = yield* headersOf(given)
     const proxy = Option.getOrUndefined(yield* proxyOf(given.proxy, url))
-    const tls = yield* tlsOf(given, url)
+    const tls = yield* tlsOf(given, url, urls)
     const agent = proxy && Proxy.agent(proxy)
     const refusal = agent === undefined ? () => undefined : Proxy.refusals(agent, proxy!)
     return { headers, tls, proxy, agent, refusal } satisfies Way
@@ -122,7 +122,7 @@ export const dialOf = (given: Given) =>
     yield* checkUrl(given.url)
     let reached = redacted(given.url)
     const dials = yield* Effect.forEach(urls, (url) =>
-      Effect.map(wayOf(given, url), (way) =>
+      Effect.map(wayOf(given, url, urls), (way) =>
         Effect.tap(resuming(connect(url, way), given.resume, url), () => {
           reached = redacted(url)
         })))
@@ -198,9 +198,12 @@ const proxyOf = (given: Option.Option<Redacted.Redacted>, url: string) =>
     )
   })
 
-const tlsOf = ({ sni, tlsCa, tlsCert, tlsKey }: GivenWay, url: string) =>
+const isSecure = (url: string): boolean => /^wss:/i.test(url)
+
+const tlsOf = ({ sni, tlsCa, tlsCert, tlsKey }: GivenWay, url: string, urls: ReadonlyArray<string>) =>
   Effect.gen(function*() {
-    if (!/^wss:/i.test(url)) {
+    if (!isSecure(url)) {
+      if (urls.some(isSecure)) return undefined
       const given = [["--tls-ca", tlsCa], ["--tls-cert", tlsCert], ["--tls-key", tlsKey], ["--sni", sni]] as const
       const option = given.find(([, value]) => value._tag === "Some")?.[0]
       return option === undefined ? undefined : yield* Shared.usage(`${option}: expected a wss:// address beside it`)

@@ -1,10 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { createServer } from "node:http"
+import { fileURLToPath } from "node:url"
 import { listening, portOf } from "../../support/transports.js"
 import { ask } from "./forwards/commands.js"
 import * as Tcp from "./tcp.js"
 import { connect, logged, run, serve, start, type Wsmux } from "./wsmux.js"
+
+const fixture = (name: string): string => fileURLToPath(new URL(`../../fixtures/tls/${name}`, import.meta.url))
 
 /** A loopback address that no other process uses, so that the port of a killed server stays free. */
 const host = process.platform === "linux" ? "127.83.119.111" : "127.0.0.1"
@@ -42,6 +45,15 @@ describe("wsmux connect --fallback-url", () => {
       yield* kill(second)
       yield* client.awaitLine(new RegExp(`connected to ${past.url}`))
       expect(yield* shown).toBe(past.url)
+      expect(yield* ask(client.port, "hello")).toEqual(hello)
+    }))
+
+  it.scopedLive("wsmux connect takes the options of TLS when only a fallback is of wss://", () =>
+    Effect.gen(function*() {
+      const tls = ["--tls-cert", fixture("cert.pem"), "--tls-key", fixture("key.pem")]
+      const { url } = yield* serve(yield* Tcp.echo, tls)
+      const trusting = ["--tls-ca", fixture("cert.pem"), "--sni", "localhost"]
+      const client = yield* connect("ws://127.0.0.1:1", ["--fallback-url", url, ...trusting])
       expect(yield* ask(client.port, "hello")).toEqual(hello)
     }))
 
