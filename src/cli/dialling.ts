@@ -233,6 +233,9 @@ export const explain = (failure: ConnectFailure, { tlsCa, token }: Pick<GivenWay
     }; wsmux doctor tells more`
   }
   const { code } = (failure.cause ?? {}) as NodeJS.ErrnoException
+  if (code === "ECONNRESET" && !isSecure(failure.url)) {
+    return `${failure.message}: the other end hangs up: check the port, and whether it wants wss://`
+  }
   if (code === undefined || !untrusted.test(code)) return failure.message
   return `${failure.message}: ${
     Option.isSome(tlsCa) ? "--tls-ca names another authority" : "name the authority by --tls-ca"

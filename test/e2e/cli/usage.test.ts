@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
+import { fileURLToPath } from "node:url"
 import packageJson from "../../../package.json" with { type: "json" }
 import * as inProcess from "./inProcess.js"
 import { run, serve, start } from "./inProcess.js"
@@ -117,6 +118,20 @@ describe("wsmux", () => {
       const { url } = yield* serve(1)
       const { code, stderr } = yield* run(["connect", url.replace("ws:", "wss:"), "--listen", "127.0.0.1:0"])
       expect(stderr).toMatch(/^wsmux: cannot connect to wss:\/\/127\.0\.0\.1:\d+: .+\n$/)
+      expect(code).toBe(1)
+    }))
+
+  it.scopedLive("wsmux connect asks for wss:// when the server of a ws:// address has TLS", () =>
+    Effect.gen(function*() {
+      const tls = ["cert", "key"].flatMap((name) => [
+        `--tls-${name}`,
+        fileURLToPath(new URL(`../../fixtures/tls/${name}.pem`, import.meta.url))
+      ])
+      const { url } = yield* serve(1, tls)
+      const { code, stderr } = yield* run(["connect", url.replace("wss:", "ws:"), "--listen", "127.0.0.1:0"])
+      expect(stderr).toMatch(
+        /^wsmux: cannot connect to ws:\S+: .+: the other end hangs up: check the port, and whether it wants wss:\/\/\n$/
+      )
       expect(code).toBe(1)
     }))
 
