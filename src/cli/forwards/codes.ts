@@ -79,3 +79,6 @@ const fallback = (code: number): string =>
 
 /** Whether the reset is by the two commands, so that its reason is for the user. */
 export const isOfCommand = ({ code }: Refusal): boolean => code >= 256
+
+/** Whether the end of a stream that was open has a reason for the user: a relay names the limit by `Refused`. */
+export const tellsWhy = (refusal: Refusal): boolean => isOfCommand(refusal) || refusal.code === ResetCode.Refused

@@ -151,7 +151,7 @@ export const tellRefusals = (where: string) =>
         return (exit: Exit.Exit<void, TcpTunnel.ForwardError>) => {
           onEnd?.(exit)
           const refusal = Exit.isFailure(exit) ? Codes.refusalOf(exit.cause) : Option.none()
-          if (Option.isSome(refusal) && Codes.isOfCommand(refusal.value)) tell(connection, refusal.value.reason)
+          if (Option.isSome(refusal) && Codes.tellsWhy(refusal.value)) tell(connection, refusal.value.reason)
         }
       }
     }

@@ -13,6 +13,7 @@ import { ask, clientToken, dialClient, tokenOf } from "../../support/relay.js"
 import { eventually, listening, portOf } from "../../support/transports.js"
 import { patience, within } from "../../support/within.js"
 import { run, start } from "./inProcess.js"
+import * as Tcp from "./tcp.js"
 import * as Process from "./wsmux.js"
 
 /** A file with a secret, in a folder that the scope removes. */
@@ -104,6 +105,29 @@ describe("wsmux relay", () => {
       yield* client.awaitLine(/cannot forward .*127\.0\.0\.1:1/)
       const { code, stderr } = yield* run(["connect", `${ws}/other`, ...forwards], { env })
       expect([code, stderr]).toEqual([1, expect.stringMatching(/the server answered 403/)])
+    }))
+
+  it.scopedLive("wsmux connect tells why when the token of --token-for has used up its streams", () =>
+    Effect.gen(function*() {
+      const file = yield* secretFile
+      const relay = yield* start(["relay", "--listen", "127.0.0.1:0", "--secret-file", file])
+      const [, ws] = yield* relay.awaitLine(/^listening on (ws:\S+),/)
+      const tokenFor = (...args: ReadonlyArray<string>) =>
+        Effect.map(run(["relay", "--secret-file", file, "--token-for", ...args]), ({ stdout }) => ({
+          env: { WSMUX_TOKEN: stdout.trim() }
+        }))
+      const echo = yield* Tcp.echo
+      const agent = yield* start(["agent", ws!, "web", "--allow", `127.0.0.1:${echo}`], yield* tokenFor("web"))
+      yield* agent.awaitLine(/^reached at /)
+      const limited = yield* tokenFor("ada@web", "--max-streams", "1")
+      const client = yield* start(["connect", `${ws}/web`, "-L", `0:127.0.0.1:${echo}`], limited)
+      const [, port] = yield* client.awaitLine(/^listening on 127\.0\.0\.1:(\d+),/)
+      const first = yield* Tcp.connect(Number(port))
+      yield* first.write("hello")
+      yield* first.received(5)
+      const second = yield* Tcp.connect(Number(port))
+      yield* second.write("hello")
+      yield* client.awaitLine(/cannot forward 127\.0\.0\.1:\d+ to .*: the token has too many streams/)
     }))
 
   it.scopedLive("wsmux relay passes https and wss by NAME.domain when it has a certificate", () =>
