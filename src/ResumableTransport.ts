@@ -35,6 +35,8 @@ export type ResumptionState =
     /** When the WebSocket was lost, in milliseconds of the clock. */
     readonly since: number
     readonly resumed: number
+    /** The bytes that were kept when the WebSocket was lost. The snapshot of the session tells them at any time. */
+    readonly keptBytes: number
     readonly loss: CloseInfo
   }
   | { readonly _tag: "Ended" }

@@ -141,7 +141,8 @@ class DiallingEnd<E, R> implements Owner {
 
   onSuspended(loss: CloseInfo): void {
     this.#loss = loss
-    this.#setState({ _tag: "Suspended", since: this.now(), resumed: this.#resumed, loss })
+    const { keptBytes } = this.#transport!
+    this.#setState({ _tag: "Suspended", since: this.now(), resumed: this.#resumed, keptBytes, loss })
     this.#regaining = this.#parts.forks.fork(this.#regain(loss))
   }
 

@@ -70,10 +70,13 @@ describe("ResumableTransport", () => {
 
   it.scoped("writes wait while there is no WebSocket, and deadlines run", () =>
     Effect.gen(function*() {
-      const { cut, far, near, network, transport } = yield* makeResumableStream(calm)
+      const { client, cut, far, near, network, transport } = yield* makeResumableStream(calm)
       network.isDown = true
       yield* cut
-      expect(yield* SubscriptionRef.get(transport.state)).toMatchObject({ _tag: "Suspended", resumed: 0 })
+      const { resumption } = yield* client.snapshot
+      const { keptBytes } = resumption!
+      expect(keptBytes).toBeGreaterThan(0)
+      expect(yield* SubscriptionRef.get(transport.state)).toMatchObject({ _tag: "Suspended", resumed: 0, keptBytes })
       const write = yield* start(near.write(bytes("late")))
       const read = yield* start(near.read)
       yield* expectWaiting(read)

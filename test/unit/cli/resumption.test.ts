@@ -27,7 +27,7 @@ describe("Resumption", () => {
       )
       const change = (next: ResumptionState) => Effect.zipRight(SubscriptionRef.set(state, next), settle)
       const suspend = Effect.flatMap(Clock.currentTimeMillis, (since) =>
-        change({ _tag: "Suspended", since, resumed: 0, loss: { code: 1006, reason: "" } as never }))
+        change({ _tag: "Suspended", since, resumed: 0, keptBytes: 0, loss: { code: 1006, reason: "" } as never }))
       yield* settle
       yield* suspend
       expect(lines.splice(0)).toEqual([lost])
