@@ -94,7 +94,7 @@ export interface Settings {
   readonly maxPeerWindow: number
   /**
    * The bytes that this end may send on an accepted stream before its opener grants credit. Default `undefined`: the
-   * own `streamBufferSize`, as Go peers assume. An opener of this package that speaks no dialect grants credit in halves
+   * own `streamBufferSize`, as Go peers assume. An opener of this package without the dialect grants credit in halves
    * of its window, so a value below that half stops its streams. A Go opener grants credit for each read.
    */
   readonly initialSendCredit: number | undefined
