@@ -121,8 +121,7 @@ export class CongestionController {
    */
   reserve(wanted: number): number {
     const window = this.#effectiveWindow
-    const least = this.#isInteractive && !this.#isFar ? halfRead : minFrame
-    const maxFrame = Math.min(Math.max(window / 4, least), window)
+    const maxFrame = Math.min(Math.max(window / 4, minFrame), window)
     const room = this.inFlight === 0 ? maxFrame : Math.min(maxFrame, this.#free)
     if (wanted > maxFrame) this.#windowLimited = true // the frame is cut
     if (room >= Math.min(wanted, maxFrame / 4)) return Math.floor(Math.min(wanted, room))
@@ -142,15 +141,10 @@ export class CongestionController {
     else if (this.#isLargeInFlight && sender.largeSent <= this.#arrived) {
       this.#interactiveUntil = this.#rtt.now() + interval
     }
-    if (this.probesAfter(0)) this.#probe()
-  }
-
-  /** Whether a probe follows when `size` further bytes are sent. */
-  probesAfter(size: number): boolean {
     const window = this.#effectiveWindow
-    const least = !this.#isInteractive ? probeBytes : this.#isFar ? minFarProbeBytes : halfRead
+    const least = !this.#isInteractive ? probeBytes : this.#isFar ? minFarProbeBytes : minBdpWindow / 2
     const due = Math.min(Math.max(window / 4, least), window / 2)
-    return this.#sent + size - this.#probed >= due && this.#probes.length < maxProbes
+    if (this.#sent - this.#probed >= due && this.#probes.length < maxProbes) this.#probe()
   }
 
   /** The peer has granted credit: bytes arrive, although the peer may answer no pings. */
@@ -257,7 +251,7 @@ export class CongestionController {
   /** `bytes` arrived in `millis`. A slow answer says little about the network, so a former estimate fades slowly. */
   #measureBdp(bytes: number, millis: number): void {
     const carried = bytes * (millis === 0 ? 1 : Math.min(this.#rtt.minimum / millis, 1))
-    this.#bdpWindow = Math.max(2 * carried, 0.8 * this.#bdpWindow, this.#isFar ? halfRead : minBdpWindow)
+    this.#bdpWindow = Math.max(2 * carried, 0.8 * this.#bdpWindow, this.#isFar ? minBdpWindow / 2 : minBdpWindow)
   }
 
   /** Whether the network, and not the scheduling of both processes, makes the RTT. Then the estimate is good. */
@@ -352,17 +346,8 @@ const minWindow = 4 * 1024
 /** Keeps the arithmetic finite, beyond the product of any network. */
 const maxWindow = 2 ** 31
 
-/**
- * Half of what a forwarded connection reads at once. Frames of this size wake the processes of a near network less
- * often than smaller ones. While one half travels, the peer handles the other.
- */
-const halfRead = 32 * 1024
-
-/**
- * On loopback, the scheduling of both processes takes longer than the RTT, and would make the estimate too small. The
- * window holds a read and small frames beside it: a rest of the read would be a frame and a wait of its own.
- */
-const minBdpWindow = 2 * halfRead + 8 * 1024
+/** On loopback, the scheduling of both processes takes longer than the RTT, and would make the estimate too small. */
+const minBdpWindow = 64 * 1024
 
 /** More milliseconds than the scheduling of both processes takes. */
 const scheduling = 5

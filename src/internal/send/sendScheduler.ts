@@ -115,7 +115,7 @@ export class SendScheduler {
     if (this.#isClosed || !this.#isIdle() || size > this.#maxPayload || !this.#transport.pollWritable()) return false
     if (this.#congestion !== undefined && this.#congestion.reserve(size) < size) return false
     if (this.#extend(source, payload, size)) return true
-    this.#transmit([Frame.datHeader(source.id), ...payload], more || this.#congestion?.probesAfter(size))
+    this.#transmit([Frame.datHeader(source.id), ...payload], more)
     this.#congestion?.onSent(size, source)
     this.#last = source
     this.#lastSize = size
@@ -194,8 +194,7 @@ export class SendScheduler {
       if (source.hasFrame()) this.#enqueue(source)
       if (frame === undefined) continue
       this.#interactiveRun = queue === this.#interactive ? this.#interactiveRun + 1 : 0
-      const size = payloadSize(frame)
-      this.#transmit(frame, this.#congestion?.probesAfter(size))
+      const size = this.#transmit(frame)
       if (size > 0) this.#congestion?.onSent(size, source, isLarge)
       return true
     }
@@ -232,11 +231,13 @@ export class SendScheduler {
     return true
   }
 
-  /** Sends a frame. `more`: another message follows in the same step. */
-  #transmit(frame: FrameParts, more = false): void {
-    this.#counters.sent(frame, payloadSize(frame))
+  /** Sends a frame. Returns the size of its payload. */
+  #transmit(frame: FrameParts, more = false): number {
+    const size = payloadSize(frame)
+    this.#counters.sent(frame, size)
     this.#last = undefined
     this.#transport.send(frame, more)
+    return size
   }
 }
 

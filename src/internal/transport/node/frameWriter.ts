@@ -80,8 +80,8 @@ export class FrameWriter {
   }
 
   /** Sends a control frame of at most 125 bytes, in its place between the messages. */
-  control(opcode: typeof ping | typeof pong, payload: Uint8Array, more = false): void {
-    this.#send(opcode, [payload], more)
+  control(opcode: typeof ping | typeof pong, payload: Uint8Array): void {
+    this.#send(opcode, [payload], false)
   }
 
   /** Answers a ping, in one write with the other messages of the turn. `left` is called when the kernel has it. */
@@ -105,8 +105,8 @@ export class FrameWriter {
     copy(parts, this.#batch, this.#size + size - length)
     this.#size += size
     if (!more) this.#messages++
-    const urgent = this.#wasAlone && this.#messages === 1
-    if (!more && (urgent || this.#size >= this.#flushSize)) this.flush()
+    const urgent = this.#wasAlone && this.#messages === 1 && !more
+    if (urgent || this.#size >= this.#flushSize) this.flush()
   }
 
   /** Writes the header of the last frame, and masks its payload. */

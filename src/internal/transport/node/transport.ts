@@ -164,12 +164,9 @@ export class NodeTransport implements Transport {
   ping(answered?: () => void): void {
     if (!this.#isOpen()) return
     const payload = answered === undefined ? "" : String(this.#pings.add(answered))
-    if (this.#writer === undefined) {
-      this.#ws.ping(payload, undefined, ignoreFailure)
-      return this.pong()
-    }
-    this.#writer.control(pong, empty, true)
-    this.#writer.control(ping, Buffer.from(payload))
+    if (this.#writer === undefined) this.#ws.ping(payload, undefined, ignoreFailure)
+    else this.#writer.control(ping, Buffer.from(payload))
+    this.pong()
   }
 
   pong(): void {

@@ -67,26 +67,6 @@ describe("CongestionController.reserve", () => {
     expect([cut.controller.window, cut.controller.reserve(1e6)]).toEqual([16_384 * 0.7, 11_467])
   })
 
-  it("CongestionController grants two halves of a read beside small frames on a near network", () => {
-    const rooms = (rtt: number) => {
-      const { answer, controller, fill, pings } = makeController(rtt)
-      while (controller.window < 128 * kib) {
-        fill()
-        while (pings.length > 0) answer(rtt)
-      }
-      controller.onSent(64 * kib, sender())
-      controller.onSent(64, sender())
-      while (pings.length > 0) answer(4 * rtt)
-      controller.onSent(4 * kib, sender())
-      return [64 * kib, 32 * kib, 64].map((wanted) => {
-        const room = controller.reserve(wanted)
-        controller.onSent(room, sender())
-        return room / kib
-      })
-    }
-    expect([rooms(0.1), rooms(20)]).toEqual([[32, 32, 1 / 16], [16, 12 - 1 / 16, 1 / 16]])
-  })
-
   it("CongestionController calls onFull once when it refuses, and onRoom once after that", () => {
     const { answer, fill, controller, told } = makeController(10)
     expect([told(), controller.overdueProbe]).toEqual([[0, 0], undefined])

@@ -22,8 +22,6 @@ interface Link {
   room?: number
   /** Whether the last message can be extended. */
   extends?: boolean
-  /** Whether a probe follows each frame of data. */
-  probes?: boolean
 }
 
 /** A scheduler over a link, and the frames that it sends: `5:100` stands for 100 bytes of stream 5. */
@@ -32,7 +30,6 @@ const makeScheduler = (link: Link, firstFrame?: Uint8Array) => {
   const asked: Array<number> = []
   const booked: Array<number> = []
   const rests: Array<number> = []
-  const followed: Array<boolean> = []
   const counters = new Counters()
   const transport: Pick<Transport, "pollWritable" | "send" | "extend"> = {
     pollWritable: () => link.takes > 0,
@@ -40,23 +37,21 @@ const makeScheduler = (link: Link, firstFrame?: Uint8Array) => {
       if (link.extends === true) sent.push(`+${concat(parts).byteLength}`)
       return link.extends === true
     },
-    send: (parts, more = false) => {
+    send: (parts) => {
       link.takes--
-      followed.push(more)
       const frame = Frame.decode(concat(parts))
       if (frame._tag === "Dat") sent.push(`${frame.id}:${frame.payload.byteLength}`)
       else if (frame._tag === "Ack") sent.push(`${frame.id} credit ${frame.credit}`)
       else if (frame._tag !== "Malformed") sent.push(`${frame.id} ${frame._tag}`)
     }
   }
-  const congestion: Partial<CongestionController> | undefined = link.room === undefined ?
+  const congestion: Pick<CongestionController, "reserve" | "onSent"> | undefined = link.room === undefined ?
     undefined :
     {
       reserve: (wanted) => {
         asked.push(wanted)
         return Math.min(wanted, link.room!)
       },
-      probesAfter: (size) => size > 0 && link.probes === true,
       onSent: (size, _sender, isLarge) => {
         booked.push(size)
         if (isLarge === true && size <= kib) rests.push(size)
@@ -85,9 +80,7 @@ const makeScheduler = (link: Link, firstFrame?: Uint8Array) => {
     sent: () => sent.splice(0),
     asked: () => asked.splice(0),
     booked,
-    rests,
-    /** Whether each message was sent with another behind it in the same step. */
-    followed: () => followed.splice(0)
+    rests
   }
 }
 
@@ -262,19 +255,6 @@ describe("SendScheduler", () => {
 })
 
 describe("SendScheduler and CongestionController", () => {
-  it("SendScheduler tells the transport when a probe follows a frame in the same step", () => {
-    for (const probes of [false, true]) {
-      const { flush, followed, scheduler } = makeScheduler({ takes: 9, room: 4 * kib, probes })
-      scheduler.trySend(makeSource(1, 0), [bytes("abc")], 3)
-      scheduler.schedule(makeSource(3, 5000))
-      flush(9)
-      expect(followed()).toEqual([probes, probes, probes])
-      scheduler.sendCredit(1, 5)
-      scheduler.trySend(makeSource(1, 0), [bytes("abc")], 3, true)
-      expect(followed()).toEqual([false, true])
-    }
-  })
-
   it("SendScheduler books the rest of a large write as large, and the next small write as small", () => {
     const { booked, flush, rests, scheduler } = makeScheduler({ takes: 0, room: 4 * kib })
     const source = makeSource(1, 4 * kib + 100)

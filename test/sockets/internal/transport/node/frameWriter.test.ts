@@ -171,19 +171,6 @@ describe.each([["a client", true], ["a server", false]])("FrameWriter of %s", (_
     expect(await writesOfTurn()).toEqual([0, 1, 1])
   })
 
-  it("FrameWriter writes a large message together with what follows it in the same step", async () => {
-    const { socket, writes } = makeSocket()
-    const { sender } = makeSender(masked, socket)
-    sender.send([numbered(65_536)], true)
-    expect(writes).toHaveLength(0)
-    sender.control(ping, Buffer.from("1"))
-    expect(writes).toHaveLength(1)
-    await turn()
-    await turn()
-    expect(writes).toHaveLength(1)
-    expect(await decode(masked, writes[0]!)).toEqual([Buffer.from(numbered(65_536))])
-  })
-
   it("FrameWriter doubles the size of its writes up to 32 KiB when a turn sends much", async () => {
     const { socket, writes } = makeSocket({ immediate: true })
     const { sender } = makeSender(masked, socket)

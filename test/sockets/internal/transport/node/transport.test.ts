@@ -262,20 +262,6 @@ describe("NodeTransport.ping", () => {
 })
 
 describe("NodeTransport", () => {
-  it.scopedLive("NodeTransport pings in one write with the message before that tells of more", () =>
-    Effect.gen(function*() {
-      const { client, request: { socket }, request, ws } = yield* acceptedElsewhere()
-      const transport = yield* NodeTransport.fromWebSocket(ws, request)
-      const write = vi.spyOn(socket, "write")
-      const [asked, sent, unasked] = [signal(client, "ping"), signal(client, "message"), signal(client, "pong")]
-      transport.send([new Uint8Array(20_000)], true)
-      transport.ping?.(() => {})
-      yield* sent
-      yield* asked
-      expect((yield* unasked)[0]).toEqual(Buffer.alloc(0))
-      expect(write).toHaveBeenCalledTimes(1)
-    }))
-
   it.scopedLive("NodeTransport answers a ping in one write with the messages of its turn", () =>
     Effect.gen(function*() {
       const { client, request: { socket }, request, ws } = yield* acceptedElsewhere()
