@@ -32,8 +32,8 @@ export interface Page {
   /** Reads a long answer, then asks the server to freeze. Answers with the grown window, and how the session ended. */
   readonly freeze: () => Promise<{ readonly window: number; readonly features: unknown; readonly closed: string }>
   /**
-   * Sends key strokes beside a long upload over a way of 1 MiB/s. Answers with the time in milliseconds from the third
-   * second's key stroke to its echo.
+   * Sends a key stroke behind the first 3 MB of an upload over a way of 1 MiB/s. Answers with the time in milliseconds
+   * until its echo.
    */
   readonly stroke: (dialect: "auto" | "off") => Promise<number>
   /** Exchanges bytes on 22 streams of one session for a time, while the server resets its WebSocket again and again. */
@@ -177,8 +177,9 @@ const stroke: Page["stroke"] = (dialect) =>
     const keys = yield* session.open()
     const upload = yield* session.open()
     yield* Effect.forkScoped(Stream.runDrain(upload.readable))
-    yield* Effect.forkScoped(Effect.forever(upload.write(content(64_000, 1))))
-    yield* Effect.sleep("3 seconds")
+    const piece = content(64_000, 1)
+    yield* Effect.repeatN(upload.write(piece), 3e6 / piece.length)
+    yield* Effect.forkScoped(Effect.forever(upload.write(piece)))
     const begin = performance.now()
     yield* keys.write(Uint8Array.of(1))
     yield* keys.read
