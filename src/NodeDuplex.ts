@@ -164,7 +164,8 @@ export const open: {
  *         return Promise.resolve(this.stream)
  *       }
  *     }
- *     return new Redis({ Connector } as RedisOptions)
+ *     // by default, ioredis sends commands again whose answers were lost
+ *     return new Redis({ Connector, maxRetriesPerRequest: 0 } as RedisOptions)
  *   })
  * ```
  *
