@@ -91,7 +91,7 @@ export default defineConfig({
       // as a minimum, the pool of Vitest 3.2 ends an idle worker twice, and fails.
       threads: { isolate: false, minThreads: cores, maxThreads: cores },
       // Most suites wait for timers, sockets and other processes, so more of them run than there are cores.
-      forks: { isolate: false, minForks: cores + 2, maxForks: cores + 2, execArgv: ["--expose-gc"] }
+      forks: { isolate: false, minForks: cores + 1, maxForks: cores + 1, execArgv: ["--expose-gc"] }
     },
     // `npm run check` compiles the tests of types, so no project checks them a second time.
     // A test that awaits an event names it by `within` of test/support and fails sooner.

@@ -40,7 +40,7 @@ for (const [ours, theirs, wire] of pairs) {
         else leavesStreams(connect, peer, "writes to the end", /expected '' to be/)
         closesInTime(connect, peer)
         fullDuplex(connect, peer, 256 * 1024)
-        livesOverSlowLink(connect, peer)
+        livesOverSlowLink(connect, peer, 2)
       }
 
       it.scopedLive(`Session as ${role}, ${ours}, speaks the ${wire} wire when its peer is ${theirs}`, () =>

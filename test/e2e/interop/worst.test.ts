@@ -9,7 +9,7 @@ for (const [who, connect] of eachRole) {
     answersLate(connect, "Go")
     closesInTime(connect, "the Go process")
     fullDuplex(connect, "Go", mebibyte)
-    livesOverSlowLink(connect, "Go")
+    livesOverSlowLink(connect, "Go", 1)
   })
 }
 
