@@ -12,7 +12,7 @@ const program = commandOf(newestNode)?.[0]
 const suites: ReadonlyArray<readonly [name: string, args: ReadonlyArray<string>]> = [
   ["unit suite passes", ["--project", "unit"]],
   // The size of Node's buffer pool differs between the versions.
-  ["memory suite passes", ["--project", "attacks", "test/robustness/memory"]]
+  ["memory suite passes", ["--project", "robustness", "--project", "attacks", "test/robustness/memory"]]
 ]
 
 // One after the other: the second measures memory.
