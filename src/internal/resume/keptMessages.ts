@@ -14,27 +14,44 @@ export class KeptMessages {
   /** The sizes of the messages. Those before `#head` have been dropped. */
   #sizes: Array<number> = []
   #head = 0
+  /** The last message, while its bytes are not copied. */
+  #added: ReadonlyArray<Uint8Array> | undefined
 
   get count(): number {
     return this.#sizes.length - this.#head
   }
 
-  /** Adds a message. Returns its size. */
+  /** Adds a message, whose parts belong to the caller again after `copy`. Returns its size. */
   add(parts: ReadonlyArray<Uint8Array>): number {
-    const size = this.#write(parts)
+    this.copy()
+    this.#added = parts
+    const size = byteLength(parts)
     this.#sizes.push(size)
+    this.bytes += size
     return size
+  }
+
+  /** Copies the message that was added last, unless another call has done so. */
+  copy(): void {
+    const parts = this.#added
+    if (parts === undefined) return
+    this.#added = undefined
+    this.#write(parts)
   }
 
   /** Appends to the last message. Returns the number of bytes. */
   extend(parts: ReadonlyArray<Uint8Array>): number {
-    const size = this.#write(parts)
+    this.copy()
+    const size = byteLength(parts)
     this.#sizes[this.#sizes.length - 1]! += size
+    this.bytes += size
+    this.#write(parts)
     return size
   }
 
   /** Drops the oldest messages. Returns their bytes. */
   drop(count: number): number {
+    this.copy()
     let dropped = 0
     for (let n = 0; n < count; n++) dropped += this.#sizes[this.#head++]!
     this.bytes -= dropped
@@ -58,6 +75,7 @@ export class KeptMessages {
   /** Drops all messages. */
   clear(): void {
     for (const block of this.#blocks) recycle(block)
+    this.#added = undefined
     this.#blocks = []
     this.#sizes = []
     this.#head =
@@ -70,6 +88,7 @@ export class KeptMessages {
 
   /** Gives back the memory of a block that holds little, because the messages may have to wait for long. */
   shrink(): void {
+    this.copy()
     const [block] = this.#blocks
     if (block === undefined || this.#blocks.length > 1 || this.bytes > blockSize / 2) return
     const at = this.#start - this.#cut
@@ -81,6 +100,7 @@ export class KeptMessages {
 
   /** The parts of each message. They are valid until the next change. */
   *[Symbol.iterator](): Generator<Array<Uint8Array>> {
+    this.copy()
     let block = 0
     let cut = this.#cut
     let at = this.#start
@@ -100,10 +120,8 @@ export class KeptMessages {
     }
   }
 
-  #write(parts: ReadonlyArray<Uint8Array>): number {
-    let size = 0
+  #write(parts: ReadonlyArray<Uint8Array>): void {
     for (const part of parts) {
-      size += part.length
       for (let at = 0; at < part.length;) {
         if (this.#end === blockSize) {
           this.#blocks.push(spare.pop() ?? new Uint8Array(blockSize))
@@ -116,9 +134,13 @@ export class KeptMessages {
         at += length
       }
     }
-    this.bytes += size
-    return size
   }
+}
+
+const byteLength = (parts: ReadonlyArray<Uint8Array>): number => {
+  let length = 0
+  for (const part of parts) length += part.byteLength
+  return length
 }
 
 /** Small, so that a session with little to repeat holds little. */

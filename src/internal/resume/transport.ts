@@ -152,10 +152,11 @@ export class ResumableTransport implements Transport, CarrierUser {
     if (kind !== undefined && Record.isPing(kind)) return this.#carrier?.transport.send(parts, more)
     const message = this.#ownOffers === undefined ? this.#begin(kind, parts) : parts
     this.#sent++
-    this.#carrier?.transport.send(message, more) // before the copy, so that the peer works meanwhile
-    if (this.phase === "Ended") return // by the send
-    this.#owner.book((this.#kept ??= new KeptMessages()).add(message))
-    this.#mayExtend = true
+    const kept = this.#kept ??= new KeptMessages()
+    this.#owner.book(kept.add(message)) // first, since the send may end the carrier or bring an acknowledgement
+    this.#carrier?.transport.send(message, more)
+    kept.copy() // behind the send, so that the peer works meanwhile
+    this.#mayExtend = this.#kept === kept
     this.#settle()
   }
 
@@ -265,9 +266,7 @@ export class ResumableTransport implements Transport, CarrierUser {
       this.#owner.onProven()
     }
     if (kind !== undefined && Record.isUncounted(kind) && this.#peerOffers === true) {
-      if (Record.isResumeKind(kind)) this.#onRecord(message)
-      else this.#receiver.onMessage(message)
-      return
+      return Record.isResumeKind(kind) ? this.#onRecord(message) : this.#receiver.onMessage(message)
     }
     if (kind === GOAWAY) this.#peerDrains = true
     this.#received++

@@ -7,6 +7,8 @@ import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as TestClock from "effect/TestClock"
+import * as Frame from "../../../src/internal/wire/frame.js"
+import { encodeReceived, isUncounted, kindOf } from "../../../src/internal/wire/resumeRecord.js"
 import { bytes, text } from "../../support/bytes.js"
 import { expectWaiting, failureOf, quiet, start } from "../../support/observe.js"
 import { makeResumableStream, makeServer } from "../../support/resumable.js"
@@ -14,6 +16,35 @@ import { auto, readAll, readSome, settle } from "../../support/sessions.js"
 import { withParts } from "../../support/withParts.js"
 
 const calm = { client: quiet, server: quiet }
+
+/** What one send of a WebSocket does instead. */
+type Armed = (at: { readonly listener: Listener; readonly send: () => void }) => void
+
+/** Both ends of a stream of a session whose next message is sent as a test says. */
+const makeArmed = Effect.gen(function*() {
+  const server = yield* makeServer({ server: quiet })
+  const armed: { send: Armed | undefined } = { send: undefined }
+  /** The messages that count for RECEIVED. */
+  const counts = { sent: 0 }
+  const dial = Effect.map(server.dial, (transport) => {
+    let listener: Listener
+    return withParts(transport, {
+      listen: (added) => transport.listen(listener = added),
+      send: (parts) => {
+        const { send } = armed
+        armed.send = undefined
+        if (!isUncounted(kindOf(parts[0]!) ?? 0)) counts.sent++
+        if (send === undefined) transport.send(parts)
+        else send({ listener, send: () => transport.send(parts) })
+      }
+    })
+  })
+  const transport = yield* ResumableTransport.connect(dial)
+  const client = yield* Effect.provideService(Session.makeClient({ ...auto, ...quiet }), Transport, transport)
+  const peer = yield* Queue.take(server.accepted)
+  const [near, far] = yield* Effect.all([client.open(), peer.accept], { concurrency: 2 })
+  return { ...server, armed, counts, transport, near, far }
+})
 
 describe("ResumableTransport", () => {
   it.scoped("a stream goes on when its WebSocket is lost", () =>
@@ -44,28 +75,42 @@ describe("ResumableTransport", () => {
 
   it.scoped("a message arrives once when its own send loses the WebSocket", () =>
     Effect.gen(function*() {
-      const server = yield* makeServer({ server: quiet })
-      let isArmed = false
-      const dial = Effect.map(server.dial, (transport) => {
-        let listener: Listener
-        return withParts(transport, {
-          listen: (added) => transport.listen(listener = added),
-          send: (parts, more) => {
-            if (!isArmed) return transport.send(parts, more)
-            isArmed = false
-            listener.onClose({ code: 1006, reason: "" })
-          }
-        })
-      })
-      const transport = yield* ResumableTransport.connect(dial)
-      const client = yield* Effect.provideService(Session.makeClient({ ...auto, ...quiet }), Transport, transport)
-      const peer = yield* Queue.take(server.accepted)
-      const [near, far] = yield* Effect.all([client.open(), peer.accept], { concurrency: 2 })
-      isArmed = true
+      const { armed, far, near, transport } = yield* makeArmed
+      armed.send = ({ listener }) => listener.onClose({ code: 1006, reason: "" })
       yield* near.write(bytes("fatal"))
       yield* near.end
       expect(text(yield* readAll(far))).toBe("fatal")
       expect(yield* SubscriptionRef.get(transport.state)).toEqual({ _tag: "Connected", resumed: 1 })
+    }))
+
+  it.scoped("a message is kept no longer when its own send brings the acknowledgement", () =>
+    Effect.gen(function*() {
+      const { armed, counts, cut, far, near, transport } = yield* makeArmed
+      armed.send = ({ listener, send }) => {
+        send()
+        listener.onMessage(encodeReceived(counts.sent))
+      }
+      yield* near.write(bytes("handled, "))
+      expect(text(yield* readSome(far))).toBe("handled, ")
+      expect(transport.resumption?.()?.keptBytes).toBe(0)
+      yield* near.write(bytes("and once"))
+      yield* cut
+      yield* near.end
+      expect(text(yield* readAll(far))).toBe("and once")
+    }))
+
+  it.scoped("messages are repeated in order when the send of one leads to another", () =>
+    Effect.gen(function*() {
+      const { armed, cut, far, links, near, transport } = yield* makeArmed
+      yield* links[0]!.stall("client")
+      armed.send = ({ send }) => {
+        transport.send([Frame.encode({ _tag: "Dat", id: near.id, payload: bytes("second") })])
+        send()
+      }
+      yield* near.write(bytes("first, "))
+      yield* cut
+      yield* near.end
+      expect(text(yield* readAll(far))).toBe("first, second")
     }))
 
   it.scoped("writes wait while there is no WebSocket, and deadlines run", () =>

@@ -23,6 +23,7 @@ const steps = FastCheck.array(
       share: FastCheck.double({ min: 0, max: 1, noNaN: true })
     }),
     FastCheck.record({ do: FastCheck.constant("clear" as const) }),
+    FastCheck.record({ do: FastCheck.constant("copy" as const) }),
     FastCheck.record({ do: FastCheck.constant("shrink" as const) })
   ),
   { maxLength: 60 }
@@ -41,8 +42,8 @@ describe("KeptMessages", () => {
       if (step.do === "clear") {
         kept.clear()
         model = []
-      } else if (step.do === "shrink") {
-        kept.shrink()
+      } else if (step.do === "shrink" || step.do === "copy") {
+        kept[step.do]()
       } else if (step.do === "drop") {
         const count = Math.floor(step.share * model.length)
         const dropped = model.splice(0, count)
@@ -64,6 +65,7 @@ describe("KeptMessages", () => {
     const kept = new KeptMessages()
     const buffer = Uint8Array.of(1, 2, 3)
     kept.add([buffer])
+    kept.copy()
     buffer.fill(9)
     expect(contentOf(kept)).toEqual([Uint8Array.of(1, 2, 3)])
   })
