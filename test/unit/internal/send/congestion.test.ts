@@ -140,6 +140,8 @@ describe("CongestionController", () => {
   describe.each([
     ["a loopback", { rate: 400_000, trip: 0.1 }],
     ["a fast local network", { rate: 1_000_000, trip: 0.2 }],
+    ["a network of a city", { rate: 10_000, trip: 4.9 }],
+    ["a slower network of a city", { rate: 3000, trip: 4.9 }],
     ["a fast and long network", { rate: 50_000, trip: 40 }],
     ["a slow network", { rate: 20, trip: 5 }]
   ])("CongestionController on %s", (_name, network) => {
