@@ -80,12 +80,15 @@ export const ofValues = (
  */
 export const ofCommandLine = ([name = "", ...typed]: ReadonlyArray<string>) =>
   Effect.gen(function*() {
-    if (name !== "serve" && name !== "connect") return []
+    if ((name !== "serve" && name !== "connect") || typed.some((arg) => asks.test(arg))) return []
     const surveyed = yield* surveyTyped(subcommands[name], typed)
     if (surveyed === undefined) return []
     const { located } = yield* ofValues(name, surveyed, typed)
     return located.length === 0 ? [] : [...located, ...yield* ofRules(surveyed.origin)]
   })
+
+/** The options that the parser answers itself, on the standard output. */
+const asks = /^(-h|--(help|version|wizard|completions)(=.*)?)$/
 
 /** Returns the faults of these values that the parser of their command tells. */
 const parse = (name: keyof typeof subcommands, config: Config, typed: ReadonlyArray<string>) =>

@@ -200,6 +200,12 @@ describe("wsmux --config", () => {
       expect(yield* placesOf(["serve", "--grace", "1s", "--config", serve], serve)).toEqual(
         all.filter((place) => place !== "3:8: grace")
       )
+      // a command line that asks for help or for the version gets no answer beside the faults
+      for (const option of ["--help", "--version"]) {
+        expect(yield* placesOf(["serve", "--config", serve, option], serve)).toEqual(
+          all.filter((place) => !/grace|4:9/.test(place))
+        )
+      }
       const connect = written(files, "connect.yaml", "url: ws://host\nlocal: [x, \"1:db\"]\nreconnect: 3\n")
       expect(yield* placesOf(["connect", `--config=${connect}`], connect)).toEqual([
         "2:9: local",
