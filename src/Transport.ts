@@ -49,7 +49,8 @@ export interface Transport {
   readonly listen: (listener: Listener) => void
   /**
    * Sends the parts as one message. The bytes belong to the caller again when the call returns, because the transport
-   * copies the bytes that it keeps. Does nothing once closed.
+   * copies the bytes that it keeps. Does nothing once closed. A transport calls its listener after this call has
+   * returned, and never within it.
    *
    * `more` tells that the message may wait for the end of this turn of the event loop, since another one follows or may
    * follow. The transport may send both together.

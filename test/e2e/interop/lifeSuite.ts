@@ -18,9 +18,9 @@ const lost = { _tag: "TransportFailure", code: 1006 }
 export const failsWhenKilled = (connect: Connect, peer: string): void => {
   it.scopedLive(`session fails all waiting operations with the loss when ${peer} is killed in mid-transfer`, () =>
     Effect.gen(function*() {
-      const { go, session } = yield* connect({ faults: true }, { serve: "source" })
+      const { go, session } = yield* connect({ faults: true, rate: 4 * mebibyte }, { serve: "source" })
       const stream = yield* session.open()
-      yield* stream.write(request(16 * mebibyte))
+      yield* stream.write(request(16 * mebibyte)) // four seconds
       const flowing = yield* Deferred.make<void>()
       const read = yield* start(Stream.runForEach(stream.readable, () => Deferred.succeed(flowing, undefined)))
       const pending = yield* startPending(session, stream)
