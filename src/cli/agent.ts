@@ -8,6 +8,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { randomUUID } from "node:crypto"
 import * as AgentName from "../internal/text/agentName.js"
+import { urlHeader } from "../internal/text/relayHeaders.js"
 import * as ReconnectingSession from "../ReconnectingSession.js"
 import * as RelayServer from "../RelayServer.js"
 import * as TcpTunnel from "../TcpTunnel.js"
@@ -55,16 +56,14 @@ export const agent = Command.make("agent", options, (given) =>
     })
     const warn = RareWarning.make()
     const session = yield* ReconnectingSession.make({
-      transport: Effect.tap(dial, ({ upgrade }) =>
-        Console.log(`reached at ${String(upgrade?.headers["x-websocktunnel-client-url"])}`)),
+      transport: Effect.tap(dial, ({ upgrade }) => Console.log(`reached at ${String(upgrade?.headers[urlHeader])}`)),
       onConnect: (session) =>
         Effect.gen(function*() {
           const targets = yield* Targets.make({
             session,
             policy,
             user: undefined,
-            isCurrent: () =>
-              true,
+            isCurrent: () => true,
             isAuthenticated: false, // the clients of a relay are strangers
             target: given.target,
             keepAlive: given.tcpKeepAlive,

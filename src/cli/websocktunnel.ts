@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as AgentName from "../internal/text/agentName.js"
 import { plainText } from "../internal/text/plainText.js"
+import { nameHeader, urlHeader } from "../internal/text/relayHeaders.js"
 import * as TcpTunnel from "../TcpTunnel.js"
 import { ConnectFailure } from "../WsmuxError.js"
 import * as Dialling from "./dialling.js"
@@ -16,10 +17,6 @@ import type { Wanted } from "./forwards/wanted.js"
 import { usage } from "./options.js"
 import * as RareWarning from "./rareWarning.js"
 import * as Tcp from "./tcp.js"
-
-/** The header by which a client names its tunnel, and that by which the proxy tells the public URL. */
-const idHeader = "x-websocktunnel-id"
-const urlHeader = "x-websocktunnel-client-url"
 
 /** The id of a tunnel of Taskcluster's websocktunnel. */
 export const id: Options.Options<Option.Option<string>> = Options.text("websocktunnel").pipe(
@@ -51,8 +48,8 @@ interface Given extends Dialling.Given {
  */
 export const dialOf = (given: Given, id: string) =>
   Effect.gen(function*() {
-    if (given.headers[idHeader] !== undefined) return yield* usage(`--header: --websocktunnel gives ${idHeader}`)
-    const headers = { ...given.headers, [idHeader]: id }
+    if (given.headers[nameHeader] !== undefined) return yield* usage(`--header: --websocktunnel gives ${nameHeader}`)
+    const headers = { ...given.headers, [nameHeader]: id }
     const { dial, reached } = yield* Dialling.dialOf({ ...given, headers, resume: Duration.zero })
     let shown = ""
     const told = Effect.tap(dial, ({ upgrade }) => {

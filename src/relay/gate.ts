@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import type * as Http from "node:http"
 import { isName } from "../internal/text/agentName.js"
+import { nameHeader } from "../internal/text/relayHeaders.js"
 import type { Ruling } from "../RelayDirectory.js"
 import type { Rejection } from "../TransportServer.js"
 import { parse, pathOf } from "./address.js"
@@ -31,15 +32,6 @@ export type Principal =
 export interface TokenLimits extends Rates {
   readonly maxStreams: number
 }
-
-/** The header by which an agent of websocktunnel tells its name. */
-export const nameHeader = "x-websocktunnel-id"
-
-/** The header of the answer that tells an agent its public URL. */
-export const urlHeader = "x-websocktunnel-client-url"
-
-/** The header of the answer that tells a client the name whose agents its streams reach. */
-export const relayHeader = "wsmux-relay"
 
 /** The header by which an agent of this package tells which program it is. Its streams have labels. */
 export const programHeader = "wsmux-relay-agent"

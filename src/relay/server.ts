@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto"
 import * as Http from "node:http"
 import { format } from "../Address.js"
 import { merge } from "../internal/settings/validate.js"
+import { relayHeader, urlHeader } from "../internal/text/relayHeaders.js"
 import { shortestSecret } from "../internal/text/shortestSecret.js"
 import { addressOf } from "../internal/transport/node/listen.js"
 import * as NodeTransportServer from "../NodeTransportServer.js"
@@ -141,9 +142,9 @@ export const make = (
       answerHeaders: (request, principal): Record<string, string> => {
         switch (principal.kind) {
           case "agent":
-            return { [Gate.urlHeader]: urlFor(request, principal.name) }
+            return { [urlHeader]: urlFor(request, principal.name) }
           case "client":
-            return { [Gate.relayHeader]: principal.name }
+            return { [relayHeader]: principal.name }
           case "node":
             return {}
         }

@@ -12,6 +12,7 @@ import { createHash } from "node:crypto"
 import { FaultProxy } from "../robustness/faults/proxy.js"
 import { pattern } from "../support/bytes.js"
 import { extent } from "../support/extent.js"
+import { loseFourTimes } from "../support/resumable.js"
 import { auto, readAll } from "../support/sessions.js"
 import { type Dialler, dialStandard, dialWs, dialWsConstructor, urlOf } from "../support/transports.js"
 import { patience, within } from "../support/within.js"
@@ -42,18 +43,7 @@ describe("ResumableTransport", () => {
         const transport = yield* ResumableTransport.connect(dial(`ws://127.0.0.1:${proxy.port}`), {
           schedule: Schedule.spaced("20 millis")
         })
-        const losses = [
-          () => proxy.loseAfter("up", enough, "reset"),
-          () => proxy.loseAfter("down", enough, "reset"),
-          () => proxy.loseAfter("up", enough, "end"),
-          () => proxy.loseAfter("down", enough, "end")
-        ]
-        yield* Effect.forkScoped(
-          Stream.runForEach(transport.state.changes, ({ _tag }) =>
-            Effect.sync(() => {
-              if (_tag === "Connected") losses.shift()?.()
-            }))
-        )
+        yield* loseFourTimes(proxy, transport, enough)
         const session = yield* Effect.provideService(Session.makeClient(auto), Transport, transport)
         const stream = yield* session.open()
         const [echo] = yield* Effect.all([readAll(stream), ByteStream.writeEnd(stream, content)], { concurrency: 2 })

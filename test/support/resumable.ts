@@ -10,6 +10,8 @@ import { ConnectFailure } from "effect-wsmux/WsmuxError"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { FaultProxy } from "../robustness/faults/proxy.js"
 import { auto, settle } from "./sessions.js"
 
 export interface Options {
@@ -61,6 +63,29 @@ export const makeServer = (options: Options = {}) =>
       cut: Effect.zipRight(Effect.suspend(() => links[links.length - 1]!.cut), settle)
     }
   })
+
+/**
+ * Loses the connection of a transport after so many bytes, and each later one, four times in all: by a reset and by an
+ * end, up and down.
+ */
+export const loseFourTimes = (
+  proxy: FaultProxy,
+  transport: ResumableTransport.ResumableTransport,
+  bytes: number
+): Effect.Effect<unknown, never, Scope.Scope> => {
+  const losses = [
+    () => proxy.loseAfter("up", bytes, "reset"),
+    () => proxy.loseAfter("down", bytes, "reset"),
+    () => proxy.loseAfter("up", bytes, "end"),
+    () => proxy.loseAfter("down", bytes, "end")
+  ]
+  return Effect.forkScoped(
+    Stream.runForEach(transport.state.changes, ({ _tag }) =>
+      Effect.sync(() => {
+        if (_tag === "Connected") losses.shift()?.()
+      }))
+  )
+}
 
 /** Both ends of a session that can be resumed. */
 export const makeResumable = (options: Options = {}) =>

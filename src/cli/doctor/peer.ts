@@ -2,6 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import { relayHeader, urlHeader } from "../../internal/text/relayHeaders.js"
 import type { CloseInfo, Transport } from "../../Transport.js"
 import { fail, type Finding, median, millis, ok, warn } from "./finding.js"
 
@@ -89,12 +90,10 @@ export type Relay =
 
 /** Tells by the answer to the upgrade whether the peer is a relay. Go's websocktunnel answers agents alike. */
 export const relayOf = ({ upgrade }: Transport): Relay | undefined => {
-  const { "wsmux-relay": name, [urlHeader]: url } = upgrade?.headers ?? {}
+  const { [relayHeader]: name, [urlHeader]: url } = upgrade?.headers ?? {}
   if (typeof name === "string") return { of: "client", name }
   return typeof url === "string" ? { of: "agent", url } : undefined
 }
-
-const urlHeader = "x-websocktunnel-client-url"
 
 /** What the other end of the WebSocket is. */
 export type Peer = "native" | "go" | "other"

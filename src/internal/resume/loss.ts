@@ -14,6 +14,3 @@ export const isLoss = ({ cause, code }: CloseInfo, isAccepting: boolean, peerDra
 
 /** The codes with which the platform, a proxy or a peer ends a connection whose session goes on. */
 const lossCodes: ReadonlyArray<number> = [1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015, abandonedCode]
-
-/** The cause of the end of a transport that holds too much. */
-export const noListener = "the peer sent more than a transport without a listener keeps"

@@ -111,3 +111,6 @@ export const tooBig: CloseInfo = { code: 1009, reason: "message too big", cause:
 
 /** The bytes that an event takes beside its message, so that empty messages are bounded, too. */
 const eventOverhead = 256
+
+/** Why a connection ends whose buffer overflows. */
+export const noListener = "messages came before a listener was attached"

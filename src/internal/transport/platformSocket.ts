@@ -9,8 +9,8 @@ import { type Address, opaque } from "../../Address.js"
 import { type CloseInfo, type Listener, type Transport, TypeId } from "../../Transport.js"
 import { Notify } from "../sync/notify.js"
 import { concatBytes } from "./concatBytes.js"
-import { ListenerBuffer, tooBig } from "./listenerBuffer.js"
-import { noListener, type Settings, StandardTransport, type Terminable } from "./standardTransport.js"
+import { ListenerBuffer, noListener, tooBig } from "./listenerBuffer.js"
+import { type Settings, StandardTransport, type Terminable } from "./standardTransport.js"
 
 /** How a platform `Socket` shows its WebSocket, and which transport carries on over that WebSocket. */
 export interface Adopter {

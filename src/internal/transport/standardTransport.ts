@@ -8,7 +8,7 @@ import { PendingPings } from "../sync/pendingPings.js"
 import { describe } from "../text/describe.js"
 import { abandonedCode } from "./closeCode.js"
 import { concatBytes } from "./concatBytes.js"
-import { ListenerBuffer, tooBig } from "./listenerBuffer.js"
+import { ListenerBuffer, noListener, tooBig } from "./listenerBuffer.js"
 import type * as Options from "./options.js"
 import { socketAddresses } from "./socketAddress.js"
 import { isNode, maxUndiciMessage, type TcpWatch, watchTcp } from "./undici.js"
@@ -198,9 +198,6 @@ export class StandardTransport implements Terminable {
 
 /** The shortest interval of timers in browsers. */
 const pollInterval = Duration.millis(4)
-
-/** The reason of a close because messages came before a listener was attached. */
-export const noListener = "messages came before a listener was attached"
 
 /** Ignores that a ping was not sent: the connection has ended then, which the transport reports. */
 const ignoreFailure = (): void => {}

@@ -16,6 +16,7 @@ import * as Stream from "effect/Stream"
 import * as Http from "node:http"
 import { FaultProxy } from "../../robustness/faults/proxy.js"
 import { pattern } from "../../support/bytes.js"
+import { loseFourTimes } from "../../support/resumable.js"
 import { auto, readAll, readSome } from "../../support/sessions.js"
 import { patience, within } from "../../support/within.js"
 
@@ -61,18 +62,7 @@ describe("SessionRoute.make", () => {
   it.scopedLive("SessionRoute.make goes on with its session and handler when 4 connections are lost", () =>
     Effect.gen(function*() {
       const { credentials, principals, proxy, session, suspended, transport } = yield* makeRoute
-      const losses = [
-        () => proxy.loseAfter("up", enough, "reset"),
-        () => proxy.loseAfter("down", enough, "reset"),
-        () => proxy.loseAfter("up", enough, "end"),
-        () => proxy.loseAfter("down", enough, "end")
-      ]
-      yield* Effect.forkScoped(
-        Stream.runForEach(transport.state.changes, ({ _tag }) =>
-          Effect.sync(() => {
-            if (_tag === "Connected") losses.shift()?.()
-          }))
-      )
+      yield* loseFourTimes(proxy, transport, enough)
       const stream = yield* session.open()
       credentials.token = "two" // another token of the same principal
       const [echoed] = yield* Effect.all([readAll(stream), ByteStream.writeEnd(stream, content)], { concurrency: 2 })

@@ -13,7 +13,7 @@ const settings = { secrets: [secret], audience: undefined, limits: { maxAgentsPe
 it("Gate.admit takes an agent for one that does not tell its program when its header is empty", () => {
   const token = RelayServer.agentToken({ name: "site", issuedAt: 0, expiresAt: 100 }, secret)
   const programOf = (header: string | undefined) => {
-    const headers = { [Gate.nameHeader]: "site", authorization: `Bearer ${token}`, [Gate.programHeader]: header }
+    const headers = { "x-websocktunnel-id": "site", authorization: `Bearer ${token}`, [Gate.programHeader]: header }
     const peers: Gate.Peers = { admitsNode: () => false, weigh: () => Effect.succeed("admitted") }
     const request = { headers, url: "/" } as unknown as Http.IncomingMessage
     const principal = Effect.runSync(Gate.admit(request, settings, new Names(1000, "own"), peers, 10))

@@ -1,5 +1,6 @@
 import type * as Net from "node:net"
 import type { WebSocket } from "ws"
+import { byteLength } from "../concatBytes.js"
 import { binary, headerSize, type ping, pong, writeHeader } from "./frameHeader.js"
 import { mask } from "./mask.js"
 import { ownCopy } from "./ownCopy.js"
@@ -195,12 +196,6 @@ const acquireBatch = (size: number): Buffer =>
 
 const recycle = (batch: Buffer): void => {
   if (batch.byteLength === pooledSize && pool.length < maxPooled) pool.push(batch)
-}
-
-const byteLength = (parts: ReadonlyArray<Uint8Array>): number => {
-  let length = 0
-  for (const part of parts) length += part.byteLength
-  return length
 }
 
 const copy = (parts: ReadonlyArray<Uint8Array>, batch: Buffer, at: number): void => {
